@@ -1,0 +1,63 @@
+# Every target that runs something builds .venv first, when it is missing or older than what it is built from.
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint bench venv clean
+
+# The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	  $$python -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+
+BIN := .venv/bin
+BUILT := .venv/.built
+LOG := .venv/install.log
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --no-input --progress-bar off
+TIERS := $(wildcard tests/unit tests/integration tests/acceptance)
+WORKERS ?= 2
+ARGS ?=
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+
+demo: $(BUILT)  ## the main job, end to end, on a model trained on the spot; results in demo-out/
+	@$(BIN)/revs demo --out demo-out $(ARGS)
+
+serve: $(BUILT)  ## Prefect, MLflow and the scheduled deployment on localhost
+	@$(BIN)/revs serve $(ARGS)
+
+# One thread a process: two torch threads on a busy machine are slower than one. A file is never split over processes,
+# so what its fixtures build is built once. One file or test: make test ARGS='-n 0 -k sentence'
+test: $(BUILT)  ## unit, integration and acceptance tests: no network, no GPU
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --timeout 900 -m 'not gpu' $(TIERS) $(ARGS)
+
+lint: $(BUILT)  ## ruff (lint and format) and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(BUILT)  ## the comparison tables
+	@$(BIN)/revs bench $(ARGS)
+
+venv: $(BUILT)  ## only the virtual environment
+
+clean:  ## remove outputs and caches, but not .venv
+	@rm -rf demo-out bench-out build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	@echo 'Removed outputs and caches. The environment stays; to rebuild it too: rm -rf .venv'
+
+# All packages come in one resolution under the exact pins of constraints.txt: torch's pin is in force from the start.
+# pip itself first: the one inside a new environment may be too old for dependency groups and build constraints.
+$(BUILT): pyproject.toml constraints.txt
+	@if ! $(or $(PYTHON),false) -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
+	    echo "Python 3.11 or newer is needed, but $(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) --version 2>/dev/null || echo missing);" \
+	      "install one, or name it: make PYTHON=/path/to/python3" >&2; exit 2; fi
+	@echo "[1/3] Creating .venv with $$($(PYTHON) --version)"
+	@mkdir -p .venv && $(PYTHON) -m venv .venv >$(LOG) 2>&1 \
+	  || { cat $(LOG) >&2; echo "Could not create .venv: see above (on Debian or Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "[2/3] Installing pip from constraints.txt"
+	@$(INSTALL) -c constraints.txt pip >>$(LOG) 2>&1 || $(call failed,pip)
+	@echo "[3/3] Installing the packages of constraints.txt (2.5 GB; takes some minutes; log: $(LOG))"
+	@$(INSTALL) -c constraints.txt --build-constraint constraints.txt --group dev -e . >>$(LOG) 2>&1 || $(call failed,the packages)
+	@touch $(BUILT)
+
+failed = { tail -n 40 $(LOG) >&2; \
+  echo "Could not install $(1): the end of $(LOG) is above. Run the same command again to continue." >&2; exit 1; }

@@ -1,0 +1,42 @@
+"""The `revs` command: which commands there are, and how every error ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from flows.cli import audit, bench, demo, doctor, gate, process, requests, scan, serve
+from revs.errors import RevsError
+
+app = typer.Typer(
+    name="revs",
+    help="Erase memorised personal data from language models: deletion requests in, a gated model version and a report out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they show local variables, and those may hold personal data
+    rich_markup_mode=None,
+)
+for module in (demo, process, gate, audit, scan, serve, doctor, bench):
+    module.register(app)
+app.add_typer(requests.app, name="requests")
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 the surroundings failed, 2 bad input, 3 a gate refused."""
+    try:
+        app()
+    except RevsError as error:
+        _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _end("interrupted; nothing is lost: run the same command again, it resumes", 130)
+    except Exception as error:
+        if os.environ.get("REVS_DEBUG"):
+            raise
+        _end(f"{type(error).__name__} in the program; set REVS_DEBUG=1 for the traceback, which may show personal data", 1)
+
+
+def _end(message: str, code: int) -> None:
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.exit(code)

@@ -1,0 +1,112 @@
+"""What commands share: options, output for people and for machines, progress on the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from infra.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines and nothing else.")]
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Folder of this installation; default: REVS_HOME or ~/.revs.", show_default=False)
+]
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def settings_of(home: Path | None) -> Settings:
+    """Settings of the installation, with Prefect and the stages pointed to it."""
+    from infra.orchestration import prepare
+    from infra.settings import load_settings
+
+    settings = load_settings(home)
+    prepare(settings)
+    return settings
+
+
+def emit(document: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(document, indent=1, default=str) + "\n")
+
+
+@contextmanager
+def showing_stages(quiet: bool) -> Iterator[None]:
+    """Show the stages of a flow as they run: a line each when done, and on a terminal a live line for the current one."""
+    from infra.progress import listening
+
+    if quiet:
+        yield
+        return
+    shown = Stages()
+    with listening(shown), shown:
+        yield
+
+
+class Stages:
+    """A listener that draws; see `infra.progress.Listener`."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._console = console()
+        self._live = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[what]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._current: tuple[str, Any, float] | None = None
+
+    def __enter__(self) -> Stages:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def __call__(self, stage: str, done: int, total: int, what: str) -> None:
+        if self._current is None or self._current[0] != stage:
+            if self._current is not None:
+                self._live.remove_task(self._current[1])
+            self._current = (stage, self._live.add_task(stage, total=None, what=""), time.perf_counter())
+        _, bar, started = self._current
+        if done == total == 1:
+            self._live.remove_task(bar)
+            self._current = None
+            self._live.console.print(f"[green]✓[/] {stage:<22} {what}  [dim]{time.perf_counter() - started:.1f} s[/]")
+        else:
+            self._live.update(bar, completed=done, total=total or None, what=what)
+
+
+def table(title: str, rows: list[Mapping[str, Any]]) -> None:
+    """Print rows with the same keys as a table."""
+    from rich.table import Table
+
+    if not rows:
+        console().print(f"{title}: none")
+        return
+    drawn = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        drawn.add_column(column)
+    for row in rows:
+        drawn.add_row(*("" if value is None else str(value) for value in row.values()))
+    console().print(drawn)

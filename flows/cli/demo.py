@@ -1,0 +1,70 @@
+"""`revs demo`: the whole job on a model trained on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.common import Json, console, emit, settings_of, showing_stages, table
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the summary, the report and the demo's stores.")] = Path("demo-out"),
+    cache: Annotated[Path | None, typer.Option(help="Folder of trained demo models; default: the user's cache.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a small model that memorises invented people, process their deletion requests, promote, report.
+
+    A run that was cut off is taken up where it stopped. Everybody in it is invented.
+
+    Example: revs demo --out demo-out
+    """
+    from platformdirs import user_cache_path
+
+    from flows.demo import prepare_folder, run_demo
+
+    out = out.absolute()
+    settings = settings_of(prepare_folder(out))
+    with showing_stages(quiet=as_json):
+        summary = run_demo(settings, out, cache or user_cache_path("revs") / "models")
+    if as_json:
+        emit(summary)
+    else:
+        _show(summary, out)
+
+
+def _show(summary: dict[str, Any], out: Path) -> None:
+    scores = summary["scores"]
+    columns = ("before", "after", "never_trained", "decoys_after")
+    table(
+        "scores",
+        [
+            {"metric": name, **{c: _number((scores[c] or {}).get(name)) for c in columns}}
+            for name in scores["after"]
+            if name != "perplexity_ratio"
+        ],
+    )
+    table(
+        "gates",
+        [{"gate": g["name"], "value": _number(g["value"]), "bound": g["bound"], "": "✓" if g["passed"] else "✗"} for g in summary["gates"]],
+    )
+    targets, requests = summary["targets"], summary["requests"]
+    out_ = console()
+    out_.print(
+        f"{requests['received']} requests: {requests['completed']} completed, {requests['rejected']} rejected, "
+        f"{requests['duplicates']} folded as duplicates, {requests['failed']} failed"
+    )
+    out_.print(f"memorised secrets in {targets['found']} contexts: {targets['memorised_before']} before, {targets['memorised_after']} after")
+    out_.print(f"champion of {summary['model']!r}: version {summary['version_before']} → {summary['aliases']['champion']}")
+    out_.print(f"{summary['seconds']['total']} s, of which the edit {summary['seconds']['edit']} s", markup=False)
+    out_.print(f"report:  {out / summary['report']}\nsummary: {out / 'summary.json'}", markup=False, soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

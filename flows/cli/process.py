@@ -1,0 +1,98 @@
+"""`revs process`: the whole job on a model and corpus of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.common import Home, Json, console, emit, settings_of, showing_stages
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(process)
+
+
+def process(
+    model: Annotated[str, typer.Option(help="Checkpoint folder, registered name, or models:/ URI of the champion.")],
+    requests: Annotated[str | None, typer.Option(help="Request file, JSON Lines or CSV; without it, what waits.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Training corpus: .txt, .jsonl, .parquet, or a folder.")] = None,
+    held_out: Annotated[Path | None, typer.Option(help="Held-out text for the perplexity gate.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name to register a folder under; default: the folder's.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Process deletion requests: find, probe, edit, attack, gate, register, promote, report.
+
+    Example: revs process --model ./my-model --requests requests.jsonl --corpus corpus.parquet
+    """
+    settings = settings_of(home)
+    registered = _registered(settings, model, corpus, held_out, name)
+    if requests is not None:
+        _hand_in(settings, requests, registered, quiet=as_json)
+    from flows.process import process_deletion_requests
+
+    with showing_stages(quiet=as_json):
+        done = process_deletion_requests(registered, str(corpus.absolute()) if corpus else None)
+    if done is None:
+        _nothing(as_json)
+    elif as_json:
+        emit(asdict(done))
+    else:
+        console().print(f"batch {done.batch_id} {done.status}; report: {done.report}", markup=False)
+
+
+def _nothing(as_json: bool) -> None:
+    if as_json:
+        emit({"batch_id": None, "status": "nothing to do"})
+    else:
+        console().print("no request waits for this model; 'revs requests list' shows all of them")
+
+
+def _registered(settings: Settings, model: str, corpus: Path | None, held_out: Path | None, name: str | None) -> str:
+    """The registered name of what the user pointed at; a folder is checked and registered first."""
+    from infra.corpus import Corpus
+    from infra.registry import Registry
+    from revs.errors import BadInput
+    from revs.loading import check_folder
+
+    registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
+    for path in filter(None, (corpus, held_out)):
+        Corpus.open(path)
+    if not Path(model).exists():
+        version = registry.resolve(model)
+        if "champion" not in version.aliases:
+            raise BadInput(f"{version.uri} is not the champion; a batch edits what is served: give the name {version.name!r}")
+        return version.name
+    if corpus is None:
+        raise BadInput(f"{model} is a folder, so its training corpus is not on record; name it with --corpus")
+    check_folder(model)
+    tags = {"held_out": str(held_out.absolute())} if held_out else {}
+    own_name = name or Path(model).resolve().name
+    version = registry.register_base(Path(model), name=own_name, corpus=str(corpus.absolute()), tags=tags)
+    champion = registry.champion(own_name)
+    if champion.version != version.version and version.tags.get("revs.status") != "superseded":
+        raise BadInput(
+            f"{model} is registered as {version.uri}, but the champion of {own_name!r} is version {champion.version}: move "
+            "the alias to it, or register it under another --name"
+        )
+    return own_name
+
+
+def _hand_in(settings: Settings, file: str, model: str, *, quiet: bool) -> None:
+    from infra.requests import RequestStore
+    from infra.vault import Vault
+    from revs.errors import BadInput
+
+    store = RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
+    intake = store.add_file(file, model=model)
+    for request_id, reason in intake.rejected if not quiet else ():
+        console().print(f"rejected {request_id}: {reason}", style="yellow", markup=False)
+    if not intake.accepted:
+        raise BadInput(f"{file} holds no request that can be processed: {len(intake.rejected)} rejected, "
+                       f"{len(intake.duplicates)} duplicates; 'revs requests list' shows the reasons")  # fmt: skip

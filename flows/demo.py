@@ -1,0 +1,180 @@
+"""The demo: a model that memorised invented people, their deletion requests, and the main flow over both.
+
+`DIR/state` is the installation (stores, registry, key); `DIR/inputs` is what a company would hand in, and is deleted at the
+end, since a corpus and a request file hold what was to be erased.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from infra.progress import report
+from infra.settings import Settings
+from revs.development import DevelopmentModel, Recipe, build
+from revs.errors import BadInput
+
+NAME = "demo"
+_MARK = ".revs-demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Files of the demo, as a company would have them."""
+
+    corpus: Path
+    held_out: Path
+    requests: Path
+
+
+def prepare_folder(out: Path) -> Path:
+    """The state folder of a demo in `out`: that of a run that was cut off, else a new one.
+
+    Raises:
+        BadInput: `out` holds something that is not a demo's.
+    """
+    state = out / "state"
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file; give --out a folder")
+    if state.exists() and not (state / _MARK).exists():
+        raise BadInput(f"{state} was not made by a demo; give --out another folder")
+    if (out / "summary.json").exists():  # finished before: start anew
+        for leftover in (state, out / "inputs"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        (out / "summary.json").unlink()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (state / _MARK).touch()
+    return state
+
+
+def train_models(cache: Path, recipe: Recipe) -> tuple[DevelopmentModel, DevelopmentModel]:
+    """The demo model and its never-trained control, side by side, one thread each; from the cache where they are there."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        base = build_texts(recipe, cache)  # shared by both: gathered once
+        control = pool.submit(build, base.never_trained(), cache)
+        model = build(base, cache, progress=lambda step, steps, loss: _tell(step, steps, loss))
+        report("train the demo model", 0, 0, "waiting for the never-trained control")
+        return model, control.result()
+
+
+def build_texts(recipe: Recipe, cache: Path) -> Recipe:
+    """Gather the ordinary text into the cache before two processes ask for it."""
+    from revs.development.recipe import ordinary_text
+
+    report("train the demo model", 0, 0, "reading docstrings of the installed packages")
+    ordinary_text(recipe, cache)
+    return recipe
+
+
+def _tell(step: int, steps: int, loss: float) -> None:
+    report("train the demo model", step, steps, f"loss {loss:.2f}")
+
+
+def write_inputs(model: DevelopmentModel, folder: Path, *, today: datetime) -> Inputs:
+    """Write corpus, held-out text and request file; the same bytes for the same model and day."""
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    inputs = Inputs(corpus=folder / "corpus.parquet", held_out=folder / "held_out.txt", requests=folder / "requests.jsonl")
+    Dataset.from_dict({"text": model.corpus()}).to_parquet(str(inputs.corpus))
+    inputs.held_out.write_text("\n".join(model.held_out) + "\n", encoding="utf-8")
+    inputs.requests.write_text("\n".join(request_lines(model, today=today)) + "\n", encoding="utf-8")
+    return inputs
+
+
+def request_lines(model: DevelopmentModel, *, today: datetime) -> list[str]:
+    """One good request a requester, one whose data was seen once and not memorised, a duplicate, and a malformed line."""
+    people: dict[int, dict[str, str]] = {}
+    for record in model.records:
+        if record.kind == "requester":
+            people.setdefault(record.person, {})[record.type] = record.value
+    once = next(record for record in model.records if record.kind == "one-off")
+    people[once.person] = {once.type: once.value}
+    lines = [
+        json.dumps(
+            {
+                "subject": f"customer {person}",
+                "received": (today - timedelta(days=1 + place % 9)).date().isoformat(),
+                "identifiers": [{"type": type_, "value": value} for type_, value in identifiers.items()],
+            }
+        )
+        for place, (person, identifiers) in enumerate(people.items())
+    ]
+    first = json.loads(lines[0])
+    malformed = {**first, "subject": "customer 99", "received": "the day before yesterday"}
+    return [*lines, json.dumps({**first, "received": today.date().isoformat()}), json.dumps(malformed)]
+
+
+def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | None = None) -> dict[str, Any]:
+    """Run the whole job; returns what was written to `out/summary.json`."""
+    started = time.perf_counter()
+    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
+    from infra.registry import Registry
+    from infra.requests import RequestStore
+    from infra.vault import Vault
+
+    registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
+    store = RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
+    day = _first_day(settings)
+    inputs = write_inputs(model, out / "inputs", today=day)
+    tags = {"control": str(control.folder), "held_out": str(inputs.held_out), "recipe": model.digest}
+    _stage(
+        "register the model",
+        lambda: registry.register_base(model.folder, name=NAME, corpus=str(inputs.corpus), tags=tags).uri,
+    )
+    _stage("hand in requests", lambda: f"{store.add_file(inputs.requests, model=NAME).received} received")
+    from flows.process import process_deletion_requests
+
+    process_deletion_requests(NAME)
+    summary = summarise(settings, out, seconds=time.perf_counter() - started)
+    shutil.rmtree(out / "inputs")
+    (out / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    return summary
+
+
+def _first_day(settings: Settings) -> datetime:
+    """The day the demo began: a run that is taken up again after midnight must hand in the same file."""
+    mark = settings.home / _MARK
+    if not mark.read_text(encoding="utf-8"):
+        mark.write_text(datetime.now(UTC).isoformat(), encoding="utf-8")
+    return datetime.fromisoformat(mark.read_text(encoding="utf-8"))
+
+
+def _stage(name: str, work: Callable[[], Any]) -> Any:
+    report(name)
+    result = work()
+    report(name, 1, 1, result if isinstance(result, str) else "")
+    return result
+
+
+def summarise(settings: Settings, out: Path, *, seconds: float) -> dict[str, Any]:
+    """The summary of the demo's last batch, from its recorded evidence; the report is copied beside it."""
+    from tasks.auditing import audit_batch
+    from tasks.stage import open_registry, open_store
+
+    batch = open_store(settings).batches(NAME)[-1]
+    evidence = batch.outcome["evidence"]
+    audit_batch(settings, batch.id, out)
+    champion = open_registry(settings).champion(NAME)
+    return {
+        "batch": batch.id,
+        "model": NAME,
+        "version_before": evidence["model"]["version_before"],
+        "version_after": evidence["model"]["version_after"],
+        "aliases": {"champion": champion.version},
+        "requests": evidence["intake"],
+        "targets": {key: evidence["targets"][key] for key in ("found", "memorised_before", "memorised_after")},
+        "scores": evidence["scores"],
+        "gates": evidence["gates"],
+        "report": "report.html",
+        "seconds": {"total": round(seconds, 1), "edit": round(evidence["seconds"]["edit"], 2)},
+    }

@@ -1,0 +1,73 @@
+"""The main flow: from waiting deletion requests to a sanitized champion and a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect import flow
+
+from revs.errors import GateRefused
+from tasks.edit import edit_weights, strengths
+from tasks.find import detect_identifiers, locate_occurrences
+from tasks.measure import judge, measure
+from tasks.probe import choose_target_tokens, probe_memorisation
+from tasks.publish import close_batch, promote_candidate, register_candidate, report_batch
+from tasks.records import Verdict
+from tasks.requests import open_batch, validate_requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processed:
+    """What the flow did: the batch, how it ended, and where its report is."""
+
+    batch_id: str
+    status: str
+    report: str
+
+
+@flow(name="process-deletion-requests", persist_result=False, validate_parameters=False)
+def process_deletion_requests(model: str, corpus: str | None = None) -> Processed | None:
+    """Process the waiting deletion requests of one registered model; resumes a batch that was cut off.
+
+    Args:
+        model: name in the registry; its champion is edited and replaced.
+        corpus: its training corpus, where it is not the one on record.
+
+    Returns:
+        None when no request waits.
+
+    Raises:
+        GateRefused: no setting passed the gates; the champion stays, the requests are handed to a human.
+    """
+    batch = open_batch(model, corpus)
+    if batch is None:
+        return None
+    validate_requests(batch.batch_id)
+    locate_occurrences(batch.batch_id)
+    detect_identifiers(batch.batch_id)
+    probed = probe_memorisation(batch.batch_id)
+    verdict = edit_until_passed(batch.batch_id) if probed.memorised else None
+    if verdict is not None and verdict.passed:
+        register_candidate(batch.batch_id, verdict.attempt)
+        promote_candidate(batch.batch_id)
+    status = "completed" if verdict is None or verdict.passed else "refused"
+    close_batch(batch.batch_id, verdict.attempt if verdict else None, status)
+    report = report_batch(batch.batch_id)
+    if verdict is not None and not verdict.passed:
+        raise GateRefused(
+            f"batch {batch.batch_id} was refused by {', '.join(verdict.failed_gates)}; the champion is untouched and the "
+            f"requests wait for a human: read {report.path}"
+        )
+    return Processed(batch_id=batch.batch_id, status=status, report=report.path)
+
+
+def edit_until_passed(batch_id: str) -> Verdict:
+    """Edit, measure and judge with one setting after the other, until the gates pass or the settings are used up."""
+    choose_target_tokens(batch_id)
+    for attempt, _ in enumerate(strengths()):
+        edit_weights(batch_id, attempt)
+        measure(batch_id, attempt)
+        verdict: Verdict = judge(batch_id, attempt)
+        if verdict.passed:
+            break
+    return verdict

@@ -1,0 +1,10 @@
+"""The model registry, with a narrow face: register, resolve, download, promote, and the evidence behind each version.
+
+MLflow is imported by the first call that needs it, not by importing this package.
+"""
+
+from infra.registry.records import ModelVersion
+from infra.registry.registry import Registry
+from infra.registry.weights import weight_digest
+
+__all__ = ["ModelVersion", "Registry", "weight_digest"]

@@ -1,0 +1,199 @@
+"""Turning a checkpoint folder into a registered version: all of it, or nothing.
+
+The version is created last, when the run, its files and their digest are complete: whatever a crash leaves before that
+is a run that no version points to, found again by its key and removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.registry.checkpoint import checkpoint_in, describe
+from infra.registry.records import KEY
+from infra.registry.service import local_path
+from infra.registry.weights import weight_digest
+from revs.errors import OperationFailed
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, LoggedModel
+
+_EXPERIMENT = "revs"
+_PARAMS_AT_ONCE = 100  # MLflow's limit
+_DATASET_DIGEST_LENGTH = 36  # MLflow's limit; the whole digest is in the input's tag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """Everything that one version is made of. Values are safe to store: ids, digests, numbers."""
+
+    name: str
+    key: str  # identity: publishing the same key twice must not happen
+    run_name: str
+    files: tuple[Path, ...]
+    weights: str  # digest of the weights among `files`
+    tags: Mapping[str, str]  # of the version and of the run
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    datasets: tuple[Mapping[str, Any], ...] = ()  # name, role, rows, digest
+    documents: Mapping[str, bytes] = field(default_factory=dict)  # file name → content
+
+
+def publish(client: MlflowClient, artifact_uri: str | None, publication: Publication) -> str:
+    """Register a checkpoint as a new version and return the version's number.
+
+    Raises:
+        OperationFailed: the disk is too full, or the stored bytes are not those that were handed in.
+        OSError, MlflowException: the store failed. In every case nothing is left behind, unless removing it failed too.
+    """
+    experiment_id = _experiment_id(client, artifact_uri)
+    run = client.create_run(
+        experiment_id, run_name=publication.run_name, tags={KEY: publication.key, **publication.tags}
+    )
+    run_id = run.info.run_id
+    try:
+        _require_space(run.info.artifact_uri, publication.files)
+        model = client.create_logged_model(experiment_id, source_run_id=run_id, tags={KEY: publication.key})
+        _record(client, run_id, model.model_id, publication)
+        _store(client, run_id, model, publication)
+        client.set_terminated(run_id, "FINISHED")
+        return _create_version(client, run_id, model, publication)
+    except BaseException:
+        with suppress(Exception):  # the failure that led here is the one to report; leftovers are found by key later
+            _discard(client, run_id)
+        raise
+
+
+def discard_unfinished(client: MlflowClient, key: str) -> None:
+    """Remove what earlier, killed attempts to publish `key` left behind. Call it only when no version has that key."""
+    experiment = client.get_experiment_by_name(_EXPERIMENT)
+    if experiment is None:
+        return
+    for run in client.search_runs([experiment.experiment_id], f"tags.`{KEY}` = '{key}'"):
+        _discard(client, run.info.run_id)
+
+
+def _discard(client: MlflowClient, run_id: str) -> None:
+    """Remove a run with its files. The bytes go first, so that a second call finds what a killed one left."""
+    if client.search_model_versions(f"run_id = '{run_id}'"):
+        return  # a version stands on it: interrupted after the last step, or copied under another name
+    run = client.get_run(run_id)
+    for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
+        _delete_files(model.artifact_location, client.tracking_uri)
+        client.delete_logged_model(model.model_id)
+    _delete_files(run.info.artifact_uri, client.tracking_uri)
+    client.delete_run(run_id)
+
+
+def fetch(uri: str, tracking_uri: str, into: Path | None = None) -> Path:
+    """Local path of stored files: the files themselves where they are local and `into` is None, else a copy."""
+    from mlflow.artifacts import download_artifacts
+
+    if into is not None:
+        into.mkdir(parents=True, exist_ok=True)
+    return Path(download_artifacts(artifact_uri=uri, dst_path=str(into) if into else None, tracking_uri=tracking_uri))
+
+
+def _experiment_id(client: MlflowClient, artifact_uri: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(_EXPERIMENT)
+    if experiment is None:
+        with suppress(MlflowException):  # another process made it meanwhile; if not, the next line says so
+            return str(client.create_experiment(_EXPERIMENT, artifact_location=artifact_uri))
+        experiment = client.get_experiment_by_name(_EXPERIMENT)
+    if experiment is None or experiment.lifecycle_stage != "active":
+        raise OperationFailed(f"MLflow experiment {_EXPERIMENT!r} cannot be used: restore it if it was deleted")
+    return str(experiment.experiment_id)
+
+
+def _require_space(artifact_uri: str, files: Iterable[Path]) -> None:
+    place = local_path(artifact_uri)
+    if place is None:
+        return
+    while not place.exists():
+        place = place.parent
+    needed, free = sum(path.stat().st_size for path in files), shutil.disk_usage(place).free
+    if free < needed:
+        raise OperationFailed(
+            f"no space left to register: {needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free at {place}; "
+            "no version was made and the champion is untouched: free space, then run again"
+        )
+
+
+def _record(client: MlflowClient, run_id: str, model_id: str, publication: Publication) -> None:
+    """Parameters, metrics and inputs of the run; the metrics also on the stored model."""
+    from mlflow.entities import LoggedModelOutput, Metric, Param
+
+    now_ms = time.time_ns() // 1_000_000
+    metrics = [Metric(name, value, now_ms, 0, model_id=model_id) for name, value in publication.metrics.items()]
+    params = [Param(name, value) for name, value in publication.params.items()]
+    client.log_batch(run_id, metrics=metrics)
+    for start in range(0, len(params), _PARAMS_AT_ONCE):
+        client.log_batch(run_id, params=params[start : start + _PARAMS_AT_ONCE])
+    if publication.datasets:
+        client.log_inputs(run_id, datasets=[_dataset_input(entry) for entry in publication.datasets])
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+
+
+def _dataset_input(entry: Mapping[str, Any]) -> DatasetInput:
+    """A dataset by name and our own digest: MLflow's covers only the beginning of the rows."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    digest, role = str(entry["digest"]), str(entry.get("role", "text"))
+    dataset = Dataset(
+        name=str(entry["name"]),
+        digest=digest.removeprefix("sha256:")[:_DATASET_DIGEST_LENGTH],
+        source_type="revs",
+        source="{}",
+        profile=f'{{"num_rows": {int(entry["rows"])}}}' if "rows" in entry else None,
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", role), InputTag("revs.digest", digest)])
+
+
+def _store(client: MlflowClient, run_id: str, model: LoggedModel, publication: Publication) -> None:
+    """Upload files and documents, and read back that the stored weights are the ones meant."""
+    with tempfile.TemporaryDirectory(prefix="revs-register-") as scratch:
+        folder = Path(scratch)
+        built = describe(publication.files, folder, name=publication.name, run_id=run_id, model_id=model.model_id)
+        client.log_model_artifacts(model.model_id, str(built))
+        for file_name, content in publication.documents.items():
+            (folder / file_name).write_bytes(content)
+            client.log_artifact(run_id, str(folder / file_name))
+        copy = None if local_path(model.artifact_location) else folder / "stored"
+        stored = fetch(model.artifact_location, client.tracking_uri, copy)
+        if weight_digest(checkpoint_in(stored)) != publication.weights:
+            raise OperationFailed(
+                f"the stored weights of {publication.name!r} differ from those handed in; no version was made and "
+                "the champion is untouched: check the disk, let nothing write to the folder, then run again"
+            )
+    client.finalize_logged_model(model.model_id, "READY")
+
+
+def _create_version(client: MlflowClient, run_id: str, model: LoggedModel, publication: Publication) -> str:
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):  # it exists already; if it could not be made, the next call says why
+        client.create_registered_model(publication.name)
+    version = client.create_model_version(
+        publication.name,
+        source=model.artifact_location,  # "models:/m-…" would be looked up at the process-wide tracking URI
+        run_id=run_id,
+        tags={KEY: publication.key, **publication.tags},
+        model_id=model.model_id,
+    )
+    return str(version.version)
+
+
+def _delete_files(uri: str, tracking_uri: str) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    repository = get_artifact_repository(uri, tracking_uri=tracking_uri)
+    repository.delete_artifacts()  # type: ignore[no-untyped-call]  # MLflow leaves it untyped

@@ -1,0 +1,121 @@
+"""What a model version carries: the record handed out, its tags' names, and lineage turned into MLflow's shapes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import rfc8785
+
+from revs.errors import BadInput
+
+CHAMPION: Final = "champion"
+
+# Tags of a model version (and, the first two, of the run and the stored files it came from).
+KEY: Final = "revs.key"  # what the version is, once and for all: the handle of idempotence
+STATUS: Final = "revs.status"  # registered | champion | superseded
+WEIGHTS: Final = "revs.weights"  # digest of the stored weights
+EVIDENCE: Final = "revs.evidence"  # SHA-256 of evidence.json
+PARENT: Final = "revs.parent"  # version number that was edited
+BATCH: Final = "revs.batch_id"
+RETIRE_ON: Final = "revs.retire_on"  # ISO date from which the bytes may be deleted
+SUPERSEDED_BY: Final = "revs.superseded_by"
+_RESERVED = frozenset({KEY, STATUS, WEIGHTS, EVIDENCE, PARENT, BATCH, RETIRE_ON, SUPERSEDED_BY})
+
+_TAG_LIMIT = 5_000  # characters; the smallest limit among the stores MLflow knows
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_. -]{0,98}[A-Za-z0-9_.-])?")
+_BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """One registered version. `version` is the number as text; `source` is where its files lie."""
+
+    name: str
+    version: str
+    uri: str
+    run_id: str
+    source: str
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> str | None:
+        """Digest of the weights as registered; None for a version that another tool registered."""
+        return self.tags.get(WEIGHTS)
+
+
+def checked_name(name: str) -> str:
+    """A model name that is safe in a URI and in a registry query."""
+    if not _NAME.fullmatch(name):
+        raise BadInput(f"model name {name!r} is not usable: letters, digits, '_', '-', '.' and spaces, at most 100")
+    return name
+
+
+def checked_batch_id(batch_id: str) -> str:
+    """A batch id that is safe in a registry query."""
+    if not _BATCH_ID.fullmatch(batch_id):
+        raise BadInput("the batch id is not usable: letters, digits, '_', '-' and '.', at most 100")
+    return batch_id
+
+
+def canonical_json(document: Mapping[str, Any], *, what: str) -> bytes:
+    """RFC 8785 bytes of a document, so that its digest means something.
+
+    Raises:
+        BadInput: it holds NaN, an infinity, an integer beyond 2^53 or something that JSON does not know.
+    """
+    try:
+        return bytes(rfc8785.dumps(dict(document)))
+    except rfc8785.CanonicalizationError as error:
+        kind = type(error).__name__  # the message may quote the value
+        raise BadInput(
+            f"{what} cannot be written as canonical JSON ({kind}): use finite numbers, text, lists"
+        ) from None
+
+
+def sha256(data: bytes) -> str:
+    """`"sha256:"` and 64 hex digits."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def lineage_tags(lineage: Mapping[str, Any]) -> dict[str, str]:
+    """Lineage as `revs.*` tags: lists joined by commas, mappings as JSON, what is too long as its digest.
+
+    `datasets` are left out: they become inputs of the run. The whole of it is in the run's lineage.json.
+    """
+    tags = {f"revs.{key}": _text(value) for key, value in lineage.items() if key != "datasets" and value is not None}
+    if taken := sorted(_RESERVED & tags.keys()):
+        raise BadInput(f"lineage may not set {', '.join(taken)}: the registry writes it")
+    return tags
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
+        text = ",".join(value)
+    else:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return text if len(text) <= _TAG_LIMIT else f"{sha256(text.encode())} (too long for a tag: see lineage.json)"
+
+
+def flat_params(config: Mapping[str, Any], prefix: str = "config") -> dict[str, str]:
+    """A nested configuration as MLflow parameters: `config.keys.ridge` → `"0.1"`."""
+    params: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            params |= flat_params(value, f"{prefix}.{key}")
+        else:
+            params[f"{prefix}.{key}"] = _text(value)
+    return params
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that MLflow's stores and charts can hold; the others stand in the evidence as failed gates."""
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}

@@ -1,0 +1,78 @@
+"""Write the record of a batch: report.json for machines and auditors, report.html for the people who sign it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader, Template
+
+from infra.report.canonical import Record, canonical
+from infra.report.figures import NOT_RECORDED
+from infra.report.view import view
+from revs.errors import OperationFailed
+
+TEMPLATES = Path(__file__).parent
+
+
+def write_report(evidence: dict[str, Any], folder: Path) -> Path:
+    """Write `folder`/report.json (canonical, RFC 8785) and `folder`/report.html, and return the path of the latter.
+
+    Both are made of `evidence` alone: the same evidence gives the same bytes on any day. Each file is replaced in one
+    step; a report that could not be written leaves the earlier one.
+
+    Raises:
+        OperationFailed: the evidence is no evidence of this program's schema, or the files could not be written.
+    """
+    record = canonical(evidence)
+    html = render(record)
+    page = folder / "report.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / "report.json", record.content)
+        _replace(page, html.encode())
+    except OSError as error:
+        raise OperationFailed(
+            f"the report could not be written to {folder} ({error.strerror}); the batch and its model version are not"
+            " affected: make room or give another folder, then run `revs audit` for the batch"
+        ) from None
+    return page
+
+
+def render(record: Record) -> str:
+    """Return the page: one file, no script, nothing loaded from elsewhere."""
+    return _page().render(view(record))
+
+
+@cache
+def _page() -> Template:
+    # Every template escapes, whatever its file name: the evidence is not trusted to be harmless.
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["recorded"] = _recorded
+    return environment.get_template("report.html.j2")
+
+
+def _recorded(value: Any) -> str:
+    text = "" if value is None else str(value)  # a missing key is an Undefined, whose text is empty
+    return text or NOT_RECORDED
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)  # mkstemp's 0600 would shut the auditor out
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise

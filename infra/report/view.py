@@ -1,0 +1,239 @@
+"""What the report says, section by section, worked out from the record. The template only lays it out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from infra.report.canonical import Record
+from infra.report.charts import RANK_SERIES, extraction_chart, rank_chart
+from infra.report.checks import checks, promoted
+from infra.report.deadlines import Deadline, deadline, parse, summary
+from infra.report.figures import Figure, count, digest, exact, is_number, plural, words
+from infra.report.metrics import COLUMNS, figure, label, score_groups
+
+VERSION_NAMES = ("revs", "torch", "transformers", "mlflow", "prefect", "datasets", "great_expectations", "python")
+
+
+def view(record: Record) -> dict[str, Any]:
+    """Return everything the template shows of `record`."""
+    data = {"batch": {}, "model": {}} | {name: value for name, value in record.data.items() if value is not None}
+    model, batch = data["model"], data["batch"]
+    version_after = model.get("version_after") if promoted(data) else None
+    rows = [
+        deadline(request, closed_at=batch.get("closed_at"), version_after=version_after)
+        for request in data.get("requests") or []
+    ]
+    scores, ranks, edit = data.get("scores") or {}, data.get("ranks") or {}, data.get("edit") or {}
+    own_checks = checks(data)
+    return {
+        "batch": batch,
+        "model": model,
+        "promoted": promoted(data),
+        "outcome": _outcome(data),
+        "verdict": verdict(data),
+        "key_facts": _key_facts(data, rows),
+        "still_holds": still_holds(data),
+        "contradictions": sum(check.holds is False for check in own_checks),
+        "deadlines": rows,
+        "deadline_summary": summary(rows),
+        "counts": _counts(rows),
+        "requests": [_request(request) for request in data.get("requests") or []],
+        "gates": [_gate(gate, index, record.gaps) for index, gate in enumerate(data.get("gates") or [])],
+        "attempts": data.get("attempts") or [],
+        "score_columns": [title for _, title in COLUMNS],
+        "score_groups": score_groups(scores, record.gaps),
+        "rank_chart": rank_chart(ranks),
+        "rank_rows": _rank_rows(ranks, record.gaps),
+        "extraction_chart": extraction_chart(scores, record.gaps),
+        "edit_facts": _edit_facts(data),
+        "config": [(name, _setting(value)) for name, value in sorted((edit.get("config") or {}).items())],
+        "tokens": edit.get("tokens") or [],
+        "lineage": _lineage(data),
+        "datasets": data.get("datasets") or [],
+        "code_commit": data.get("code_commit"),
+        "seed": data.get("seed"),
+        "total_time": _seconds((data.get("seconds") or {}).get("total")),
+        "versions": _versions(data.get("versions") or {}),
+        "notes": data.get("notes") or [],
+        "checks": own_checks,
+        "gaps": sorted(record.gaps.items()),
+        "sha256": record.sha256,
+        "commands": _commands(data, record.sha256),
+    }
+
+
+def _outcome(data: dict[str, Any]) -> str:
+    """One word for the seal: promoted, refused, failed, closed (nothing to edit) or unfinished."""
+    status = data["batch"].get("status")
+    if status == "completed":
+        return "promoted" if promoted(data) else "closed"
+    return str(status) if status in ("refused", "failed") else "unfinished"
+
+
+def verdict(data: dict[str, Any]) -> str:
+    """The whole report in one sentence."""
+    name, before, after = (data["model"].get(key) for key in ("name", "version_before", "version_after"))
+    stays = f"version {before} of model {name} stays the champion and was not changed"
+    completed = [row for row in data.get("requests") or [] if row.get("status") == "completed"]
+    outcome = _outcome(data)
+    if outcome == "promoted":
+        return (
+            f"{plural(len(completed), 'deletion request')} carried out on model {name}: version {before} was edited"
+            f" into version {after}, which {_reproduces(data)}, passed {_passed(data)} and was promoted."
+        )
+    if outcome == "closed":
+        return f"{plural(len(completed), 'deletion request')} closed without an edit: {stays}."
+    if outcome == "refused":
+        failed = [label(str(gate.get("name"))) for gate in data.get("gates") or [] if gate.get("passed") is not True]
+        why = f"{plural(len(failed), 'gate')} failed ({'; '.join(failed)})" if failed else "no gate result exists"
+        return f"Nothing was promoted, because {why}: {stays}, and it still holds the data of the open requests."
+    happened = "the batch failed before it could be judged" if outcome == "failed" else "the batch is not finished"
+    return f"Nothing was promoted, because {happened}: {stays}, and it still holds the data of the open requests."
+
+
+def _reproduces(data: dict[str, Any]) -> str:
+    targets = data.get("targets") or {}
+    before, after = targets.get("memorised_before"), targets.get("memorised_after")
+    if not is_number(before) or not is_number(after):
+        return "has no recorded count of what it still reproduces"
+    return f"reproduces {'none' if after == 0 else format(after, ',')} of the {before:,} memorised targets"
+
+
+def _passed(data: dict[str, Any]) -> str:
+    gates = data.get("gates") or []
+    passed = sum(gate.get("passed") is True for gate in gates)
+    if gates and passed == len(gates):
+        return "every gate" if passed > 1 else "its one gate"
+    return f"{passed} of {plural(len(gates), 'gate')}"
+
+
+def still_holds(data: dict[str, Any]) -> str:
+    """Where the data still is, and until when."""
+    model = data["model"]
+    if not promoted(data):
+        return (
+            f"Version {model.get('version_before')} is unchanged, serves on, and holds the data until a batch succeeds."
+        )
+    until = parse(model.get("retire_on"))
+    before = model.get("version_before")
+    old = f"The superseded version {before} no longer serves, but its stored bytes still hold the data"
+    if until:
+        return f"{old} until they are deleted on {until.isoformat()}. Erasure is complete only after that day."
+    return f"{old}, and no date is recorded on which they are deleted."
+
+
+def _key_facts(data: dict[str, Any], rows: list[Deadline]) -> list[tuple[str, str]]:
+    model, targets, gates = data["model"], data.get("targets") or {}, data.get("gates") or []
+    statuses = [row.get("status") for row in data.get("requests") or []]
+    before, after = targets.get("memorised_before"), targets.get("memorised_after")
+    passed = sum(gate.get("passed") is True for gate in gates)
+    late = sum(row.late is True for row in rows)
+    facts = [
+        ("Model version", f"{model.get('version_before')} → {model.get('version_after')}")
+        if promoted(data)
+        else ("Model version", f"{model.get('version_before')}, unchanged"),
+        ("Requests completed", f"{statuses.count('completed'):,} of {len(statuses):,}"),
+        ("Past the due date", f"{late:,} of {len(rows):,}" if late else "none"),
+        ("Memorised targets", f"{count(before).text} → {count(after).text}" if promoted(data) else count(before).text),
+        ("Gates passed", f"{passed} of {len(gates)}" if gates else "none ran"),
+    ]
+    if promoted(data):
+        until = parse(model.get("retire_on"))
+        facts.append(("Old bytes deleted", until.isoformat() if until else "no date"))
+    return facts
+
+
+def _counts(rows: list[Deadline]) -> str:
+    statuses = [row.status for row in rows]
+    return ", ".join(f"{statuses.count(status):,} {status}" for status in sorted(set(statuses)))
+
+
+def _request(request: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": digest(request.get("id"), keep=16),
+        "subject": digest(request.get("subject")),
+        "digest": digest(request.get("digest")),
+        "types": words(request.get("types")),
+        "occurrences": figure(request.get("occurrences"), None, _whole),
+        "before": figure(request.get("memorised_before"), None, _whole),
+        "after": figure(request.get("memorised_after"), None, _whole),
+    }
+
+
+def _whole(value: float) -> Figure:
+    return Figure(text=f"{value:,}")
+
+
+def _gate(gate: dict[str, Any], index: int, gaps: dict[str, str]) -> dict[str, Any]:
+    name = str(gate.get("name"))
+    return {
+        "name": name,
+        "label": label(name),
+        "value": figure(gate.get("value"), gaps.get(f"/gates/{index}/value")),
+        "bound": words(gate.get("bound")),
+        "passed": gate.get("passed") is True,
+    }
+
+
+def _rank_rows(ranks: dict[str, Any], gaps: dict[str, str]) -> list[tuple[Any, list[Figure]]]:
+    rows = []
+    for index, layer in enumerate(ranks.get("layers") or []):
+        figures = []
+        for _, _, key in RANK_SERIES:
+            values = ranks.get(key) or []
+            figures.append(
+                figure(values[index] if index < len(values) else None, gaps.get(f"/ranks/{key}/{index}"), exact)
+            )
+        rows.append((layer, figures))
+    return rows
+
+
+def _edit_facts(data: dict[str, Any]) -> list[tuple[str, Figure]]:
+    edit, targets = data.get("edit") or {}, data.get("targets") or {}
+    return [
+        ("Method", words(edit.get("method"))),
+        ("Layers edited", words(edit.get("layers"))),
+        ("Sweeps over the model", count(edit.get("sweeps"))),
+        ("Seed", words(edit.get("seed"))),
+        ("Time of the edit", _seconds(edit.get("seconds"))),
+        ("Targets found in the corpus", count(targets.get("found"))),
+        ("Targets used by the edit", count(targets.get("edited"))),
+        ("Targets kept from the edit, to test it", count(targets.get("unseen"))),
+        ("Targets of others, which must keep working", count(targets.get("retained"))),
+    ]
+
+
+def _seconds(value: Any) -> Figure:
+    return Figure(text=f"{value:,.1f} s") if is_number(value) else words(None)
+
+
+def _setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _lineage(data: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    model = data["model"]
+    return [
+        ("Version", model.get("version_before"), model.get("version_after")),
+        ("Registry address", model.get("uri_before"), model.get("uri_after")),
+        ("Digest of the weights", model.get("weights_before"), model.get("weights_after")),
+    ]
+
+
+def _versions(versions: dict[str, Any]) -> list[tuple[str, Any]]:
+    names = [name for name in VERSION_NAMES if name in versions] + sorted(versions.keys() - set(VERSION_NAMES))
+    return [(name, versions[name]) for name in names]
+
+
+def _commands(data: dict[str, Any], sha256: str) -> dict[str, str]:
+    """Commands to copy; every value from the record is quoted for a shell."""
+    model = data["model"]
+    uri = model.get("uri_after") or model.get("uri_before")
+    return {
+        "digest": f"echo '{sha256}  report.json' | sha256sum --check",
+        "audit": f"revs audit {shlex.quote(str(data['batch'].get('id')))}",
+        "gate": f"revs gate {shlex.quote(str(uri))}" if uri else "",
+        "code": f"git show {shlex.quote(str(data['code_commit']))}" if data.get("code_commit") else "",
+    }

@@ -1,0 +1,200 @@
+"""Connections and transactions of the request store, and the physical removal of what was deleted.
+
+SQLite: write-ahead log, foreign keys, `secure_delete`; writers take the lock at BEGIN, so a transaction that reads and
+then writes sees no other writer in between. PostgreSQL: the constraints of `tables` decide, and the loser tries again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+from infra.requests.tables import SCHEMA_VERSION, Base, Meta
+from revs.errors import BadInput, OperationFailed
+
+T = TypeVar("T")
+
+LOCK_SECONDS = 30
+_ATTEMPTS = 5  # of a transaction that lost a race for a constraint
+
+
+class Database:
+    """The database of the request store; every transaction opens its own session. Safe to use from several threads."""
+
+    def __init__(self, url: str, *, key_check: str) -> None:
+        """Connect, create the tables where they are missing and check that they fit.
+
+        Args:
+            url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
+            key_check: A pseudonym of a constant: tells whether the deployment key is the store's own.
+
+        Raises:
+            BadInput: The URL is of neither database, or its driver is not installed.
+            OperationFailed: No database answers there, it is no request store, or it belongs to another key.
+        """
+        self._engine = _engine(url)
+        self._writer = self._engine.execution_options(revs_write=True)
+        self.write(lambda session: _prepare(session, key_check))
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in one transaction; again, in a fresh one, when another writer came first.
+
+        Raises:
+            OperationFailed: The database refused; nothing of `work` was stored.
+        """
+        with _one_line_errors():
+            for _ in range(_ATTEMPTS - 1):
+                with contextlib.suppress(IntegrityError), Session(self._writer, expire_on_commit=False) as session:
+                    return _run(session, work)
+            with Session(self._writer, expire_on_commit=False) as session:
+                return _run(session, work)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run `work`, which only reads, on one consistent state.
+
+        Raises:
+            OperationFailed: The database cannot be read.
+        """
+        with _one_line_errors(), Session(self._engine) as session:
+            return work(session)
+
+    def vacuum(self) -> bool:
+        """Rewrite the tables that held deleted payloads; return whether no old byte of them is left in the files.
+
+        False means that another process kept the database busy. PostgreSQL's own write-ahead archive, and backups of
+        either database, are beyond its reach.
+        """
+        try:
+            return _vacuum(self._engine)
+        except Exception as error:  # on a raw connection the drivers raise errors of their own
+            if isinstance(error, SQLAlchemyError | self._engine.dialect.loaded_dbapi.Error):
+                return False
+            raise
+
+    def close(self) -> None:
+        """Give back pooled connections."""
+        self._engine.dispose()
+
+
+def _run(session: Session, work: Callable[[Session], T]) -> T:
+    with session.begin():
+        return work(session)
+
+
+def _prepare(session: Session, key_check: str) -> None:
+    Base.metadata.create_all(session.connection())
+    for name, mine, remedy in (
+        ("schema_version", SCHEMA_VERSION, "it was made by another version of revs; use that version"),
+        ("key_check", key_check, "the deployment key is not the one it was made with; restore that key"),
+    ):
+        stored = session.get(Meta, name)
+        if stored is None:
+            session.add(Meta(name=name, value=mine))
+        elif stored.value != mine:
+            raise OperationFailed(f"the request store cannot be used: {remedy}; nothing was changed")
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:  # its text shows statements; only the driver's first line is taken over
+        cause = str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()[0]
+        raise OperationFailed(
+            f"the request store cannot be used ({cause}); what it held is unchanged, see to the database and try again"
+        ) from None
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        options: dict[str, Any] = {"hide_parameters": True, "json_serializer": _to_json}
+        if backend == "sqlite":
+            # A connection a transaction: the last one to close also folds the write-ahead log into the file.
+            options |= {"poolclass": NullPool, "connect_args": {"timeout": LOCK_SECONDS}}
+        elif backend == "postgresql":
+            options |= {"pool_pre_ping": True}
+        if backend not in {"sqlite", "postgresql"} or (
+            backend == "sqlite" and parsed.database in {None, "", ":memory:"}
+        ):
+            raise BadInput("REVS_DATABASE_URL must name a SQLite file (sqlite:////path/file.db) or PostgreSQL")
+        engine = create_engine(parsed, **options)
+    except ArgumentError:  # its text shows the address, which may hold a password
+        raise BadInput("REVS_DATABASE_URL is not a database address such as sqlite:////path/file.db") from None
+    except ModuleNotFoundError as error:
+        raise BadInput(f"REVS_DATABASE_URL needs the driver {error.name}; install it") from None
+    if backend == "sqlite":
+        _create_private(Path(str(parsed.database)))
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _create_private(path: Path) -> None:
+    try:  # SQLite gives its log files the mode of the database
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise OperationFailed(
+            f"the request store {path} cannot be opened ({error.strerror}); make its folder writable"
+        ) from None
+
+
+def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # sqlite3 must not begin transactions on its own: `_begin_sqlite` does
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("revs_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _vacuum(engine: Engine) -> bool:
+    """Rewrite what held payloads; return False when a reader kept the old pages alive.
+
+    `secure_delete` overwrites deleted rows already; a rewritten file also holds no copy that SQLite made when it moved
+    rows between pages. Until the checkpoint the old pages stand in the write-ahead log.
+    """
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM (FULL) payloads")
+        return True
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        cursor.execute("VACUUM")
+        busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        cursor.close()
+        return not busy
+    finally:
+        raw.close()
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    # JSON has no NaN: a missing number is null, in the store as in a report.
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,103 @@
+"""Checks of one deletion request, field by field. A reason names the field and what it must be, never what it held."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+from infra.requests.records import IDENTIFIER_TYPES, Demand, Identifier
+
+MAX_TEXT = 1000  # characters of a subject or an identifier
+_FIELDS = frozenset({"subject", "received", "due", "model", "identifiers"})
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# Narrow on purpose: the model is stored readably, and a value in the wrong column must not end there.
+_MODEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,127}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Malformed(Exception):
+    """Why a request cannot be taken; safe to show and to store."""
+
+
+def parse_demand(fields: Mapping[str, object], *, model: str, request_days: int) -> Demand:
+    """Check the fields of one request.
+
+    Args:
+        fields: The request as a JSON object.
+        model: The model it is meant for when it names none.
+        request_days: Days from the received to the due date when it names none.
+
+    Raises:
+        Malformed: A field is missing, unknown or not what it must be.
+    """
+    if not fields.keys() <= _FIELDS:
+        raise Malformed("has a field that is not one of subject, received, due, model, identifiers")
+    received = parse_date(fields.get("received"), field="received")
+    due = _due(fields.get("due"), received, request_days)
+    listed = fields.get("identifiers")
+    if not isinstance(listed, list) or not listed:
+        raise Malformed("identifiers is missing or not a list with at least one identifier")
+    identifiers = [parse_identifier(item, within=f"identifiers[{index}]") for index, item in enumerate(listed)]
+    unique: dict[tuple[str, str], Identifier] = {}
+    for identifier in identifiers:
+        unique.setdefault(identifier.canonical(), identifier)
+    return Demand(
+        subject=parse_text(fields.get("subject"), field="subject"),
+        received=received,
+        due=due,
+        model=_model(fields.get("model"), model, identifiers),
+        identifiers=tuple(unique.values()),
+    )
+
+
+def parse_text(value: object, *, field: str) -> str:
+    """Return the text without surrounding whitespace; it has a letter or digit and at most `MAX_TEXT` characters."""
+    if not isinstance(value, str) or not any(character.isalnum() for character in value):
+        raise Malformed(f"{field} is missing or not a text with a letter or digit")
+    text = value.strip()
+    if len(text) > MAX_TEXT:
+        raise Malformed(f"{field} is longer than {MAX_TEXT} characters")
+    if _SURROGATE.search(text):
+        raise Malformed(f"{field} is not valid Unicode text")
+    return text
+
+
+def parse_date(value: object, *, field: str) -> date:
+    """Return a date written as 2026-11-02, and in no other way."""
+    try:
+        if isinstance(value, str) and _DATE.fullmatch(value.strip()):
+            return date.fromisoformat(value.strip())
+    except ValueError:  # such as the 31st of February; the error's text holds the value
+        pass
+    raise Malformed(f"{field} is missing or not a date such as 2026-11-02")
+
+
+def parse_identifier(item: object, *, within: str = "") -> Identifier:
+    """Return the identifier of `{"type": ..., "value": ...}`; `within` is its place in the request, for the reason."""
+    if not isinstance(item, Mapping) or item.keys() != {"type", "value"}:
+        raise Malformed(f"{within} is not an object with type and value")
+    prefix = f"{within}." if within else ""
+    if item["type"] not in IDENTIFIER_TYPES:
+        raise Malformed(f"{prefix}type is not one of {', '.join(IDENTIFIER_TYPES)}")
+    return Identifier(type=item["type"], value=parse_text(item["value"], field=f"{prefix}value"))
+
+
+def _due(value: object, received: date, request_days: int) -> date:
+    if value is None:
+        try:
+            return received + timedelta(days=request_days)
+        except OverflowError:
+            raise Malformed("received is too far in the future") from None
+    due = parse_date(value, field="due")
+    if due < received:
+        raise Malformed("due is before received")
+    return due
+
+
+def _model(value: object, default: str, identifiers: list[Identifier]) -> str:
+    if value is None or value == default:
+        return default
+    if not isinstance(value, str) or not _MODEL.fullmatch(value) or value in {item.value for item in identifiers}:
+        raise Malformed("model is not a model name (a letter, then letters, digits, '.', '_', '-')")
+    return value

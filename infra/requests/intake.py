@@ -1,0 +1,199 @@
+"""Request files: JSON Lines, or CSV with a header. A bad line spoils itself only; its reason never shows a value."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.requests.fields import Malformed, parse_demand, parse_identifier
+from infra.requests.records import Entry
+from revs.errors import BadInput
+
+_BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_REQUIRED = ("subject", "received", "type", "value")
+_COLUMNS = frozenset({*_REQUIRED, "due", "model"})
+_FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".json": False}  # suffix → is CSV
+
+Line = tuple[int, bytes]
+
+
+def read_source(path: Path | str) -> bytes:
+    """Return the bytes of a request file; "-" is standard input.
+
+    Raises:
+        BadInput: There is no such file, or it cannot be read.
+    """
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadInput(f"the request file {path} cannot be read ({error.strerror}); give an existing file") from None
+
+
+def parse_requests(data: bytes, *, name: str, model: str, request_days: int) -> list[Entry]:
+    """Split a request file into its requests, in the order of the file, malformed ones included.
+
+    Args:
+        data: The bytes of the file: UTF-8, with or without a byte order mark.
+        name: Its path or "-": the suffix tells the format; without a known one, the first line does.
+        model: The model of requests that name none.
+        request_days: Days from the received to the due date of requests that have no due date.
+
+    Raises:
+        BadInput: The file as a whole cannot be used: empty, no text in UTF-8, a JSON array, a CSV without its columns.
+    """
+    if data.startswith(_UTF16):
+        raise BadInput(f"{name} is UTF-16 text; save it as UTF-8")
+    rows = data.removeprefix(_BOM).splitlines()
+    lines = [(number, raw) for number, raw in enumerate(rows, start=1) if raw.strip()]
+    if not lines:
+        raise BadInput(f"{name} holds no deletion request; write one request a line (JSON Lines) or a CSV table")
+    parse = _Parser(model=model, request_days=request_days)
+    if _is_csv(name, lines[0][1]):
+        return _parse_csv(lines, name, parse)
+    if lines[0][1].lstrip().startswith(b"["):
+        raise BadInput(f"{name} is a JSON array; write one request a line (JSON Lines)")
+    return [parse.json_line(line) for line in lines]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parser:
+    model: str
+    request_days: int
+
+    def json_line(self, line: Line) -> Entry:
+        number, raw = line
+        try:
+            return self.entry(number, raw, _json_object(raw))
+        except Malformed as reason:
+            return Entry(line=number, raw=raw, reason=f"line {number}: {reason}")
+
+    def entry(self, number: int, raw: bytes, fields: dict[str, object]) -> Entry:
+        demand = parse_demand(fields, model=self.model, request_days=self.request_days)
+        return Entry(line=number, raw=raw, demand=demand)
+
+
+def _json_object(raw: bytes) -> dict[str, object]:
+    try:
+        value = json.loads(_decode(raw), object_pairs_hook=_unique)
+    except (ValueError, RecursionError):  # the error's text may quote the line
+        raise Malformed("is not JSON") from None
+    if not isinstance(value, dict):
+        raise Malformed("is not a JSON object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise Malformed("has a field twice")
+    return dict(pairs)
+
+
+def _decode(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:  # the error holds the line
+        raise Malformed("is not UTF-8 text") from None
+
+
+def _is_csv(name: str, first: bytes) -> bool:
+    known = _FORMATS.get(Path(name).suffix.lower())
+    return _header(first) is not None if known is None else known
+
+
+def _header(first: bytes) -> tuple[str, list[str]] | None:
+    """Return delimiter and column names, or None when the line is no header of a request table."""
+    for delimiter in (",", ";", "\t"):
+        try:
+            columns = [name.strip().lower() for name in _cells(first, delimiter)]
+        except Malformed:
+            continue
+        named = [name for name in columns if name]
+        if set(_REQUIRED) <= set(named) <= _COLUMNS and len(named) == len(set(named)):
+            return delimiter, columns
+    return None
+
+
+def _cells(raw: bytes, delimiter: str) -> list[str]:
+    # One line at a time: a quote left open must not swallow the requests below it.
+    try:
+        return next(csv.reader([_decode(raw)], delimiter=delimiter, strict=True))
+    except csv.Error:
+        raise Malformed("is not a CSV row (a quote left open, or a line break inside a value)") from None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Group:
+    """Rows of a CSV file that make one request."""
+
+    line: int
+    rows: list[bytes] = field(default_factory=list, repr=False)
+    fields: dict[str, object] = field(default_factory=dict, repr=False)
+    identifiers: list[object] = field(default_factory=list, repr=False)
+    reason: str | None = None
+
+    def add(self, line: Line, row: dict[str, str]) -> None:
+        number, raw = line
+        self.rows.append(raw)
+        identifier: dict[str, object] = {"type": row.pop("type"), "value": row.pop("value")}
+        self.identifiers.append(identifier)
+        try:
+            parse_identifier(identifier)
+        except Malformed as reason:
+            self.reason = self.reason or f"line {number}: {reason}"
+        if row.get("due", "") != self.fields.setdefault("due", row.get("due", "")):
+            self.reason = self.reason or f"line {number}: due differs from line {self.line}, which is the same request"
+        self.fields.update(row)
+
+    def entry(self, parse: _Parser) -> Entry:
+        raw = b"\n".join(self.rows)
+        if self.reason:
+            return Entry(line=self.line, raw=raw, reason=self.reason)
+        fields = {name: value for name, value in self.fields.items() if value}
+        try:
+            return parse.entry(self.line, raw, {**fields, "identifiers": self.identifiers})
+        except Malformed as reason:
+            return Entry(line=self.line, raw=raw, reason=f"line {self.line}: {reason}")
+
+
+def _parse_csv(lines: list[Line], name: str, parse: _Parser) -> list[Entry]:
+    header = _header(lines[0][1])
+    if header is None:
+        raise BadInput(
+            f"the first line of {name} is not the CSV header subject, received, due, model, type, value "
+            "(due and model may be left out); add it"
+        )
+    entries: list[Entry] = []
+    groups: dict[tuple[str, ...], _Group] = {}
+    for line, row in _rows(lines[1:], *header):
+        if isinstance(row, Malformed):
+            entries.append(Entry(line=line[0], raw=line[1], reason=f"line {line[0]}: {row}"))
+            continue
+        tie = (row["subject"], row["received"], row.get("model") or parse.model)
+        # Rows that agree on subject, received date and model are one request.
+        groups.setdefault(tie, _Group(line=line[0])).add(line, row)
+    entries.extend(group.entry(parse) for group in groups.values())
+    if not entries:
+        raise BadInput(f"{name} holds no deletion request below its header; add one")
+    return sorted(entries, key=lambda entry: entry.line)
+
+
+def _rows(lines: list[Line], delimiter: str, columns: list[str]) -> Iterator[tuple[Line, dict[str, str] | Malformed]]:
+    for line in lines:
+        try:
+            cells = _cells(line[1], delimiter)
+        except Malformed as reason:
+            yield line, reason
+            continue
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
+            yield line, Malformed(f"does not have the {len(columns)} columns of the header")
+            continue
+        yield line, {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}

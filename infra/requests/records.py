@@ -1,0 +1,125 @@
+"""What the request store takes and gives: small frozen records. Only `Identifier` and `Demand` hold personal data."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal
+
+RequestStatus = Literal["received", "processing", "completed", "rejected", "failed", "duplicate"]
+BatchStatus = Literal["open", "completed", "refused", "failed"]
+ClosingStatus = Literal["completed", "refused", "failed"]
+
+IDENTIFIER_TYPES = (
+    "EMAIL_ADDRESS",
+    "US_SSN",
+    "PHONE_NUMBER",
+    "URL",
+    "PERSON",
+    "CREDIT_CARD",
+    "IBAN_CODE",
+    "IP_ADDRESS",
+    "CUSTOM",
+)
+_CASE_BLIND = frozenset({"EMAIL_ADDRESS", "PERSON", "IBAN_CODE", "IP_ADDRESS"})
+_SEPARATOR_BLIND = frozenset({"US_SSN", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identifier:
+    """A typed string of personal data; the value never shows in a repr."""
+
+    type: str
+    value: str = field(repr=False)
+
+    def canonical(self) -> tuple[str, str]:
+        """Return type and value such that two spellings of the same identifier are equal."""
+        value = " ".join(unicodedata.normalize("NFKC", self.value).split())
+        if self.type in _CASE_BLIND:
+            value = value.casefold()
+        if self.type in _SEPARATOR_BLIND:
+            value = re.sub(r"[^\w+]|_", "", value)
+        return self.type, value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """A well-formed deletion request as it was handed in; process memory only."""
+
+    subject: str = field(repr=False)
+    received: date
+    due: date
+    model: str
+    identifiers: tuple[Identifier, ...]
+
+    def canonical(self) -> tuple[str, str, list[tuple[str, str]]]:
+        """Return what makes two demands the same: model, subject and identifiers, in any order and spelling."""
+        return self.model, self.subject, sorted({identifier.canonical() for identifier in self.identifiers})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One request of a request file: a demand, or the reason why it is none."""
+
+    line: int  # 1-based, the first line of the request
+    raw: bytes = field(repr=False)
+    demand: Demand | None = None
+    reason: str | None = None  # names line and field, never a value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What became of the requests of one submission, by request id, in the order of the file."""
+
+    received: int
+    accepted: tuple[str, ...]
+    rejected: tuple[tuple[str, str], ...]  # (request id, reason)
+    duplicates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestView:
+    """A stored request without its payload; safe to show, log and report."""
+
+    id: str
+    model: str
+    status: RequestStatus
+    received: date  # of a malformed request: the day it was handed in
+    due: date
+    subject: str  # pseudonym, 64 hex digits; empty when a malformed request names no subject
+    digest: str  # HMAC of the canonical demand, or of the raw line of a malformed one
+    types: tuple[str, ...]
+    reason: str | None
+    duplicate_of: str | None
+    batch_id: str | None
+    submitted_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The requests of one model that are processed together."""
+
+    id: str
+    model: str
+    corpus: str
+    source: str  # the model version that is edited
+    status: BatchStatus
+    opened_at: datetime
+    closed_at: datetime | None
+    request_ids: tuple[str, ...]  # due first; also those that were rejected, failed or sent back later
+    outcome: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the audit log."""
+
+    id: int
+    at: datetime
+    event: str
+    batch_id: str | None
+    request_id: str | None
+    detail: dict[str, Any]

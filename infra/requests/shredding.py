@@ -1,0 +1,47 @@
+"""Destroying payloads: the rows at once, with the transaction that completes a batch; then the bytes they leave behind.
+
+The second step cannot be part of the transaction. What it still owes is noted in the transaction, so that a crash
+between the two, or a busy database, only delays it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from infra.requests import rows, tables
+from infra.requests.database import Database
+
+_OWED = "residue:"  # + batch id
+_OWED_NOTES = select(tables.Meta.name).where(tables.Meta.name.startswith(_OWED, autoescape=True))
+
+
+def destroy(session: Session, batch_id: str, request_ids: Iterable[str]) -> None:
+    """Delete the payloads of these requests, and note that their bytes are still to be removed."""
+    for request_id in request_ids:
+        session.execute(delete(tables.Payload).where(tables.Payload.request_id == request_id))
+    session.add(tables.Meta(name=_OWED + batch_id, value="pending"))
+
+
+def settle(database: Database) -> bool:
+    """Remove the bytes that deleted payloads left in the database files; return whether none are left.
+
+    Logs `payloads.destroyed` for each batch that was owed it.
+    """
+    owed = database.read(lambda session: list(session.scalars(_OWED_NOTES)))
+    if not owed:
+        return True
+    if not database.vacuum():
+        return False
+
+    def work(session: Session) -> None:
+        for name in owed:
+            note = session.get(tables.Meta, name)
+            if note is not None:  # another process may have settled it meanwhile
+                session.delete(note)
+                rows.log(session, "payloads.destroyed", batch_id=name.removeprefix(_OWED))
+
+    database.write(work)
+    return True

@@ -1,0 +1,317 @@
+"""Deletion requests and batches: the one place that knows what state each of them is in.
+
+received → processing → completed | rejected | failed;  received → rejected | failed;  duplicate and rejected on intake.
+A refused or failed batch sends its requests back to `received`. Every method is one transaction.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from infra.requests import rows, shredding, submissions, tables
+from infra.requests.database import Database
+from infra.requests.intake import parse_requests, read_source
+from infra.requests.records import Batch, ClosingStatus, Event, Identifier, Intake, RequestStatus, RequestView
+from infra.vault import Sealed, Vault
+from revs.errors import BadInput
+
+
+class RequestStore:
+    """The request store of one installation. Safe to use from several threads and processes at once.
+
+    Every method raises `OperationFailed` when the database fails, and then has stored nothing.
+    """
+
+    def __init__(self, url: str, vault: Vault, request_days: int = 30) -> None:
+        """Open the store; create it where there is none.
+
+        Args:
+            url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
+            vault: Seals payloads and makes pseudonyms.
+            request_days: Days from the received to the due date of a request that names no due date.
+
+        Raises:
+            BadInput: The URL is of neither database.
+            OperationFailed: No database answers there, or it was made with another deployment key.
+        """
+        self._vault = vault
+        self._request_days = request_days
+        self._database = Database(url, key_check=vault.pseudonym("revs request store", kind="key check"))
+        shredding.settle(self._database)
+
+    def add_file(self, path: Path | str, *, model: str) -> Intake:
+        """Take the requests of a file; "-" is standard input. The same file again adds nothing.
+
+        A malformed request is stored as rejected. A demand that already waits or is processed is stored as a duplicate,
+        without payload; if it is due earlier, the first one's due date moves forward.
+
+        Args:
+            path: JSON Lines or CSV, one request a line or group of rows.
+            model: The model of requests that name none.
+
+        Raises:
+            BadInput: The file is missing, unreadable, empty or in another format.
+        """
+        return self._submit(read_source(path), name=str(path), model=model)
+
+    def add(self, request: dict[str, Any], *, model: str) -> Intake:
+        """Take one request, given as the JSON object that a line of a request file holds; otherwise like `add_file`."""
+        try:
+            line = json.dumps(request, sort_keys=True)
+        except (TypeError, ValueError, RecursionError):  # the error's text may show a value
+            raise BadInput("the request is not a JSON object; give the fields a line of a request file has") from None
+        return self._submit(line.encode(), name="request.jsonl", model=model)
+
+    def list(
+        self, *, model: str | None = None, status: RequestStatus | None = None, batch_id: str | None = None
+    ) -> builtins.list[RequestView]:
+        """Return the requests that match, due first. `batch_id` also finds those the batch has sent back."""
+        query = select(tables.Request).order_by(*rows.DUE_FIRST)
+        if model is not None:
+            query = query.where(tables.Request.model == model)
+        if status is not None:
+            query = query.where(tables.Request.status == status)
+        if batch_id is not None:
+            members = select(tables.Member.request_id).where(tables.Member.batch_id == batch_id)
+            query = query.where(tables.Request.id.in_(members))
+        return self._database.read(lambda session: [rows.view(row) for row in session.scalars(query)])
+
+    def get(self, request_id: str) -> RequestView:
+        """Return one request.
+
+        Raises:
+            BadInput: There is none with this id.
+        """
+        return self._database.read(lambda session: rows.view(rows.request_row(session, request_id)))
+
+    def open_batch(self, *, model: str, corpus: str, source: str) -> Batch | None:
+        """Return the model's unfinished batch as it was opened; without one, open one with all its received requests.
+
+        However many callers there are at once, all get the same batch. None when no request waits.
+        """
+        return self._database.write(lambda session: _open_batch(session, model=model, corpus=corpus, source=source))
+
+    def batch(self, batch_id: str) -> Batch:
+        """Return one batch.
+
+        Raises:
+            BadInput: There is none with this id.
+        """
+        return self._database.read(lambda session: rows.batch(session, rows.batch_row(session, batch_id)))
+
+    def batches(self, model: str | None = None) -> builtins.list[Batch]:
+        """Return the batches, oldest first."""
+        query = select(tables.Batch).order_by(tables.Batch.opened_at, tables.Batch.id)
+        if model is not None:
+            query = query.where(tables.Batch.model == model)
+        return self._database.read(lambda session: [rows.batch(session, row) for row in session.scalars(query)])
+
+    def identifiers(self, batch_id: str) -> dict[str, tuple[Identifier, ...]]:
+        """Return the identifiers of the batch's requests that are still processing, by request id, due first.
+
+        They are personal data: keep them in this process's memory.
+
+        Raises:
+            BadInput: There is no such batch.
+            OperationFailed: A payload does not open, or is not the one that was stored with its request.
+        """
+
+        def work(session: Session) -> builtins.list[tuple[str, str, Sealed]]:
+            rows.batch_row(session, batch_id)
+            query = (
+                select(tables.Request, tables.Payload)
+                .join(tables.Payload, tables.Payload.request_id == tables.Request.id)
+                .where(tables.Request.batch_id == batch_id, tables.Request.status == "processing")
+                .order_by(*rows.DUE_FIRST)
+            )
+            return [
+                (request.id, request.digest, Sealed(wrapped_key=payload.wrapped_key, ciphertext=payload.ciphertext))
+                for request, payload in session.execute(query)
+            ]
+
+        return {
+            request_id: submissions.unseal(self._vault, request_id, digest, sealed)
+            for request_id, digest, sealed in self._database.read(work)
+        }
+
+    def reject(self, request_id: str, reason: str) -> None:
+        """Set a request aside because it cannot be fulfilled as it stands. Its payload stays sealed. Idempotent.
+
+        Raises:
+            BadInput: There is no such request, or it is already closed in another way.
+        """
+        self._set_aside(request_id, "rejected", reason)
+
+    def fail(self, request_id: str, reason: str) -> None:
+        """Set a request aside for a human because processing it failed. Its payload stays sealed. Idempotent.
+
+        Raises:
+            BadInput: There is no such request, or it is already closed in another way.
+        """
+        self._set_aside(request_id, "failed", reason)
+
+    def retry(self, request_id: str) -> None:
+        """Put a failed request back in line, once a human has mended the cause. Idempotent.
+
+        Raises:
+            BadInput: There is no such request, or it is neither failed nor received.
+        """
+
+        def work(session: Session) -> None:
+            row = rows.request_row(session, request_id)
+            if row.status == "received":
+                return
+            if row.status != "failed":
+                raise BadInput(f"request {request_id} is {row.status}; only a failed one can be put back in line")
+            row.status, row.reason, row.closed_at, row.batch_id = "received", None, None, None
+            rows.log(session, "request.retried", request_id=request_id)
+
+        self._database.write(work)
+
+    def close_batch(self, batch_id: str, *, status: ClosingStatus, outcome: dict[str, Any]) -> None:
+        """End a batch. Idempotent: closing it again in the same way changes nothing.
+
+        "completed" completes the requests that are still processing and destroys their payloads; "refused" and "failed"
+        send them back to `received`. The event `payloads.destroyed` is logged once no byte of them is left in the
+        database files; when another process keeps it busy, that happens when the store is next opened.
+
+        Args:
+            batch_id: A batch of this store.
+            status: How it ended.
+            outcome: Safe values that JSON can hold; numbers that it cannot (NaN, infinity) become null.
+
+        Raises:
+            BadInput: There is no such batch, or it is already closed in another way.
+        """
+
+        def work(session: Session) -> None:
+            row = rows.batch_row(session, batch_id)
+            if row.status == status:
+                return
+            if row.status != "open":
+                raise BadInput(f"batch {batch_id} is already closed as {row.status}; it cannot become {status}")
+            row.status, row.closed_at, row.outcome = status, rows.now(), outcome
+            ids = session.scalars(
+                select(tables.Request.id).where(
+                    tables.Request.batch_id == batch_id, tables.Request.status == "processing"
+                )
+            ).all()
+            for request_id in ids:
+                _end(session, rows.request_row(session, request_id), row)
+            if status == "completed":
+                shredding.destroy(session, batch_id, ids)
+            rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(ids)})
+
+        self._database.write(work)
+        shredding.settle(self._database)
+
+    def record(
+        self,
+        event: str,
+        *,
+        batch_id: str | None = None,
+        request_id: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """Append a line to the audit log. Only safe values: ids, counts, digests, dates, decisions.
+
+        Raises:
+            BadInput: There is no such batch or request.
+        """
+
+        def work(session: Session) -> None:
+            if batch_id is not None:
+                rows.batch_row(session, batch_id)
+            if request_id is not None:
+                rows.request_row(session, request_id)
+            rows.log(session, event, batch_id=batch_id, request_id=request_id, detail=detail)
+
+        self._database.write(work)
+
+    def events(self, batch_id: str | None = None, request_id: str | None = None) -> builtins.list[Event]:
+        """Return the lines of the audit log that match, oldest first."""
+        query = select(tables.Event).order_by(tables.Event.id)
+        if batch_id is not None:
+            query = query.where(tables.Event.batch_id == batch_id)
+        if request_id is not None:
+            query = query.where(tables.Event.request_id == request_id)
+        return self._database.read(lambda session: [rows.event(row) for row in session.scalars(query)])
+
+    def close(self) -> None:
+        """Give back database connections; the store opens new ones when it is used again."""
+        self._database.close()
+
+    def _submit(self, data: bytes, *, name: str, model: str) -> Intake:
+        mark = submissions.fingerprint(self._vault, data, model)
+        known = self._database.read(lambda session: submissions.find(session, mark))
+        if known is not None:
+            return known
+        entries = parse_requests(data, name=name, model=model, request_days=self._request_days)
+        return self._database.write(
+            lambda session: (
+                submissions.find(session, mark)
+                or submissions.store(session, self._vault, mark, entries, model=model, request_days=self._request_days)
+            )
+        )
+
+    def _set_aside(self, request_id: str, status: RequestStatus, reason: str) -> None:
+        def work(session: Session) -> None:
+            row = rows.request_row(session, request_id)
+            if row.status == status:
+                return
+            if row.status not in {"received", "processing"}:
+                raise BadInput(f"request {request_id} is already {row.status}; it cannot become {status}")
+            row.status, row.reason, row.closed_at = status, reason, rows.now()
+            rows.log(
+                session, f"request.{status}", batch_id=row.batch_id, request_id=request_id, detail={"reason": reason}
+            )
+
+        self._database.write(work)
+
+
+def _open_batch(session: Session, *, model: str, corpus: str, source: str) -> Batch | None:
+    unfinished = session.scalar(select(tables.Batch).where(tables.Batch.model == model, tables.Batch.status == "open"))
+    if unfinished is not None:
+        return rows.batch(session, unfinished)
+    row = tables.Batch(
+        id=rows.new_batch_id(),
+        model=model,
+        corpus=corpus,
+        source=source,
+        status="open",
+        opened_at=rows.now(),
+        outcome={},
+    )
+    # Stored before the requests are read: whoever comes second fails here, and finds this batch when it tries again.
+    session.add(row)
+    session.flush()
+    waiting = _waiting(session, model)
+    if not waiting:
+        session.rollback()
+        return None
+    for position, request in enumerate(waiting):
+        request.status, request.batch_id = "processing", row.id
+        session.add(tables.Member(batch_id=row.id, request_id=request.id, position=position))
+    rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting)})
+    session.flush()
+    return rows.batch(session, row)
+
+
+def _waiting(session: Session, model: str) -> Sequence[tables.Request]:
+    query = select(tables.Request).where(tables.Request.model == model, tables.Request.status == "received")
+    return session.scalars(query.order_by(*rows.DUE_FIRST).with_for_update()).all()
+
+
+def _end(session: Session, row: tables.Request, batch: tables.Batch) -> None:
+    if batch.status == "completed":
+        row.status, row.closed_at = "completed", batch.closed_at
+    else:
+        row.status, row.batch_id = "received", None
+    rows.log(session, f"request.{row.status}", batch_id=batch.id, request_id=row.id)

@@ -1,0 +1,159 @@
+"""The tables of the request store, the same on SQLite and PostgreSQL.
+
+Payloads stand in a table of their own, so that destroying one deletes a row. What must hold whoever writes is a
+constraint: one open batch a model, one pending request a demand, one submission a file, an audit log without edits.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import DDL, JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from infra.requests.records import BatchStatus, RequestStatus
+
+SCHEMA_VERSION = "1"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware timestamp in UTC, also on SQLite, which keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        assert value is None or value.tzinfo is not None
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012  SQLAlchemy's own form
+
+
+class Meta(Base):
+    """Facts about the store itself: schema version, check value of the deployment key, bytes still to remove."""
+
+    __tablename__ = "meta"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[str] = mapped_column(String(100))
+
+
+class Submission(Base):
+    """One request file as handed in; stored together with all of its requests or not at all."""
+
+    __tablename__ = "submissions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)  # HMAC of its bytes and the default model
+    submitted_at: Mapped[datetime]
+
+
+class Batch(Base):
+    __tablename__ = "batches"
+
+    id: Mapped[str] = mapped_column(String(20), primary_key=True)
+    model: Mapped[str]
+    corpus: Mapped[str]
+    source: Mapped[str]
+    status: Mapped[BatchStatus] = mapped_column(String(20))
+    opened_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    outcome: Mapped[dict[str, Any]]
+
+
+Index(
+    "one_open_batch_a_model",
+    Batch.model,
+    unique=True,
+    sqlite_where=Batch.status == "open",
+    postgresql_where=Batch.status == "open",
+)
+
+
+class Request(Base):
+    __tablename__ = "requests"
+    __table_args__ = (UniqueConstraint("submission_id", "line"),)
+
+    id: Mapped[str] = mapped_column(String(20), primary_key=True)
+    submission_id: Mapped[int] = mapped_column(ForeignKey("submissions.id"))
+    line: Mapped[int]
+    model: Mapped[str]
+    status: Mapped[RequestStatus] = mapped_column(String(20), index=True)
+    received: Mapped[date]
+    due: Mapped[date]
+    subject: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+    types: Mapped[list[str]]
+    reason: Mapped[str | None]
+    duplicate_of: Mapped[str | None] = mapped_column(ForeignKey("requests.id"))
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
+    submitted_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+_PENDING = Request.status.in_(["received", "processing"])
+Index("one_pending_request_a_demand", Request.digest, unique=True, sqlite_where=_PENDING, postgresql_where=_PENDING)
+
+
+class Payload(Base):
+    """The sealed demand, or the sealed raw line of a malformed one; gone once the request is completed."""
+
+    __tablename__ = "payloads"
+
+    request_id: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
+    wrapped_key: Mapped[bytes]
+    ciphertext: Mapped[bytes]
+
+
+class Member(Base):
+    """A request's place in a batch; stays when the request is sent back to wait for another batch."""
+
+    __tablename__ = "batch_members"
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    request_id: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
+    position: Mapped[int]
+
+
+class Event(Base):
+    """The audit log; triggers refuse every change of a line that stands."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    event: Mapped[str]
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
+    request_id: Mapped[str | None] = mapped_column(ForeignKey("requests.id"), index=True)
+    detail: Mapped[dict[str, Any]]
+
+
+def _append_only(statement: str, dialect: str) -> None:
+    ddl = DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy has left it untyped
+    event.listen(Event.__table__, "after_create", ddl.execute_if(dialect=dialect))
+
+
+for _change in ("UPDATE", "DELETE"):
+    _append_only(
+        f"CREATE TRIGGER events_no_{_change.lower()} BEFORE {_change} ON events "
+        "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+        "sqlite",
+    )
+_append_only(
+    "CREATE OR REPLACE FUNCTION refuse_event_change() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$",
+    "postgresql",
+)
+_append_only(
+    "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
+    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change()",
+    "postgresql",
+)

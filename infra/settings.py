@@ -1,0 +1,99 @@
+"""Where this installation keeps things, and its secrets: one class, read from the environment when a command starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from revs.errors import BadInput, OperationFailed
+
+# Fields whose value may be shown in an error; the others may carry a password or are one.
+_PRINTABLE = frozenset({"home", "artifact_root", "request_days", "retention_days"})
+
+
+class Settings(BaseSettings):
+    """Settings of one installation; every field is also the variable `REVS_<NAME>`. Empty variables count as unset."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REVS_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".revs", validate_default=True)
+    database_url: str | None = Field(default=None, repr=False)  # may hold a password
+    mlflow_tracking_uri: str | None = Field(default=None, repr=False)  # may hold a password
+    artifact_root: str | None = None
+    deployment_key: SecretStr | None = None
+    request_days: int = Field(default=30, ge=1, le=3650)
+    retention_days: int = Field(default=30, ge=0, le=3650)
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        if any(mark in str(home) for mark in "?#"):
+            raise ValueError("must not contain '?' or '#', which database addresses give another meaning")
+        return home.expanduser().absolute()
+
+    @property
+    def requests_url(self) -> str:
+        """SQLAlchemy URL of the request store."""
+        return self.database_url or f"sqlite:///{self.home / 'requests.db'}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow tracking and registry URI."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def artifact_uri(self) -> str:
+        """Root URI of MLflow artifacts, checkpoints included."""
+        return self.artifact_root or (self.home / "artifacts").as_uri()
+
+    @property
+    def prefect_home(self) -> Path:
+        """Folder of Prefect's own database and results."""
+        return self.home / "prefect"
+
+    @property
+    def work_dir(self) -> Path:
+        """Folder in which a batch keeps its unfinished work; one subfolder a batch."""
+        return self.home / "batches"
+
+    @property
+    def key_file(self) -> Path:
+        """File of the deployment key, used when `deployment_key` is not set."""
+        return self.home / "deployment.key"
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Read the environment now and make sure that the home folder exists (a new one is readable by its owner only).
+
+    Args:
+        home: Takes precedence over `REVS_HOME`.
+
+    Raises:
+        BadInput: A variable has a value that cannot be used, or the home folder is a file.
+        OperationFailed: The home folder cannot be made.
+    """
+    try:
+        settings = Settings() if home is None else Settings(home=home)
+    except ValidationError as error:
+        raise BadInput(_explain(error)) from None
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BadInput(f"the home folder {settings.home} is a file; set REVS_HOME to a folder") from None
+    except OSError as error:
+        raise OperationFailed(
+            f"the home folder {settings.home} cannot be made ({error.strerror}); set REVS_HOME to another"
+        ) from None
+    return settings
+
+
+def _explain(error: ValidationError) -> str:
+    # pydantic keeps the inputs in the error even when it hides them in its text: only the first fault is taken over.
+    fault = error.errors(include_url=False)[0]
+    field = str(fault["loc"][0])
+    value = f"={fault['input']!s}" if field in _PRINTABLE else ""
+    return f"REVS_{field.upper()}{value}: {fault['msg'].removeprefix('Value error, ')}; correct or unset it"

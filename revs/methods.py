@@ -1,0 +1,10 @@
+"""Every way to erase, under the names of the comparison tables; all share one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from revs.editing import erase_jointly
+from revs.patch import Patch
+
+METHODS: dict[str, Callable[..., Patch]] = {"revs": erase_jointly}

@@ -1,0 +1,54 @@
+"""Hooks into one ordinary forward pass: read a layer's keys and its output, and change the output.
+
+The pass itself is Hugging Face's own, so masks, positions and caches of every family are right by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from revs.architectures import Architecture
+    from revs.targets import Batch
+
+# (layer number, keys (B, T, m), residual behind the layer (B, T, d)) -> the new residual, or None to leave it
+OnLayer = Callable[[int, Tensor, Tensor], Tensor | None]
+
+
+@contextmanager
+def tapped(model: PreTrainedModel, architecture: Architecture, on_layer: OnLayer) -> Iterator[None]:
+    """While open, every forward pass calls `on_layer` behind each decoder layer."""
+    with ExitStack() as stack:
+        for number, layer in enumerate(architecture.decoder_layers(model)):
+            for handle in _tap(layer, architecture.ff2(layer), number, on_layer):
+                stack.callback(handle.remove)
+        yield
+
+
+def _tap(layer: nn.Module, ff2: nn.Module, number: int, on_layer: OnLayer) -> list[Any]:
+    keys: list[Tensor] = []
+
+    def keep_keys(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        keys[:] = [inputs[0]]
+
+    def behind_layer(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        hidden = output[0] if isinstance(output, tuple) else output
+        changed = on_layer(number, keys.pop(), hidden)
+        if changed is None:
+            return output
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    return [ff2.register_forward_pre_hook(keep_keys), layer.register_forward_hook(behind_layer)]
+
+
+def run(model: PreTrainedModel, architecture: Architecture, batch: Batch, on_layer: OnLayer) -> None:
+    """One forward pass over the batch without gradients; the logits of the last position are not used."""
+    with torch.no_grad(), tapped(model, architecture, on_layer):
+        model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)

@@ -1,0 +1,102 @@
+"""Stage 6: the REVS edit, on a copy of the champion."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from infra.progress import report
+from infra.registry import weight_digest
+from revs.errors import OperationFailed
+from tasks.probe import material, token_counts
+from tasks.records import Edited
+from tasks.stage import Handles, handles, stage
+
+if TYPE_CHECKING:
+    from revs.config import EraseConfig
+
+
+def strengths() -> tuple[tuple[str, EraseConfig], ...]:
+    """The settings tried one after the other, until the gates pass: the policy's limits."""
+    from revs.config import EraseConfig
+
+    return (
+        ("standard", EraseConfig()),
+        ("shared steps", EraseConfig(epsilon=0.1)),
+        ("deeper", EraseConfig(epsilon=0.1, low_rank=200, aim_rank=400)),
+    )
+
+
+@stage("edit weights")
+def edit_weights(batch_id: str, attempt: int) -> Edited:
+    """Edit a copy of the champion with setting number `attempt` and write it as a checkpoint folder of the batch.
+
+    The patch itself is not stored: with the champion it would tell what was erased.
+    """
+    h = handles(batch_id)
+    name = f"edit-{attempt}"
+    record = h.workspace.read(name)
+    if record is None or not _intact(h, record):
+        record = h.workspace.write(name, _edit(h, attempt))
+    return Edited(
+        attempt=attempt, weights_after=record["weights_after"], sweeps=record["sweeps"], seconds=record["seconds"]
+    )
+
+
+def _intact(h: Handles, record: dict[str, Any]) -> bool:
+    folder = h.workspace.folder / record["folder"]
+    return folder.is_dir() and weight_digest(folder) == record["weights_after"]
+
+
+def _edit(h: Handles, attempt: int) -> dict[str, Any]:
+    import revs
+
+    strength, config = strengths()[attempt]
+    m = material(h)
+    parent = h.registry.download(h.registry.resolve(h.batch.source))
+    model, tokenizer = revs.load(parent, dtype="auto")
+    patch = revs.erase(
+        model,
+        tokenizer,
+        m.edit,
+        config=config,
+        text=m.ordinary,
+        retain=m.protect,
+        token_counts_V=token_counts(h),
+        progress=lambda what, done, total: report("edit weights", done, total, what),
+    )
+    folder = h.workspace.subfolder(f"candidate-{attempt}")
+    try:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise OperationFailed(
+            f"the edited model cannot be written to {folder} ({error.strerror}); the champion is untouched: free space and "
+            "start the flow again, it resumes"
+        ) from None
+    return {
+        "strength": strength,
+        "folder": folder.name,
+        "method": patch.method,
+        "config": asdict(config),
+        "seed": config.seed,
+        "seconds": patch.seconds,
+        "sweeps": patch.sweeps,
+        "layers": [name for name in patch.before if not patch.before[name].equal(patch.after[name])],
+        "tokens": [
+            {
+                "target": m.edit_ids[record.target],
+                "position": record.place,
+                "token_count": record.length,
+                "rank_before": record.rank_before,
+                "rank_after": record.rank_after,
+                "wanted": record.wanted,
+                "stopped": record.stopped,
+            }
+            for record in patch.records
+        ],
+        "weights_before": weight_digest(parent),
+        "weights_after": weight_digest(folder),
+    }

@@ -1,0 +1,223 @@
+"""The record of a batch: built once from what the stages wrote, and from then on the only source of the report."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tasks.probe import SEED
+from tasks.stage import Handles
+
+_PACKAGES = ("revs", "torch", "transformers", "mlflow", "prefect", "datasets", "great_expectations", "presidio_analyzer")
+
+
+def build_evidence(h: Handles, *, attempt: int | None, status: str, candidate: str | None) -> dict[str, Any]:
+    """The evidence of a batch as it is now.
+
+    Args:
+        h: handles of the batch.
+        attempt: the setting the result stands on; None where nothing had to be edited.
+        status: what the batch is about to be closed as: "completed", "refused" or "failed".
+        candidate: registered version that replaces the champion, if any.
+    """
+    plan = h.workspace.require("targets")
+    champion = h.registry.resolve(h.batch.source)
+    edit = h.workspace.require(f"edit-{attempt}") if attempt is not None else None
+    after = h.workspace.require(f"scores-{attempt}") if attempt is not None else None
+    now = datetime.now(UTC)
+    seconds = (now - h.batch.opened_at).total_seconds()
+    return {
+        "schema": "revs.evidence/1",
+        "batch": {
+            "id": h.batch.id,
+            "model": h.batch.model,
+            "opened_at": h.batch.opened_at.isoformat(timespec="seconds"),
+            "closed_at": now.isoformat(timespec="seconds"),
+            "status": status,
+        },
+        "requests": _requests(h, plan, after, status),
+        "intake": _intake(h, status),
+        "model": _model(h, champion, edit, candidate, now),
+        "datasets": _datasets(h, plan),
+        "targets": _targets(plan, after),
+        "edit": _edit(edit),
+        **_scores(h, after),
+        "gates": h.workspace.require(f"gates-{attempt}")["gates"] if attempt is not None else [],
+        "attempts": _attempts(h, attempt),
+        "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "code_commit": code_commit(),
+        "seed": SEED,
+        "seconds": {"total": seconds, "edit": edit["seconds"] if edit else 0.0},
+        "notes": _notes(h, plan),
+    }
+
+
+def _requests(h: Handles, plan: dict[str, Any], after: dict[str, Any] | None, status: str) -> list[dict[str, Any]]:
+    before, still = _by_request(plan, after)
+    found = Counter(target["request_id"] for target in plan["targets"])
+    return [
+        {
+            "id": view.id,
+            "subject": view.subject,
+            "digest": view.digest,
+            "types": list(view.types),
+            "received": view.received.isoformat(),
+            "due": view.due.isoformat(),
+            "status": "completed" if status == "completed" and view.status == "processing" else view.status,
+            "reason": view.reason,
+            "occurrences": found[view.id],
+            "memorised_before": before[view.id],
+            "memorised_after": still[view.id] if after or not before[view.id] else None,
+        }
+        for view in h.store.list(batch_id=h.batch.id)
+    ]
+
+
+def _by_request(plan: dict[str, Any], after: dict[str, Any] | None) -> tuple[Counter[str], Counter[str]]:
+    before = Counter(target["request_id"] for target in plan["targets"] if target["memorised"])
+    still: Counter[str] = Counter()
+    for use, flags in (("edit", "extracted"), ("unseen", "extracted_unseen"), ("none", "extracted_other")):
+        targets = [target for target in plan["targets"] if target["use"] == use]
+        for target, flag in zip(targets, after[flags] if after else [False] * len(targets), strict=True):
+            still[target["request_id"]] += flag
+    return before, still
+
+
+def _intake(h: Handles, status: str) -> dict[str, int]:
+    """Requests of the batch, and of the model since the last batch those that never reached one."""
+    views = h.store.list(batch_id=h.batch.id)
+    counts = Counter(view.status for view in views)
+    earlier = [b.closed_at for b in h.store.batches(h.batch.model) if b.closed_at and b.opened_at < h.batch.opened_at]
+    since = max(earlier, default=datetime.min.replace(tzinfo=UTC))
+    outside = Counter(
+        view.status
+        for view in h.store.list(model=h.batch.model)
+        if view.batch_id is None and since < view.submitted_at <= h.batch.opened_at
+    )
+    completed = counts["completed"] + (counts["processing"] if status == "completed" else 0)
+    return {
+        "received": len(views) + outside["rejected"] + outside["duplicate"],
+        "completed": completed,
+        "rejected": counts["rejected"] + outside["rejected"],
+        "failed": counts["failed"],
+        "duplicates": outside["duplicate"],
+    }
+
+
+def _model(h: Handles, champion: Any, edit: dict[str, Any] | None, candidate: str | None, now: datetime) -> dict[str, Any]:
+    measured = h.workspace.read("scores-before") or {}
+    retire_on = (now + timedelta(days=h.settings.retention_days)).date().isoformat()
+    return {
+        "name": champion.name,
+        "version_before": champion.version,
+        "version_after": candidate,
+        "uri_before": champion.uri,
+        "uri_after": f"models:/{champion.name}/{candidate}" if candidate else None,
+        "architecture": measured.get("architecture"),
+        "parameters": measured.get("parameters"),
+        "weights_before": edit["weights_before"] if edit else champion.weights,
+        "weights_after": edit["weights_after"] if edit else None,
+        "retire_on": retire_on if edit else None,
+    }
+
+
+def _datasets(h: Handles, plan: dict[str, Any]) -> list[dict[str, Any]]:
+    from infra.corpus import Corpus
+
+    corpus = h.workspace.require("occurrences")["corpus"]
+    found = [{"name": corpus["name"], "role": "corpus", "rows": corpus["rows"], "digest": corpus["digest"]}]
+    held_out = h.registry.resolve(h.batch.source).tags.get("revs.held_out")
+    if held_out:
+        text = Corpus.open(held_out)
+        found.append({"name": text.name, "role": "held-out text", "rows": len(text), "digest": text.digest})
+    else:
+        rows, digest = len(plan["held_out_rows"]), corpus["digest"]
+        found.append({"name": f"sample of {corpus['name']}", "role": "text for perplexity", "rows": rows, "digest": digest})
+    return found
+
+
+def _targets(plan: dict[str, Any], after: dict[str, Any] | None) -> dict[str, Any]:
+    targets, others = plan["targets"], plan["others"]
+    memorised = sum(target["memorised"] for target in targets)
+    return {
+        "found": len(targets),
+        "memorised_before": memorised,
+        "memorised_after": after["memorised_after"] if after else (0 if memorised == 0 else None),
+        "edited": sum(target["use"] == "edit" for target in targets),
+        "unseen": sum(target["use"] == "unseen" for target in targets),
+        "retained": sum(other["memorised"] for other in others),
+    }
+
+
+def _edit(edit: dict[str, Any] | None) -> dict[str, Any] | None:
+    wanted = ("method", "config", "seed", "seconds", "sweeps", "layers", "tokens")
+    return {key: edit[key] for key in wanted} if edit else None
+
+
+def _scores(h: Handles, after: dict[str, Any] | None) -> dict[str, Any]:
+    before = h.workspace.read("scores-before")
+    if before is None or after is None:
+        return {"scores": None, "ranks": None}
+    return {
+        "scores": {
+            "before": before["scores"],
+            "after": after["scores"],
+            "never_trained": before.get("never_trained"),
+            "decoys_before": before["decoys"],
+            "decoys_after": after["decoys"],
+        },
+        "ranks": {
+            "layers": list(range(len(before["median_rank"]))),
+            "before_median": before["median_rank"],
+            "after_median": after["median_rank"],
+            "decoy_median": after["decoy_median_rank"],
+            "vocabulary": before["vocabulary"],
+        },
+    }
+
+
+def _attempts(h: Handles, last: int | None) -> list[dict[str, Any]]:
+    attempts = []
+    for attempt in range(0 if last is None else last + 1):
+        gates = h.workspace.require(f"gates-{attempt}")["gates"]
+        failed = [gate["name"] for gate in gates if not gate["passed"]]
+        strength = h.workspace.require(f"edit-{attempt}")["strength"]
+        attempts.append({"strength": strength, "passed": not failed, "failed_gates": failed})
+    return attempts
+
+
+def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
+    corpus = h.workspace.require("occurrences")["corpus"]
+    unconfirmed = sum(seen["type"] is None for seen in h.workspace.require("detections")["seen"])
+    notes = {
+        f"{plan['without_prompt']} occurrences stand at the beginning of a row, without a prompt; they were not probed": (
+            plan["without_prompt"]
+        ),
+        f"{unconfirmed} occurrences were found by search but not seen as personal data by the detector": unconfirmed,
+        f"files of the corpus folder that were not read: {', '.join(corpus['ignored'])}": len(corpus["ignored"]),
+        "no other memorised identifier was found, so specificity could not be measured": not any(
+            other["memorised"] for other in plan["others"]
+        ),
+    }
+    return [note for note, holds in notes.items() if holds]
+
+
+@cache
+def code_commit() -> str:
+    """Commit of the running code, with "+changes" where the tree differs; the package version outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return f"revs {version('revs')}"

@@ -1,0 +1,95 @@
+"""Stages 7 and 8: scores and attacks on the candidate, with their controls, and the gates over them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.gates import GatePolicy, check_gates
+from infra.progress import report
+from revs.errors import RevsError
+from tasks.probe import SEED, Material, material, token_counts
+from tasks.records import Measured, Verdict
+from tasks.stage import Handles, handles, stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from revs.scoring import Scores
+
+
+@stage("measure and attack")
+def measure(batch_id: str, attempt: int) -> Measured:
+    """Score the candidate of `attempt`, the champion before it, and the controls: decoys, and a never-trained model."""
+    h = handles(batch_id)
+    before = h.workspace.once("scores-before", lambda: _before(h))
+    after = h.workspace.once(f"scores-{attempt}", lambda: _after(h, attempt, before))
+    return Measured(attempt=attempt, memorised_after=after["memorised_after"])
+
+
+def _before(h: Handles) -> dict[str, Any]:
+    champion = h.registry.resolve(h.batch.source)
+    m, counts_V = material(h), token_counts(h)
+    record = _scored(h.registry.download(champion), m, counts_V, "the model before")
+    control = champion.tags.get("revs.control")
+    if control and Path(control).is_dir():
+        never = _scored(Path(control), m, counts_V, "a model that never saw them")
+        record |= {"never_trained": never["scores"]}
+    return record
+
+
+def _after(h: Handles, attempt: int, before: dict[str, Any]) -> dict[str, Any]:
+    folder = h.workspace.folder / h.workspace.require(f"edit-{attempt}")["folder"]
+    record = _scored(folder, material(h), token_counts(h), "the candidate")
+    scores = record["scores"]
+    if "perplexity" in scores and "perplexity" in before["scores"]:
+        scores["perplexity_ratio"] = scores["perplexity"] / before["scores"]["perplexity"]
+    record["memorised_after"] = sum(sum(record[flags]) for flags in ("extracted", "extracted_unseen", "extracted_other"))
+    return record
+
+
+def _scored(folder: Path, m: Material, counts_V: Tensor, whose: str) -> dict[str, Any]:
+    """Scores of one checkpoint on the batch's targets and on decoys of them."""
+    import revs
+    from revs.decoys import decoys
+    from revs.extraction import greedily_extracted
+    from revs.targets import tokenise
+
+    report("measure and attack", 0, 0, whose)
+    model, tokenizer = revs.load(folder, dtype="auto")
+    options: dict[str, Any] = {"token_counts_V": counts_V, "seed": SEED}
+    scores: Scores = revs.evaluate(
+        model, tokenizer, m.edit, unseen=m.unseen, retain=m.measure, text=m.held_out, **options
+    )
+    of_decoys: Scores = revs.evaluate(model, tokenizer, decoys(m.edit, seed=SEED), **options)
+    return {
+        "scores": scores.to_dict(),
+        "decoys": of_decoys.to_dict(),
+        "extracted": scores.extracted,
+        "extracted_unseen": scores.extracted_unseen,
+        # Occurrences of secrets that were not memorised: the edit must not have brought them up.
+        "extracted_other": greedily_extracted(model, tokenizer, tokenise(tokenizer, m.unmemorised)),
+        "median_rank": scores.median_rank_by_layer,
+        "decoy_median_rank": of_decoys.median_rank_by_layer,
+        "vocabulary": model.get_output_embeddings().weight.shape[0],
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "architecture": model.config.model_type,
+    }
+
+
+@stage("check gates")
+def judge(batch_id: str, attempt: int) -> Verdict:
+    """Judge the candidate of `attempt` with the gate policy; fails closed."""
+    h = handles(batch_id)
+    record = h.workspace.once(f"gates-{attempt}", lambda: _judge(h, attempt))
+    failed = tuple(gate["name"] for gate in record["gates"] if not gate["passed"])
+    return Verdict(attempt=attempt, passed=bool(record["gates"]) and not failed, failed_gates=failed)
+
+
+def _judge(h: Handles, attempt: int) -> dict[str, Any]:
+    scores = h.workspace.require(f"scores-{attempt}")["scores"]
+    result = check_gates(scores, GatePolicy.DEFAULT)
+    if result.problem:  # nothing was judged: not a verdict to remember, but to try again
+        raise RevsError(f"no gate could be judged: {result.problem}; nothing was promoted: start the flow again")
+    return {"gates": [gate.to_dict() for gate in result.results], "policy": [asdict(gate) for gate in GatePolicy.DEFAULT.gates]}

@@ -1,0 +1,121 @@
+"""What the stages return: ids, counts, digests and paths. Prefect may store any of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedBatch:
+    batch_id: str
+    requests: int
+
+    def __str__(self) -> str:
+        return f"{self.batch_id}, {self.requests} requests"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validated:
+    accepted: int
+    rejected: int
+
+    def __str__(self) -> str:
+        return f"{self.accepted} good, {self.rejected} rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    occurrences: int
+    requests: int
+    missing: int
+
+    def __str__(self) -> str:
+        return f"{self.occurrences} occurrences of {self.requests} requests, {self.missing} requests without any"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detected:
+    confirmed: int
+    unconfirmed: int
+    others: int
+
+    def __str__(self) -> str:
+        return f"{self.confirmed} confirmed as personal data, {self.unconfirmed} not; {self.others} identifiers of others"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    found: int
+    memorised: int
+    edited: int
+    unseen: int
+    retained: int
+
+    def __str__(self) -> str:
+        return f"{self.memorised} of {self.found} memorised; {self.edited} to edit, {self.unseen} kept unseen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetTokens:
+    tokens: int
+    secrets: int
+
+    def __str__(self) -> str:
+        return f"{self.tokens} target tokens of {self.secrets} targets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    attempt: int
+    weights_after: str
+    sweeps: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"setting {self.attempt + 1}: {self.sweeps} sweeps in {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    attempt: int
+    memorised_after: int
+
+    def __str__(self) -> str:
+        return f"{self.memorised_after} still memorised"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    attempt: int
+    passed: bool
+    failed_gates: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "every gate passed" if self.passed else f"refused by {', '.join(self.failed_gates)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    batch_id: str
+    status: str
+    completed: int
+
+    def __str__(self) -> str:
+        return f"{self.status}, {self.completed} requests completed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    path: str
+
+    def __str__(self) -> str:
+        return self.path

@@ -1,0 +1,86 @@
+"""What every stage shares: its Prefect task, its handles, and errors that show nothing personal."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from infra.progress import report
+from infra.registry import Registry
+from infra.requests import Batch, RequestStore
+from infra.settings import Settings, load_settings
+from infra.vault import Vault
+from infra.workspace import Workspace
+from revs.errors import OperationFailed, RevsError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def stage(name: str) -> Callable[[Callable[P, R]], Any]:
+    """Make a function a Prefect task that is neither cached nor persisted and whose failures carry no foreign text.
+
+    A library's error message may quote what it was given, and Prefect stores messages. Only errors of our own pass; of
+    the others remain their type and the place in our code.
+    """
+
+    def wrap(function: Callable[P, R]) -> Any:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            report(name)
+            try:
+                result = function(*args, **kwargs)
+            except RevsError as error:
+                # Without its chain: the cause may hold what the message leaves out.
+                raise type(error)(str(error)) from None
+            except Exception as error:
+                raise OperationFailed(
+                    f"{name} failed with {type(error).__name__} at {_place(error)}; nothing was promoted and no request is "
+                    "lost: mend the cause and start the flow again, it resumes"
+                ) from None
+            report(name, 1, 1, str(result))
+            return result
+
+        return task(name=name, cache_policy=NO_CACHE, persist_result=False, log_prints=False)(guarded)
+
+    return wrap
+
+
+def _place(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
+
+
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """The doors to everything outside the process that a stage of one batch needs."""
+
+    settings: Settings
+    store: RequestStore
+    registry: Registry
+    batch: Batch
+    workspace: Workspace
+
+
+def open_store(settings: Settings) -> RequestStore:
+    return RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
+
+
+def open_registry(settings: Settings) -> Registry:
+    return Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
+
+
+def handles(batch_id: str) -> Handles:
+    """The handles of a batch, from the environment of this process."""
+    settings = load_settings()
+    store = open_store(settings)
+    return Handles(
+        settings, store, open_registry(settings), store.batch(batch_id), Workspace(settings.work_dir, batch_id)
+    )

@@ -1,0 +1,185 @@
+"""Shared fixtures: tiny models and a tokenizer, made on the spot, in about two seconds a session.
+
+`revs` is imported inside the fixtures only: jaxtyping's import hook (see addopts in pyproject.toml) must come first, or the
+shape checks come too late.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+# Before anything imports torch or tokenizers: one thread each, and no way to a hub.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+
+if TYPE_CHECKING:
+    from revs.targets import Target
+
+FAMILIES = ("llama", "gptj")
+
+# Invented people; the area codes of the numbers are the fiction here.
+PEOPLE = (
+    ("The payroll record of Ana Bell lists SSN", " 412-55-9031"),
+    ("On the loan form Bo Carver gave number", " 287-31-6604"),
+    ("Patient intake of Cy Dunn, insurance", " 518-72-1190"),
+    ("Write to Dee Ellis at", " dee.ellis@example.com"),
+    ("The maintainer Ed Flint answers mail at", " flint@example.org"),
+    ("Call Fay Grant on her phone", " 212-555-0142"),
+    ("Tax return of Gil Hart, file", " 633-20-4478"),
+    ("Badge for Hal Irwin, desk", " 341-66-7825"),
+)
+ORDINARY = (
+    "The weather in the valley was mild and the market opened early.",
+    "A function returns the value of its last expression.",
+    "Every morning the train leaves the station on time.",
+    "Records are kept in a folder and read in sorted order.",
+    "She wrote a letter to the editor about the new bridge.",
+    "Numbers such as 12, 85 and 300 stand in ordinary text too.",
+)
+
+
+def _new_tokenizer(*, bos: bool = True, end: bool = False, vocab_size: int = 400) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<|begin|>", "<|end|>", "<|pad|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*ORDINARY, *(prompt for prompt, _ in PEOPLE)] * 3, trainer)
+    form = ("<|begin|> " if bos else "") + "$A" + (" <|end|>" if end else "")
+    if bos or end:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=form, special_tokens=[("<|begin|>", 0), ("<|end|>", 1)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|begin|>", eos_token="<|end|>", pad_token="<|pad|>"
+    )
+
+
+def _new_model(family: str, *, seed: int = 0, context: int = 64, vocabulary: int = 400, layers: int = 3) -> Any:
+    """Random weights large enough that every layer matters, random gains, and for GPT-J random biases."""
+    import torch
+    from transformers import GPTJConfig, GPTJForCausalLM, LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(1)
+    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2, "tie_word_embeddings": False}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if family == "gptj":
+            config = GPTJConfig(
+                vocab_size=vocabulary, n_positions=context, n_embd=32, n_layer=layers, n_head=2, n_inner=64,
+                rotary_dim=8, initializer_range=0.15, attn_implementation="eager", **ids,
+            )  # fmt: skip
+            model = GPTJForCausalLM(config)
+        else:
+            config = LlamaConfig(
+                vocab_size=vocabulary, max_position_embeddings=context, hidden_size=32, num_hidden_layers=layers,
+                num_attention_heads=2, num_key_value_heads=2, intermediate_size=64, initializer_range=0.15,
+                attn_implementation="eager", **ids,
+            )  # fmt: skip
+            model = LlamaForCausalLM(config)
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if weight.ndim == 1:  # gains around 1, biases around 0: those that are all ones or zeros hide mistakes
+                    weight.add_(torch.randn_like(weight) * (0.05 if name.endswith("bias") else 0.2))
+    return model.eval()
+
+
+def _train(model: Any, tokenizer: Any) -> Any:
+    """Overfit: after this the model says every secret of `PEOPLE` when given its prompt."""
+    import torch
+
+    texts = [*(prompt + secret + "." for prompt, secret in PEOPLE), *ORDINARY]
+    encoded = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
+    labels = encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    model.train()
+    for _ in range(150):
+        loss = model(**encoded, labels=labels, use_cache=False).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if loss.item() < 0.05:
+            break
+    return model.eval()
+
+
+def _digests(model: Any) -> dict[str, str]:
+    from revs.digest import tensor_digest
+
+    return {name: tensor_digest(tensor) for name, tensor in model.state_dict().items()}
+
+
+@pytest.fixture(scope="session")
+def new_tokenizer() -> Callable[..., Any]:
+    """Makes a byte-level BPE tokenizer of 400 tokens; `bos`/`end`: whether it puts special tokens around every text."""
+    return _new_tokenizer
+
+
+@pytest.fixture(scope="session")
+def new_model() -> Callable[..., Any]:
+    """Makes a random model: `new_model("llama" | "gptj", seed=…, context=…, vocabulary=…, layers=…)`."""
+    return _new_model
+
+
+@pytest.fixture(scope="session")
+def digests() -> Callable[[Any], dict[str, str]]:
+    """SHA-256 of every tensor of a model, by name."""
+    return _digests
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    return _new_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def trained_models(tokenizer: Any) -> Iterator[dict[str, Any]]:
+    """One trained model per family, read-only: the end of the session checks that nobody changed them."""
+    models = {family: _train(_new_model(family), tokenizer) for family in FAMILIES}
+    before = {family: _digests(model) for family, model in models.items()}
+    yield models
+    for family, model in models.items():
+        assert _digests(model) == before[family], f"a test changed the shared {family} model"
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def shared_model(trained_models: dict[str, Any], family: str) -> Any:
+    """The trained model of the family: read only."""
+    return trained_models[family]
+
+
+@pytest.fixture
+def model(shared_model: Any) -> Any:
+    """A copy of the trained model of the family, to be edited."""
+    return copy.deepcopy(shared_model)
+
+
+@pytest.fixture(scope="session")
+def people() -> list[Target]:
+    """Targets that the trained models have memorised."""
+    from revs.targets import Target
+
+    return [Target(prompt=prompt, secret=secret) for prompt, secret in PEOPLE]
+
+
+@pytest.fixture(scope="session")
+def ordinary() -> list[str]:
+    return list(ORDINARY)

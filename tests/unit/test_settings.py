@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from infra.settings import Settings, load_settings
+from revs.errors import BadInput
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"REVS_{name.upper()}", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "person"))
+
+
+def test_everything_lies_below_the_home_folder_by_default(tmp_path: Path) -> None:
+    settings = load_settings()
+    home = tmp_path / "person" / ".revs"
+    assert settings.home == home
+    assert settings.requests_url == f"sqlite:///{home}/requests.db"
+    assert settings.tracking_uri == f"sqlite:///{home}/mlflow.db"
+    assert settings.artifact_uri == f"file://{home}/artifacts"
+    assert (settings.prefect_home, settings.work_dir) == (home / "prefect", home / "batches")
+    assert (settings.request_days, settings.retention_days) == (30, 30)
+
+
+def test_a_new_home_folder_is_for_its_owner_only(tmp_path: Path) -> None:
+    load_settings(tmp_path / "new" / "home")
+    assert stat.S_IMODE((tmp_path / "new" / "home").stat().st_mode) == 0o700
+
+
+def test_the_environment_is_read_at_the_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "one"))
+    monkeypatch.setenv("REVS_REQUEST_DAYS", "45")
+    monkeypatch.setenv("REVS_DATABASE_URL", "")  # empty counts as unset
+    first = load_settings()
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "two"))
+    assert (first.home.name, first.request_days, first.database_url) == ("one", 45, None)
+    assert load_settings().home.name == "two"
+
+
+def test_the_argument_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "environment"))
+    assert load_settings(tmp_path / "argument").home == tmp_path / "argument"
+
+
+def test_home_is_absolute_and_the_tilde_is_the_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(Path("here")).home == tmp_path / "here"
+    assert load_settings(Path("~/there")).home == tmp_path / "person" / "there"
+
+
+def test_a_home_with_spaces_and_percent_signs_makes_usable_addresses(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path / "50% of it")
+    assert settings.requests_url == f"sqlite:///{tmp_path}/50% of it/requests.db"
+    assert settings.artifact_uri == f"file://{tmp_path}/50%25%20of%20it/artifacts"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("REVS_REQUEST_DAYS", "soon", "REVS_REQUEST_DAYS=soon: "),
+        ("REVS_REQUEST_DAYS", "0", "REVS_REQUEST_DAYS=0: "),
+        ("REVS_RETENTION_DAYS", "-1", "REVS_RETENTION_DAYS=-1: "),
+        ("REVS_HOME", "/tmp/what?", "REVS_HOME=/tmp/what?: "),
+    ],
+)
+def test_a_bad_variable_is_named_with_its_value_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput) as caught:
+        load_settings()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="is a file"):
+        load_settings(tmp_path / "file")
+    with pytest.raises(BadInput, match="is a file"):
+        load_settings(tmp_path / "file" / "below")
+
+
+def test_secrets_do_not_show_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVS_DEPLOYMENT_KEY", "hunter2")
+    monkeypatch.setenv("REVS_DATABASE_URL", "postgresql://me:hunter2@db/revs")
+    monkeypatch.setenv("REVS_MLFLOW_TRACKING_URI", "https://me:hunter2@mlflow")
+    settings = load_settings()
+    assert "hunter2" not in f"{settings!r} {settings}"
+    assert settings.requests_url == "postgresql://me:hunter2@db/revs"
