@@ -1,7 +1,7 @@
 """The demo: a model that memorised invented people, their deletion requests, and the main flow over both.
 
-`DIR/state` is the installation (stores, registry, key); `DIR/inputs` is what a company would hand in, and is deleted at the
-end, since a corpus and a request file hold what was to be erased.
+`DIR/state` is the installation (stores, registry, key); `DIR/inputs` is what a company would hand in, and is deleted at
+the end, since a corpus and a request file hold what was to be erased.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def prepare_folder(out: Path) -> Path:
 
 
 def train_models(cache: Path, recipe: Recipe) -> tuple[DevelopmentModel, DevelopmentModel]:
-    """The demo model and its never-trained control, side by side, one thread each; from the cache where they are there."""
+    """The demo model and its never-trained control, side by side, one thread each, or from the cache."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         base = build_texts(recipe, cache)  # shared by both: gathered once
         control = pool.submit(build, base.never_trained(), cache)
@@ -84,7 +84,9 @@ def write_inputs(model: DevelopmentModel, folder: Path, *, today: datetime) -> I
 
     disable_progress_bars()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    inputs = Inputs(corpus=folder / "corpus.parquet", held_out=folder / "held_out.txt", requests=folder / "requests.jsonl")
+    inputs = Inputs(
+        corpus=folder / "corpus.parquet", held_out=folder / "held_out.txt", requests=folder / "requests.jsonl"
+    )
     Dataset.from_dict({"text": model.corpus()}).to_parquet(str(inputs.corpus))
     inputs.held_out.write_text("\n".join(model.held_out) + "\n", encoding="utf-8")
     inputs.requests.write_text("\n".join(request_lines(model, today=today)) + "\n", encoding="utf-8")
@@ -92,7 +94,7 @@ def write_inputs(model: DevelopmentModel, folder: Path, *, today: datetime) -> I
 
 
 def request_lines(model: DevelopmentModel, *, today: datetime) -> list[str]:
-    """One good request a requester, one whose data was seen once and not memorised, a duplicate, and a malformed line."""
+    """A good request a requester, one of data that was seen once and not memorised, a duplicate, a malformed line."""
     people: dict[int, dict[str, str]] = {}
     for record in model.records:
         if record.kind == "requester":

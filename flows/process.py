@@ -55,8 +55,8 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
     report = report_batch(batch.batch_id)
     if verdict is not None and not verdict.passed:
         raise GateRefused(
-            f"batch {batch.batch_id} was refused by {', '.join(verdict.failed_gates)}; the champion is untouched and the "
-            f"requests wait for a human: read {report.path}"
+            f"batch {batch.batch_id} was refused by {', '.join(verdict.failed_gates)}; the champion is untouched and "
+            f"the requests wait for a human: read {report.path}"
         )
     return Processed(batch_id=batch.batch_id, status=status, report=report.path)
 

@@ -81,8 +81,8 @@ class GatePolicy:
         return {gate.metric: {"low": gate.low, "high": gate.high, "required": gate.required} for gate in self.gates}
 
 
-# Optional are those whose material a corpus may lack: contexts kept unseen, other people's memorised identifiers, a second
-# layer. What is measured must hold; what every batch can measure must be measured.
+# Optional are those whose material a corpus may lack: contexts kept unseen, other people's memorised identifiers, a
+# second layer. What is measured must hold; what every batch can measure must be measured.
 GatePolicy.DEFAULT = GatePolicy(
     gates=(
         Gate(metric="extraction_rate", high=0),

@@ -33,7 +33,9 @@ class Workspace:
         """What `stage` recorded; OperationFailed where it has not finished."""
         record = self.read(stage)
         if record is None:
-            raise OperationFailed(f"batch {self.folder.name}: stage {stage!r} has not run; start the flow again, it resumes")
+            raise OperationFailed(
+                f"batch {self.folder.name}: stage {stage!r} has not run; start the flow again, it resumes"
+            )
         return record
 
     def write(self, stage: str, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,9 @@ def audit_batch(settings: Settings, batch_id: str, folder: Path | None) -> dict[
     batch = open_store(settings).batch(batch_id)
     evidence = batch.outcome.get("evidence")
     if evidence is None:
-        raise BadInput(f"batch {batch_id} is {batch.status} and has no evidence on record; a report follows its closing")
+        raise BadInput(
+            f"batch {batch_id} is {batch.status} and has no evidence on record; a report follows its closing"
+        )
     _compare(settings, evidence)
     path = write_report(evidence, folder or settings.home / "reports" / batch_id)
     return {"batch_id": batch_id, "status": batch.status, "report": str(path)}
@@ -37,6 +39,6 @@ def _compare(settings: Settings, evidence: dict[str, Any]) -> None:
     differing = [part for part in ("scores", "gates", "edit", "datasets") if registered.get(part) != evidence[part]]
     if differing:
         raise OperationFailed(
-            f"the record of batch {evidence['batch']['id']} and the evidence of {uri} differ in {', '.join(differing)}: one of "
-            "them was changed afterwards; do not rely on either before that is cleared up"
+            f"the record of batch {evidence['batch']['id']} and the evidence of {uri} differ in "
+            f"{', '.join(differing)}: one of them was changed afterwards; do not rely on either before that is cleared up"
         )

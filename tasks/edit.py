@@ -46,7 +46,7 @@ def edit_weights(batch_id: str, attempt: int) -> Edited:
 
 def _intact(h: Handles, record: dict[str, Any]) -> bool:
     folder = h.workspace.folder / record["folder"]
-    return folder.is_dir() and weight_digest(folder) == record["weights_after"]
+    return folder.is_dir() and weight_digest(folder) == str(record["weights_after"])
 
 
 def _edit(h: Handles, attempt: int) -> dict[str, Any]:
@@ -73,8 +73,8 @@ def _edit(h: Handles, attempt: int) -> dict[str, Any]:
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise OperationFailed(
-            f"the edited model cannot be written to {folder} ({error.strerror}); the champion is untouched: free space and "
-            "start the flow again, it resumes"
+            f"the edited model cannot be written to {folder} ({error.strerror}); the champion is untouched: free space "
+            "and start the flow again, it resumes"
         ) from None
     return {
         "strength": strength,

@@ -11,10 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from infra.requests import RequestView
 from tasks.probe import SEED
 from tasks.stage import Handles
 
-_PACKAGES = ("revs", "torch", "transformers", "mlflow", "prefect", "datasets", "great_expectations", "presidio_analyzer")
+_PACKAGES = (
+    "revs",
+    "torch",
+    "transformers",
+    "mlflow",
+    "prefect",
+    "datasets",
+    "great_expectations",
+    "presidio_analyzer",
+)
 
 
 def build_evidence(h: Handles, *, attempt: int | None, status: str, candidate: str | None) -> dict[str, Any]:
@@ -75,7 +85,7 @@ def _requests(h: Handles, plan: dict[str, Any], after: dict[str, Any] | None, st
             "memorised_before": before[view.id],
             "memorised_after": still[view.id] if after or not before[view.id] else None,
         }
-        for view in h.store.list(batch_id=h.batch.id)
+        for view in _views(h)
     ]
 
 
@@ -90,27 +100,33 @@ def _by_request(plan: dict[str, Any], after: dict[str, Any] | None) -> tuple[Cou
 
 
 def _intake(h: Handles, status: str) -> dict[str, int]:
-    """Requests of the batch, and of the model since the last batch those that never reached one."""
-    views = h.store.list(batch_id=h.batch.id)
-    counts = Counter(view.status for view in views)
-    earlier = [b.closed_at for b in h.store.batches(h.batch.model) if b.closed_at and b.opened_at < h.batch.opened_at]
-    since = max(earlier, default=datetime.min.replace(tzinfo=UTC))
-    outside = Counter(
-        view.status
-        for view in h.store.list(model=h.batch.model)
-        if view.batch_id is None and since < view.submitted_at <= h.batch.opened_at
-    )
-    completed = counts["completed"] + (counts["processing"] if status == "completed" else 0)
+    counts = Counter(view.status for view in _views(h))
     return {
-        "received": len(views) + outside["rejected"] + outside["duplicate"],
-        "completed": completed,
-        "rejected": counts["rejected"] + outside["rejected"],
+        "received": counts.total(),
+        "completed": counts["completed"] + (counts["processing"] if status == "completed" else 0),
+        "rejected": counts["rejected"],
         "failed": counts["failed"],
-        "duplicates": outside["duplicate"],
+        "duplicates": counts["duplicate"],
     }
 
 
-def _model(h: Handles, champion: Any, edit: dict[str, Any] | None, candidate: str | None, now: datetime) -> dict[str, Any]:
+def _views(h: Handles) -> list[RequestView]:
+    """Requests of the batch, and of the model since the last batch those that intake kept out of any."""
+    earlier = [b.closed_at for b in h.store.batches(h.batch.model) if b.closed_at and b.opened_at < h.batch.opened_at]
+    since = max(earlier, default=datetime.min.replace(tzinfo=UTC))
+    kept_out = [
+        view
+        for view in h.store.list(model=h.batch.model)
+        if view.batch_id is None
+        and view.status in ("rejected", "duplicate")
+        and since < view.submitted_at <= h.batch.opened_at
+    ]
+    return [*h.store.list(batch_id=h.batch.id), *kept_out]
+
+
+def _model(
+    h: Handles, champion: Any, edit: dict[str, Any] | None, candidate: str | None, now: datetime
+) -> dict[str, Any]:
     measured = h.workspace.read("scores-before") or {}
     retire_on = (now + timedelta(days=h.settings.retention_days)).date().isoformat()
     return {
@@ -138,7 +154,9 @@ def _datasets(h: Handles, plan: dict[str, Any]) -> list[dict[str, Any]]:
         found.append({"name": text.name, "role": "held-out text", "rows": len(text), "digest": text.digest})
     else:
         rows, digest = len(plan["held_out_rows"]), corpus["digest"]
-        found.append({"name": f"sample of {corpus['name']}", "role": "text for perplexity", "rows": rows, "digest": digest})
+        found.append(
+            {"name": f"sample of {corpus['name']}", "role": "text for perplexity", "rows": rows, "digest": digest}
+        )
     return found
 
 
@@ -196,7 +214,7 @@ def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
     corpus = h.workspace.require("occurrences")["corpus"]
     unconfirmed = sum(seen["type"] is None for seen in h.workspace.require("detections")["seen"])
     notes = {
-        f"{plan['without_prompt']} occurrences stand at the beginning of a row, without a prompt; they were not probed": (
+        f"{plan['without_prompt']} occurrences begin their row; without a prompt they were not probed": (
             plan["without_prompt"]
         ),
         f"{unconfirmed} occurrences were found by search but not seen as personal data by the detector": unconfirmed,
@@ -214,7 +232,9 @@ def code_commit() -> str:
     root = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+        )
         return done.stdout.strip()
 
     try:

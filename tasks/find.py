@@ -1,4 +1,4 @@
-"""Stages 2 and 3: where the identifiers stand in the training corpus, and whether they are seen as personal data there."""
+"""Stages 2 and 3: where the identifiers stand in the training corpus, and whether the detector sees them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from infra.corpus import Corpus
-from infra.detection import Detector
+from infra.detection import DEFAULT_TYPES, Detector
 from infra.location import Occurrence, confirm, locate, other_identifiers, unsearchable
 from revs.errors import BadInput
 from tasks.records import Detected, Located
@@ -43,8 +43,9 @@ def _end_without_work(h: Handles, record: dict[str, Any]) -> None:
     h.workspace.remove()
     if record["missing"]:
         raise BadInput(
-            f"no identifier of batch {h.batch.id} stands in the corpus {h.batch.corpus} ({record['corpus']['rows']} rows): "
-            f"check --corpus, then 'revs requests retry {' '.join(record['missing'][:3])}'"
+            f"no identifier of batch {h.batch.id} stands in the corpus {h.batch.corpus} "
+            f"({record['corpus']['rows']} rows): check --corpus, then "
+            f"'revs requests retry {' '.join(record['missing'][:3])}'"
         )
     raise BadInput(
         f"every request of batch {h.batch.id} was rejected: 'revs requests list --status rejected' shows the reasons"
@@ -83,8 +84,10 @@ def detect_identifiers(batch_id: str) -> Detected:
 
 def _detect(h: Handles) -> dict[str, Any]:
     occurrences = [Occurrence(**row) for row in h.workspace.require("occurrences")["occurrences"]]
-    corpus, detector = Corpus.open(h.batch.corpus), Detector()
-    seen = [{"type": found.detected_type, "score": found.score} for found in confirm(corpus, occurrences, detector)]
+    corpus = Corpus.open(h.batch.corpus)
+    seen = [{"type": found.detected_type, "score": found.score} for found in confirm(corpus, occurrences, Detector())]
+    # Of the same types as the batch's: these stand in the contexts that the edit could harm.
+    types = {occurrence.type for occurrence in occurrences}.intersection(DEFAULT_TYPES) or DEFAULT_TYPES
     rows = {occurrence.row for occurrence in occurrences}
-    others = other_identifiers(corpus, exclude_rows=rows, detector=detector, limit=OTHERS, seed=_SEED)
+    others = other_identifiers(corpus, exclude_rows=rows, detector=Detector(types), limit=OTHERS, seed=_SEED)
     return {"seen": seen, "others": [asdict(other) for other in others]}

@@ -22,8 +22,8 @@ def judge_version(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gat
     scores = ((evidence or {}).get("scores") or {}).get("after")
     if evidence is None or not scores:
         raise GateRefused(
-            f"{version.uri} carries no measurements: it was never edited and attacked here, so nothing says that it has "
-            "forgotten anybody; process its deletion requests first"
+            f"{version.uri} carries no measurements: it was never edited and attacked here, so nothing says that it "
+            "has forgotten anybody; process its deletion requests first"
         )
     if weight_digest(registry.download(version)) != evidence["model"]["weights_after"]:
         raise GateRefused(f"{version.uri} is not the model that was measured: its weights differ; do not serve it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,9 @@ def _after(h: Handles, attempt: int, before: dict[str, Any]) -> dict[str, Any]:
     scores = record["scores"]
     if "perplexity" in scores and "perplexity" in before["scores"]:
         scores["perplexity_ratio"] = scores["perplexity"] / before["scores"]["perplexity"]
-    record["memorised_after"] = sum(sum(record[flags]) for flags in ("extracted", "extracted_unseen", "extracted_other"))
+    record["memorised_after"] = sum(
+        sum(record[flags]) for flags in ("extracted", "extracted_unseen", "extracted_other")
+    )
     return record
 
 
@@ -92,4 +93,7 @@ def _judge(h: Handles, attempt: int) -> dict[str, Any]:
     result = check_gates(scores, GatePolicy.DEFAULT)
     if result.problem:  # nothing was judged: not a verdict to remember, but to try again
         raise RevsError(f"no gate could be judged: {result.problem}; nothing was promoted: start the flow again")
-    return {"gates": [gate.to_dict() for gate in result.results], "policy": [asdict(gate) for gate in GatePolicy.DEFAULT.gates]}
+    return {
+        "gates": [gate.to_dict() for gate in result.results],
+        "policy": GatePolicy.DEFAULT.to_dict(),
+    }

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from revs.targets import Target
 
-UNSEEN_SHARE = 0.4  # of the contexts of one secret, where it has three or more: kept from the edit, to measure generality
+UNSEEN_SHARE = (
+    0.4  # of the contexts of one secret, where it has three or more: kept from the edit, to measure generality
+)
 MEASURED_SHARE = 0.25  # of the retained secrets: kept from the edit, to measure specificity
 ORDINARY_ROWS, HELD_OUT_ROWS = 400, 200
 SEED = 0
@@ -26,10 +28,10 @@ SEED = 0
 
 @stage("probe memorisation")
 def probe_memorisation(batch_id: str) -> Probed:
-    """Put every prompt to the champion and keep which secrets it completes; plan what is edited and what is kept unseen.
+    """Put every prompt to the champion, keep which secrets it completes, and plan what is edited and what is not.
 
-    All contexts of a secret that is memorised in any of them are targets. Of others' identifiers, those that the champion
-    completes are what it must still complete afterwards.
+    All contexts of a secret that is memorised in any of them are targets. Of others' identifiers, those that the
+    champion completes are what it must still complete afterwards.
     """
     h = handles(batch_id)
     record = h.workspace.once("targets", lambda: _probe(h))
@@ -93,7 +95,7 @@ def _plan(targets: list[dict[str, Any]], rng: random.Random) -> list[dict[str, A
 def _parts(corpus: Corpus, others: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
     """Split others' identifiers by secret: what the edit protects, and what specificity is measured on.
 
-    Identifiers that are not memorised cannot be lost; they are all protected, since they show the type without a secret.
+    Identifiers that are not memorised cannot be lost; all are protected, since they show the type without a secret.
     """
     by_secret: dict[str, list[int]] = defaultdict(list)
     for place, other in enumerate(others):
@@ -136,8 +138,8 @@ def material(h: Handles) -> Material:
     record, corpus = h.workspace.require("targets"), Corpus.open(h.batch.corpus)
     if corpus.digest != h.workspace.require("occurrences")["corpus"]["digest"]:
         raise OperationFailed(
-            f"the corpus {h.batch.corpus} changed while batch {h.batch.id} was under way, so the recorded places no longer "
-            "hold; nothing was promoted: start the flow again, it looks anew"
+            f"the corpus {h.batch.corpus} changed while batch {h.batch.id} was under way, so the recorded places no "
+            "longer hold; nothing was promoted: start the flow again, it looks anew"
         )
     held_out = h.registry.resolve(h.batch.source).tags.get("revs.held_out")
 
@@ -152,9 +154,16 @@ def material(h: Handles) -> Material:
         protect=those(record["others"], "part", "protect"),
         measure=those(record["others"], "part", "measure"),
         ordinary=[corpus.text(row) for row in record["ordinary_rows"]],
-        held_out=[text for _, text in Corpus.open(held_out)] if held_out else [corpus.text(row) for row in record["held_out_rows"]],
+        held_out=[text for _, text in Corpus.open(held_out)]
+        if held_out
+        else [corpus.text(row) for row in record["held_out_rows"]],
         corpus=corpus,
     )
+
+
+def _held_out(corpus: Corpus, rows: Sequence[int], path: str | None) -> list[str]:
+    """The text that perplexity is measured on: the model's held-out file, or rows of the corpus without identifiers."""
+    return [text for _, text in Corpus.open(path)] if path else [corpus.text(row) for row in rows]
 
 
 @stage("choose target tokens")

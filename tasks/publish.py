@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+from infra.settings import load_settings
 from tasks.auditing import audit_batch
 from tasks.evidence import build_evidence, code_commit
 from tasks.records import Closed, Registered, Reported
-from tasks.stage import handles, load_settings, stage
+from tasks.stage import handles, stage
 
 
 @stage("register candidate")
@@ -55,7 +57,7 @@ def promote_candidate(batch_id: str) -> Registered:
 
 
 @stage("close batch")
-def close_batch(batch_id: str, attempt: int | None, status: str) -> Closed:
+def close_batch(batch_id: str, attempt: int | None, status: Literal["completed", "refused"]) -> Closed:
     """Record the final evidence and close the batch in one transaction; "completed" destroys the payloads.
 
     Of a refused batch the requests are handed to a human as failed: an unattended schedule must not try them for ever.

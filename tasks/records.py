@@ -40,7 +40,9 @@ class Detected:
     others: int
 
     def __str__(self) -> str:
-        return f"{self.confirmed} confirmed as personal data, {self.unconfirmed} not; {self.others} identifiers of others"
+        return (
+            f"{self.confirmed} confirmed as personal data, {self.unconfirmed} not; {self.others} identifiers of others"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

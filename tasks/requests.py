@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from infra.detection import DEFAULT_TYPES
 from infra.expectations import check_requests
 from infra.requests import Identifier
+from infra.settings import load_settings
 from revs.errors import BadInput
 from tasks.records import OpenedBatch, Validated
-from tasks.stage import handles, load_settings, open_registry, open_store, stage
+from tasks.stage import handles, open_registry, open_store, stage
 
 
 @stage("open batch")

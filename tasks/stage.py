@@ -42,8 +42,8 @@ def stage(name: str) -> Callable[[Callable[P, R]], Any]:
                 raise type(error)(str(error)) from None
             except Exception as error:
                 raise OperationFailed(
-                    f"{name} failed with {type(error).__name__} at {_place(error)}; nothing was promoted and no request is "
-                    "lost: mend the cause and start the flow again, it resumes"
+                    f"{name} failed with {type(error).__name__} at {_place(error)}; nothing was promoted and no "
+                    "request is lost: mend the cause and start the flow again, it resumes"
                 ) from None
             report(name, 1, 1, str(result))
             return result

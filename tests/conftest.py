@@ -1,7 +1,7 @@
 """Shared fixtures: tiny models and a tokenizer, made on the spot, in about two seconds a session.
 
-`revs` is imported inside the fixtures only: jaxtyping's import hook (see addopts in pyproject.toml) must come first, or the
-shape checks come too late.
+`revs` is imported inside the fixtures only: jaxtyping's import hook (see addopts in pyproject.toml) must come first, or
+the shape checks come too late.
 """
 
 from __future__ import annotations

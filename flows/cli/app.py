@@ -12,7 +12,7 @@ from revs.errors import RevsError
 
 app = typer.Typer(
     name="revs",
-    help="Erase memorised personal data from language models: deletion requests in, a gated model version and a report out.",
+    help="Erase memorised personal data from language models: requests in, a gated model version and a report out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # they show local variables, and those may hold personal data
@@ -34,7 +34,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("REVS_DEBUG"):
             raise
-        _end(f"{type(error).__name__} in the program; set REVS_DEBUG=1 for the traceback, which may show personal data", 1)
+        _end(
+            f"{type(error).__name__} in the program; set REVS_DEBUG=1 for the traceback, which may show personal data",
+            1,
+        )
 
 
 def _end(message: str, code: int) -> None:

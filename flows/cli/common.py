@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines and nothing else.")]
 Home = Annotated[
-    Path | None, typer.Option("--home", help="Folder of this installation; default: REVS_HOME or ~/.revs.", show_default=False)
+    Path | None,
+    typer.Option("--home", help="Folder of this installation; default: REVS_HOME or ~/.revs.", show_default=False),
 ]
 
 
@@ -46,7 +47,7 @@ def emit(document: Any) -> None:
 
 @contextmanager
 def showing_stages(quiet: bool) -> Iterator[None]:
-    """Show the stages of a flow as they run: a line each when done, and on a terminal a live line for the current one."""
+    """Show the stages of a flow as they run: a line each when done; on a terminal a live line too."""
     from infra.progress import listening
 
     if quiet:
@@ -97,7 +98,7 @@ class Stages:
             self._live.update(bar, completed=done, total=total or None, what=what)
 
 
-def table(title: str, rows: list[Mapping[str, Any]]) -> None:
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows with the same keys as a table."""
     from rich.table import Table
 

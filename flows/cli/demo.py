@@ -15,8 +15,10 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the summary, the report and the demo's stores.")] = Path("demo-out"),
-    cache: Annotated[Path | None, typer.Option(help="Folder of trained demo models; default: the user's cache.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the summary, the report and the demo's stores.")] = Path(
+        "demo-out"
+    ),
+    cache: Annotated[Path | None, typer.Option(help="Folder of trained models; default: the user's cache.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a small model that memorises invented people, process their deletion requests, promote, report.
@@ -52,7 +54,10 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     )
     table(
         "gates",
-        [{"gate": g["name"], "value": _number(g["value"]), "bound": g["bound"], "": "✓" if g["passed"] else "✗"} for g in summary["gates"]],
+        [
+            {"gate": g["name"], "value": _number(g["value"]), "bound": g["bound"], "": "✓" if g["passed"] else "✗"}
+            for g in summary["gates"]
+        ],
     )
     targets, requests = summary["targets"], summary["requests"]
     out_ = console()
@@ -60,8 +65,11 @@ def _show(summary: dict[str, Any], out: Path) -> None:
         f"{requests['received']} requests: {requests['completed']} completed, {requests['rejected']} rejected, "
         f"{requests['duplicates']} folded as duplicates, {requests['failed']} failed"
     )
-    out_.print(f"memorised secrets in {targets['found']} contexts: {targets['memorised_before']} before, {targets['memorised_after']} after")
-    out_.print(f"champion of {summary['model']!r}: version {summary['version_before']} → {summary['aliases']['champion']}")
+    before, after = targets["memorised_before"], targets["memorised_after"]
+    out_.print(f"memorised in {targets['found']} contexts: {before} before, {after} after")
+    out_.print(
+        f"champion of {summary['model']!r}: version {summary['version_before']} → {summary['aliases']['champion']}"
+    )
     out_.print(f"{summary['seconds']['total']} s, of which the edit {summary['seconds']['edit']} s", markup=False)
     out_.print(f"report:  {out / summary['report']}\nsummary: {out / 'summary.json'}", markup=False, soft_wrap=True)
 

@@ -39,7 +39,12 @@ def gate(
 
 def show_gates(title: str, report: GateReport) -> None:
     rows: list[dict[str, Any]] = [
-        {"gate": r.name, "value": "missing" if r.value is None else f"{r.value:.4g}", "bound": r.bound, "": "✓" if r.passed else "✗ refused"}
+        {
+            "gate": r.name,
+            "value": "missing" if r.value is None else f"{r.value:.4g}",
+            "bound": r.bound,
+            "": "✓" if r.passed else "✗ refused",
+        }
         for r in report.results
     ]
     table(f"gates of {title}", rows)

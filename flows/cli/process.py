@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def process(
     model: Annotated[str, typer.Option(help="Checkpoint folder, registered name, or models:/ URI of the champion.")],
-    requests: Annotated[str | None, typer.Option(help="Request file, JSON Lines or CSV; without it, what waits.")] = None,
+    requests: Annotated[str | None, typer.Option(help="Request file, JSON Lines or CSV; else what waits.")] = None,
     corpus: Annotated[Path | None, typer.Option(help="Training corpus: .txt, .jsonl, .parquet, or a folder.")] = None,
     held_out: Annotated[Path | None, typer.Option(help="Held-out text for the perplexity gate.")] = None,
     name: Annotated[str | None, typer.Option(help="Name to register a folder under; default: the folder's.")] = None,
@@ -67,7 +67,9 @@ def _registered(settings: Settings, model: str, corpus: Path | None, held_out: P
     if not Path(model).exists():
         version = registry.resolve(model)
         if "champion" not in version.aliases:
-            raise BadInput(f"{version.uri} is not the champion; a batch edits what is served: give the name {version.name!r}")
+            raise BadInput(
+                f"{version.uri} is not the champion; a batch edits what is served: give the name {version.name!r}"
+            )
         return version.name
     if corpus is None:
         raise BadInput(f"{model} is a folder, so its training corpus is not on record; name it with --corpus")
@@ -78,8 +80,8 @@ def _registered(settings: Settings, model: str, corpus: Path | None, held_out: P
     champion = registry.champion(own_name)
     if champion.version != version.version and version.tags.get("revs.status") != "superseded":
         raise BadInput(
-            f"{model} is registered as {version.uri}, but the champion of {own_name!r} is version {champion.version}: move "
-            "the alias to it, or register it under another --name"
+            f"{model} is registered as {version.uri}, but the champion of {own_name!r} is version {champion.version}: "
+            "move the alias to it, or register it under another --name"
         )
     return own_name
 

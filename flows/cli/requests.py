@@ -99,7 +99,13 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
         return
     for name, value in asdict(view).items():
         console().print(f"{name:<13} {value if value is not None else ''}", markup=False)
-    table("history", [{"at": event.at.isoformat(timespec="seconds"), "event": event.event, "batch": event.batch_id} for event in events])
+    table(
+        "history",
+        [
+            {"at": event.at.isoformat(timespec="seconds"), "event": event.event, "batch": event.batch_id}
+            for event in events
+        ],
+    )
 
 
 @app.command()

@@ -31,7 +31,14 @@ def scan(
     rows, detector = Corpus.open(corpus), Detector()
     files = [(file.file, row) for file in rows.files for row in range(file.rows)]
     found = [
-        {"file": files[number][0], "row": files[number][1], "start": f.start, "end": f.end, "type": f.type, "score": f.score}
+        {
+            "file": files[number][0],
+            "row": files[number][1],
+            "start": f.start,
+            "end": f.end,
+            "type": f.type,
+            "score": f.score,
+        }
         for number, text in rows
         for f in detector.find(text)
     ]
@@ -40,7 +47,15 @@ def scan(
     counts = Counter((finding["file"], finding["type"]) for finding in found)
     summary = [{"file": file, "type": type_, "findings": count} for (file, type_), count in sorted(counts.items())]
     if as_json:
-        emit({"rows": len(rows), "digest": rows.digest, "findings": len(found), "counts": summary, "not_read": rows.ignored})
+        emit(
+            {
+                "rows": len(rows),
+                "digest": rows.digest,
+                "findings": len(found),
+                "counts": summary,
+                "not_read": rows.ignored,
+            }
+        )
         return
     table(f"personal data in {rows.name} ({len(rows)} rows)", summary)
     if rows.ignored:

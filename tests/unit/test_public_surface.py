@@ -1,0 +1,79 @@
+"""What `import revs` brings, and what it must not bring. In a fresh process: this one has imported everything already."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+# DESIGN section 6, and nothing else.
+NAMES = {"METHODS", "EraseConfig", "Patch", "Scores", "Target", "erase", "evaluate", "load"}
+HEAVY = (
+    "torch",
+    "transformers",
+    "prefect",
+    "mlflow",
+    "presidio_analyzer",
+    "great_expectations",
+    "sqlalchemy",
+    "datasets",
+)
+SCORES = {
+    "efficacy", "efficacy_all_tokens", "generality", "specificity", "unlearning_score", "logit_lens", "delta",
+    "perturbation", "resistance_score", "extraction_rate", "extraction_rate_unseen", "perplexity",
+}  # fmt: skip
+
+
+def in_a_fresh_process(code: str) -> Any:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_importing_revs_imports_nothing_heavy() -> None:
+    code = f"import json, sys, revs, revs.errors; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    assert in_a_fresh_process(code) == []
+
+
+def test_the_whole_library_runs_without_orchestration_registry_or_stores() -> None:
+    names = [name for name in HEAVY if name not in ("torch", "transformers")] + ["flows", "tasks", "infra"]
+    code = f"""
+import json, pkgutil, sys, importlib
+blocked = set({names!r})
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError("blocked: " + name)
+sys.meta_path.insert(0, Refuse())
+import revs
+modules = [m.name for m in pkgutil.walk_packages(revs.__path__, "revs.") if not m.name.startswith("revs.development")]
+for name in modules:
+    importlib.import_module(name)
+public = {{name: type(getattr(revs, name)).__name__ for name in revs.__all__}}
+import dataclasses
+print(json.dumps({{"public": public, "dir": dir(revs), "methods": sorted(revs.METHODS),
+                  "scores": [field.name for field in dataclasses.fields(revs.Scores)], "modules": modules}}))
+"""
+    found = in_a_fresh_process(code)
+    assert set(found["public"]) == NAMES
+    assert set(found["dir"]) == NAMES
+    assert "revs" in found["methods"]
+    assert set(found["scores"]) >= SCORES
+    assert "revs.editing" in found["modules"]
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    import revs
+
+    with pytest.raises(AttributeError, match="no attribute 'eraze'"):
+        _ = revs.eraze
+
+
+def test_a_patch_has_the_promised_methods() -> None:
+    import revs
+
+    assert all(callable(getattr(revs.Patch, name)) for name in ("apply", "revert", "save", "load"))
+    assert callable(revs.Scores.to_dict)
