@@ -40,5 +40,5 @@ def _compare(settings: Settings, evidence: dict[str, Any]) -> None:
     if differing:
         raise OperationFailed(
             f"the record of batch {evidence['batch']['id']} and the evidence of {uri} differ in "
-            f"{', '.join(differing)}: one of them was changed afterwards; do not rely on either before that is cleared up"
+            f"{', '.join(differing)}: one was changed afterwards; do not rely on either before that is cleared up"
         )

@@ -29,7 +29,7 @@ def locate_occurrences(batch_id: str) -> Located:
     if record is not None and record["corpus"]["digest"] != corpus.digest and not h.workspace.read("registered"):
         h.workspace.remove()  # the corpus changed since the batch was cut off: what was found in it no longer holds
         record = None
-    record = record or h.workspace.write("occurrences", _locate(h, corpus))
+    record = record or h.workspace.write("occurrences", search(h, corpus))
     _set_aside(h, record)
     if not h.store.identifiers(batch_id):
         _end_without_work(h, record)
@@ -52,7 +52,8 @@ def _end_without_work(h: Handles, record: dict[str, Any]) -> None:
     )
 
 
-def _locate(h: Handles, corpus: Corpus) -> dict[str, Any]:
+def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
+    """Where the batch's identifiers stand, which requests have none there, and which cannot be sought."""
     identifiers = h.store.identifiers(h.batch.id)
     refused = unsearchable(identifiers)
     sought = {request_id: found for request_id, found in identifiers.items() if request_id not in refused}
@@ -77,12 +78,13 @@ def _set_aside(h: Handles, record: dict[str, Any]) -> None:
 def detect_identifiers(batch_id: str) -> Detected:
     """Look at the occurrences with Presidio, and sample identifiers of other people: what must keep working."""
     h = handles(batch_id)
-    record = h.workspace.once("detections", lambda: _detect(h))
+    record = h.workspace.once("detections", lambda: look(h))
     confirmed = sum(seen["type"] is not None for seen in record["seen"])
     return Detected(confirmed=confirmed, unconfirmed=len(record["seen"]) - confirmed, others=len(record["others"]))
 
 
-def _detect(h: Handles) -> dict[str, Any]:
+def look(h: Handles) -> dict[str, Any]:
+    """What the detector sees at the occurrences, and identifiers of the same types in other rows."""
     occurrences = [Occurrence(**row) for row in h.workspace.require("occurrences")["occurrences"]]
     corpus = Corpus.open(h.batch.corpus)
     seen = [{"type": found.detected_type, "score": found.score} for found in confirm(corpus, occurrences, Detector())]

@@ -1,15 +1,26 @@
-"""The gates as a door of their own: judge any registered version by what was measured on exactly its weights."""
+"""The gates as a door of their own: judge any registered version, by its record or by measuring it again."""
 
 from __future__ import annotations
 
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from infra.corpus import Corpus
 from infra.gates import GatePolicy, GateReport, check_gates
-from infra.registry import ModelVersion, weight_digest
+from infra.registry import ModelVersion, Registry, weight_digest
+from infra.requests import RequestStore
 from infra.settings import Settings
-from revs.errors import GateRefused
-from tasks.stage import open_registry
+from infra.vault import Vault
+from infra.workspace import Workspace
+from revs.errors import BadInput, GateRefused
+from tasks.find import look, search
+from tasks.probe import SEED, target_of
+from tasks.stage import Handles, open_registry
 
 
-def judge_version(settings: Settings, model_uri: str) -> tuple[ModelVersion, GateReport]:
+def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, GateReport]:
     """Judge the recorded metrics of a version, after checking that its stored weights are the measured ones.
 
     Raises:
@@ -23,8 +34,64 @@ def judge_version(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gat
     if evidence is None or not scores:
         raise GateRefused(
             f"{version.uri} carries no measurements: it was never edited and attacked here, so nothing says that it "
-            "has forgotten anybody; process its deletion requests first"
+            "has forgotten anybody; process its deletion requests, or measure it with --requests and --corpus"
         )
     if weight_digest(registry.download(version)) != evidence["model"]["weights_after"]:
         raise GateRefused(f"{version.uri} is not the model that was measured: its weights differ; do not serve it")
     return version, check_gates(scores, GatePolicy.DEFAULT)
+
+
+def judge_anew(
+    settings: Settings, model_uri: str, *, requests: str, corpus: Path, held_out: Path | None
+) -> tuple[ModelVersion, GateReport]:
+    """Measure a version on the identifiers of a request file, and judge it. Nothing is stored.
+
+    All occurrences of all identifiers are attacked. Specificity and perplexity are compared with the version it was
+    made from; a version without one fails the gates that need the comparison.
+
+    Raises:
+        BadInput: no such version, an unusable request file or corpus, or no identifier stands in the corpus.
+    """
+    registry = open_registry(settings)
+    version = registry.resolve(model_uri)
+    with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
+        h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))
+        return version, check_gates(_measure(h, version, held_out), GatePolicy.DEFAULT)
+
+
+def _scratch_batch(
+    settings: Settings, registry: Registry, version: ModelVersion, requests: str, corpus: Path, scratch: Path
+) -> Handles:
+    """A batch of the file's requests in a store of its own, sealed with a key that is never written down."""
+    store = RequestStore(f"sqlite:///{scratch / 'requests.db'}", Vault(secrets.token_bytes(32)), settings.request_days)
+    store.add_file(requests, model=version.name)
+    batch = store.open_batch(model=version.name, corpus=str(corpus), source=version.uri)
+    if batch is None:
+        raise BadInput(f"{requests} holds no well-formed request for {version.name!r}; nothing was judged")
+    return Handles(settings, store, registry, batch, Workspace(scratch, batch.id))
+
+
+def _measure(h: Handles, version: ModelVersion, held_out: Path | None) -> dict[str, float]:
+    import revs
+    from revs.extraction import greedily_extracted
+    from revs.perplexity import perplexity
+    from revs.targets import count_tokens, tokenise
+
+    corpus = Corpus.open(h.batch.corpus)
+    found = h.workspace.write("occurrences", search(h, corpus))["occurrences"]
+    if not found:
+        raise BadInput(f"none of the identifiers stands in the corpus {h.batch.corpus}; nothing was judged: check it")
+    others = [target_of(corpus, row) for row in look(h)["others"]]
+    targets = [target for target in (target_of(corpus, row) for row in found) if target.prompt.strip()]
+    model, tokenizer = revs.load(h.registry.download(version), dtype="auto")
+    texts = [text for _, text in corpus]
+    counts_V = count_tokens(tokenizer, texts, secrets=[target.secret.strip() for target in (*targets, *others)])
+    retain, text, reference = [], [text for _, text in Corpus.open(held_out)] if held_out else texts[:200], None
+    if parent := version.tags.get("revs.parent"):
+        before, _ = revs.load(h.registry.download(h.registry.resolve(f"models:/{version.name}/{parent}")), dtype="auto")
+        said = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
+        retain = [target for target, known in zip(others, said, strict=True) if known]
+        reference = perplexity(before, tokenizer, text)
+    options: dict[str, Any] = {"token_counts_V": counts_V, "seed": SEED}
+    scores = revs.evaluate(model, tokenizer, targets, retain=retain, text=text, **options).to_dict()
+    return scores | ({"perplexity_ratio": scores["perplexity"] / reference} if reference else {})

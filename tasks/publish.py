@@ -52,7 +52,15 @@ def promote_candidate(batch_id: str) -> Registered:
     h = handles(batch_id)
     record = h.workspace.require("registered")
     version = h.registry.resolve(f"models:/{record['name']}/{record['version']}")
-    h.registry.promote(version, expected_champion=h.registry.resolve(h.batch.source))
+
+    def move() -> dict[str, str]:
+        h.registry.promote(version, expected_champion=h.registry.resolve(h.batch.source))
+        h.store.record(
+            "version.promoted", batch_id=batch_id, detail={"version": version.uri, "instead_of": h.batch.source}
+        )
+        return {"version": version.version}
+
+    h.workspace.once("promoted", move)
     return Registered(name=record["name"], version=record["version"])
 
 

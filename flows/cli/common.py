@@ -27,7 +27,8 @@ Home = Annotated[
 def console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False)
+    # Off a terminal nobody sees a right margin, and an id that is cut is no id.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def settings_of(home: Path | None) -> Settings:
@@ -107,7 +108,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         return
     drawn = Table(title=title, title_justify="left")
     for column in rows[0]:
-        drawn.add_column(column)
+        drawn.add_column(column, overflow="fold", no_wrap=column in ("id", "batch"))
     for row in rows:
         drawn.add_row(*("" if value is None else str(value) for value in row.values()))
     console().print(drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,18 +19,30 @@ def register(app: typer.Typer) -> None:
 
 def gate(
     model_uri: Annotated[str, typer.Argument(help="models:/NAME/3, models:/NAME@alias, or NAME for its champion.")],
+    requests: Annotated[str | None, typer.Option(help="Measure anew on the identifiers of this request file.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Training corpus, to measure anew.")] = None,
+    held_out: Annotated[Path | None, typer.Option(help="Held-out text, to measure anew.")] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a registered version by its recorded measurements; exit 3 when a gate refuses.
+    """Judge a registered version; exit 3 when a gate refuses.
 
-    The stored weights must be, byte for byte, those that were measured. A version that was never measured is refused.
+    By what was recorded when it was made: the stored weights must be, byte for byte, those that were measured, and a
+    version that was never measured is refused. With --requests and --corpus any version is attacked anew.
 
     Example: revs gate models:/support-bot/4
     """
-    from tasks.gating import judge_version
+    from revs.errors import BadInput
 
-    version, report = judge_version(settings_of(home), model_uri)
+    if (requests is None) != (corpus is None):
+        raise BadInput("--requests and --corpus go together: identifiers, and where they stood; give both or neither")
+    settings = settings_of(home)
+    from tasks.gating import judge_anew, judge_record
+
+    if requests is None or corpus is None:
+        version, report = judge_record(settings, model_uri)
+    else:
+        version, report = judge_anew(settings, model_uri, requests=requests, corpus=corpus, held_out=held_out)
     if as_json:
         emit({"model": version.uri, "passed": report.passed, "gates": [result.to_dict() for result in report.results]})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -44,14 +45,14 @@ def mixed(people: list[Target]) -> list[Target]:
     return [*people, *strangers, *halves, *long]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_batched_extraction_agrees_with_one_prompt_at_a_time(
-    batch_size: int, shared_model: Any, tokenizer: Any, people: list[Target]
+    shared_model: Any, tokenizer: Any, people: list[Target]
 ) -> None:
     targets = mixed(people)
     expected = [said_alone(shared_model, tokenizer, target) for target in targets]
     tokens = tokenise(tokenizer, targets, context=CONTEXT)
-    assert greedily_extracted(shared_model, tokenizer, tokens, batch_size=batch_size) == expected
+    for batch_size in (1, 3, 64):
+        assert greedily_extracted(shared_model, tokenizer, tokens, batch_size=batch_size) == expected
     assert expected[: len(people)] == [True] * len(people)
     assert expected[len(people) : len(people) + 5] == [False] * 5
 
@@ -141,7 +142,7 @@ def test_readings_are_ranks_of_the_lens_and_of_its_changes(
     for place, token in enumerate(tokens.secret_ids):
         rows = [logits_TV[tokens.start + place - 1] for logits_TV in lens]
         ranks = [int((row > row[token]).sum()) for row in rows]
-        deltas = [(b - a).abs() for a, b in zip(rows, rows[1:], strict=False)]
+        deltas = [(b - a).abs() for a, b in itertools.pairwise(rows)]
         assert (got.rank_LN[:, place] - torch.tensor(ranks)).abs().max() <= 1
         moved = torch.tensor([int((row > row[token]).sum()) for row in deltas])
         assert (got.delta_rank_LN[:, place] - moved).abs().max() <= 1
@@ -165,11 +166,8 @@ def test_evaluate_gives_the_same_numbers_for_the_same_seed_and_changes_nothing(
     assert first.extracted_unseen == (True,) * 2
     assert first.extraction_rate == first.specificity == 100.0
     assert len(first.median_rank_by_layer) == 3
-    changed = {
-        field.name
-        for field in dataclasses.fields(first)
-        if getattr(first, field.name) != getattr(scores(1), field.name)
-    }
+    other = dataclasses.asdict(scores(1))
+    changed = {name for name, value in dataclasses.asdict(first).items() if other[name] != value}
     assert changed <= {"perturbation", "resistance_score"}
     written = first.to_dict()
     assert {"efficacy", "generality", "specificity", "unlearning_score", "perplexity"} <= set(written)

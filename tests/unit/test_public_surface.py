@@ -1,4 +1,4 @@
-"""What `import revs` brings, and what it must not bring. In a fresh process: this one has imported everything already."""
+"""What `import revs` brings, and what it must not bring; in a fresh process, for this one has imported everything."""
 
 from __future__ import annotations
 
