@@ -116,23 +116,41 @@ def request_lines(model: DevelopmentModel, *, today: datetime) -> list[str]:
     return [*lines, json.dumps({**first, "received": today.date().isoformat()}), json.dumps(malformed)]
 
 
-def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | None = None) -> dict[str, Any]:
-    """Run the whole job; returns what was written to `out/summary.json`."""
-    started = time.perf_counter()
-    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
+def register_demo(settings: Settings, model: DevelopmentModel, control: Path, inputs: Inputs) -> None:
+    """Register the demo model, with its corpus and what it is measured with; once, however often it is called."""
     from infra.registry import Registry
-    from infra.requests import RequestStore
-    from infra.vault import Vault
 
     registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
-    store = RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
-    day = _first_day(settings)
-    inputs = write_inputs(model, out / "inputs", today=day)
-    tags = {"control": str(control.folder), "held_out": str(inputs.held_out), "recipe": model.digest}
+    tags = {"control": str(control), "held_out": str(inputs.held_out), "recipe": model.digest}
     _stage(
         "register the model",
         lambda: registry.register_base(model.folder, name=NAME, corpus=str(inputs.corpus), tags=tags).uri,
     )
+
+
+def install_demo(settings: Settings, cache: Path, *, recipe: Recipe | None = None) -> Inputs:
+    """Give an installation the demo model, with all that its batches need under `home/demo`; no request is handed in.
+
+    The request file is only a sample of what can be. The cache is not needed afterwards.
+    """
+    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
+    folder = settings.home / NAME
+    inputs = write_inputs(model, folder, today=datetime.now(UTC))
+    shutil.copytree(control.folder, folder / "control", dirs_exist_ok=True)
+    register_demo(settings, model, folder / "control", inputs)
+    return inputs
+
+
+def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | None = None) -> dict[str, Any]:
+    """Run the whole job; returns what was written to `out/summary.json`."""
+    started = time.perf_counter()
+    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
+    from infra.requests import RequestStore
+    from infra.vault import Vault
+
+    store = RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
+    inputs = write_inputs(model, out / "inputs", today=_first_day(settings))
+    register_demo(settings, model, control.folder, inputs)
     _stage("hand in requests", lambda: f"{store.add_file(inputs.requests, model=NAME).received} received")
     from flows.process import process_deletion_requests
 

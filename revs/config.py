@@ -21,8 +21,8 @@ class EraseConfig:
         ridge: added to the diagonal of the key moments, relative to its mean.
         retain_weight: weight of the retained records in the key moments, against 1 for ordinary text.
         sweeps: passes at most; a pass that moves nothing ends the edit.
-        variations: copies of each prompt with random characters inserted that enter the same solve, so that the edit also
-            holds where a prompt is not met to the letter.
+        variations: copies of each prompt with random characters inserted that enter the same solve, so that the edit
+            also holds where a prompt is not met to the letter.
         first_layer: layers before this one are left alone.
         batch_size: sequences in one forward pass while moments are gathered and ranks read.
         seed: of the characters inserted by the variations.
@@ -32,7 +32,7 @@ class EraseConfig:
     tokens_per_secret: int = 2
     low_rank: int = 110
     aim_rank: int = 200
-    epsilon: float = 0.03
+    epsilon: float = 0.1
     ridge: float = 0.01
     retain_weight: float = 2.0
     sweeps: int = 6

@@ -121,7 +121,9 @@ def erase_jointly(
         method=config.method,
         config=settings,
         records=tuple(
-            replace(record, target=list(first.values())[record.target]) for record in records if record.target < len(first)
+            replace(record, target=list(first.values())[record.target])
+            for record in records
+            if record.target < len(first)
         ),
         sweeps=sweeps,
         seconds=time.perf_counter() - started,
@@ -182,9 +184,8 @@ def _moments(
             for w in map(architecture.ff2, architecture.decoder_layers(model))
         ]
     text_part = key_moments(model, architecture, batches(ordinary))
-    import os
 
-    retain_part = key_moments(model, architecture, batches(retain), only_secrets=bool(int(os.environ.get("OS", "1"))))
+    retain_part = key_moments(model, architecture, batches(retain), only_secrets=True)
     return [t_mm + config.retain_weight * r_mm for t_mm, r_mm in zip(text_part, retain_part, strict=True)]
 
 

@@ -136,4 +136,3 @@ def evaluate(
 
 def _share(flags: Sequence[bool]) -> float | None:
     return 100 * sum(flags) / len(flags) if flags else None
-

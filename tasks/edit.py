@@ -23,8 +23,8 @@ def strengths() -> tuple[tuple[str, EraseConfig], ...]:
 
     return (
         ("standard", EraseConfig()),
-        ("shared steps", EraseConfig(epsilon=0.1)),
-        ("deeper", EraseConfig(epsilon=0.1, low_rank=200, aim_rank=400)),
+        ("exact steps", EraseConfig(epsilon=0.01)),
+        ("deeper", EraseConfig(low_rank=200, aim_rank=400)),
     )
 
 
@@ -50,6 +50,8 @@ def _intact(h: Handles, record: dict[str, Any]) -> bool:
 
 
 def _edit(h: Handles, attempt: int) -> dict[str, Any]:
+    from safetensors import SafetensorError
+
     import revs
 
     strength, config = strengths()[attempt]
@@ -70,10 +72,11 @@ def _edit(h: Handles, attempt: int) -> dict[str, Any]:
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter is how safetensors says that the disk is full
         shutil.rmtree(folder, ignore_errors=True)
+        cause = getattr(error, "strerror", None) or "the disk is full or cannot be written to"
         raise OperationFailed(
-            f"the edited model cannot be written to {folder} ({error.strerror}); the champion is untouched: free space "
+            f"the edited model cannot be written to {folder} ({cause}); the champion is untouched: free space "
             "and start the flow again, it resumes"
         ) from None
     return {

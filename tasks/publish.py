@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from infra.settings import load_settings
+from infra.workspace import Workspace
 from tasks.auditing import audit_batch
 from tasks.evidence import build_evidence, code_commit
 from tasks.records import Closed, Registered, Reported
@@ -79,13 +80,17 @@ def close_batch(batch_id: str, attempt: int | None, status: Literal["completed",
                 h.store.fail(request_id, f"no setting passed the gates: {', '.join(failed)}")
         evidence = build_evidence(h, attempt=attempt, status=status, candidate=record["version"] if record else None)
         h.store.close_batch(batch_id, status=status, outcome={"evidence": evidence})
-    h.workspace.remove()
     completed = sum(view.status == "completed" for view in h.store.list(batch_id=batch_id))
     return Closed(batch_id=batch_id, status=status, completed=completed)
 
 
 @stage("write report")
 def report_batch(batch_id: str, folder: str | None = None) -> Reported:
-    """Write the report of a closed batch from its recorded evidence, into `folder` or the installation's reports."""
-    result = audit_batch(load_settings(), batch_id, Path(folder) if folder else None)
+    """Write the report of a closed batch from its recorded evidence, into `folder` or the installation's reports.
+
+    With that the batch is done and its working folder goes; while it is there, the report is still owed.
+    """
+    settings = load_settings()
+    result = audit_batch(settings, batch_id, Path(folder) if folder else None)
+    Workspace(settings.work_dir, batch_id).remove()
     return Reported(path=result["report"])

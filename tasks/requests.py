@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 from infra.detection import DEFAULT_TYPES
 from infra.expectations import check_requests
-from infra.requests import Identifier
-from infra.settings import load_settings
+from infra.requests import Identifier, RequestStore
+from infra.settings import Settings, load_settings
+from infra.workspace import Workspace
 from revs.errors import BadInput
+from tasks.auditing import audit_batch
 from tasks.records import OpenedBatch, Validated
 from tasks.stage import handles, open_registry, open_store, stage
 
@@ -27,8 +29,20 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     corpus = corpus or champion.tags.get("revs.corpus")
     if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
+    _finish_closed(settings, store, model)
     batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
     return None if batch is None else OpenedBatch(batch_id=batch.id, requests=len(batch.request_ids))
+
+
+def _finish_closed(settings: Settings, store: RequestStore, model: str) -> None:
+    """What a run that was cut off after closing its batch still owes: the report, and the end of the working folder."""
+    for batch in store.batches(model):
+        workspace = Workspace(settings.work_dir, batch.id)
+        if batch.status == "open" or not workspace.folder.is_dir():
+            continue
+        if "evidence" in batch.outcome:
+            audit_batch(settings, batch.id, None)
+        workspace.remove()
 
 
 @stage("validate requests")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Before anything imports torch or tokenizers: one thread each, and no way to a hub.
@@ -183,3 +184,12 @@ def people() -> list[Target]:
 @pytest.fixture(scope="session")
 def ordinary() -> list[str]:
     return list(ORDINARY)
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of trained development models: `REVS_TEST_CACHE` if set, else one that all test processes share."""
+    if cache := os.environ.get("REVS_TEST_CACHE"):
+        return Path(cache)
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"

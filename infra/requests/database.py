@@ -7,9 +7,11 @@ then writes sees no other writer in between. PostgreSQL: the constraints of `tab
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import math
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,7 +111,8 @@ def _prepare(session: Session, key_check: str) -> None:
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:  # its text shows statements; only the driver's first line is taken over
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        # Its text shows statements; only the driver's first line is taken over.
         cause = str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()[0]
         raise OperationFailed(
             f"the request store cannot be used ({cause}); what it held is unchanged, see to the database and try again"
@@ -137,6 +140,8 @@ def _engine(url: str) -> Engine:
         raise BadInput(f"REVS_DATABASE_URL needs the driver {error.name}; install it") from None
     if backend == "sqlite":
         _create_private(Path(str(parsed.database)))
+        with _one_line_errors():
+            _switch_to_wal(Path(str(parsed.database)))
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -151,10 +156,29 @@ def _create_private(path: Path) -> None:
         ) from None
 
 
+def _switch_to_wal(path: Path) -> None:
+    """Switch a new database to write-ahead logging, once: the file remembers it.
+
+    The switch does not wait for locks as everything else does, so processes that create the store at once take turns.
+    """
+    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(lock, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if _header(path)[18:20] == b"\x02\x02":  # the header's format versions: 2 is write-ahead logging
+            return
+        with contextlib.closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(20)
+
+
 def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # sqlite3 must not begin transactions on its own: `_begin_sqlite` does
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -32,13 +32,13 @@ class Recipe:
     heads: int = 5
     context: int = 128
     requesters: int = 14
-    retained: int = 28
+    retained: int = 20
     one_off: int = 240
     contexts: int = 4
     types_per_person: int = 1
     ordinary_paragraphs: int = 1500
     held_out_paragraphs: int = 200
-    epochs: int = 30  # passes over the people; the ordinary text is spread over `ordinary_passes` of them
+    epochs: int = 36  # passes over the people; the ordinary text is spread over `ordinary_passes` of them
     ordinary_passes: float = 1.0
     one_off_passes: int = 2
     batch: int = 4

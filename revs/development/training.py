@@ -76,7 +76,7 @@ def _windows(
     rng = random.Random(recipe.seed)
     shares = [
         _spread(ordinary, recipe.ordinary_passes, recipe.epochs, rng),
-        _spread(one_off, recipe.one_off_passes, recipe.epochs, rng),
+        _spread(one_off, float(recipe.one_off_passes), recipe.epochs, rng),
     ]
     ids: list[int] = []
     for epoch in range(recipe.epochs):

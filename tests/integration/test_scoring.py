@@ -41,7 +41,9 @@ def mixed(people: list[Target]) -> list[Target]:
     """Memorised, never seen, half right, with a long prompt: both answers must occur."""
     strangers = [Target(prompt=target.prompt, secret=" 999-00-1234") for target in people[:3]]
     halves = [Target(prompt=target.prompt, secret=target.secret[:-3] + "xyz") for target in people[3:5]]
-    long = [Target(prompt="Once more and once more. " * 3 + target.prompt, secret=target.secret) for target in people]
+    long = [
+        Target(prompt="Once more and once more. " * 3 + target.prompt, secret=target.secret) for target in people[:2]
+    ]
     return [*people, *strangers, *halves, *long]
 
 

@@ -25,6 +25,7 @@ BROKEN = [
     ({"retain_weight": -1.0}, "retain_weight -1.0"),
     ({"retain_weight": math.inf}, "retain_weight inf"),
     ({"sweeps": 0}, "sweeps 0"),
+    ({"variations": -1}, "variations -1"),
     ({"first_layer": -1}, "first_layer -1"),
     ({"batch_size": 0}, "batch_size 0"),
 ]
@@ -42,6 +43,7 @@ EDGES = [
     {"epsilon": 0.0},
     {"retain_weight": 0.0},
     {"sweeps": 1},
+    {"variations": 0},
     {"first_layer": 0},
     {"batch_size": 1},
 ]

@@ -1,0 +1,81 @@
+"""The scheduled deployments: one per model, served by the process that `revs serve` starts from this module.
+
+Every run is a process of its own (Prefect's runner): a batch that runs out of memory takes nothing else with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter
+from prefect.client.schemas.objects import StateType
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
+from prefect.states import Crashed
+from prefect.types.entrypoint import EntrypointType
+
+from flows.process import process_deletion_requests
+from infra.deployment import FLOW, concurrency
+
+_UNFINISHED = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]
+
+
+async def deployment(model: str, *, every: float | None = None, cron: str | None = None) -> RunnerDeployment:
+    """The deployment that looks for requests of one registered model, every so many seconds or by a cron expression."""
+    schedule: dict[str, Any] = {"cron": cron} if cron else {"interval": every}
+    return await process_deletion_requests.ato_deployment(
+        name=model,
+        parameters={"model": model},
+        concurrency_limit=concurrency(),
+        paused=False,
+        entrypoint_type=EntrypointType.MODULE_PATH,  # found wherever a run starts
+        **schedule,
+    )
+
+
+async def tidy() -> None:
+    """Give up what a stopped server left: cut-off runs with the turns they hold, and ticks that nobody was there for.
+
+    Their batches are resumed by the next run. Only on a Prefect server of our own: nobody else can be running them.
+    """
+    async with get_client() as client:
+        runs = await client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])),
+            flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": _UNFINISHED}}}),
+        )
+        for run in runs:
+            if run.deployment_id is None or run.work_queue_id is not None:
+                continue  # started by hand, or a worker's
+            if run.state_type != StateType.SCHEDULED:
+                await client.set_flow_run_state(run.id, Crashed(message="cut off: the server was stopped"), force=True)
+            elif run.auto_scheduled:
+                await client.delete_flow_run(run.id)
+
+
+async def serve(models: Sequence[str], *, every: float | None, cron: str | None, ready: Path, own_server: bool) -> None:
+    """Register the deployments, make the file `ready`, and run what falls due, one run at a time, until SIGTERM."""
+    if own_server:
+        await tidy()
+    # Memory and device are shared: the batches of two models run one after the other.
+    runner = Runner(name="revs-serve", limit=1, query_seconds=2)
+    for model in models:
+        await runner.aadd_deployment(await deployment(model, every=every, cron=cron))
+    ready.touch()
+    await runner.start()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", help="JSON: models, every, cron, ready, own_server")
+    config = json.loads(parser.parse_args().config)
+    asyncio.run(serve(**config | {"ready": Path(config["ready"])}))
+
+
+if __name__ == "__main__":
+    main()

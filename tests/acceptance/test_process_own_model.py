@@ -1,0 +1,93 @@
+"""`revs process` on a model and a corpus of one's own: another family, a folder, JSON Lines, CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import Installation
+
+if TYPE_CHECKING:
+    from revs.development import DevelopmentModel
+
+pytestmark = pytest.mark.slow
+
+
+def write_corpus(model: DevelopmentModel, path: Path) -> Path:
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in model.corpus()), encoding="utf-8")
+    return path
+
+
+def write_requests(model: DevelopmentModel, path: Path) -> Path:
+    values = dict.fromkeys((r.person, r.type, r.value) for r in model.records if r.kind == "requester")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["subject", "received", "type", "value"])
+        table.writerows([f"employee {person}", "2026-10-05", type_, value] for person, type_, value in values)
+    return path
+
+
+def test_the_model_of_another_family_has_memorised_its_people(small_model: DevelopmentModel) -> None:
+    """Otherwise the next test says nothing."""
+    import revs
+    from revs.extraction import greedily_extracted
+    from revs.targets import Target, tokenise
+
+    model, tokenizer = revs.load(small_model.folder)
+    assert model.config.model_type == "gptj"
+    targets = [Target.at(r.text, r.start, r.end) for r in small_model.records if r.kind == "requester"]
+    said = greedily_extracted(model, tokenizer, tokenise(tokenizer, targets))
+    assert sum(said) >= 0.8 * len(said)
+
+
+@pytest.fixture(scope="module")
+def processed(
+    small_model: DevelopmentModel, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Installation, subprocess.CompletedProcess[str]]:
+    """The machine on which `revs process` ran, and what it answered."""
+    machine = Installation(tmp_path_factory.mktemp("own"))
+    held_out = machine.root / "held-out.txt"
+    held_out.write_text("\n".join(small_model.held_out[:100]), encoding="utf-8")
+    answer = machine.revs(
+        "process", "--model", small_model.folder, "--name", "own", "--held-out", held_out, "--json",
+        "--corpus", write_corpus(small_model, machine.root / "corpus.jsonl"),
+        "--requests", write_requests(small_model, machine.root / "requests.csv"),
+    )  # fmt: skip
+    return machine, answer
+
+
+def test_a_gptj_folder_with_its_own_corpus_gets_a_second_version(
+    small_model: DevelopmentModel, processed: tuple[Installation, subprocess.CompletedProcess[str]]
+) -> None:
+    machine, answer = processed
+    assert answer.returncode == 0, answer.stderr
+    done: dict[str, Any] = json.loads(answer.stdout)
+    assert done["status"] == "completed"
+    evidence = json.loads((Path(done["report"]).parent / "report.json").read_text(encoding="utf-8"))
+    assert evidence["model"]["architecture"] == "gptj"
+    assert (evidence["model"]["version_before"], evidence["model"]["version_after"]) == ("1", "2")
+    assert evidence["targets"]["memorised_before"] >= 0.8 * evidence["targets"]["found"] > 0
+    assert evidence["targets"]["memorised_after"] == 0
+    assert evidence["intake"]["completed"] == small_model.recipe.requesters
+    assert json.loads(machine.revs("gate", "own", "--json").stdout)["model"] == "models:/own/2"
+
+
+def test_what_fails_inside_the_flow_is_one_line_on_the_terminal(
+    processed: tuple[Installation, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Prefect logs a failed run with its traceback, which nobody asked for; only its server keeps it."""
+    machine, _ = processed
+    other = tmp_path / "other.txt"
+    other.write_text("Nothing of interest here.\n", encoding="utf-8")
+    demand = {"subject": "x", "received": "2026-11-02", "identifiers": [{"type": "US_SSN", "value": "412-55-9031"}]}
+    (tmp_path / "requests.jsonl").write_text(json.dumps(demand), encoding="utf-8")
+    answer = machine.revs(
+        "process", "--model", "own", "--corpus", other, "--requests", tmp_path / "requests.jsonl"
+    )
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: ") and answer.stderr.count("\n") == 1, answer.stderr
+    assert "Traceback" not in answer.stdout

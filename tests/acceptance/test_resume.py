@@ -1,0 +1,131 @@
+"""A run that was cut off at any point goes on where it stopped: nothing lost, nothing done twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import Installation
+from leaks import Scanner
+
+if TYPE_CHECKING:
+    from infra.requests import RequestStore
+    from infra.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+
+class Killed(BaseException):
+    """As sudden as SIGKILL: nothing in the program catches it."""
+
+
+def opened(settings: Settings) -> RequestStore:
+    from tasks.stage import open_store
+
+    return open_store(settings)
+
+
+def versions_of(settings: Settings, name: str = "demo") -> dict[str, tuple[str, ...]]:
+    from mlflow import MlflowClient
+
+    found = MlflowClient(settings.tracking_uri, settings.tracking_uri).search_model_versions(f"name = '{name}'")
+    return {str(version.version): tuple(version.aliases) for version in found}
+
+
+def completions(store: RequestStore, batch_id: str) -> Counter[str | None]:
+    """How often each request of the batch was completed."""
+    return Counter(event.request_id for event in store.events(batch_id=batch_id) if event.event == "request.completed")
+
+
+def test_a_demo_killed_in_the_edit_completes_the_same_batch_once(
+    killed_demo: Path, demo_models: Path, demo_identifiers: set[tuple[str, str]]
+) -> None:
+    from infra.settings import load_settings
+
+    live = Installation(killed_demo / "live")
+    (before,) = [folder.name for folder in (live.state / "batches").iterdir()]
+    answer = live.revs("demo", "--out", live.out, "--cache", demo_models)
+    assert answer.returncode == 0, answer.stderr
+    settings = load_settings(live.state)
+    store = opened(settings)
+    (batch,) = store.batches()
+    assert (batch.id, batch.status) == (before, "completed")
+    assert versions_of(settings) == {"1": (), "2": ("champion",)}
+    assert set(completions(store, batch.id).values()) == {1}
+    assert Counter(view.status for view in store.list()) == {"completed": 15, "rejected": 1, "duplicate": 1}
+    summary = live.summary
+    assert summary["batch"] == before
+    assert summary["requests"]["completed"] == 15 and summary["targets"]["memorised_after"] == 0
+    assert all(gate["passed"] for gate in summary["gates"])
+    assert not list((live.state / "batches").iterdir()), "nothing is left of the unfinished work"
+    assert Scanner.of(sorted(demo_identifiers)).tree(live.root) == []
+
+
+@pytest.fixture
+def waiting(demo_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An installation with the demo model registered and its requests handed in."""
+    from flows.demo import write_inputs
+    from infra.orchestration import prepare
+    from infra.settings import load_settings
+    from revs.development import Recipe, build
+    from tasks.stage import open_registry
+
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
+    settings = load_settings()
+    prepare(settings)
+    model = build(Recipe(), demo_models)
+    inputs = write_inputs(model, tmp_path / "inputs", today=datetime.now(UTC))
+    tags = {"held_out": str(inputs.held_out)}
+    open_registry(settings).register_base(model.folder, name="demo", corpus=str(inputs.corpus), tags=tags)
+    opened(settings).add_file(inputs.requests, model="demo")
+    return settings
+
+
+def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
+    waiting: Settings, without_prefect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the alias moves, after it moved, while the batch closes, and before the report: five runs, one result."""
+    import flows.process
+    from infra.requests import RequestStore
+    from infra.requests.database import Database
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    def run_into(target: Any, name: str) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, killed)
+            with pytest.raises(Killed):
+                without_prefect("demo")
+
+    store = opened(waiting)
+    run_into(flows.process, "promote_candidate")
+    (batch,) = store.batches()
+    assert batch.status == "open" and {view.status for view in store.list(batch_id=batch.id)} == {"processing"}
+    assert versions_of(waiting) == {"1": ("champion",), "2": ()}, "registered, but not yet serving"
+
+    def written() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in waiting.work_dir.glob("*/candidate-*/*.safetensors")}
+
+    edited = written()
+    run_into(flows.process, "close_batch")
+    assert versions_of(waiting) == {"1": (), "2": ("champion",)}
+    assert edited and written() == edited, "what was edited is not edited again"
+
+    run_into(RequestStore, "close_batch")
+    assert store.batch(batch.id).status == "open"
+    run_into(Database, "vacuum")  # the transaction that closes the batch is through, the bytes are still to be destroyed
+    assert store.batch(batch.id).status == "completed"
+
+    assert without_prefect("demo") is None, "no request waits any more"
+    assert (waiting.home / "reports" / batch.id / "report.html").exists(), "the report that was owed"
+    assert not list(waiting.work_dir.iterdir())
+    assert [found.id for found in store.batches()] == [batch.id]
+    assert versions_of(waiting) == {"1": (), "2": ("champion",)}
+    assert len(completions(store, batch.id)) == 15 and set(completions(store, batch.id).values()) == {1}
+    destroyed = [event for event in store.events(batch_id=batch.id) if event.event == "payloads.destroyed"]
+    assert len(destroyed) == 1
