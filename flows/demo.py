@@ -144,6 +144,7 @@ def install_demo(settings: Settings, cache: Path, *, recipe: Recipe | None = Non
 def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | None = None) -> dict[str, Any]:
     """Run the whole job; returns what was written to `out/summary.json`."""
     started = time.perf_counter()
+    _single_threaded()
     model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
     from infra.requests import RequestStore
     from infra.vault import Vault
@@ -159,6 +160,13 @@ def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | Non
     shutil.rmtree(out / "inputs")
     (out / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return summary
+
+
+def _single_threaded() -> None:
+    """The demo's matrices are small: on a busy two-core machine two torch threads took five times as long as one."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _first_day(settings: Settings) -> datetime:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ async def tidy() -> None:
 
 
 async def serve(models: Sequence[str], *, every: float | None, cron: str | None, ready: Path, own_server: bool) -> None:
-    """Register the deployments, make the file `ready`, and run what falls due, one run at a time, until SIGTERM."""
+    """Register the deployments, make the file `ready`, and run what falls due, one run at a time, until Ctrl-C."""
     if own_server:
         await tidy()
     # Memory and device are shared: the batches of two models run one after the other.
@@ -72,9 +74,12 @@ async def serve(models: Sequence[str], *, every: float | None, cron: str | None,
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("config", help="JSON: models, every, cron, ready, own_server")
+    parser.add_argument("config", help="JSON: the arguments of serve()")
     config = json.loads(parser.parse_args().config)
-    asyncio.run(serve(**config | {"ready": Path(config["ready"])}))
+    # Ctrl-C is what Prefect's runner ends by in good order; a shell's background job would ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(**config | {"ready": Path(config["ready"])}))
 
 
 if __name__ == "__main__":

@@ -33,11 +33,12 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A running child: its name for messages, its process (the leader of its own group), its log."""
+    """A running child: its name for messages, its process (the leader of its own group), its log, what ends it."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    ending: signal.Signals
 
 
 class Children:
@@ -62,8 +63,15 @@ class Children:
             self._end(self._children[-1])
             self._children.pop()
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Path:
-        """Start `command`; returns its log."""
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        ending: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        """Start `command`, which ends by itself when it gets the signal `ending`."""
         log = self._logs / f"{name}.log"
         with suppress(FileNotFoundError):
             log.replace(log.with_name(f"{name}.log.1"))
@@ -76,8 +84,7 @@ class Children:
                 env=dict(environment),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, and a whole group can be ended
             )
-        self._children.append(Child(name, process, log))
-        return log
+        self._children.append(Child(name, process, log, ending))
 
     def wait_until(self, name: str, ready: Callable[[], bool], *, seconds: float) -> None:
         """Wait until `ready`, at most `seconds`.
@@ -111,7 +118,7 @@ class Children:
     def _end(self, child: Child) -> None:
         """End a child and its group: politely, and after the grace time for certain."""
         with suppress(ProcessLookupError):
-            child.process.terminate()
+            child.process.send_signal(child.ending)
         with suppress(subprocess.TimeoutExpired):
             child.process.wait(self._grace_seconds)
         with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, where only zombies are left

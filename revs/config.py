@@ -23,6 +23,7 @@ class EraseConfig:
         sweeps: passes at most; a pass that moves nothing ends the edit.
         variations: copies of each prompt with random characters inserted that enter the same solve, so that the edit
             also holds where a prompt is not met to the letter.
+        variation_epsilon: epsilon of their keys; larger, so that prompts nobody wrote yield to ordinary text.
         first_layer: layers before this one are left alone.
         batch_size: sequences in one forward pass while moments are gathered and ranks read.
         seed: of the characters inserted by the variations.
@@ -37,6 +38,7 @@ class EraseConfig:
     retain_weight: float = 2.0
     sweeps: int = 6
     variations: int = 1
+    variation_epsilon: float = 0.3
     first_layer: int = 0
     batch_size: int = 64
     seed: int = 0
@@ -47,6 +49,7 @@ class EraseConfig:
             f"low_rank {self.low_rank} is below 1": self.low_rank < 1,
             f"aim_rank {self.aim_rank} is below low_rank {self.low_rank}": self.aim_rank < self.low_rank,
             f"epsilon {self.epsilon} is not a number ≥ 0": not 0 <= self.epsilon < inf,
+            f"variation_epsilon {self.variation_epsilon} is not a number ≥ 0": not 0 <= self.variation_epsilon < inf,
             f"ridge {self.ridge} is not a number > 0": not 0 < self.ridge < inf,
             f"retain_weight {self.retain_weight} is not a number ≥ 0": not 0 <= self.retain_weight < inf,
             f"sweeps {self.sweeps} is below 1": self.sweeps < 1,

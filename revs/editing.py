@@ -105,7 +105,8 @@ def erase_jointly(
     ]
     moments = _moments(model, architecture, tokenizer, text, prepared(retain), config, context)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    edit = _Edit(model, architecture, config, moments, collate([*first, *varied], pad=pad, device=model.device))
+    batch = collate([*first, *varied], pad=pad, device=model.device)
+    edit = _Edit(model, architecture, config, moments, batch, as_written=len(first))
     weights = {name: model.get_parameter(name) for name in edit.names}
     before = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
     try:
@@ -199,16 +200,21 @@ class _Edit:
         config: EraseConfig,
         moments: list[Tensor],
         batch: Batch,
+        *,
+        as_written: int,
     ) -> None:
+        """`as_written`: how many of the batch's first targets are the caller's; those behind them are variations."""
         self.model, self.architecture, self.config = model, architecture, config
         self.moments, self.batch = moments, batch
         self.unembedding = Unembedding(model, architecture)
         self.layers = architecture.decoder_layers(model)
         self.names = [architecture.ff2_name(i) for i in range(config.first_layer, len(self.layers))]
+        self.as_written_N = batch.target_N[batch.chosen_N] < as_written
+        self.epsilon_N = torch.where(self.as_written_N, config.epsilon, config.variation_epsilon)
         self.moved_LN = torch.zeros(len(self.layers), int(batch.chosen_N.sum()), dtype=torch.bool)
 
     def sweep(self, progress: Progress | None) -> tuple[int, tuple[TokenRecord, ...]]:
-        """Sweep until nothing moves or the sweeps are used up; returns their number and the records."""
+        """Sweep until no target of the caller moves or the sweeps are used up; returns their number and the records."""
         rank_before_N = self._final_ranks()
         for sweep in range(1, self.config.sweeps + 1):
             if progress is not None:
@@ -237,7 +243,7 @@ class _Edit:
         rows, positions, tokens_N = self.batch.row_N[chosen], self.batch.position_N[chosen], self.batch.token_N[chosen]
         hidden_Nd, keys_Nm = hidden_BTd[rows, positions], keys_BTm[rows, positions]
         low_N = self.unembedding.ranks(hidden_Nd, tokens_N) < config.low_rank
-        if not bool(low_N.any()):
+        if not bool((low_N & self.as_written_N).any()):  # variations alone move nothing: they are only asked for
             return None
         steps_N = torch.zeros(len(tokens_N), device=hidden_Nd.device)
         found = self.unembedding.step_to_rank(hidden_Nd[low_N], tokens_N[low_N], wanted=config.aim_rank)
@@ -251,7 +257,7 @@ class _Edit:
                 steps_N,
                 self.unembedding.directions(tokens_N),
                 self.moments[layer],
-                epsilon=config.epsilon,
+                epsilon=self.epsilon_N,
                 ridge=config.ridge,
             )
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # public, but missing in torch's stub

@@ -24,7 +24,7 @@ def joint_update(
     directions_Nd: Float[Tensor, "N d"],
     moment_mm: Float[Tensor, "m m"],
     *,
-    epsilon: float,
+    epsilon: float | Float[Tensor, " N"],
     ridge: float,
 ) -> tuple[Float[Tensor, "d N"], Float[Tensor, "N m"]]:
     """The low-rank factors (left, right) of ΔW = left @ right, in float64.
@@ -36,7 +36,7 @@ def joint_update(
         steps_N: wanted step along each direction, ≤ 0.
         directions_Nd: q_t of each key's token.
         moment_mm: C, second moment of the keys over text to be left alone.
-        epsilon: relative to the mean diagonal of K C⁻¹ Kᵀ.
+        epsilon: relative to the mean diagonal of K C⁻¹ Kᵀ; one for all keys, or one for each.
         ridge: added to C's diagonal, relative to its mean.
     """
     moment_mm = moment_mm.double()
@@ -45,8 +45,9 @@ def joint_update(
     factor_mm = torch.linalg.cholesky(moment_mm + ridge * scale * identity_mm)
     whitened_mN = torch.cholesky_solve(keys_Nm.double().T, factor_mm)  # C⁻¹ Kᵀ
     gram_NN = keys_Nm.double() @ whitened_mN
-    identity_NN = torch.eye(len(gram_NN), dtype=gram_NN.dtype, device=gram_NN.device)
-    gram_NN = gram_NN + max(epsilon, 1e-9) * gram_NN.diagonal().mean().clamp_min(1e-12) * identity_NN
+    epsilon_N = torch.as_tensor(epsilon, dtype=gram_NN.dtype, device=gram_NN.device).clamp_min(1e-9)
+    scale = gram_NN.diagonal().mean().clamp_min(1e-12)
+    gram_NN = gram_NN + torch.diag_embed((epsilon_N * scale).expand(len(gram_NN)))
     wanted_Nd = steps_N.double()[:, None] * directions_Nd.double()
     left_Nd = torch.cholesky_solve(wanted_Nd, torch.linalg.cholesky(gram_NN))
     return left_Nd.T, whitened_mN.T

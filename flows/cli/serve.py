@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from contextlib import suppress
@@ -184,7 +185,7 @@ def _start_schedule(settings: Settings, plan: Plan, children: Children) -> None:
         "ready": str(ready),
         "own_server": plan.own_prefect,
     }
-    children.start("schedule", *schedule(config))
+    children.start("schedule", *schedule(config), ending=signal.SIGINT)
     children.wait_until("schedule", ready.exists, seconds=START_SECONDS)
 
 

@@ -202,8 +202,8 @@ def small_model(model_cache: Path, once: Callable[..., Path]) -> Any:
     from revs.development import Recipe, build
 
     recipe = Recipe(
-        architecture="gptj", requesters=4, retained=12, one_off=60, vocab_size=1536, hidden_size=128,
-        intermediate_size=512, heads=4, ordinary_paragraphs=400, held_out_paragraphs=1300, epochs=60, batch=2,
+        architecture="gptj", requesters=4, retained=16, one_off=150, hidden_size=128, intermediate_size=512, heads=4,
+        ordinary_paragraphs=1000, held_out_paragraphs=700, epochs=36,
     )  # fmt: skip
     once("small-model", lambda _: build(recipe, model_cache))
     return build(recipe, model_cache)
