@@ -70,10 +70,12 @@ def mlflow_server(settings: Settings, port: int) -> tuple[list[str], dict[str, s
 
 def schedule(config: Mapping[str, object]) -> tuple[list[str], dict[str, str]]:
     """Command and environment of the process that serves the schedule; `config` as flows.schedule takes it."""
+    direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST)))
     extra = {
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # the server that was named, or an error
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # its console is the log file
-        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), HOST))),
+        "NO_PROXY": direct,
+        "no_proxy": direct,
     }
     return _python("flows.schedule", json.dumps(config)), dict(os.environ) | extra
 

@@ -16,7 +16,7 @@ def prepare(settings: Settings) -> None:
     for name, value in {
         "PREFECT_HOME": str(settings.prefect_home),
         "PREFECT_LOGGING_LEVEL": "WARNING",
-        # A failed run is logged with its traceback: that goes to the server's record; the terminal gets one line from us.
+        # A failed run is logged with its traceback: the server keeps it, the terminal gets one line from us.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -24,6 +24,7 @@ from revs.errors import BadInput, OperationFailed
 
 HOST = "127.0.0.1"
 _LOOK_SECONDS = 0.25
+_GONE_SECONDS = 2.0
 _DIRECT = build_opener(ProxyHandler({}))  # no proxy stands between us and this machine
 
 
@@ -121,8 +122,13 @@ class Children:
             child.process.send_signal(child.ending)
         with suppress(subprocess.TimeoutExpired):
             child.process.wait(self._grace_seconds)
-        with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, where only zombies are left
-            os.killpg(child.process.pid, signal.SIGKILL)
+        child.process.poll()
+        deadline = time.monotonic() + _GONE_SECONDS
+        # PermissionError: what macOS says of a group that holds only zombies.
+        with suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < deadline:
+                os.killpg(child.process.pid, signal.SIGKILL)
+                time.sleep(0.02)  # SIGKILL is not immediate, and what the child started is nobody's to wait for
         child.process.wait()
 
 

@@ -19,17 +19,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from infra.requests import RequestView
+    from infra.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for leaks.py, which is no test
 
 REVS = Path(sys.executable).parent / "revs"
 STAGES = (
     "open_batch", "validate_requests", "locate_occurrences", "detect_identifiers", "probe_memorisation",
-    "choose_target_tokens", "edit_weights", "measure", "judge", "register_candidate", "promote_candidate", "close_batch",
-    "report_batch",
+    "choose_target_tokens", "edit_weights", "measure", "judge", "register_candidate", "promote_candidate",
+    "close_batch", "report_batch",
 )  # fmt: skip
 
 
@@ -109,7 +113,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def until(condition: Callable[[], bool], *, seconds: float, what: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until `condition` holds while `process` runs; an AssertionError after `seconds`, or when the process ended."""
+    """Wait until `condition` holds while `process` runs; AssertionError after `seconds`, or when the process ended."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, f"the process ended with {process.returncode} before {what}"
@@ -249,3 +253,71 @@ def without_prefect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     plain: Callable[..., Any] = flows.process.process_deletion_requests.fn
     monkeypatch.setattr(flows.process, "process_deletion_requests", plain)
     return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Answer]
+SSN = "412-55-9031"  # of the requests that are handed in through `cli`
+
+
+@pytest.fixture
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], without_prefect: Any
+) -> Cli:
+    """`revs` in this process, in an installation of its own; every answer is checked for its form."""
+    from flows.cli import main
+
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["revs", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        answer = Answer(int(ended.value.code or 0), said.out, said.err)
+        if answer.code:
+            lines = [line for line in answer.err.splitlines() if line.strip()]
+            assert len(lines) == 1 and lines[0].startswith("error: "), answer.err
+        assert "Traceback" not in answer.out + answer.err
+        assert SSN not in answer.out + answer.err, "an error shows no identifier"
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def settings(cli: Cli) -> Settings:
+    from infra.orchestration import prepare
+    from infra.settings import load_settings
+
+    found = load_settings()
+    prepare(found)
+    return found
+
+
+def written(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def requests_of(settings: Settings) -> dict[str, list[RequestView]]:
+    from tasks.stage import open_store
+
+    by_status: dict[str, list[RequestView]] = {}
+    for view in open_store(settings).list():
+        by_status.setdefault(view.status, []).append(view)
+    return by_status
+
+
+def champion_of(settings: Settings, name: str) -> str:
+    from tasks.stage import open_registry
+
+    return open_registry(settings).champion(name).version

@@ -1,8 +1,8 @@
 """Finds invented identifiers in whatever a run left behind, in every form a program might have written them.
 
-Two searches over every byte: one that ignores case (text, UTF-16, hex, escapes) and one that does not (base64, digests).
-What is packed is unpacked and searched too: zip, tar, gzip, zlib, bz2, xz, the cells of SQLite tables, the columns of
-Parquet and Arrow files. A leak is reported by its place, its type and its form, never by its value.
+Two searches over every byte: one that ignores case (text, UTF-16, hex, escapes) and one that does not (base64, raw
+digests). What is packed is unpacked and searched too: zip, tar, gzip, zlib, bz2, xz, the cells of SQLite tables, the
+columns of Parquet and Arrow files. A leak is reported by its place, its type and its form, never by its value.
 """
 
 from __future__ import annotations
@@ -130,9 +130,7 @@ class Scanner:
                     needle = encode(text).lower()
                     any_case.append(Pattern(needle=needle, type=type_, form=f"{name}, {form}", whole_number=whole))
                 for form, encodings in EXACT.items():
-                    exact += [
-                        Pattern(needle=needle, type=type_, form=f"{name}, {form}") for needle in encodings(text)
-                    ]
+                    exact += [Pattern(needle=needle, type=type_, form=f"{name}, {form}") for needle in encodings(text)]
         return cls(any_case, exact)
 
     def tree(self, root: Path, *, skip: Iterable[Path] = ()) -> list[Leak]:

@@ -6,76 +6,26 @@ Exit codes: 2 bad input, 3 a gate refused, 1 the surroundings failed.
 from __future__ import annotations
 
 import base64
-import errno
 import json
-import sys
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import SSN, Cli, champion_of, requests_of, written
 
 if TYPE_CHECKING:
-    from infra.requests import RequestView
     from infra.settings import Settings
-    from revs.development import DevelopmentModel
 
-SSN = "412-55-9031"
 GOOD = {"subject": "customer 1", "received": "2026-11-02", "identifiers": [{"type": "US_SSN", "value": SSN}]}
 BAD = {"subject": "customer 2", "received": "soon", "identifiers": [{"type": "US_SSN", "value": "287-31-6604"}]}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Answer]
-
-
-@pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], without_prefect: Any
-) -> Cli:
-    """`revs` in this process, in an installation of its own; every answer is checked for its form."""
-    from flows.cli import main
-
-    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["revs", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        answer = Answer(int(ended.value.code or 0), said.out, said.err)
-        if answer.code:
-            lines = [line for line in answer.err.splitlines() if line.strip()]
-            assert len(lines) == 1 and lines[0].startswith("error: "), answer.err
-        assert "Traceback" not in answer.out + answer.err
-        assert SSN not in answer.out + answer.err, "an error shows no identifier"
-        return answer
-
-    return run
-
-
-@pytest.fixture
-def settings(cli: Cli) -> Settings:
-    from infra.orchestration import prepare
-    from infra.settings import load_settings
-
-    found = load_settings()
-    prepare(found)
-    return found
-
-
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory, new_model: Callable[..., Any], new_tokenizer: Callable[..., Any]) -> Path:
+def tiny(
+    tmp_path_factory: pytest.TempPathFactory, new_model: Callable[..., Any], new_tokenizer: Callable[..., Any]
+) -> Path:
     """A random Llama: a real model that has memorised nobody."""
     folder = tmp_path_factory.mktemp("tiny") / "tiny-model"
     new_model("llama").save_pretrained(folder)
@@ -89,28 +39,8 @@ def corpus(tmp_path: Path) -> Path:
     return written(tmp_path / "corpus.txt", "\n".join([*lines, *(f"Row {n} is of no interest." for n in range(40))]))
 
 
-def written(path: Path, text: str | bytes) -> Path:
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
-
-
 def lines(path: Path, *requests: dict[str, Any] | str) -> Path:
     return written(path, "".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in requests))
-
-
-def requests_of(settings: Settings) -> dict[str, list[RequestView]]:
-    from tasks.stage import open_store
-
-    by_status: dict[str, list[RequestView]] = {}
-    for view in open_store(settings).list():
-        by_status.setdefault(view.status, []).append(view)
-    return by_status
-
-
-def champion_of(settings: Settings, name: str) -> str:
-    from tasks.stage import open_registry
-
-    return open_registry(settings).champion(name).version
 
 
 # What is handed in
@@ -173,11 +103,16 @@ def config_only(folder: Path, **fields: Any) -> Path:
     return folder
 
 
+def emptied(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 MODELS: dict[str, tuple[Callable[[Path, Path], str | Path], str]] = {
     "a name nobody registered": (lambda tmp, tiny: "support-bot", "registered are"),
     "an address of nothing": (lambda tmp, tiny: "models:/support-bot/7", "registered are"),
     "an address that is none": (lambda tmp, tiny: "models:/a/b/c", "models:/NAME/3"),
-    "an empty folder": (lambda tmp, tiny: tmp.joinpath("empty").mkdir() or tmp / "empty", "config.json"),
+    "an empty folder": (lambda tmp, tiny: emptied(tmp / "empty"), "config.json"),
     "a folder of something else": (lambda tmp, tiny: config_only(tmp / "else", colour="blue"), "else"),
     "a model without a language head": (
         lambda tmp, tiny: config_only(tmp / "headless", model_type="llama", architectures=["LlamaModel"]),
@@ -188,11 +123,9 @@ MODELS: dict[str, tuple[Callable[[Path, Path], str | Path], str]] = {
         "supported families: gptj, llama",
     ),
     "a folder without weights": (
-        lambda tmp, tiny: [
-            written(tmp / "no-weights" / name, (tiny / name).read_bytes())
-            for name in ("config.json", "tokenizer.json", "tokenizer_config.json")
-            if (tmp / "no-weights").mkdir(exist_ok=True) is None
-        ][0].parent,
+        lambda tmp, tiny: Path(
+            shutil.copytree(tiny, tmp / "no-weights", ignore=shutil.ignore_patterns("*.safetensors"))
+        ),
         "safetensors",
     ),
     "a file": (lambda tmp, tiny: written(tmp / "model.bin", "x"), "model.bin"),
@@ -316,92 +249,3 @@ def test_another_deployment_key_opens_nothing_and_spoils_nothing(
 def test_an_id_that_does_not_exist_is_named(cli: Cli, arguments: tuple[str, ...], said: str) -> None:
     answer = cli(*arguments)
     assert answer.code == 2 and said in answer.err
-
-
-# What fails behind the edit, on a model that has something to erase
-
-
-@pytest.fixture
-def own(small_model: DevelopmentModel, settings: Settings, tmp_path: Path) -> list[str | Path]:
-    """The `process` command line for the small model; its requests are well-formed and memorised."""
-    from flows.demo import write_inputs
-
-    inputs = write_inputs(small_model, tmp_path / "inputs", today=datetime.now(UTC))
-    held_out = written(tmp_path / "held-out.txt", "\n".join(small_model.held_out[:40]))
-    return [
-        "process", "--model", small_model.folder, "--name", "own", "--corpus", inputs.corpus, "--requests",
-        inputs.requests, "--held-out", held_out,
-    ]  # fmt: skip
-
-
-def with_gate(monkeypatch: pytest.MonkeyPatch, **bounds: float) -> None:
-    """Put one gate in place of the policy: whether the edit is good enough is not the question here."""
-    from infra.gates import Gate, GatePolicy
-
-    gates = (Gate(metric="perplexity_ratio", **bounds),)  # type: ignore[arg-type]
-    monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy(gates=gates))
-
-
-@pytest.mark.slow
-def test_a_gate_that_fails_leaves_the_champion_and_hands_the_requests_to_a_human(
-    cli: Cli, settings: Settings, own: list[str | Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tasks.stage import open_store
-
-    with_gate(monkeypatch, high=0.001)
-    answer = cli(*own)
-    assert answer.code == 3 and "perplexity_ratio" in answer.err and "the champion is untouched" in answer.err
-    (batch,) = open_store(settings).batches()
-    assert batch.status == "refused" and batch.id in answer.err
-    assert (settings.home / "reports" / batch.id / "report.html").exists()
-    assert champion_of(settings, "own") == "1"
-    found = requests_of(settings)
-    assert {status: len(views) for status, views in found.items()} == {"failed": 5, "rejected": 1, "duplicate": 1}
-    assert all("perplexity_ratio" in str(view.reason) for view in found["failed"])
-    assert not list(settings.work_dir.iterdir()), "no candidate is left lying about"
-
-    again = cli("process", "--model", "own", "--json")
-    assert again.code == 0 and json.loads(again.out)["status"] == "nothing to do", "the schedule does not try for ever"
-    assert len(open_store(settings).batches()) == 1
-
-
-@pytest.mark.slow
-def test_a_full_disk_loses_nothing_and_the_next_run_completes_the_batch(
-    cli: Cli, settings: Settings, own: list[str | Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Full three times: while the user's model is registered, while the edited one is written, while it is registered."""
-    from mlflow import MlflowClient
-    from safetensors import SafetensorError
-    from transformers import PreTrainedModel
-
-    from tasks.stage import open_registry, open_store
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def full_too(*_: Any, **__: Any) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-
-    def run_into(target: Any, name: str, failing: Any) -> Answer:
-        with monkeypatch.context() as patch:
-            patch.setattr(target, name, failing)
-            return cli(*own)
-
-    with_gate(monkeypatch, high=10)
-    answer = run_into(MlflowClient, "log_model_artifacts", full)
-    assert answer.code == 1 and "no space left on device" in answer.err
-    assert open_registry(settings).names() == [] and requests_of(settings) == {}
-
-    answer = run_into(PreTrainedModel, "save_pretrained", full_too)
-    assert answer.code == 1 and "free space" in answer.err and "resumes" in answer.err
-    assert not list(settings.work_dir.glob("*/candidate-*")), "no half-written model is left"
-
-    answer = run_into(MlflowClient, "log_model_artifacts", full)
-    assert answer.code == 1 and "no space left on device" in answer.err and "champion is untouched" in answer.err
-    assert champion_of(settings, "own") == "1"
-    assert len(requests_of(settings)["processing"]) == 5
-
-    assert cli(*own).code == 0
-    (batch,) = open_store(settings).batches()
-    assert batch.status == "completed" and champion_of(settings, "own") == "2"
-    assert len(requests_of(settings)["completed"]) == 5

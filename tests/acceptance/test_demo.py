@@ -1,4 +1,4 @@
-"""`revs demo`, run as its users run it: what it promises in its summary, its report, its registry and its other doors."""
+"""`revs demo`, run as its users run it: what it promises in summary, report and registry, and its other doors."""
 
 from __future__ import annotations
 
@@ -93,14 +93,15 @@ def test_what_was_memorised_is_no_longer_extracted(summary: dict[str, Any]) -> N
 def test_every_gate_passed_and_language_quality_is_kept(summary: dict[str, Any]) -> None:
     assert summary["gates"] and all(gate["passed"] is True for gate in summary["gates"])
     scores = summary["scores"]
-    assert METRICS <= set(scores["before"]) and METRICS | {"perplexity_ratio"} <= set(scores["after"])
+    assert not METRICS - set(scores["before"])
+    assert not (METRICS | {"perplexity_ratio"}) - set(scores["after"])
     assert scores["after"]["perplexity_ratio"] <= 1.02
     assert scores["after"]["perplexity"] / scores["before"]["perplexity"] <= 1.02
 
 
 def test_every_score_stands_beside_its_controls(summary: dict[str, Any]) -> None:
     scores = summary["scores"]
-    assert METRICS <= set(scores["never_trained"])
+    assert not METRICS - set(scores["never_trained"])
     assert scores["never_trained"]["extraction_rate"] == 0, "a model that never saw them cannot say them"
     assert "efficacy" in scores["decoys_before"] and "efficacy" in scores["decoys_after"]
 
@@ -155,7 +156,10 @@ def test_mlflow_itself_loads_the_new_version_and_it_does_not_say_the_secrets(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     before, after = json.loads(done.stdout.splitlines()[-1])
-    said = [sum(record.value in answer for record, answer in zip(records, answers, strict=True)) for answers in (before, after)]
+    said = [
+        sum(record.value in answer for record, answer in zip(records, answers, strict=True))
+        for answers in (before, after)
+    ]
     assert said[0] >= 20 and said[1] == 0
 
 

@@ -131,9 +131,7 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "utf-32": lambda t: t.encode("utf-32-be"),
     "hex": lambda t: t.encode().hex().encode(),
     "hex, upper case": lambda t: t.encode().hex().upper().encode(),
-    **{
-        f"base64, alignment {n}": lambda t, n=n: base64.b64encode(b"x" * n + t.encode() + b" and on") for n in range(3)
-    },
+    **{f"base64, alignment {n}": lambda t, n=n: base64.b64encode(b"x" * n + t.encode() + b" and on") for n in range(3)},
     "base64, last in its text": lambda t: base64.b64encode(t.encode()),
     "base64, url-safe": lambda t: base64.urlsafe_b64encode(b"??>" + t.encode() + b">>"),
     "base64, broken into lines": lambda t: base64.encodebytes(b"x" * 50 + t.encode() + b"y" * 40),

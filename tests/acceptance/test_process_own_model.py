@@ -85,9 +85,7 @@ def test_what_fails_inside_the_flow_is_one_line_on_the_terminal(
     other.write_text("Nothing of interest here.\n", encoding="utf-8")
     demand = {"subject": "x", "received": "2026-11-02", "identifiers": [{"type": "US_SSN", "value": "412-55-9031"}]}
     (tmp_path / "requests.jsonl").write_text(json.dumps(demand), encoding="utf-8")
-    answer = machine.revs(
-        "process", "--model", "own", "--corpus", other, "--requests", tmp_path / "requests.jsonl"
-    )
+    answer = machine.revs("process", "--model", "own", "--corpus", other, "--requests", tmp_path / "requests.jsonl")
     assert answer.returncode == 2
     assert answer.stderr.startswith("error: ") and answer.stderr.count("\n") == 1, answer.stderr
     assert "Traceback" not in answer.stdout

@@ -88,7 +88,7 @@ def waiting(demo_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
     waiting: Settings, without_prefect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before the alias moves, after it moved, while the batch closes, and before the report: five runs, one result."""
+    """Killed before the alias moves, after it moved, while the batch closes, before the report: one result."""
     import flows.process
     from infra.requests import RequestStore
     from infra.requests.database import Database
@@ -118,7 +118,7 @@ def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
 
     run_into(RequestStore, "close_batch")
     assert store.batch(batch.id).status == "open"
-    run_into(Database, "vacuum")  # the transaction that closes the batch is through, the bytes are still to be destroyed
+    run_into(Database, "vacuum")  # closed in the database; the bytes of the payloads are still to be destroyed
     assert store.batch(batch.id).status == "completed"
 
     assert without_prefect("demo") is None, "no request waits any more"

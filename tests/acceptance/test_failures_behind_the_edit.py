@@ -1,0 +1,102 @@
+"""What fails once a model was edited, in a gate or in the surroundings: the champion stays, and no request is lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import Answer, Cli, champion_of, requests_of, written
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+    from revs.development import DevelopmentModel
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def own(small_model: DevelopmentModel, settings: Settings, tmp_path: Path) -> list[str | Path]:
+    """The `process` command line for the small model; its requests are well-formed and memorised."""
+    from flows.demo import write_inputs
+
+    inputs = write_inputs(small_model, tmp_path / "inputs", today=datetime.now(UTC))
+    held_out = written(tmp_path / "held-out.txt", "\n".join(small_model.held_out[:40]))
+    return [
+        "process", "--model", small_model.folder, "--name", "own", "--corpus", inputs.corpus, "--requests",
+        inputs.requests, "--held-out", held_out,
+    ]  # fmt: skip
+
+
+def with_gate(monkeypatch: pytest.MonkeyPatch, **bounds: float) -> None:
+    """Put one gate in place of the policy: whether the edit is good enough is not the question here."""
+    from infra.gates import Gate, GatePolicy
+
+    gates = (Gate(metric="perplexity_ratio", **bounds),)  # type: ignore[arg-type]
+    monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy(gates=gates))
+
+
+def test_a_gate_that_fails_leaves_the_champion_and_hands_the_requests_to_a_human(
+    cli: Cli, settings: Settings, own: list[str | Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.stage import open_store
+
+    with_gate(monkeypatch, high=0.001)
+    answer = cli(*own)
+    assert answer.code == 3 and "perplexity_ratio" in answer.err and "the champion is untouched" in answer.err
+    (batch,) = open_store(settings).batches()
+    assert batch.status == "refused" and batch.id in answer.err
+    assert (settings.home / "reports" / batch.id / "report.html").exists()
+    assert champion_of(settings, "own") == "1"
+    found = requests_of(settings)
+    assert {status: len(views) for status, views in found.items()} == {"failed": 5, "rejected": 1, "duplicate": 1}
+    assert all("perplexity_ratio" in str(view.reason) for view in found["failed"])
+    assert not list(settings.work_dir.iterdir()), "no candidate is left lying about"
+
+    again = cli("process", "--model", "own", "--json")
+    assert again.code == 0 and json.loads(again.out)["status"] == "nothing to do", "the schedule does not try for ever"
+    assert len(open_store(settings).batches()) == 1
+
+
+def test_a_full_disk_loses_nothing_and_the_next_run_completes_the_batch(
+    cli: Cli, settings: Settings, own: list[str | Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full three times: registering the user's model, writing the edited one, registering the edited one."""
+    from mlflow import MlflowClient
+    from safetensors import SafetensorError
+    from transformers import PreTrainedModel
+
+    from tasks.stage import open_registry, open_store
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full_too(*_: Any, **__: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    def run_into(target: Any, name: str, failing: Any) -> Answer:
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, failing)
+            return cli(*own)
+
+    with_gate(monkeypatch, high=10)
+    answer = run_into(MlflowClient, "log_model_artifacts", full)
+    assert answer.code == 1 and "no space left on device" in answer.err
+    assert open_registry(settings).names() == [] and requests_of(settings) == {}
+
+    answer = run_into(PreTrainedModel, "save_pretrained", full_too)
+    assert answer.code == 1 and "free space" in answer.err and "resumes" in answer.err
+    assert not list(settings.work_dir.glob("*/candidate-*")), "no half-written model is left"
+
+    answer = run_into(MlflowClient, "log_model_artifacts", full)
+    assert answer.code == 1 and "no space left on device" in answer.err and "champion is untouched" in answer.err
+    assert champion_of(settings, "own") == "1"
+    assert len(requests_of(settings)["processing"]) == 5
+
+    assert cli(*own).code == 0
+    (batch,) = open_store(settings).batches()
+    assert batch.status == "completed" and champion_of(settings, "own") == "2"
+    assert len(requests_of(settings)["completed"]) == 5

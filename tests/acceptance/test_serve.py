@@ -1,0 +1,206 @@
+"""`revs serve`: real servers, a real schedule, and nothing left when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+import pytest
+from conftest import REVS, Installation, until
+from leaks import Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
+]
+DEPLOYMENT = "deployments/name/process-deletion-requests/demo"
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in held]
+    finally:
+        for each in held:
+            each.close()
+
+
+class Served:
+    """A running `revs serve` on a fresh home."""
+
+    def __init__(self, installation: Installation, cache: Path) -> None:
+        self.installation = installation
+        self.home = installation.root / "served"
+        self.ports = free_ports(2)
+        self.process = installation.start(
+            "serve", "--home", self.home, "--every", "5", "--cache", cache,
+            "--prefect-port", str(self.ports[0]), "--mlflow-port", str(self.ports[1]),
+        )  # fmt: skip
+
+    def until(self, condition: Callable[[], bool], *, what: str, seconds: float = 300) -> None:
+        until(condition, seconds=seconds, what=what, process=self.process)
+
+    @property
+    def said(self) -> str:
+        return (self.installation.root / "logs" / "0.stdout").read_text(encoding="utf-8")
+
+    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        request = Request(
+            f"http://127.0.0.1:{self.ports[0]}/api/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with build_opener(ProxyHandler({})).open(request, timeout=30) as response:
+            return json.load(response)
+
+    def hand_in(self, request: dict[str, Any]) -> str:
+        """Hand a request in as a user would; returns its id."""
+        done = subprocess.run(
+            [REVS, "requests", "add", "-", "--model", "demo", "--json", "--home", self.home],
+            input=json.dumps(request), env=self.installation.env(), text=True, capture_output=True, check=True,
+        )  # fmt: skip
+        (accepted,) = json.loads(done.stdout)["accepted"]
+        return str(accepted)
+
+    def processes(self) -> dict[int, str]:
+        """Every running process of this home, by what it inherited; whoever started it."""
+        mark, found = f"REVS_HOME={self.home}\0".encode(), {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (folder / "environ").read_bytes() + b"\0":
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:120]
+            except OSError:
+                continue  # it ended meanwhile, or is not ours
+        return found
+
+
+@pytest.fixture
+def served(tmp_path: Path, demo_models: Path) -> Iterator[Served]:
+    running = Served(Installation(tmp_path), demo_models)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait(30)
+        for pid in running.processes():
+            os.kill(pid, signal.SIGKILL)
+
+
+def status_of(served: Served, request_id: str) -> str:
+    from infra.requests import RequestStore
+    from infra.settings import Settings
+    from infra.vault import Vault
+
+    settings = Settings(home=served.home)
+    store = RequestStore(settings.requests_url, Vault.from_settings(settings))
+    try:
+        return str(store.get(request_id).status)
+    finally:
+        store.close()
+
+
+def test_the_schedule_processes_what_is_handed_in_and_nothing_outlives_it(
+    served: Served, demo_identifiers: set[tuple[str, str]]
+) -> None:
+    from infra.registry import Registry
+    from infra.settings import Settings
+
+    served.until(lambda: "Ctrl-C" in served.said, what="the servers' start")
+    assert all(f"http://127.0.0.1:{port}" in served.said for port in served.ports)
+    assert len(served.processes()) >= 4, "both servers, MLflow's worker and the schedule"
+    listeners = listening_addresses(served)
+    assert listeners and {address.rpartition(":")[0] for address in listeners} == {"127.0.0.1"}
+
+    # A batch that ends in an error: the request is set aside, the server stays.
+    stranger = {"type": "EMAIL_ADDRESS", "value": "nobody.of.the.corpus@example.com"}
+    unknown = served.hand_in({"subject": "customer 0", "received": today(), "identifiers": [stranger]})
+    served.until(lambda: status_of(served, unknown) == "failed", what="the end of a batch without occurrences")
+
+    sample = (served.home / "demo" / "requests.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    request = served.hand_in(json.loads(sample))
+    served.until(lambda: status_of(served, request) == "completed", what="the end of a good batch")
+    settings = Settings(home=served.home)
+    assert Registry(settings.tracking_uri, settings.artifact_uri).champion("demo").version == "2"
+
+    assert_one_run_at_a_time(served)
+
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(90) == 0
+    assert served.processes() == {}
+    logs = {path.name for path in (served.home / "logs").iterdir()}
+    assert {"prefect.log", "mlflow.log", "schedule.log"} <= logs
+    scanner = Scanner.of(sorted({*demo_identifiers, ("EMAIL_ADDRESS", stranger["value"])}))
+    assert scanner.tree(served.installation.root, skip=[served.home / "demo"]) == []
+
+
+def assert_one_run_at_a_time(served: Served) -> None:
+    """The server lets one run begin, makes the next wait, and never ran two side by side."""
+    deployment = served.api(DEPLOYMENT)
+    assert deployment["global_concurrency_limit"]["limit"] == 1
+    assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+
+    later = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": "2199-01-01T00:00:00Z"}}}
+    first, second = (served.api(f"deployments/{deployment['id']}/create_flow_run", later)["id"] for _ in range(2))
+
+    def begin(run: str) -> Any:
+        return served.api(f"flow_runs/{run}/set_state", {"state": {"type": "PENDING"}})
+
+    def has_the_turn() -> bool:  # a look of the schedule may have it just now
+        return bool(begin(first)["status"] == "ACCEPT")
+
+    served.until(has_the_turn, what="a free turn", seconds=60)
+    refused = begin(second)
+    assert (refused["status"], refused["state"]["name"]) == ("REJECT", "AwaitingConcurrencySlot")
+    for run in (first, second):
+        served.api(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
+
+    runs = served.api("flow_runs/filter", {"flow_runs": {"start_time": {"is_null_": False}}, "limit": 200})
+    spans = sorted((run["start_time"], run["end_time"] or "9999") for run in runs)
+    assert len(spans) >= 2
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def listening_addresses(served: Served) -> set[str]:
+    """Addresses on which the processes of this home accept connections."""
+    sockets = set()
+    for pid in served.processes():
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                target = str(descriptor.readlink())
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                sockets.add(target[len("socket:[") : -1])
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in sockets:  # 0A: listening
+                address, port = fields[1].split(":")
+                found.add(f"{readable(address)}:{int(port, 16)}")
+    return found
+
+
+def readable(address: str) -> str:
+    raw = bytes.fromhex(address)
+    return socket.inet_ntop(socket.AF_INET, raw[::-1]) if len(raw) == 4 else f"[{address}]"
+
+
+def today() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).date().isoformat()
