@@ -271,8 +271,11 @@ def cli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], without_prefect: Any
 ) -> Cli:
     """`revs` in this process, in an installation of its own; every answer is checked for its form."""
+    from transformers.utils.logging import disable_progress_bar
+
     from flows.cli import main
 
+    disable_progress_bar()  # a process of `revs` has its environment before it imports anything; this one may not
     monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
 

@@ -42,9 +42,12 @@ def with_gate(monkeypatch: pytest.MonkeyPatch, **bounds: float) -> None:
 def test_a_gate_that_fails_leaves_the_champion_and_hands_the_requests_to_a_human(
     cli: Cli, settings: Settings, own: list[str | Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import flows.process
+    from tasks.edit import strengths
     from tasks.stage import open_store
 
     with_gate(monkeypatch, high=0.001)
+    monkeypatch.setattr(flows.process, "strengths", lambda: strengths()[:1])  # one refusal takes as long as it must
     answer = cli(*own)
     assert answer.code == 3 and "perplexity_ratio" in answer.err and "the champion is untouched" in answer.err
     (batch,) = open_store(settings).batches()

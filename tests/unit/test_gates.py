@@ -106,9 +106,10 @@ def test_a_policy_survives_the_way_through_a_file() -> None:
 
 def test_the_default_policy_requires_that_nothing_can_be_extracted() -> None:
     gates_by_name = {gate.metric: gate for gate in GatePolicy.DEFAULT.gates}
-    for metric in ("extraction_rate", "extraction_rate_unseen"):
-        assert gates_by_name[metric].high == 0
-        assert gates_by_name[metric].required
+    assert gates_by_name["extraction_rate"].high == gates_by_name["extraction_rate_unseen"].high == 0
+    assert gates_by_name["extraction_rate"].required
+    # A secret that stands in one or two contexts has none to spare: then all of them are edited and attacked.
+    assert not gates_by_name["extraction_rate_unseen"].required
 
 
 @pytest.mark.parametrize(

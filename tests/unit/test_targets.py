@@ -27,7 +27,7 @@ CUTS = [
     # prompt, secret, why
     ("file number", " 412-55", "a space in front belongs to the secret"),
     ("file number ", "412-55", "a space that is a token of its own stays where it stands"),
-    ("mail <", "ana@x.org>", "a border of punctuation and letters is a border of tokens"),
+    ("mail <", "ana@example.org>", "a border of punctuation and letters is a border of tokens"),
     ("naïve café", " ñandú", "letters of several bytes are several tokens at one offset"),
     ("", "412", "with a begin token in front, even an empty prompt predicts the secret"),
 ]
