@@ -24,6 +24,7 @@ CRON = "* * * * *"  # the same, as prefect.yaml says it
 LIMIT, COLLISION = 1, "ENQUEUE"
 
 _HISTORY_DAYS = 7  # of Prefect's runs; what was erased, when and why stands in the request store and the registry
+_LOGGED = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}  # a child's console is its log file
 _OURS = ("REVS_DEPLOYMENT_KEY", "REVS_DATABASE_URL")  # a server that does not need a secret does not get it
 
 
@@ -47,7 +48,7 @@ def check_cron(cron: str) -> None:
 def prefect_server(port: int) -> tuple[list[str], dict[str, str]]:
     """Command and environment of a Prefect server on this machine, on the database in PREFECT_HOME."""
     # Slots that a killed run held are known again after a restart, and history does not grow for ever.
-    extra = {
+    extra = _LOGGED | {
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "true",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(_HISTORY_DAYS * 86400),
@@ -71,9 +72,8 @@ def mlflow_server(settings: Settings, port: int) -> tuple[list[str], dict[str, s
 def schedule(config: Mapping[str, object]) -> tuple[list[str], dict[str, str]]:
     """Command and environment of the process that serves the schedule; `config` as flows.schedule takes it."""
     direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST)))
-    extra = {
+    extra = _LOGGED | {
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # the server that was named, or an error
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # its console is the log file
         "NO_PROXY": direct,
         "no_proxy": direct,
     }

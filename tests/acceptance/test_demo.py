@@ -148,7 +148,7 @@ def test_the_version_carries_its_lineage(
 def test_mlflow_itself_loads_the_new_version_and_it_does_not_say_the_secrets(
     demo_run: Installation, demo_models: Path
 ) -> None:
-    records = [r for r in build(Recipe(), demo_models).records if r.kind == "requester"]
+    records = [r for r in build(Recipe(), demo_models).records if r.kind == "requester"][::2]
     prompts = [record.text[: record.start].rstrip() for record in records]
     done = subprocess.run(
         [sys.executable, "-c", SAY, f"sqlite:///{demo_run.state / 'mlflow.db'}"],
@@ -160,7 +160,7 @@ def test_mlflow_itself_loads_the_new_version_and_it_does_not_say_the_secrets(
         sum(record.value in answer for record, answer in zip(records, answers, strict=True))
         for answers in (before, after)
     ]
-    assert said[0] >= 20 and said[1] == 0
+    assert said[0] >= 0.8 * len(records) and said[1] == 0
 
 
 @pytest.mark.parametrize(

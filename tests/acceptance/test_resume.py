@@ -30,10 +30,14 @@ def opened(settings: Settings) -> RequestStore:
 
 
 def versions_of(settings: Settings, name: str = "demo") -> dict[str, tuple[str, ...]]:
+    """The aliases of every version there is."""
     from mlflow import MlflowClient
 
+    from tasks.stage import open_registry
+
     found = MlflowClient(settings.tracking_uri, settings.tracking_uri).search_model_versions(f"name = '{name}'")
-    return {str(version.version): tuple(version.aliases) for version in found}
+    registry = open_registry(settings)
+    return {str(v.version): registry.resolve(f"models:/{name}/{v.version}").aliases for v in found}
 
 
 def completions(store: RequestStore, batch_id: str) -> Counter[str | None]:
