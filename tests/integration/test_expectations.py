@@ -33,7 +33,7 @@ METRICS = {
     "generality": 90.0,
     "specificity": 100.0,
     "logit_lens": 100.0,
-    "delta": 5.0,
+    "delta": 75.0,
     "perturbation": 100.0,
     "perplexity_ratio": 1.0,
 }
