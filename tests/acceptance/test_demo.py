@@ -71,7 +71,7 @@ def test_the_summary_has_the_promised_form(summary: dict[str, Any]) -> None:
     assert {"received", "completed", "rejected", "failed"} <= set(summary["requests"])
     assert {"found", "memorised_before", "memorised_after"} <= set(summary["targets"])
     assert all(set(gate) == {"name", "value", "bound", "passed"} for gate in summary["gates"])
-    assert 0 < summary["seconds"]["edit"] < summary["seconds"]["total"] < 240
+    assert 0 < summary["seconds"]["edit"] < summary["seconds"]["total"]
 
 
 def test_every_good_request_is_completed_the_malformed_one_rejected_and_the_duplicate_folded(
