@@ -35,7 +35,7 @@ def with_gate(monkeypatch: pytest.MonkeyPatch, **bounds: float) -> None:
     """Put one gate in place of the policy: whether the edit is good enough is not the question here."""
     from infra.gates import Gate, GatePolicy
 
-    gates = (Gate(metric="perplexity_ratio", **bounds),)  # type: ignore[arg-type]
+    gates = (Gate(metric="perplexity_ratio", **bounds),)
     monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy(gates=gates))
 
 

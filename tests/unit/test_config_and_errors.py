@@ -59,9 +59,9 @@ def test_the_defaults_hold_and_are_frozen() -> None:
     config = EraseConfig()
     assert config.low_rank <= config.aim_rank
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.sweeps = 9  # type: ignore[misc]  # the point of the test
+        config.sweeps = 9  # the point of the test
     with pytest.raises(TypeError):
-        EraseConfig("revs")  # type: ignore[misc]  # settings are given by name
+        EraseConfig("revs")  # settings are given by name
 
 
 ERRORS = [(BadInput, ValueError, 2), (OperationFailed, RuntimeError, 1), (GateRefused, RevsError, 3)]

@@ -50,7 +50,7 @@ def test_a_sealed_payload_shows_nothing_of_its_content() -> None:
         (lambda sealed: (VAULT, _replace(sealed, wrapped_key=Vault(KEY).seal(b"x").wrapped_key)), "another data key"),
     ],
 )
-def test_a_payload_that_does_not_open_ends_in_one_line(wrong, why) -> None:  # type: ignore[no-untyped-def]
+def test_a_payload_that_does_not_open_ends_in_one_line(wrong, why) -> None:
     vault, sealed = wrong(VAULT.seal(b"219-41-5522"))
     with pytest.raises(OperationFailed, match="deployment key") as caught:
         vault.open(sealed)
