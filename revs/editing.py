@@ -1,10 +1,11 @@
 """Erase: move the target tokens down in the vocabulary at every layer, inside ordinary forward passes.
 
-In one pass, behind every layer: read the residual at the positions that predict target tokens, compute for those that
-rank too high the exact step along q_t (`revs.unembedding`), solve for the change of FF2 (`revs.joint`), write it, and
-pass the corrected residual on, so the layers above already see the edited ones below.
+In one pass, behind every layer: read the residual at the positions that predict target tokens, compute the exact steps
+along q_t to the ranks that bound where each may go (`revs.unembedding`), solve for the change of the matrices that
+write the layer's output (`revs.joint`), write it, and pass the corrected residual on, so the layers above already see
+the edited ones below.
 
-Legend of shape suffixes: B batch, T positions, N studied tokens, m width of the MLP, d hidden, V vocabulary.
+Legend of shape suffixes: B batch, T positions, N studied tokens, m width of the keys, d hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -136,9 +137,10 @@ def _check(
 ) -> tuple[Architecture, Mapping[str, object]]:
     architecture = architecture_of(model)
     vocabulary = model.get_output_embeddings().weight.shape[0]
-    if config.aim_rank >= vocabulary - 1:
+    if 2 * config.aim_rank > vocabulary:
         raise BadInput(
-            f"aim_rank {config.aim_rank} is outside this vocabulary of {vocabulary} tokens; choose a smaller one"
+            f"aim_rank {config.aim_rank} is more than half of this vocabulary of {vocabulary} tokens; "
+            "choose a smaller one"
         )
     both = set(targets).intersection(retain)
     if both:
@@ -152,9 +154,12 @@ def _check(
 
 def _check_weights(model: PreTrainedModel, architecture: Architecture) -> None:
     for layer in architecture.decoder_layers(model):
-        dtype = architecture.ff2(layer).weight.dtype
-        if not dtype.is_floating_point:
-            raise BadInput(f"the model is quantised ({dtype}); edit it in float32 or bfloat16 and quantise the result")
+        for linear in architecture.linears(layer):
+            dtype = linear.weight.dtype
+            if not dtype.is_floating_point:
+                raise BadInput(
+                    f"the model is quantised ({dtype}); edit it in float32 or bfloat16 and quantise the result"
+                )
     for name, weight in model.named_parameters():
         if weight.dtype.is_floating_point and not torch.isfinite(weight).all():
             raise BadInput(f"{name} holds NaN or infinite values; load an intact checkpoint")
@@ -180,10 +185,8 @@ def _moments(
         return [collate(some[i : i + size], pad=pad, device=model.device) for i in range(0, len(some), size)]
 
     if not ordinary and not retain:
-        return [
-            torch.eye(w.in_features, device=w.weight.device)
-            for w in map(architecture.ff2, architecture.decoder_layers(model))
-        ]
+        widths = map(architecture.key_width, architecture.decoder_layers(model))
+        return [torch.eye(width, device=model.device) for width in widths]
     text_part = key_moments(model, architecture, batches(ordinary))
 
     retain_part = key_moments(model, architecture, batches(retain), only_secrets=True)
@@ -208,9 +211,9 @@ class _Edit:
         self.moments, self.batch = moments, batch
         self.unembedding = Unembedding(model, architecture)
         self.layers = architecture.decoder_layers(model)
-        self.names = [architecture.ff2_name(i) for i in range(config.first_layer, len(self.layers))]
+        edited = range(config.first_layer, len(self.layers))
+        self.names = [name for layer in edited for name in architecture.weight_names(layer)]
         self.as_written_N = batch.target_N[batch.chosen_N] < as_written
-        self.epsilon_N = torch.where(self.as_written_N, config.epsilon, config.variation_epsilon)
         self.moved_LN = torch.zeros(len(self.layers), int(batch.chosen_N.sum()), dtype=torch.bool)
 
     def sweep(self, progress: Progress | None) -> tuple[int, tuple[TokenRecord, ...]]:
@@ -245,35 +248,43 @@ class _Edit:
         low_N = self.unembedding.ranks(hidden_Nd, tokens_N) < config.low_rank
         if not bool((low_N & self.as_written_N).any()):  # variations alone move nothing: they are only asked for
             return None
-        steps_N = torch.zeros(len(tokens_N), device=hidden_Nd.device)
-        found = self.unembedding.step_to_rank(hidden_Nd[low_N], tokens_N[low_N], wanted=config.aim_rank)
-        steps_N[low_N] = found.step_N.float()
-        if not bool((steps_N < 0).any()):
-            return None
-        self.moved_LN[layer] |= (steps_N < 0).cpu()
+        self.moved_LN[layer] |= low_N.cpu()
+        logits_NN = self.unembedding.logit_changes(tokens_N)
+        lower_N, upper_N = (bound_N * logits_NN.diagonal() for bound_N in self._bounds(hidden_Nd, tokens_N, low_N))
         try:
             left_dN, right_Nm = joint_update(
                 keys_Nm.float(),
-                steps_N,
                 self.unembedding.directions(tokens_N),
+                logits_NN,
+                lower_N,
+                upper_N,
                 self.moments[layer],
-                epsilon=self.epsilon_N,
+                epsilon=config.epsilon,
                 ridge=config.ridge,
             )
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # public, but missing in torch's stub
             raise BadInput(
                 f"the key moments of layer {layer} have no stable inverse; raise ridge (now {config.ridge})"
             ) from None
-        weight = self.architecture.ff2(self.layers[layer]).weight
-        old_dm = weight.detach().clone()
-        new_dm = (old_dm.double() + left_dN @ right_Nm).to(weight.dtype)
+        old_dm = self.architecture.weight(self.layers[layer])
+        new_dm = (old_dm.double() + left_dN @ right_Nm).to(old_dm.dtype)
         if not torch.isfinite(new_dm).all():
             raise BadInput(
-                f"the edit of layer {layer} is not finite in {weight.dtype}; raise ridge (now {config.ridge})"
+                f"the edit of layer {layer} is not finite in {old_dm.dtype}; raise ridge (now {config.ridge})"
             )
-        with torch.no_grad():
-            weight.copy_(new_dm)
+        self.architecture.set_weight(self.layers[layer], new_dm)
         return new_dm - old_dm
+
+    def _bounds(self, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Steps along q_t between which each token may move: what ranks too high goes down to `aim_rank`, what ranks
+        low enough may rise to `low_rank`, and nothing sinks nearer to the end of the vocabulary than `aim_rank`.
+        """
+        config, bottom = self.config, self.unembedding.vocabulary - self.config.aim_rank
+        aim_N, rise_N, sink_N = self.unembedding.steps_to_ranks(
+            hidden_Nd, tokens_N, [config.aim_rank, config.low_rank, bottom]
+        )
+        upper_N = torch.where(low_N, aim_N, rise_N)
+        return torch.minimum(sink_N, upper_N), upper_N
 
     def _final_ranks(self) -> Tensor:
         chosen = self.batch.chosen_N

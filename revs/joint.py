@@ -1,14 +1,22 @@
 """The joint edit of one layer: one regularised least-squares solve over all keys of a batch.
 
-Wanted: ΔW k_i ≈ c_i q_i for every key k_i, and E‖ΔW k‖² small over the keys of ordinary text, i.e.
-(with A = K C⁻¹ Kᵀ + εI)
+Of all changes ΔW that move the logit of every target token far enough at its own key, take the one that moves all
+logits least at the keys of ordinary text: minimise E‖U(g∘ΔW k)‖² subject to
 
-    ΔW = (c∘Q)ᵀ A⁻¹ K C⁻¹
+    lower_i ≤ u_iᵀ(g∘ΔW k_i) ≤ upper_i        for every key k_i and its token's row u_i of the unembedding.
 
-Keys whose step is zero stay in the solve: they are asked not to move. With ε = 0 every key gets exactly its own step; a
-larger ε lets similar keys share, which carries over to contexts that were not edited.
+Each key constrains one logit, not the whole hidden vector: two tokens that are demoted at one key do not disturb each
+other, and a token demoted under several prompts shares one movement. With C = E[k kᵀ] and q_i as in
+`revs.unembedding`, the solution is
 
-Legend: N keys, m width of the MLP, d hidden.
+    ΔW = Σ_i λ_i q_i (C⁻¹k_i)ᵀ,     A_ij = (u_iᵀ(g∘q_j)) · (k_iᵀC⁻¹k_j),
+
+with multipliers λ that are zero wherever neither bound is met (the conditions of Karush, Kuhn and Tucker), so keys
+whose token is where it belongs cost nothing. εI is added to A, as in ridge regression: with ε = 0 every bound is kept
+exactly; a larger ε lets similar keys share, which carries over to contexts that were not edited. C is weighed as in
+ROME (Meng et al. 2022).
+
+Legend: N keys, m width of the key, d hidden.
 """
 
 from __future__ import annotations
@@ -17,26 +25,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_FULL_EXCHANGES = 3  # that may fail to help before rows are exchanged one by one
+_PIVOTS = 2000
+_SLACK = 1e-9  # relative
+
 
 def joint_update(
     keys_Nm: Float[Tensor, "N m"],
-    steps_N: Float[Tensor, " N"],
     directions_Nd: Float[Tensor, "N d"],
+    logits_NN: Float[Tensor, "N N"],
+    lower_N: Float[Tensor, " N"],
+    upper_N: Float[Tensor, " N"],
     moment_mm: Float[Tensor, "m m"],
     *,
-    epsilon: float | Float[Tensor, " N"],
+    epsilon: float,
     ridge: float,
 ) -> tuple[Float[Tensor, "d N"], Float[Tensor, "N m"]]:
     """The low-rank factors (left, right) of ΔW = left @ right, in float64.
 
-    Multiply them in float64: of nearly equal keys with different steps the factors are large and cancel in the product.
+    Multiply them in float64: of nearly equal keys the factors are large and cancel in the product.
 
     Args:
-        keys_Nm: inputs of FF2 at the edited positions.
-        steps_N: wanted step along each direction, ≤ 0.
-        directions_Nd: q_t of each key's token.
+        keys_Nm: inputs of the edited matrix at the edited positions.
+        directions_Nd: q of each key's token.
+        logits_NN: entry (i, j) is the change of token i's logit by a step of 1 along q_j; symmetric.
+        lower_N: bound of the change of each token's logit at its own key.
+        upper_N: the same from above; at least `lower_N`.
         moment_mm: C, second moment of the keys over text to be left alone.
-        epsilon: relative to the mean diagonal of K C⁻¹ Kᵀ; one for all keys, or one for each.
+        epsilon: relative to the mean diagonal of A.
         ridge: added to C's diagonal, relative to its mean.
     """
     moment_mm = moment_mm.double()
@@ -44,10 +60,43 @@ def joint_update(
     identity_mm = torch.eye(len(moment_mm), dtype=moment_mm.dtype, device=moment_mm.device)
     factor_mm = torch.linalg.cholesky(moment_mm + ridge * scale * identity_mm)
     whitened_mN = torch.cholesky_solve(keys_Nm.double().T, factor_mm)  # C⁻¹ Kᵀ
-    gram_NN = keys_Nm.double() @ whitened_mN
-    epsilon_N = torch.as_tensor(epsilon, dtype=gram_NN.dtype, device=gram_NN.device).clamp_min(1e-9)
-    scale = gram_NN.diagonal().mean().clamp_min(1e-12)
-    gram_NN = gram_NN + torch.diag_embed((epsilon_N * scale).expand(len(gram_NN)))
-    wanted_Nd = steps_N.double()[:, None] * directions_Nd.double()
-    left_Nd = torch.cholesky_solve(wanted_Nd, torch.linalg.cholesky(gram_NN))
-    return left_Nd.T, whitened_mN.T
+    gram_NN = (keys_Nm.double() @ whitened_mN) * logits_NN.double()
+    # A little is added even at ε = 0: equal keys of one token would make A singular.
+    gram_NN.diagonal().add_(max(epsilon, 1e-9) * gram_NN.diagonal().mean().clamp_min(1e-12))
+    multipliers_N = bounded_multipliers(gram_NN, lower_N.double(), upper_N.double())
+    return (multipliers_N[:, None] * directions_Nd.double()).T, whitened_mN.T
+
+
+def bounded_multipliers(
+    gram_NN: Float[Tensor, "N N"], lower_N: Float[Tensor, " N"], upper_N: Float[Tensor, " N"]
+) -> Float[Tensor, " N"]:
+    """λ such that y = Aλ keeps lower ≤ y ≤ upper, and λ_i is ≤ 0 only at the upper and ≥ 0 only at the lower bound.
+
+    Block principal pivoting (Júdice and Pires 1994): guess which bounds hold with equality, solve, exchange all rows
+    that contradict the guess; when that stops helping, only the last of them, which ends for every positive definite A.
+    """
+    side_N = torch.zeros(len(lower_N), dtype=torch.int8, device=gram_NN.device)  # −1 at the upper bound, 1 at the lower
+    slack_N = _SLACK * (1e-12 + torch.maximum(upper_N.abs(), lower_N.abs().nan_to_num(posinf=0.0)))
+    fewest, chances = len(lower_N) + 1, _FULL_EXCHANGES
+    multipliers_N = torch.zeros_like(upper_N)
+    for _ in range(_PIVOTS):
+        held = side_N.nonzero().flatten()
+        multipliers_N = torch.zeros_like(upper_N)
+        if len(held):
+            bound_H = torch.where(side_N < 0, upper_N, lower_N)[held]
+            factor_HH = torch.linalg.cholesky(gram_NN[held][:, held])
+            multipliers_N[held] = torch.cholesky_solve(bound_H[:, None], factor_HH)[:, 0]
+        moved_N = gram_NN @ multipliers_N
+        wanted_N = torch.zeros_like(side_N)
+        wanted_N[(side_N == 0) & (moved_N > upper_N + slack_N)] = -1
+        wanted_N[(side_N == 0) & (moved_N < lower_N - slack_N)] = 1
+        wrong = ((wanted_N != 0) | (side_N * multipliers_N < 0)).nonzero().flatten()
+        if not len(wrong):
+            break
+        if len(wrong) < fewest:
+            fewest, chances = len(wrong), _FULL_EXCHANGES
+        else:
+            chances -= 1
+        exchanged = wrong if chances > 0 else wrong[-1:]
+        side_N[exchanged] = wanted_N[exchanged]
+    return multipliers_N

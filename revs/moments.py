@@ -1,4 +1,4 @@
-"""Second moments of the keys (inputs of FF2) over text that the edit should leave alone.
+"""Second moments of the keys (inputs of the edited matrices) over text that the edit should leave alone.
 
 The least-squares edit weighs a change at a key by how often such keys occur elsewhere: C = E[k kᵀ] (as in ROME, Meng et
 al. 2022).
@@ -31,7 +31,7 @@ def key_moments(
     With `only_secrets`, over the positions that predict a token of a secret: what a retained record needs.
     """
     layers = architecture.decoder_layers(model)
-    sums = [torch.zeros(w.in_features, w.in_features, device=w.weight.device) for w in map(architecture.ff2, layers)]
+    sums = [torch.zeros(m, m, device=model.device) for m in map(architecture.key_width, layers)]
     count = 0
 
     for batch in batches:

@@ -5,7 +5,7 @@ The pass itself is Hugging Face's own, so masks, positions and caches of every f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,25 +27,26 @@ def tapped(model: PreTrainedModel, architecture: Architecture, on_layer: OnLayer
     """While open, every forward pass calls `on_layer` behind each decoder layer."""
     with ExitStack() as stack:
         for number, layer in enumerate(architecture.decoder_layers(model)):
-            for handle in _tap(layer, architecture.ff2(layer), number, on_layer):
+            for handle in _tap(layer, architecture.linears(layer), number, on_layer):
                 stack.callback(handle.remove)
         yield
 
 
-def _tap(layer: nn.Module, ff2: nn.Module, number: int, on_layer: OnLayer) -> list[Any]:
-    keys: list[Tensor] = []
+def _tap(layer: nn.Module, writers: Sequence[nn.Module], number: int, on_layer: OnLayer) -> list[Any]:
+    keys: dict[nn.Module, Tensor] = {}
 
-    def keep_keys(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        keys[:] = [inputs[0]]
+    def keep_keys(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        keys[module] = inputs[0]
 
     def behind_layer(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         hidden = output[0] if isinstance(output, tuple) else output
-        changed = on_layer(number, keys.pop(), hidden)
+        parts = [keys.pop(writer) for writer in writers]
+        changed = on_layer(number, parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), hidden)
         if changed is None:
             return output
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
-    return [ff2.register_forward_pre_hook(keep_keys), layer.register_forward_hook(behind_layer)]
+    return [*(w.register_forward_pre_hook(keep_keys) for w in writers), layer.register_forward_hook(behind_layer)]
 
 
 def run(model: PreTrainedModel, architecture: Architecture, batch: Batch, on_layer: OnLayer) -> None:

@@ -66,7 +66,8 @@ def tokenise(
     The prompt is shortened from the left where both do not fit into `context` tokens. The rarest tokens are those with
     the smallest count in `token_counts_V`; without counts those with the largest id, as in the paper (a BPE vocabulary
     is ordered by frequency). Tokens that are only punctuation or space are taken last: separators are shared by all
-    secrets.
+    secrets. The first token of a secret comes after the others: what predicts it knows nothing but the prompt, so
+    demoting it costs other people's records most (measured: specificity 69 instead of 94 on a GPT-J model).
 
     Raises:
         BadInput: a secret that is blank, does not fit into the context, or holds a special token; a prompt without
@@ -128,12 +129,12 @@ def _shorten(ids: list[int], start: int, context: int, bos: int | None) -> tuple
 def _rarest(
     tokenizer: PreTrainedTokenizerBase, secret: Sequence[int], tokens: int, token_counts_V: Tensor | None
 ) -> tuple[int, ...]:
-    def order(place: int) -> tuple[bool, int, int]:
+    def order(place: int) -> tuple[bool, bool, int, int]:
         token = secret[place]
         text = tokenizer.decode([token])
         separator = all(unicodedata.category(c)[0] in "PZSC" for c in text)
         rarity = -token if token_counts_V is None else int(token_counts_V[token])
-        return separator, rarity, place
+        return separator, place == 0, rarity, place
 
     return tuple(sorted(sorted(range(len(secret)), key=order)[:tokens]))
 

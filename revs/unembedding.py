@@ -6,16 +6,22 @@ the projection with the pseudo-inverse of U collapses to one d×d solve). Along 
 
     logits_v(c) = (a_v + c·h_v) / σ(c) + β_v,      a = U(g∘r̄),  h = U(g∘q̄_t),  σ(c)² = mean((r̄ + c·q̄_t)²) + eps
 
-where the bar removes the mean for LayerNorm and does nothing for RMSNorm, and β = U·bias + logit bias. Without β the
-scale σ does not change any rank, so the step for rank R is read from the sorted crossings (a_t − a_v)/(h_t − h_v);
-otherwise each trial step costs O(V) and the step is found by bisection.
+where the bar removes the mean for LayerNorm and does nothing for RMSNorm, and β = U·bias + logit bias. The rank of t is
+R between the R-th and the next largest of the crossings
+
+    c_v = (a_v − a_t + σ(β_v − β_t)) / (h_t − h_v),
+
+so the step for any rank, down or up, is read from their sorted list. Without β this is exact at once, for σ cancels;
+with β the crossings of the last step's σ are taken until the rank is hit, and bisection is left for the rows where that
+fails, or where other tokens fall faster than t (h_v ≥ h_t).
 
 Legend of shape suffixes: V vocabulary, d hidden, N rows (positions).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +38,9 @@ if TYPE_CHECKING:
 
 _BISECTIONS = 60
 _DOUBLINGS = 60
+_SIGMA_ROUNDS = 8
+_GRAM_ROWS = 8192  # rows of U held in float64 at once
+_LINE_ROWS = 64  # rows of logits held in float64 at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +76,16 @@ class Unembedding:
         self.offset_V: Tensor | None = offset_V if bool(offset_V.abs().max() > 0) else None
         self._factor_dd = self._gram_factor()
 
+    def _centred_gain(self, rows_Nd: Tensor) -> Tensor:
+        """g∘u with its mean removed where the norm removes it: the gradient of a logit before the division by σ."""
+        return self._centre(rows_Nd * self.gain_d.double())
+
     def _gram_factor(self) -> Tensor:
-        """Cholesky factor of UᵀU in float64; a tiny ridge where U has fewer independent rows than columns."""
-        gram_dd = self.weight_Vd.double().T @ self.weight_Vd.double()
+        """Cholesky factor of the Gram matrix of all logits' gradients, in float64, with a tiny ridge for lost ranks."""
+        gram_dd = torch.zeros(len(self.gain_d), len(self.gain_d), dtype=torch.float64, device=self.gain_d.device)
+        for rows_Rd in torch.split(self.weight_Vd, _GRAM_ROWS):
+            gradient_Rd = self._centred_gain(rows_Rd.double())
+            gram_dd += gradient_Rd.T @ gradient_Rd
         if not torch.isfinite(gram_dd).all():
             raise BadInput(
                 "the unembedding holds NaN or infinite values; the model is damaged: load an intact checkpoint"
@@ -81,8 +97,13 @@ class Unembedding:
 
     def directions(self, tokens_N: Int[Tensor, " N"]) -> Float[Tensor, "N d"]:
         """q_t for each token: the hidden-space direction that changes its logit and, as far as U allows, no other."""
-        u_Nd = self.weight_Vd[tokens_N].double()
-        return (torch.cholesky_solve(u_Nd.T, self._factor_dd).T / self.gain_d.double()).float()
+        gradient_Nd = self._centred_gain(self.weight_Vd[tokens_N].double())
+        return torch.cholesky_solve(gradient_Nd.T, self._factor_dd).T.float()
+
+    def logit_changes(self, tokens_N: Int[Tensor, " N"]) -> Float[Tensor, "N N"]:
+        """Entry (i, j): change of token i's logit, before the division by σ, by a step of 1 along q_j; float64."""
+        gradient_Nd = self._centred_gain(self.weight_Vd[tokens_N].double())
+        return gradient_Nd @ torch.cholesky_solve(gradient_Nd.T, self._factor_dd)
 
     def _centre(self, hidden_Nd: Tensor) -> Tensor:
         return hidden_Nd - hidden_Nd.mean(-1, keepdim=True) if self.centred else hidden_Nd
@@ -112,13 +133,23 @@ class Unembedding:
             raise BadInput(f"wanted rank {wanted} is outside 1 … {self.vocabulary - 1}, the ranks of this vocabulary")
         line = _Line.along(self, hidden_Nd, tokens_N)
         already_N = line.rank(torch.zeros(len(tokens_N), device=hidden_Nd.device)) >= wanted
-        guess_N = line.crossing(wanted)
-        exact_N = line.rank(guess_N) == wanted
-        step_N = torch.where(exact_N, guess_N, line.bisect(wanted, guess_N))
-        step_N = torch.where(already_N, torch.zeros_like(step_N), step_N)
+        step_N = line.steps_to([wanted])[0].clamp_max(0.0).masked_fill(already_N, 0.0)
         reached_N = line.rank(step_N) >= wanted
-        step_N = torch.where(reached_N, step_N, 0.0)
+        step_N = step_N.masked_fill(~reached_N, 0.0)
         return Step(step_N=step_N, rank_N=line.rank(step_N), reached_N=reached_N)
+
+    def steps_to_ranks(
+        self, hidden_Nd: Float[Tensor, "N d"], tokens_N: Int[Tensor, " N"], wanted: Sequence[int]
+    ) -> Float[Tensor, "R N"]:
+        """Steps along q_t, of either sign, after which each token has each rank of `wanted`, or lies next to it.
+
+        Very large where no step brings it there: the bound of a token that cannot be moved so far does not bind.
+        """
+        parts = [
+            _Line.along(self, *rows).steps_to(wanted)
+            for rows in zip(torch.split(hidden_Nd, _LINE_ROWS), torch.split(tokens_N, _LINE_ROWS), strict=True)
+        ]
+        return torch.cat(parts, dim=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,46 +180,83 @@ class _Line:
             tokens_N=tokens_N,
         )
 
+    def rows(self, keep: Tensor) -> _Line:
+        """The line of some rows only."""
+        of_rows = {f.name: getattr(self, f.name)[keep] for f in fields(self) if f.name not in ("offset_V", "eps")}
+        return _Line(**of_rows, offset_V=self.offset_V, eps=self.eps)
+
+    def sigma(self, step_N: Tensor) -> Tensor:
+        """σ(c), the divisor of the final norm, shape (N, 1)."""
+        square_N = self.square_N + self.cross_N * step_N + self.slope_N * step_N.square() + self.eps
+        return square_N.clamp_min(self.eps).sqrt()[:, None]
+
     def rank(self, step_N: Tensor) -> Tensor:
         c_N = step_N.double()
         logits_NV = self.a_NV + c_N[:, None] * self.h_NV
         if self.offset_V is not None:
-            sigma_N = (
-                (self.square_N + self.cross_N * c_N + self.slope_N * c_N.square() + self.eps).clamp_min(self.eps).sqrt()
-            )
-            logits_NV = logits_NV / sigma_N[:, None] + self.offset_V
+            logits_NV = logits_NV / self.sigma(c_N) + self.offset_V
         return rank_of(logits_NV, self.tokens_N)
 
-    def crossing(self, wanted: int) -> Tensor:
-        """The step between the `wanted`-th crossing and the next: exact where no offset enters and h_t is largest."""
-        a_t_N1, h_t_N1 = (x.gather(1, self.tokens_N[:, None]) for x in (self.a_NV, self.h_NV))
-        fall_NV = h_t_N1 - self.h_NV
-        crossing_NV = (a_t_N1 - self.a_NV) / fall_NV.clamp_min(1e-12)
-        crossing_NV = crossing_NV.masked_fill(fall_NV <= 1e-12, torch.inf).scatter(1, self.tokens_N[:, None], torch.inf)
-        smallest_NR = crossing_NV.topk(wanted + 1, dim=1, largest=False).values
-        middle_N = smallest_NR[:, wanted - 1 : wanted + 1].mean(1)
-        return -torch.where(middle_N.isfinite(), middle_N, 0.0).clamp_min(0.0)
+    def steps_to(self, wanted: Sequence[int]) -> Tensor:
+        """Steps to each of the ranks `wanted`, shape (len(wanted), N), in float64."""
+        found = []
+        crossing_NV = self._crossings(torch.zeros_like(self.square_N))
+        for rank in wanted:
+            step_N = _between(crossing_NV, rank)
+            hit_N = self.rank(step_N) == rank
+            for _ in range(_SIGMA_ROUNDS if self.offset_V is not None else 0):
+                if bool(hit_N.all()):
+                    break
+                open_ = (~hit_N).nonzero().flatten()
+                rest = self.rows(open_)
+                step_N[open_] = _between(rest._crossings(step_N[open_]), rank)
+                hit_N[open_] = rest.rank(step_N[open_]) == rank
+            open_ = (~hit_N).nonzero().flatten()
+            if len(open_):
+                step_N[open_] = self.rows(open_)._bisect(rank, step_N[open_])
+            found.append(step_N)
+        return torch.stack(found)
 
-    def bisect(self, wanted: int, guess_N: Tensor) -> Tensor:
-        """Bracket by doubling, then halve; keeps a step known to reach at least `wanted`, or the last one tried."""
-        high_N = (-guess_N).clamp_min(1e-6)
+    def _crossings(self, step_N: Tensor) -> Tensor:
+        """Where each other token changes places with t, largest first, at the σ of `step_N`; −∞ where it never does."""
+        above_NV, fall_NV = self.a_NV, -self.h_NV
+        if self.offset_V is not None:
+            above_NV = above_NV + self.sigma(step_N) * self.offset_V
+        token_N1 = self.tokens_N[:, None]
+        above_NV = above_NV - above_NV.gather(1, token_N1)
+        fall_NV = fall_NV - fall_NV.gather(1, token_N1)
+        crossing_NV = above_NV / fall_NV.clamp_min(1e-12)
+        never_NV = (fall_NV <= 1e-12).scatter(1, token_N1, True)
+        return crossing_NV.masked_fill(never_NV, -torch.inf).sort(dim=1, descending=True).values
+
+    def _bisect(self, wanted: int, guess_N: Tensor) -> Tensor:
+        """Bracket around the guess by doubling, then halve; the end that reaches `wanted` or more, if there is one."""
+        width_N = (guess_N.abs() * 1e-3).clamp_min(1e-6)
+        far_N, near_N = guess_N - width_N, guess_N + width_N
         for _ in range(_DOUBLINGS):
-            short_N = self.rank(-high_N) < wanted
-            if not bool(short_N.any()):
+            short_N, over_N = self.rank(far_N) < wanted, self.rank(near_N) >= wanted
+            if not bool((short_N | over_N).any()):
                 break
-            high_N = torch.where(short_N, high_N * 2, high_N)
-        low_N = torch.zeros_like(high_N)
+            far_N = torch.where(short_N, far_N - width_N, far_N)
+            near_N = torch.where(over_N, near_N + width_N, near_N)
+            width_N = torch.where(short_N | over_N, 2 * width_N, width_N)
         for _ in range(_BISECTIONS):
-            hit_N = self.rank(-high_N) == wanted
+            hit_N = self.rank(far_N) == wanted
             if bool(hit_N.all()):
                 break
             # A row that hit stays where it is: halving on for the sake of others would drive it to the very edge of its
             # rank, where rounding to float32 loses it.
-            low_N = torch.where(hit_N, high_N, low_N)
-            middle_N = (low_N + high_N) / 2
-            enough_N = self.rank(-middle_N) >= wanted
-            low_N, high_N = torch.where(enough_N, low_N, middle_N), torch.where(enough_N, middle_N, high_N)
-        return -high_N
+            near_N = torch.where(hit_N, far_N, near_N)
+            middle_N = (far_N + near_N) / 2
+            enough_N = self.rank(middle_N) >= wanted
+            far_N, near_N = torch.where(enough_N, middle_N, far_N), torch.where(enough_N, near_N, middle_N)
+        return far_N
+
+
+def _between(crossing_NV: Tensor, rank: int) -> Tensor:
+    """The step between the `rank`-th crossing and the next; 0 where there are not so many."""
+    middle_N = crossing_NV[:, rank - 1 : rank + 1].mean(1)
+    return torch.where(middle_N.isfinite(), middle_N, 0.0)
 
 
 def rank_of(logits_NV: Float[Tensor, "N V"], tokens_N: Int[Tensor, " N"]) -> Int[Tensor, " N"]:

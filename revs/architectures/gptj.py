@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from revs.architectures.base import Architecture
 
-GPTJ = Architecture(layers="transformer.h", mlp_out="mlp.fc_out", final_norm="transformer.ln_f", norm="layer")
+GPTJ = Architecture(
+    layers="transformer.h", writers=("mlp.fc_out", "attn.out_proj"), final_norm="transformer.ln_f", norm="layer"
+)

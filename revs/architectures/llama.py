@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from revs.architectures.base import Architecture
 
-LLAMA = Architecture(layers="model.layers", mlp_out="mlp.down_proj", final_norm="model.norm", norm="rms")
+LLAMA = Architecture(layers="model.layers", writers=("mlp.down_proj",), final_norm="model.norm", norm="rms")

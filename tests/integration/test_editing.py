@@ -39,10 +39,14 @@ def plain_ranks(model: Any, tokenizer: Any, target: Target) -> dict[int, int]:
     }
 
 
-def ff2_names(model: Any, family: str) -> list[str]:
+def edited_names(model: Any, family: str) -> list[list[str]]:
+    """Names of the weights that the edit may touch, by layer: what writes the layer's output."""
     layers = range(len(model.model.layers if family == "llama" else model.transformer.h))
-    form = {"llama": "model.layers.{}.mlp.down_proj.weight", "gptj": "transformer.h.{}.mlp.fc_out.weight"}[family]
-    return [form.format(layer) for layer in layers]
+    forms = {
+        "llama": ["model.layers.{}.mlp.down_proj.weight"],
+        "gptj": ["transformer.h.{}.mlp.fc_out.weight", "transformer.h.{}.attn.out_proj.weight"],
+    }[family]
+    return [[form.format(layer) for form in forms] for layer in layers]
 
 
 def state(model: Any) -> dict[str, Tensor]:
@@ -86,13 +90,13 @@ def test_what_was_memorised_is_said_no_more_and_the_rest_still_is(
     assert after.efficacy > 90
 
 
-def test_only_the_second_mlp_matrices_change(
+def test_only_the_matrices_that_write_a_layers_output_change(
     erased: tuple[Any, revs.Patch], shared_model: Any, digests: Digests, family: str
 ) -> None:
     model, patch = erased
     before, after = digests(shared_model), digests(model)
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == set(ff2_names(model, family)) == set(patch.after)
+    assert changed == {name for names in edited_names(model, family) for name in names} == set(patch.after)
 
 
 def test_layers_before_the_first_are_left_alone(
@@ -100,7 +104,7 @@ def test_layers_before_the_first_are_left_alone(
 ) -> None:
     before = digests(model)
     patch = revs.erase(model, tokenizer, people[:2], config=config(first_layer=2))
-    assert set(patch.after) == {ff2_names(model, family)[2]}
+    assert set(patch.after) == set(edited_names(model, family)[2])
     assert {name for name, digest in digests(model).items() if digest != before[name]} == set(patch.after)
 
 
@@ -123,7 +127,7 @@ def test_a_patch_refuses_any_other_base_and_touches_nothing(
     erased: tuple[Any, revs.Patch], new_model: Any, tokenizer: Any, digests: Digests, family: str
 ) -> None:
     model, patch = erased
-    last = ff2_names(model, family)[-1]
+    last = edited_names(model, family)[-1][0]
     off_by_one_bit = copy.deepcopy(model)
     weight = off_by_one_bit.get_parameter(last).data
     weight.view(torch.int32)[0, 0] ^= 1
@@ -384,7 +388,7 @@ def test_a_target_both_erased_and_retained_is_refused_without_showing_it(
 
 
 def test_a_quantised_matrix_is_refused(model: Any, tokenizer: Any, people: list[Target], family: str) -> None:
-    parent, _, _ = ff2_names(model, family)[1].rpartition(".")
+    parent, _, _ = edited_names(model, family)[1][0].rpartition(".")
     module = model.get_submodule(parent)
     module.weight = torch.nn.Parameter(module.weight.data.to(torch.int8), requires_grad=False)
     with pytest.raises(BadInput, match=r"quantised \(torch.int8\)"):

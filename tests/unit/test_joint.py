@@ -1,100 +1,165 @@
-"""The joint solve against dense linear algebra written out.
+"""The joint solve against its own definition: the conditions of an optimum, and a general-purpose optimiser.
 
-Legend of shape suffixes: N keys, m width of the MLP, d hidden.
+Legend of shape suffixes: N keys, m width of the key, d hidden, V vocabulary.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import LinearConstraint, minimize
 from torch import Tensor
 
-from revs.joint import joint_update
+from revs.joint import bounded_multipliers, joint_update
 
-N, M, D = 6, 20, 9
-
-
-def problem(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    text_Tm = torch.randn(50, M, generator=generator)
-    keys_Nm = torch.randn(N, M, generator=generator)
-    steps_N = -torch.rand(N, generator=generator)
-    directions_Nd = torch.randn(N, D, generator=generator)
-    return keys_Nm, steps_N, directions_Nd, text_Tm.T @ text_Tm / 50
+N, M, D, V = 6, 20, 9, 30
 
 
-def update(keys: Tensor, steps: Tensor, directions: Tensor, moment: Tensor, epsilon: float = 0.5) -> Tensor:
-    left_dN, right_Nm = joint_update(keys, steps, directions, moment, epsilon=epsilon, ridge=0.01)
-    return left_dN @ right_Nm
+@dataclass
+class Problem:
+    keys_Nm: Tensor
+    rows_Nd: Tensor  # u_i of each key's token
+    metric_dd: Tensor  # UᵀU
+    lower_N: Tensor
+    upper_N: Tensor
+    moment_mm: Tensor
+
+    def update(self, epsilon: float = 0.0, ridge: float = 0.01) -> Tensor:
+        inverse_dd = torch.linalg.inv(self.metric_dd)
+        left_dN, right_Nm = joint_update(
+            self.keys_Nm,
+            self.rows_Nd @ inverse_dd,
+            self.rows_Nd @ inverse_dd @ self.rows_Nd.T,
+            self.lower_N,
+            self.upper_N,
+            self.moment_mm,
+            epsilon=epsilon,
+            ridge=ridge,
+        )
+        return left_dN @ right_Nm
+
+    def moved(self, update_dm: Tensor) -> Tensor:
+        """Change of each token's logit at its own key."""
+        return ((self.keys_Nm @ update_dm.T) * self.rows_Nd).sum(1)
+
+    def cost(self, update_dm: Tensor) -> float:
+        """E‖U ΔW k‖² over the keys of the text, with the ridge that keeps C invertible."""
+        c_mm = self.moment_mm + 0.01 * self.moment_mm.diagonal().mean() * torch.eye(len(self.moment_mm)).double()
+        return float(torch.trace(self.metric_dd @ update_dm @ c_mm @ update_dm.T))
+
+
+def problem(seed: int, n: int = N, m: int = M, d: int = D) -> Problem:
+    g = torch.Generator().manual_seed(seed)
+    u_Vd = torch.randn(V, d, generator=g).double()
+    text_Tm = torch.randn(50, m, generator=g).double()
+    upper_N = torch.where(torch.rand(n, generator=g) < 0.7, -torch.rand(n, generator=g), torch.rand(n, generator=g))
+    return Problem(
+        keys_Nm=torch.randn(n, m, generator=g).double(),
+        rows_Nd=u_Vd[torch.randint(0, V, (n,), generator=g)],
+        metric_dd=u_Vd.T @ u_Vd,
+        lower_N=(upper_N - torch.rand(n, generator=g)).double(),
+        upper_N=upper_N.double(),
+        moment_mm=text_Tm.T @ text_Tm / 50,
+    )
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_without_epsilon_every_key_gets_exactly_its_own_step(seed: int) -> None:
-    keys_Nm, steps_N, directions_Nd, moment_mm = problem(seed)
-    moved_Nd = keys_Nm.double() @ update(keys_Nm, steps_N, directions_Nd, moment_mm, epsilon=0.0).T
-    torch.testing.assert_close(moved_Nd.float(), steps_N[:, None] * directions_Nd, rtol=1e-4, atol=1e-5)
+def test_without_epsilon_every_logit_lands_between_its_bounds(seed: int) -> None:
+    p = problem(seed)
+    moved_N = p.moved(p.update())
+    assert (moved_N <= p.upper_N + 1e-5).all()
+    assert (moved_N >= p.lower_N - 1e-5).all()
 
 
-def test_zero_steps_move_nothing() -> None:
-    keys_Nm, _, directions_Nd, moment_mm = problem(1)
-    assert update(keys_Nm, torch.zeros(N), directions_Nd, moment_mm).abs().max() == 0
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_change_within_the_bounds_costs_less(seed: int) -> None:
+    """The definition, given to a general optimiser that knows nothing of multipliers."""
+    p = problem(seed, n=3, m=4, d=3)
+    rows = torch.einsum("nd,nm->ndm", p.rows_Nd, p.keys_Nm).reshape(3, -1).numpy()
+    found = minimize(
+        lambda flat: p.cost(torch.from_numpy(flat).reshape(3, 4)),
+        np.zeros(12),
+        constraints=LinearConstraint(rows, p.lower_N.numpy(), p.upper_N.numpy()),
+        method="SLSQP",
+        options={"ftol": 1e-12, "maxiter": 500},
+    )
+    ours = p.update()
+    assert p.cost(ours) == pytest.approx(found.fun, rel=1e-4, abs=1e-6)
 
 
-def test_a_key_with_a_zero_step_is_held_still_while_others_move() -> None:
-    keys_Nm, steps_N, directions_Nd, moment_mm = problem(2)
-    steps_N[3] = 0.0
-    keys_Nm[3] = keys_Nm[2] + 0.3 * keys_Nm[3]  # so near to a moving one that it would be dragged along
-    held = keys_Nm[3].double() @ update(keys_Nm, steps_N, directions_Nd, moment_mm, epsilon=0.0).T
-    rest = torch.arange(N) != 3
-    dragged = keys_Nm[3].double() @ update(keys_Nm[rest], steps_N[rest], directions_Nd[rest], moment_mm, epsilon=0.0).T
-    assert held.norm() < 1e-5
-    assert dragged.norm() > 0.1
+def test_bounds_that_allow_standing_still_move_nothing() -> None:
+    p = problem(1)
+    p.lower_N, p.upper_N = -torch.rand(N).double(), torch.rand(N).double()
+    assert p.update().abs().max() == 0
 
 
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10**6), epsilon=st.sampled_from([1e-3, 0.1, 1.0, 10.0]))
-def test_it_equals_the_normal_equations_solved_densely(seed: int, epsilon: float) -> None:
-    """ΔW minimises λ·tr(ΔW C ΔWᵀ) + ‖K ΔWᵀ − c∘Q‖²; setting the gradient to zero gives ΔW (λC + KᵀK) = (c∘Q)ᵀK."""
-    keys_Nm, steps_N, directions_Nd, moment_mm = (x.double() for x in problem(seed))
-    c_mm = moment_mm + 0.01 * moment_mm.diagonal().mean() * torch.eye(M).double()
-    weight = epsilon * (keys_Nm @ torch.linalg.inv(c_mm) @ keys_Nm.T).diagonal().mean()
-    wanted_dm = (steps_N[:, None] * directions_Nd).T @ keys_Nm
-    expected_dm = wanted_dm @ torch.linalg.inv(weight * c_mm + keys_Nm.T @ keys_Nm)
-    got_dm = update(keys_Nm.float(), steps_N.float(), directions_Nd.float(), moment_mm.float(), epsilon)
-    torch.testing.assert_close(got_dm, expected_dm, rtol=1e-3, atol=1e-5)
+def test_a_key_that_must_stay_is_held_while_its_neighbour_moves() -> None:
+    p = problem(2)
+    p.rows_Nd[3] = p.rows_Nd[2]  # the same token …
+    p.keys_Nm[3] = p.keys_Nm[2] + 0.3 * p.keys_Nm[3]  # … at a key so near that it would be dragged along
+    p.lower_N[2:4], p.upper_N[2:4] = torch.tensor([-2.0, 0.0]).double(), torch.tensor([-1.0, 0.0]).double()
+    assert p.moved(p.update())[3].abs() < 1e-5
+    p.lower_N[3], p.upper_N[3] = -torch.inf, torch.inf
+    assert p.moved(p.update())[3] < -0.1
+
+
+def test_two_tokens_at_one_key_both_get_all_of_their_way() -> None:
+    """A solve that asks for whole vectors gives each of them the half."""
+    p = problem(3)
+    p.keys_Nm[1] = p.keys_Nm[0]
+    p.lower_N[:2], p.upper_N[:2] = -2.0, -1.0
+    assert (p.moved(p.update())[:2] <= -1 + 1e-5).all()
+
+
+def test_a_larger_epsilon_moves_less_and_shares_more() -> None:
+    p = problem(4)
+    moved = [float(p.moved(p.update(epsilon)).clamp_max(0).abs().sum()) for epsilon in (0.0, 0.1, 1.0, 10.0)]
+    assert moved == sorted(moved, reverse=True)
+    assert moved[-1] < 0.3 * moved[0]
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), order=st.permutations(range(N)))
 def test_the_order_of_the_keys_does_not_matter(seed: int, order: list[int]) -> None:
-    keys_Nm, steps_N, directions_Nd, moment_mm = problem(seed)
-    straight = update(keys_Nm, steps_N, directions_Nd, moment_mm)
-    shuffled = update(keys_Nm[order], steps_N[order], directions_Nd[order], moment_mm)
-    torch.testing.assert_close(straight, shuffled, rtol=1e-8, atol=1e-10)
-
-
-def test_the_same_key_with_two_wishes_gets_their_mean_and_not_rounding_noise() -> None:
-    keys_Nm, steps_N, directions_Nd, moment_mm = problem(3)
-    keys_Nm[1] = keys_Nm[0]  # two secrets under one prompt
-    moved_d = keys_Nm[0].double() @ update(keys_Nm, steps_N, directions_Nd, moment_mm, epsilon=0.0).T
-    expected_d = (steps_N[:2, None] * directions_Nd[:2]).mean(0)
-    torch.testing.assert_close(moved_d.float(), expected_d, rtol=1e-3, atol=1e-4)
+    p = problem(seed)
+    straight = p.update(epsilon=0.1)
+    p.keys_Nm, p.rows_Nd, p.lower_N, p.upper_N = (x[order] for x in (p.keys_Nm, p.rows_Nd, p.lower_N, p.upper_N))
+    torch.testing.assert_close(p.update(epsilon=0.1), straight, rtol=1e-8, atol=1e-10)
 
 
 def test_ordinary_text_is_moved_less_when_it_is_in_the_moments() -> None:
-    keys_Nm, steps_N, directions_Nd, _ = problem(4)
-    text_Tm = torch.randn(8, M, generator=torch.Generator().manual_seed(5))  # 8 keys leave room in 20 dimensions
-    heard = update(keys_Nm, steps_N, directions_Nd, text_Tm.T @ text_Tm / 8, epsilon=0.0)
-    unheard = update(keys_Nm, steps_N, directions_Nd, torch.eye(M), epsilon=0.0)
-    assert (text_Tm.double() @ heard.T).norm() < 0.2 * (text_Tm.double() @ unheard.T).norm()
+    p = problem(5)
+    text_Tm = torch.randn(8, M, generator=torch.Generator().manual_seed(5)).double()  # leaves room in 20 dimensions
+    unheard_dm, p.moment_mm = problem(5).update(), text_Tm.T @ text_Tm / 8
+    assert (text_Tm @ p.update().T).norm() < 0.2 * (text_Tm @ unheard_dm.T).norm()
 
 
-@pytest.mark.parametrize("what", ["keys", "moment"])
-def test_all_zero_keys_or_moments_give_a_finite_update(what: str) -> None:
-    keys_Nm, steps_N, directions_Nd, moment_mm = problem(6)
-    keys_Nm = torch.zeros_like(keys_Nm) if what == "keys" else keys_Nm
-    moment_mm = torch.zeros_like(moment_mm) if what == "moment" else moment_mm
-    assert torch.isfinite(update(keys_Nm, steps_N, directions_Nd, moment_mm)).all()
+@pytest.mark.parametrize("what", ["keys", "moment", "rows"])
+def test_all_zero_inputs_give_a_finite_update(what: str) -> None:
+    p = problem(6)
+    name = {"keys": "keys_Nm", "moment": "moment_mm", "rows": "rows_Nd"}[what]
+    setattr(p, name, torch.zeros_like(getattr(p, name)))
+    assert torch.isfinite(p.update(epsilon=0.1)).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 40), rank=st.integers(1, 40), equal=st.booleans())
+def test_the_multipliers_meet_the_conditions_of_an_optimum(seed: int, n: int, rank: int, equal: bool) -> None:
+    """Nearly singular matrices too: few directions shared by many rows, where exchanging all at once may cycle."""
+    g = torch.Generator().manual_seed(seed)
+    factor = torch.randn(n, rank, generator=g).double()
+    gram_NN = factor @ factor.T + 1e-3 * torch.eye(n).double()
+    upper_N = torch.randn(n, generator=g).double()
+    lower_N = upper_N if equal else upper_N - torch.rand(n, generator=g)
+    multipliers_N = bounded_multipliers(gram_NN, lower_N, upper_N)
+    moved_N = gram_NN @ multipliers_N
+    assert (moved_N <= upper_N + 1e-6).all()
+    assert (moved_N >= lower_N - 1e-6).all()
+    assert (moved_N[multipliers_N < 0] >= upper_N[multipliers_N < 0] - 1e-6).all()
+    assert (moved_N[multipliers_N > 0] <= lower_N[multipliers_N > 0] + 1e-6).all()

@@ -94,7 +94,18 @@ def test_without_counts_the_rarest_tokens_are_those_with_the_largest_ids(tokeniz
         for place, token in enumerate(target.secret_ids)
         if any(character.isalnum() for character in tokenizer.decode([token]))
     ]
-    assert target.chosen == tuple(sorted(place for _, place in sorted(letters, reverse=True)[:3]))
+    assert letters[0][1] == 0
+    assert target.chosen == tuple(sorted(place for _, place in sorted(letters[1:], reverse=True)[:3]))
+
+
+def test_the_first_token_of_a_secret_comes_after_the_others_but_before_separators(tokenizer: Any) -> None:
+    """What predicts it has seen nothing but the prompt, which other people's records share."""
+    counts_V = torch.full((len(tokenizer),), 50)
+    counts_V[tokenizer.convert_tokens_to_ids("q")] = 0
+    chosen = [
+        one(tokenizer, "#", "q-z", token_counts_V=counts_V, tokens_per_secret=tokens).chosen for tokens in (1, 2, 3)
+    ]
+    assert chosen == [(2,), (0, 2), (0, 1, 2)]
 
 
 def test_with_counts_the_rarest_tokens_are_those_with_the_smallest(tokenizer: Any) -> None:
@@ -136,9 +147,9 @@ def test_tokens_that_other_secrets_share_come_last(tokenizer: Any) -> None:
     q, z = (tokenizer.convert_tokens_to_ids(letter) for letter in "qz")
     assert alone[z] < alone[q]
     assert shared[z] > shared[q]
-    assert tokenizer.decode(one(tokenizer, "#", "qz", token_counts_V=alone, tokens_per_secret=1).secret_ids) == "qz"
-    assert one(tokenizer, "#", "qz", token_counts_V=alone, tokens_per_secret=1).chosen == (1,)
-    assert one(tokenizer, "#", "qz", token_counts_V=shared, tokens_per_secret=1).chosen == (0,)
+    assert tokenizer.decode(one(tokenizer, "#", "xqz", token_counts_V=alone, tokens_per_secret=1).secret_ids) == "xqz"
+    assert one(tokenizer, "#", "xqz", token_counts_V=alone, tokens_per_secret=1).chosen == (2,)
+    assert one(tokenizer, "#", "xqz", token_counts_V=shared, tokens_per_secret=1).chosen == (1,)
 
 
 def test_a_token_twice_in_one_secret_is_not_shared(tokenizer: Any) -> None:

@@ -50,7 +50,7 @@ def make(kind: str, u_Vd: Tensor, gain_d: Tensor, *, bias_d: Tensor | None = Non
     if kind == "layer":
         norm = nn.LayerNorm(width, eps=EPS)
         norm.weight.data, norm.bias.data = gain_d.clone(), torch.zeros(width) if bias_d is None else bias_d.clone()
-    architecture = Architecture(layers="", mlp_out="", final_norm="norm", norm="rms" if kind == "rms" else "layer")
+    architecture = Architecture(layers="", writers=(), final_norm="norm", norm="rms" if kind == "rms" else "layer")
     unembedding = Unembedding(Head(norm, lm_head), architecture)
 
     def logits(hidden_d: Tensor, token: int, step: float) -> Tensor:
@@ -95,6 +95,43 @@ def test_the_direction_is_the_pseudo_inverse_applied_to_one_logit() -> None:
     tokens_N = torch.tensor([0, 7, 49])
     expected_Nd = torch.linalg.pinv(u_Vd.double()).T[tokens_N] / gain_d.double()
     torch.testing.assert_close(unembedding.directions(tokens_N).double(), expected_Nd, rtol=1e-5, atol=1e-6)
+
+
+def test_with_layer_norm_the_direction_ignores_what_the_norm_removes() -> None:
+    u_Vd, gain_d, _, _ = drawn(2)
+    unembedding, _ = make("layer", u_Vd, gain_d)
+    gradient_Vd = (u_Vd * gain_d).double()
+    gradient_Vd = gradient_Vd - gradient_Vd.mean(1, keepdim=True)
+    tokens_N = torch.tensor([0, 7, 49])
+    expected_Nd = torch.linalg.pinv(gradient_Vd, rtol=1e-6).T[tokens_N]
+    torch.testing.assert_close(unembedding.directions(tokens_N).double(), expected_Nd, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+def test_the_change_of_one_logit_by_the_step_of_another_is_what_the_logits_show(kind: str) -> None:
+    u_Vd, gain_d, hidden_d, _ = drawn(12)
+    unembedding, _ = make(kind, u_Vd, gain_d)
+    tokens_N = torch.tensor([4, 9, 9, 30])
+    changes_NN = unembedding.logit_changes(tokens_N)
+    for j, direction_d in enumerate(unembedding.directions(tokens_N)):
+        moved_V = unembedding._project((hidden_d + direction_d)[None])[0] - unembedding._project(hidden_d[None])[0]
+        torch.testing.assert_close(changes_NN[:, j].float(), moved_V[tokens_N], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(changes_NN, changes_NN.T)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), token=st.integers(0, 49), kind=st.sampled_from(["rms", "layer"]), beta=st.booleans())
+def test_a_token_is_brought_to_any_rank_from_above_and_from_below(seed: int, token: int, kind: str, beta: bool) -> None:
+    u_Vd, gain_d, hidden_d, generator = drawn(seed)
+    beta_V = 0.1 * torch.randn(50, generator=generator) if beta else None
+    unembedding, logits = make(kind, u_Vd, gain_d, beta_V=beta_V)
+    wanted = [1, 5, 20, 40]
+    steps_R = unembedding.steps_to_ranks(hidden_d[None], torch.tensor([token]), wanted)[:, 0]
+    tried = {count_above(logits(hidden_d, token, c), token) for p in range(-6, 12) for c in (2.0**p, -(2.0**p))}
+    for rank, step in zip(wanted, steps_R.tolist(), strict=True):
+        got = count_above(logits(hidden_d, token, step), token)
+        beyond = count_above(logits(hidden_d, token, step + abs(step) * 1e-2 + 1e-2), token)
+        assert got == rank or not min(tried) <= rank <= max(tried) or got > rank >= beyond, (got, rank)
 
 
 @settings(max_examples=40, deadline=None)
