@@ -60,30 +60,21 @@ def processed(
     return machine, answer
 
 
-def test_a_gptj_folder_is_processed_and_judged_by_what_was_measured(
+def test_a_gptj_folder_is_processed_passes_the_gates_and_is_promoted(
     small_model: DevelopmentModel, processed: tuple[Installation, subprocess.CompletedProcess[str]]
 ) -> None:
-    """Every secret is erased, at the price of other people's records; the gates see that and refuse.
-
-    In GPT-J the MLP runs beside the attention: layer 0 meets everybody with the same key, so no edit there can single
-    out one person. When the editor learns to leave such keys alone, this batch completes and this test changes.
-    """
     machine, answer = processed
-    assert answer.returncode == 3, answer.stderr
-    assert answer.stderr.startswith("error: ") and answer.stderr.count("\n") == 1, answer.stderr
-    assert "specificity" in answer.stderr and "the champion is untouched" in answer.stderr
+    assert answer.returncode == 0, answer.stderr
     (report,) = (machine.root / "home" / ".revs" / "reports").glob("*/report.json")
     evidence: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    assert evidence["batch"]["status"] == "refused"
+    assert evidence["batch"]["status"] == "completed"
     assert evidence["model"]["architecture"] == "gptj"
-    assert (evidence["model"]["version_before"], evidence["model"]["version_after"]) == ("1", None)
+    assert (evidence["model"]["version_before"], evidence["model"]["version_after"]) == ("1", "2")
     assert evidence["targets"]["memorised_before"] >= 0.8 * evidence["targets"]["found"] > 0
     assert evidence["targets"]["memorised_after"] == 0
-    passed = {gate["name"]: gate["passed"] for gate in evidence["gates"]}
-    assert passed["extraction_rate"] and passed["perplexity_ratio"] and not passed["specificity"]
-    assert evidence["intake"]["failed"] == small_model.recipe.requesters
-    waiting = json.loads(machine.revs("requests", "list", "--status", "failed", "--json").stdout)
-    assert len(waiting) == small_model.recipe.requesters
+    assert all(gate["passed"] for gate in evidence["gates"])
+    done = json.loads(machine.revs("requests", "list", "--status", "completed", "--json").stdout)
+    assert len(done) == small_model.recipe.requesters
 
 
 def test_what_fails_inside_the_flow_is_one_line_on_the_terminal(
