@@ -65,7 +65,7 @@ def evaluate(
     retain: Sequence[Target] = (),
     text: Sequence[str] = (),
     k: int = 100,
-    tokens_per_secret: int = 2,
+    tokens_per_secret: int | None = 2,
     token_counts_V: Int[Tensor, " V"] | None = None,
     seed: int = 0,
     batch_size: int = 64,
@@ -80,7 +80,8 @@ def evaluate(
         retain: targets that must still be produced.
         text: ordinary text for the perplexity.
         k: the candidate-set size of the token score; must be below half of the vocabulary.
-        tokens_per_secret: as for the edit, so that the same tokens are judged.
+        tokens_per_secret: as for the edit, so that the same tokens are judged. None judges every token but separators:
+            a secret is out of reach where any of its tokens is, whichever an edit chose.
         token_counts_V: the same.
         seed: of the characters inserted by the perturbation attack.
         batch_size: sequences per forward pass.

@@ -57,7 +57,7 @@ def tokenise(
     tokenizer: PreTrainedTokenizerBase,
     targets: Sequence[Target],
     *,
-    tokens_per_secret: int = 2,
+    tokens_per_secret: int | None = 2,
     token_counts_V: Int[Tensor, " V"] | None = None,
     context: int | None = None,
 ) -> list[TokenisedTarget]:
@@ -65,9 +65,10 @@ def tokenise(
 
     The prompt is shortened from the left where both do not fit into `context` tokens. The rarest tokens are those with
     the smallest count in `token_counts_V`; without counts those with the largest id, as in the paper (a BPE vocabulary
-    is ordered by frequency). Tokens that are only punctuation or space are taken last: separators are shared by all
-    secrets. The first token of a secret comes after the others: what predicts it knows nothing but the prompt, so
-    demoting it costs other people's records most (measured: specificity 69 instead of 94 on a GPT-J model).
+    is ordered by frequency); with `tokens_per_secret` None all are taken. Tokens that are only punctuation or space are
+    not, unless the secret has no others: separators are shared by all secrets. The first token of a secret comes after
+    the others: what predicts it knows nothing but the prompt, so demoting it costs other people's records most
+    (measured: specificity 69 instead of 94 on a GPT-J model).
 
     Raises:
         BadInput: a secret that is blank, does not fit into the context, or holds a special token; a prompt without
@@ -127,16 +128,17 @@ def _shorten(ids: list[int], start: int, context: int, bos: int | None) -> tuple
 
 
 def _rarest(
-    tokenizer: PreTrainedTokenizerBase, secret: Sequence[int], tokens: int, token_counts_V: Tensor | None
+    tokenizer: PreTrainedTokenizerBase, secret: Sequence[int], tokens: int | None, token_counts_V: Tensor | None
 ) -> tuple[int, ...]:
-    def order(place: int) -> tuple[bool, bool, int, int]:
-        token = secret[place]
-        text = tokenizer.decode([token])
-        separator = all(unicodedata.category(c)[0] in "PZSC" for c in text)
-        rarity = -token if token_counts_V is None else int(token_counts_V[token])
-        return separator, place == 0, rarity, place
+    def is_separator(place: int) -> bool:
+        return all(unicodedata.category(c)[0] in "PZSC" for c in tokenizer.decode([secret[place]]))
 
-    return tuple(sorted(sorted(range(len(secret)), key=order)[:tokens]))
+    def order(place: int) -> tuple[bool, int, int]:
+        rarity = -secret[place] if token_counts_V is None else int(token_counts_V[secret[place]])
+        return place == 0, rarity, place
+
+    places = [place for place in range(len(secret)) if not is_separator(place)] or range(len(secret))
+    return tuple(sorted(sorted(places, key=order)[:tokens]))
 
 
 def count_tokens(

@@ -23,7 +23,8 @@ def strengths() -> tuple[tuple[str, EraseConfig], ...]:
 
     return (
         ("standard", EraseConfig()),
-        ("exact steps", EraseConfig(epsilon=0.01)),
+        ("more variations", EraseConfig(variations=12)),  # what a batch of a single request may need
+        ("exact steps", EraseConfig(variations=12, epsilon=0.01)),
         ("deeper", EraseConfig(low_rank=200, aim_rank=400)),
     )
 

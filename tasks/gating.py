@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from infra.corpus import Corpus
 from infra.gates import GatePolicy, GateReport, check_gates
@@ -18,6 +19,9 @@ from revs.errors import BadInput, GateRefused
 from tasks.find import look, search
 from tasks.probe import SEED, target_of
 from tasks.stage import Handles, open_registry
+
+if TYPE_CHECKING:
+    from revs.targets import Target
 
 
 def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, GateReport]:
@@ -46,7 +50,8 @@ def judge_anew(
 ) -> tuple[ModelVersion, GateReport]:
     """Measure a version on the identifiers of a request file, and judge it. Nothing is stored.
 
-    All occurrences of all identifiers are attacked. Specificity and perplexity are compared with the version it was
+    All occurrences of all identifiers are attacked, and all their tokens are judged: which of them an edit chose does
+    not depend on this file. Specificity and perplexity are compared with the version it was
     made from; a version without one fails the gates that need the comparison.
 
     Raises:
@@ -75,7 +80,7 @@ def _measure(h: Handles, version: ModelVersion, held_out: Path | None) -> dict[s
     import revs
     from revs.extraction import greedily_extracted
     from revs.perplexity import perplexity
-    from revs.targets import count_tokens, tokenise
+    from revs.targets import tokenise
 
     corpus = Corpus.open(h.batch.corpus)
     found = h.workspace.write("occurrences", search(h, corpus))["occurrences"]
@@ -84,14 +89,15 @@ def _measure(h: Handles, version: ModelVersion, held_out: Path | None) -> dict[s
     others = [target_of(corpus, row) for row in look(h)["others"]]
     targets = [target for target in (target_of(corpus, row) for row in found) if target.prompt.strip()]
     model, tokenizer = revs.load(h.registry.download(version), dtype="auto")
-    texts = [text for _, text in corpus]
-    counts_V = count_tokens(tokenizer, texts, secrets=[target.secret.strip() for target in (*targets, *others)])
-    retain, text, reference = [], [text for _, text in Corpus.open(held_out)] if held_out else texts[:200], None
+    text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]
+    retain: list[Target] = []
+    reference = None
     if parent := version.tags.get("revs.parent"):
         before, _ = revs.load(h.registry.download(h.registry.resolve(f"models:/{version.name}/{parent}")), dtype="auto")
         said = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
         retain = [target for target, known in zip(others, said, strict=True) if known]
         reference = perplexity(before, tokenizer, text)
-    options: dict[str, Any] = {"token_counts_V": counts_V, "seed": SEED}
-    scores = revs.evaluate(model, tokenizer, targets, retain=retain, text=text, **options).to_dict()
+    scores = revs.evaluate(
+        model, tokenizer, targets, retain=retain, text=text, tokens_per_secret=None, seed=SEED
+    ).to_dict()
     return scores | ({"perplexity_ratio": scores["perplexity"] / reference} if reference else {})

@@ -77,6 +77,24 @@ def test_a_gptj_folder_is_processed_passes_the_gates_and_is_promoted(
     assert len(done) == small_model.recipe.requesters
 
 
+@pytest.mark.parametrize(
+    ("version", "exit_code", "passed"),
+    [pytest.param(2, 0, True, id="the edited version passes"), pytest.param(1, 3, False, id="its parent is refused")],
+)
+def test_the_gate_measures_a_version_anew_and_comes_to_the_same_verdict(
+    processed: tuple[Installation, subprocess.CompletedProcess[str]], version: int, exit_code: int, passed: bool
+) -> None:
+    machine, _ = processed
+    answer = machine.revs(
+        "gate", f"models:/own/{version}", "--requests", machine.root / "requests.csv", "--json",
+        "--corpus", machine.root / "corpus.jsonl", "--held-out", machine.root / "held-out.txt",
+    )  # fmt: skip
+    assert answer.returncode == exit_code, answer.stderr
+    verdict = json.loads(answer.stdout)
+    assert verdict["passed"] is passed
+    assert {gate["name"]: gate["passed"] for gate in verdict["gates"]}["extraction_rate"] is passed
+
+
 def test_what_fails_inside_the_flow_is_one_line_on_the_terminal(
     processed: tuple[Installation, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
