@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from revs.architectures import Architecture, architecture_of
+from revs.architectures import Architecture, architecture_of, context_length
 from revs.config import EraseConfig
 from revs.errors import BadInput
 from revs.joint import joint_update
@@ -86,7 +86,7 @@ def erase_jointly(
     """The `revs` method; arguments as in `erase`."""
     started = time.perf_counter()
     architecture, settings = _check(model, targets, config, retain)
-    context = int(getattr(model.config, "max_position_embeddings", None) or model.config.n_positions)
+    context = context_length(model)
 
     def prepared(some: Sequence[Target]) -> list[TokenisedTarget]:
         return tokenise(
@@ -231,16 +231,19 @@ class _Edit:
 
         def on_layer(layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
             nonlocal moved
-            change_dm = self._layer_update(layer, keys_BTm, hidden_BTd) if layer >= self.config.first_layer else None
+            if layer < self.config.first_layer:
+                return None
+            old_dm = self.architecture.weight(self.layers[layer])
+            change_dm = self._layer_update(layer, keys_BTm, hidden_BTd, old_dm)
             if change_dm is None:
                 return None
             moved = True
-            return hidden_BTd + keys_BTm @ change_dm.T
+            return hidden_BTd + self.architecture.residual_change(self.layers[layer], keys_BTm, old_dm, change_dm)
 
         run(self.model, self.architecture, self.batch, on_layer)
         return moved
 
-    def _layer_update(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
+    def _layer_update(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor, old_dm: Tensor) -> Tensor | None:
         """Edit one layer; the change as stored, after rounding to the weight's dtype, or None if nothing moves."""
         chosen, config = self.batch.chosen_N, self.config
         rows, positions, tokens_N = self.batch.row_N[chosen], self.batch.position_N[chosen], self.batch.token_N[chosen]
@@ -249,13 +252,13 @@ class _Edit:
         if not bool((low_N & self.as_written_N).any()):  # variations alone move nothing: they are only asked for
             return None
         self.moved_LN[layer] |= low_N.cpu()
-        logits_NN = self.unembedding.logit_changes(tokens_N)
-        lower_N, upper_N = (bound_N * logits_NN.diagonal() for bound_N in self._bounds(hidden_Nd, tokens_N, low_N))
+        lower_N, upper_N = self._bounds(hidden_Nd, tokens_N, low_N)
+        gradients_Nd, directions_Nd = self._at_writers(layer, keys_Nm, tokens_N)
         try:
             left_dN, right_Nm = joint_update(
                 keys_Nm.float(),
-                self.unembedding.directions(tokens_N),
-                logits_NN,
+                directions_Nd,
+                gradients_Nd @ directions_Nd.T,
                 lower_N,
                 upper_N,
                 self.moments[layer],
@@ -266,7 +269,6 @@ class _Edit:
             raise BadInput(
                 f"the key moments of layer {layer} have no stable inverse; raise ridge (now {config.ridge})"
             ) from None
-        old_dm = self.architecture.weight(self.layers[layer])
         new_dm = (old_dm.double() + left_dN @ right_Nm).to(old_dm.dtype)
         if not torch.isfinite(new_dm).all():
             raise BadInput(
@@ -275,14 +277,24 @@ class _Edit:
         self.architecture.set_weight(self.layers[layer], new_dm)
         return new_dm - old_dm
 
+    def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each key's token: the gradient of its logit at the writers' output, and the direction that moves it there.
+
+        Float64, (N, d) each; where the writers add straight to the residual stream the direction is q_t.
+        """
+        module, architecture = self.layers[layer], self.architecture
+        gradients_Nd = architecture.pull_back(module, keys_Nm, self.unembedding.gradients(tokens_N))
+        directions_Nd = self.unembedding.spread(architecture.undo_gain(module, gradients_Nd))
+        return gradients_Nd, architecture.undo_gain(module, directions_Nd)
+
     def _bounds(self, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Steps along q_t between which each token may move: what ranks too high goes down to `aim_rank`, what ranks
+        """Changes of logits between which each token may move: what ranks too high goes down to `aim_rank`, what ranks
         low enough may rise to `low_rank`, and nothing sinks nearer to the end of the vocabulary than `aim_rank`.
         """
         config, bottom = self.config, self.unembedding.vocabulary - self.config.aim_rank
-        aim_N, rise_N, sink_N = self.unembedding.steps_to_ranks(
-            hidden_Nd, tokens_N, [config.aim_rank, config.low_rank, bottom]
-        )
+        steps_RN = self.unembedding.steps_to_ranks(hidden_Nd, tokens_N, [config.aim_rank, config.low_rank, bottom])
+        gradients_Nd = self.unembedding.gradients(tokens_N)
+        aim_N, rise_N, sink_N = steps_RN * (gradients_Nd * self.unembedding.spread(gradients_Nd)).sum(-1)
         upper_N = torch.where(low_N, aim_N, rise_N)
         return torch.minimum(sink_N, upper_N), upper_N
 
