@@ -3,9 +3,9 @@
 REVS (Ashuach, Tutek and Belinkov 2025, section 3 and the appendix on the edit of one neuron): for every target token
 and every layer, one plain forward pass reads the residual stream. While the token ranks too high there, one more
 column of the MLP's second matrix is edited: of the columns with the largest activation, the one that gives the token
-the highest rank. A column is edited by trial: its projection to the vocabulary is taken, the token's logit lowered by the
-step, the logits projected back with the pseudo-inverse of the unembedding and the inverse of the final norm; the step
-is multiplied by 1.3 while the token's rank is too small and by 0.8 when it is past the band. Nothing is undone.
+the highest rank. A column is edited by trial: its projection to the vocabulary is taken, the token's logit lowered by
+the step, the logits projected back with the pseudo-inverse of the unembedding and the inverse of the final norm; the
+step is multiplied by 1.3 while the token's rank is too small and by 0.8 when it is past the band. Nothing is undone.
 
 Not taken over: the inverse of the norm uses what the norm divided by (RMS: the mean square, without a mean). Where the
 paper is silent and a choice was made, the field of `OracleSettings` says so.
