@@ -14,6 +14,7 @@ from oracle import OracleSettings, blocks, edit_layer, pick_columns, read_layer,
 from torch import Tensor
 
 import revs
+from revs import neurons
 from revs.architectures import architecture_of
 from revs.config import SELECTIONS as NAMES
 from revs.config import NeuronsConfig
@@ -137,30 +138,31 @@ def test_no_more_columns_than_allowed_are_edited_for_a_token(
     assert len(changed_columns(shared_model, model, 0)) == most
 
 
-@pytest.mark.parametrize("mlp", [0, 100])
+@pytest.mark.parametrize(("residual", "mlp"), [(40, 0), (40, 100), (150, 0), (10, 0)])
+@pytest.mark.parametrize("person", [0, 1, 4])
 def test_columns_are_added_one_by_one_until_the_token_is_low_enough(
-    mlp: int, shared_model: Any, model: Any, tokenizer: Any, people: list[Target]
-) -> None:
-    """Against a loop that edits column after column and looks; more columns than are solved at once."""
-    settings = {"max_columns": 64, "act_filter": 64, "tokens_per_secret": 1, "mlp_rank": mlp / VOCABULARY}
-    revs.erase(model, tokenizer, people[:1], config=config(**settings))
-    ((ids, token, _),) = target_tokens(tokenizer, people[0], 1)
+    residual: int, mlp: int, person: int, shared_model: Any, model: Any, tokenizer: Any, people: list[Target],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Against a loop that edits column after column and looks; two at a time are solved, so that it must carry on."""
+    monkeypatch.setattr(neurons, "_COLUMNS", 2)
+    settings = {"max_columns": 64, "act_filter": 64, "residual_rank": residual / 400, "mlp_rank": mlp / 400}
+    revs.erase(model, tokenizer, people[person : person + 1], config=config(tokens_per_secret=1, **settings))
+    ((ids, token, _),) = target_tokens(tokenizer, people[person], 1)
     vocabulary, unembedding = vocabulary_of(model), Unembedding(model, architecture_of(model))
     q_d = unembedding.directions(torch.tensor([token]))[0]
     keys_m, residual_d = read_layer(shared_model, ids, 0)
     linear = second_matrix(blocks(shared_model)[0])
-    weight_dm = linear.weight.detach().clone()
     output_d = linear(keys_m.float()[None])[0].detach().double()
     expected: set[int] = set()
     for column in SELECTIONS["rank+activation"](scene(shared_model, ids, token, 0, act_filter=64)).tolist():
-        if vocabulary.rank(residual_d, token) >= RESIDUAL and vocabulary.rank(output_d, token) >= mlp:
+        if vocabulary.rank(residual_d, token) >= residual and vocabulary.rank(output_d, token) >= mlp:
             break
-        step = unembedding.step_to_rank(weight_dm[:, column][None], torch.tensor([token]), wanted=COLUMN).step_N[0]
-        move_d = (step * q_d).double() * keys_m[column]
+        step = unembedding.step_to_rank(second(shared_model, 0)[:, column][None], torch.tensor([token]), wanted=COLUMN)
+        move_d = (step.step_N[0] * q_d).double() * keys_m[column]
         residual_d, output_d = residual_d + move_d, output_d + move_d
-        expected |= {column} if step < 0 else set()
+        expected |= {column} if step.step_N[0] < 0 else set()
     assert changed_columns(shared_model, model, 0) == expected
-    assert expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
