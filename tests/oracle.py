@@ -60,7 +60,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edited:
-    """One edited column: where, for which token, and how its search ended."""
+    """One column that was taken: where, for which token, and how its search ended; without a trial it is unchanged."""
 
     layer: int
     column: int
@@ -72,7 +72,7 @@ class Edited:
 
 @dataclass(slots=True)
 class OracleResult:
-    """What was edited, in order, and the number of forward passes that took."""
+    """The columns that were taken, in order, and the number of forward passes that took."""
 
     edited: list[Edited] = field(default_factory=list)
     forward_passes: int = 0
@@ -105,17 +105,18 @@ class Vocabulary:
 
     def rank(self, vector: Tensor, token: int) -> int:
         logits = self.logits(vector)
-        return sum(1 for logit in logits.tolist() if logit > float(logits[token]))
+        return int((logits > logits[token]).sum())
 
 
 def adjust_rank(column: Tensor, token: int, vocabulary: Vocabulary, settings: OracleSettings) -> Trial:
-    """Search the step of one column by trial and error."""
+    """Search the step of one column by trial and error; a column where the token is low enough stays as it is."""
     low, high = settings.column_band
     column = column.double()
     mean, scale = vocabulary.mean_and_scale(column)
     logits = vocabulary.logits(column)
     new, rank, step, trials = column, vocabulary.rank(column, token), settings.first_step, 0
-    while not low <= rank <= high and trials < settings.max_trials:
+    needs_it = rank < low
+    while needs_it and not low <= rank <= high and trials < settings.max_trials:
         if trials > 0:
             step *= settings.grow if rank < low else settings.shrink
         lowered = logits.clone()

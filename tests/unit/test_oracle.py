@@ -41,6 +41,11 @@ def test_the_search_takes_the_steps_worked_out_by_hand(
     torch.testing.assert_close(found.column.float(), torch.tensor([entry, 2.0, 1.0, 0.0]), rtol=1e-5, atol=1e-5)
 
 
+def test_a_column_where_the_token_is_past_the_band_already_is_left_as_it_is() -> None:
+    found = adjust_rank(COLUMN, 3, PLAIN, settings(column_band=(1, 2)))
+    assert (found.rank, found.trials, found.hit, found.column.tolist()) == (3, 0, False, COLUMN.tolist())
+
+
 def test_a_search_that_finds_nothing_ends_and_says_so() -> None:
     tied = Vocabulary(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), torch.ones(2), 0.0, centred=False)
     found = adjust_rank(torch.tensor([2.0, 1.0]), 0, tied, settings(column_band=(1, 1), max_trials=7))
