@@ -4,12 +4,12 @@ For a layer and a target token, in the order of `revs.selection`: put the token 
 the other until it ranks low enough in the residual stream behind the layer and in the MLP's output, or `max_columns`
 columns are edited. A column moves by the exact step along q_t (`revs.unembedding`) instead of the paper's trial steps,
 and all layers are edited in one forward pass, each seeing the corrected residual of those below, instead of one pass
-per token and layer. So layers run outside and tokens inside, where the paper has it the other way round. In a
-narrow dtype a column is rounded after the step; what counts towards the residual is the column as stored.
+per token and layer. So layers run outside and tokens inside, where the paper has it the other way round. In a narrow
+dtype a column is rounded after the step; what counts towards the residual is the column as stored.
 
-Two of the paper's properties are kept, and are why `revs.joint` is the default method: a column with a negative key
-entry is edited like any other, though it then raises the token at this key; and a column that two tokens share is
-moved twice, the second time without regard to the first. Only FF2 is edited, also where attention runs beside it.
+Two weaknesses are kept, for this is the method to compare with: a column with a negative key entry is edited like any
+other, though it then raises the token at this key; and a column that two tokens share is moved twice, the second time
+without regard to the first. Only FF2 is edited, also where attention runs beside it.
 
 Legend of shape suffixes: B batch, T positions, N target tokens, C columns, m width of the key, d hidden, L layers.
 """
