@@ -25,6 +25,8 @@ from revs.errors import BadInput
 from revs.joint import joint_update
 from revs.moments import key_moments
 from revs.patch import Patch, TokenRecord
+from revs.preflight import check_request
+from revs.records import final_ranks, token_records
 from revs.taps import run
 from revs.targets import Batch, Target, TokenisedTarget, collate, tokenise
 from revs.unembedding import Unembedding
@@ -142,27 +144,8 @@ def _check(
             f"aim_rank {config.aim_rank} is more than half of this vocabulary of {vocabulary} tokens; "
             "choose a smaller one"
         )
-    both = set(targets).intersection(retain)
-    if both:
-        raise BadInput(f"{len(both)} target(s) are to be erased and retained at once; take them out of one list")
-    layers = architecture.decoder_layers(model)
-    if config.first_layer >= len(layers):
-        raise BadInput(f"first_layer {config.first_layer} leaves nothing to edit: the model has {len(layers)} layers")
-    _check_weights(model, architecture)
+    check_request(model, architecture, targets, retain, first_layer=config.first_layer)
     return architecture, asdict(config)
-
-
-def _check_weights(model: PreTrainedModel, architecture: Architecture) -> None:
-    for layer in architecture.decoder_layers(model):
-        for linear in architecture.linears(layer):
-            dtype = linear.weight.dtype
-            if not dtype.is_floating_point:
-                raise BadInput(
-                    f"the model is quantised ({dtype}); edit it in float32 or bfloat16 and quantise the result"
-                )
-    for name, weight in model.named_parameters():
-        if weight.dtype.is_floating_point and not torch.isfinite(weight).all():
-            raise BadInput(f"{name} holds NaN or infinite values; load an intact checkpoint")
 
 
 def _moments(
@@ -218,13 +201,21 @@ class _Edit:
 
     def sweep(self, progress: Progress | None) -> tuple[int, tuple[TokenRecord, ...]]:
         """Sweep until no target of the caller moves or the sweeps are used up; returns their number and the records."""
-        rank_before_N = self._final_ranks()
+        rank_before_N = final_ranks(self.model, self.architecture, self.unembedding, self.batch)
         for sweep in range(1, self.config.sweeps + 1):
             if progress is not None:
                 progress("sweep", sweep, self.config.sweeps)
             if not self._one_pass():
                 break
-        return sweep, self._records(rank_before_N, self._final_ranks())
+        rank_after_N = final_ranks(self.model, self.architecture, self.unembedding, self.batch)
+        return sweep, token_records(
+            self.batch,
+            rank_before_N,
+            rank_after_N,
+            self.moved_LN,
+            low_rank=self.config.low_rank,
+            wanted=self.config.aim_rank,
+        )
 
     def _one_pass(self) -> bool:
         moved = False
@@ -297,39 +288,3 @@ class _Edit:
         aim_N, rise_N, sink_N = steps_RN * (gradients_Nd * self.unembedding.spread(gradients_Nd)).sum(-1)
         upper_N = torch.where(low_N, aim_N, rise_N)
         return torch.minimum(sink_N, upper_N), upper_N
-
-    def _final_ranks(self) -> Tensor:
-        chosen = self.batch.chosen_N
-        rows, positions = self.batch.row_N[chosen], self.batch.position_N[chosen]
-        ranks: list[Tensor] = []
-
-        def read(layer: int, _keys: Tensor, hidden_BTd: Tensor) -> None:
-            if layer == len(self.layers) - 1:
-                ranks.append(self.unembedding.ranks(hidden_BTd[rows, positions], self.batch.token_N[chosen]).cpu())
-
-        run(self.model, self.architecture, self.batch, read)
-        return ranks[0]
-
-    def _records(self, before_N: Tensor, after_N: Tensor) -> tuple[TokenRecord, ...]:
-        chosen = self.batch.chosen_N.cpu()
-        target_N = self.batch.target_N.cpu()
-        first = {t: int((target_N < t).sum()) for t in set(target_N.tolist())}
-        length = {t: int((target_N == t).sum()) for t in first}
-        records = []
-        for column, place in enumerate(chosen.nonzero().flatten().tolist()):
-            target, layers = int(target_N[place]), int(self.moved_LN[:, column].sum())
-            rank = int(after_N[column])
-            stopped = "short" if rank < self.config.low_rank else "reached" if layers else "already"
-            records.append(
-                TokenRecord(
-                    target=target,
-                    place=place - first[target],
-                    length=length[target],
-                    rank_before=int(before_N[column]),
-                    rank_after=rank,
-                    wanted=self.config.aim_rank,
-                    layers=layers,
-                    stopped=stopped,
-                )
-            )
-        return tuple(records)

@@ -20,7 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # for families.py, which is no test
+sys.path.append(str(Path(__file__).parent))  # for families.py and oracle.py, which are no tests
 
 from families import new_config
 

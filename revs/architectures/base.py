@@ -50,9 +50,14 @@ class Architecture:
         assert all(isinstance(module, nn.Linear | Conv1D) for module in modules)
         return modules
 
+    def matrices(self, layer: nn.Module) -> list[Tensor]:
+        """The writers' weights, each as a view (d, its own width); writing to it writes to the model."""
+        weights = [(module, module.get_parameter("weight").detach()) for module in self.linears(layer)]
+        return [weight.T if isinstance(module, Conv1D) else weight for module, weight in weights]
+
     def widths(self, layer: nn.Module) -> list[int]:
         """Widths of the inputs of the writers."""
-        return [_stored_as_dm(module).shape[1] for module in self.linears(layer)]
+        return [matrix_dm.shape[1] for matrix_dm in self.matrices(layer)]
 
     def key_width(self, layer: nn.Module) -> int:
         """m, the width of the key."""
@@ -60,14 +65,14 @@ class Architecture:
 
     def weight(self, layer: nn.Module) -> Tensor:
         """A copy of the weights of all writers side by side, (d, m)."""
-        return torch.cat([_stored_as_dm(module) for module in self.linears(layer)], dim=1)
+        return torch.cat(self.matrices(layer), dim=1)
 
     def set_weight(self, layer: nn.Module, weight_dm: Tensor) -> None:
         """Write them back."""
         parts = torch.split(weight_dm, self.widths(layer), dim=1)
         with torch.no_grad():
-            for module, part in zip(self.linears(layer), parts, strict=True):
-                _stored_as_dm(module).copy_(part)
+            for matrix_dm, part in zip(self.matrices(layer), parts, strict=True):
+                matrix_dm.copy_(part)
 
     def weight_names(self, layer: int) -> list[str]:
         """Names of the writers' weights of layer number `layer` in the model's state dict."""
@@ -111,9 +116,3 @@ class Architecture:
     def _post_gain(self, layer: nn.Module) -> Tensor:
         assert self.post_norm is not None
         return layer.get_submodule(self.post_norm).get_parameter("weight").detach().double() + self.gain_offset
-
-
-def _stored_as_dm(module: nn.Module) -> Tensor:
-    """A view (d, m) of a writer's weight."""
-    weight = module.get_parameter("weight").detach()
-    return weight.T if isinstance(module, Conv1D) else weight
