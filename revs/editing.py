@@ -23,6 +23,7 @@ from revs.architectures import Architecture, architecture_of
 from revs.config import EraseConfig
 from revs.errors import BadInput
 from revs.joint import joint_update
+from revs.lowrank import TokenSum
 from revs.moments import key_moments
 from revs.patch import Patch, TokenRecord
 from revs.taps import run
@@ -97,7 +98,7 @@ def erase_jointly(
     for number, target in enumerate(prepared(targets)):
         first.setdefault(target, number)
     if not first:
-        return Patch(before={}, after={}, method=config.method, config=settings)
+        return Patch.between({}, {}, method=config.method, config=settings)
     # Another stream of random characters than the perturbation attack draws: it must not be met with its own prompts.
     varied = [
         variation
@@ -117,9 +118,10 @@ def erase_jointly(
             for name, weight in weights.items():
                 weight.copy_(before[name])
         raise
-    return Patch(
-        before=before,
-        after={name: weight.detach().cpu().clone() for name, weight in weights.items()},
+    return Patch.between(
+        before,
+        weights,
+        factors=edit.factors(),
         method=config.method,
         config=settings,
         records=tuple(
@@ -215,6 +217,8 @@ class _Edit:
         self.names = [name for layer in edited for name in architecture.weight_names(layer)]
         self.as_written_N = batch.target_N[batch.chosen_N] < as_written
         self.moved_LN = torch.zeros(len(self.layers), int(batch.chosen_N.sum()), dtype=torch.bool)
+        tokens_N = batch.token_N[batch.chosen_N]
+        self.updates = TokenSum(tokens_N, self.unembedding.directions(tokens_N))
 
     def sweep(self, progress: Progress | None) -> tuple[int, tuple[TokenRecord, ...]]:
         """Sweep until no target of the caller moves or the sweeps are used up; returns their number and the records."""
@@ -273,7 +277,22 @@ class _Edit:
                 f"the edit of layer {layer} is not finite in {old_dm.dtype}; raise ridge (now {config.ridge})"
             )
         self.architecture.set_weight(self.layers[layer], new_dm)
+        self.updates.add(layer, left_dN, right_Nm)
         return new_dm - old_dm
+
+    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The sum of all updates of each weight as low-rank factors, by the weight's name."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        for number, layer in enumerate(self.layers):
+            if (total := self.updates.factors(number)) is None:
+                continue
+            widths = [linear.in_features for linear in self.architecture.linears(layer)]
+            rights = torch.split(total[1], widths, dim=1)
+            found |= {
+                name: (total[0], part)
+                for name, part in zip(self.architecture.weight_names(number), rights, strict=True)
+            }
+        return found
 
     def _bounds(self, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor) -> tuple[Tensor, Tensor]:
         """Steps along q_t between which each token may move: what ranks too high goes down to `aim_rank`, what ranks
