@@ -97,6 +97,7 @@ class WeightChange:
         present, wanted = (self.base, self.edited) if verb == "apply" else (self.edited, self.base)
         if tuple(held.shape) != self.shape or held.dtype != self.dtype:
             raise no_such_weight(name, self, verb)
+        held = held.detach().cpu()
         found = tensor_digest(held)
         if found != present:
             raise BadInput(
@@ -104,7 +105,7 @@ class WeightChange:
                 f"expects {present[:19]}…; use the model it was made on"
             )
         if not self.changed:
-            return held.detach().cpu()
+            return held
         result = self._moved(held, 1 if verb == "apply" else -1)
         if tensor_digest(result) != wanted:
             raise OperationFailed(
@@ -114,7 +115,7 @@ class WeightChange:
         return result
 
     def _moved(self, held: Tensor, sign: int) -> Tensor:
-        held_dm = held.detach().cpu().reshape(_matrix_shape(self.shape))
+        held_dm = held.reshape(_matrix_shape(self.shape))
         factors, moved_dm = self.factors(), torch.empty_like(held_dm)
         for start, correction, difference in self._parts(len(held_dm), held_dm.shape[1]):
             part = held_dm[start : start + self.rows]

@@ -123,6 +123,21 @@ def test_revert_and_apply_are_exact_to_the_bit(
     assert digests(model) == new
 
 
+def test_the_patch_keeps_the_sum_of_all_sweeps_as_factors(
+    erased: tuple[Any, revs.Patch], shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    model, patch = erased
+    assert patch.sweeps > 1
+    tokenised = tokenise(tokenizer, people[:4], context=CONTEXT)
+    distinct = len({target.secret_ids[place] for target in tokenised for place in target.chosen})
+    for name in patch.weights:
+        factors = patch.changes[name].factors()
+        assert factors is not None
+        change = model.get_parameter(name).detach().double() - shared_model.get_parameter(name).detach().double()
+        assert factors.left_dr.shape[1] <= distinct, "one component per distinct token, over layers and sweeps"
+        torch.testing.assert_close(factors.rows(0, len(change)), change, rtol=1e-4, atol=1e-6)
+
+
 def test_a_patch_refuses_any_other_base_and_touches_nothing(
     erased: tuple[Any, revs.Patch], new_model: Any, tokenizer: Any, digests: Digests, family: str
 ) -> None:
