@@ -1,7 +1,7 @@
 """A patch as a LoRA adapter in the format of PEFT (Hu et al. 2021, ΔW = B A), for those who serve adapters.
 
-The adapter is rounded where the patch is exact: merged, it equals the edited weights to about one unit in the last
-place. What it reveals is the same as the patch: store it as a secret, or not at all.
+The adapter is rounded where the patch is exact: merged, it equals the edited weights up to rounding, a unit in the last
+place or so for each sweep of the edit. What it reveals is the same as the patch: store it as a secret, or not at all.
 """
 
 from __future__ import annotations
