@@ -12,5 +12,5 @@ def tensor_digest(tensor: Tensor) -> str:
     """`sha256:` and 64 hex digits over dtype, shape and the row-major bytes; NaN payloads count."""
     tensor = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-    digest.update(tensor.view(torch.uint8).numpy().data if tensor.numel() else b"")
+    digest.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
     return f"sha256:{digest.hexdigest()}"

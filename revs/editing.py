@@ -23,6 +23,7 @@ from revs.architectures import Architecture, architecture_of, context_length
 from revs.config import EraseConfig
 from revs.errors import BadInput
 from revs.joint import joint_update
+from revs.lowrank import TokenSum
 from revs.moments import key_moments
 from revs.patch import Patch, TokenRecord
 from revs.preflight import check_request
@@ -99,7 +100,7 @@ def erase_jointly(
     for number, target in enumerate(prepared(targets)):
         first.setdefault(target, number)
     if not first:
-        return Patch(before={}, after={}, method=config.method, config=settings)
+        return Patch.between({}, {}, method=config.method, config=settings)
     # Another stream of random characters than the perturbation attack draws: it must not be met with its own prompts.
     varied = [
         variation
@@ -119,9 +120,10 @@ def erase_jointly(
             for name, weight in weights.items():
                 weight.copy_(before[name])
         raise
-    return Patch(
-        before=before,
-        after={name: weight.detach().cpu().clone() for name, weight in weights.items()},
+    return Patch.between(
+        before,
+        weights,
+        factors=edit.factors(),
         method=config.method,
         config=settings,
         records=tuple(
@@ -198,6 +200,8 @@ class _Edit:
         self.names = [name for layer in edited for name in architecture.weight_names(layer)]
         self.as_written_N = batch.target_N[batch.chosen_N] < as_written
         self.moved_LN = torch.zeros(len(self.layers), int(batch.chosen_N.sum()), dtype=torch.bool)
+        tokens_N = batch.token_N[batch.chosen_N]
+        self.updates = TokenSum(tokens_N, self.unembedding.directions(tokens_N))
 
     def sweep(self, progress: Progress | None) -> tuple[int, tuple[TokenRecord, ...]]:
         """Sweep until no target of the caller moves or the sweeps are used up; returns their number and the records."""
@@ -266,6 +270,7 @@ class _Edit:
                 f"the edit of layer {layer} is not finite in {old_dm.dtype}; raise ridge (now {config.ridge})"
             )
         self.architecture.set_weight(self.layers[layer], new_dm)
+        self.updates.add(layer, left_dN, right_Nm)
         return new_dm - old_dm
 
     def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -277,6 +282,19 @@ class _Edit:
         gradients_Nd = architecture.pull_back(module, keys_Nm, self.unembedding.gradients(tokens_N))
         directions_Nd = self.unembedding.spread(architecture.undo_gain(module, gradients_Nd))
         return gradients_Nd, architecture.undo_gain(module, directions_Nd)
+
+    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The sum of all updates of each weight as low-rank factors, by the weight's name."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        for number, layer in enumerate(self.layers):
+            if (total := self.updates.factors(number)) is None:
+                continue
+            left, rights = total[0], torch.split(total[1], self.architecture.widths(layer), dim=1)
+            for name, part, turned in zip(
+                self.architecture.weight_names(number), rights, self.architecture.transposed(layer), strict=True
+            ):
+                found[name] = (part.T, left.T) if turned else (left, part)
+        return found
 
     def _bounds(self, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor) -> tuple[Tensor, Tensor]:
         """Changes of logits between which each token may move: what ranks too high goes down to `aim_rank`, what ranks

@@ -95,9 +95,9 @@ def erase_neurons(
             for name, weight in weights.items():
                 weight.copy_(before[name])
         raise
-    return Patch(
-        before=before,
-        after={name: weight.detach().cpu().clone() for name, weight in weights.items()},
+    return Patch.between(
+        before,
+        weights,
         method=settings.method,
         config=asdict(settings),
         records=tuple(replace(record, target=list(first.values())[record.target]) for record in records),

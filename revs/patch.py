@@ -1,11 +1,15 @@
-"""A patch: the exact change to the weights, with the old values kept, so that undoing copies and never subtracts."""
+"""A patch: the exact change to the weights, in a small form that brings back either side bit for bit.
+
+Each weight is kept as `revs.compact` describes it, with the digests of both its sides. Nothing is written to a model
+before every new value has been reconstructed and has the digest that was recorded: check, then touch.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from revs.compact import Factors, WeightChange, change_of, no_such_weight
 from revs.digest import tensor_digest
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_FORMAT = "revs.patch/1"
+_FORMAT = "revs.patch/2"
+_TENSORS = ("left", "right", "corrections", "differences")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,45 +51,118 @@ class TokenRecord:
     stopped: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Patch:
-    """The old and new values of every touched weight. Reveals what was erased: store it as a secret, or not at all."""
+    """The change of every touched weight. Reveals what was erased: store it as a secret, or not at all.
 
-    before: Mapping[str, Tensor] = field(repr=False)
-    after: Mapping[str, Tensor] = field(repr=False)
+    Two patches are equal when they change the same weights from the same values to the same values, to the bit;
+    method, settings and records do not count.
+    """
+
+    changes: Mapping[str, WeightChange] = field(repr=False)
     method: str
     config: Mapping[str, Any]
     records: tuple[TokenRecord, ...] = ()
     sweeps: int = 0
     seconds: float = 0.0
 
+    @classmethod
+    def between(
+        cls,
+        before: Mapping[str, Tensor],
+        after: Mapping[str, Tensor],
+        *,
+        factors: Mapping[str, Factors] | None = None,
+        method: str,
+        config: Mapping[str, Any],
+        records: tuple[TokenRecord, ...] = (),
+        sweeps: int = 0,
+        seconds: float = 0.0,
+    ) -> Patch:
+        """The patch from the values `before` to the values `after`, made one weight at a time.
+
+        Args:
+            before: values by the names of the model's parameters; floating dtypes, any device.
+            after: the same names, shapes and dtypes.
+            factors: for some of the weights, left (d, r) and right (r, m) whose product is about after − before. They
+                make the patch smaller, and no less exact when they are off.
+            method: key of `revs.METHODS`, kept as it is.
+            config: settings of the edit, the same.
+            records: one per target token, the same.
+            sweeps: passes made, the same.
+            seconds: what the edit took, the same.
+
+        Raises:
+            BadInput: before and after do not fit each other, or factors do not fit their weight.
+        """
+        if before.keys() != after.keys():
+            odd = sorted(before.keys() ^ after.keys())[0]
+            raise BadInput(f"{odd} is given on one side of the patch only; give before and after of the same weights")
+        for name, old in before.items():
+            if old.shape != after[name].shape or old.dtype != after[name].dtype or not old.dtype.is_floating_point:
+                raise BadInput(
+                    f"{name} is {tuple(old.shape)}, {old.dtype} before and {tuple(after[name].shape)}, "
+                    f"{after[name].dtype} after; give floating-point weights of one shape and dtype"
+                )
+        known = factors or {}
+        return cls(
+            changes={name: change_of(old, after[name], known.get(name)) for name, old in before.items()},
+            method=method,
+            config=config,
+            records=records,
+            sweeps=sweeps,
+            seconds=seconds,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self._ends() == other._ends() if isinstance(other, Patch) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._ends().items()))
+
+    def _ends(self) -> dict[str, tuple[str, str]]:
+        return {name: (change.base, change.edited) for name, change in self.changes.items() if change.changed}
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights whose values change."""
+        return tuple(self._ends())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors, in memory and in the file."""
+        return sum(change.nbytes for change in self.changes.values())
+
     def apply(self, model: PreTrainedModel) -> None:
-        """Set the new values; the model must hold exactly the old ones. Nothing is touched otherwise."""
-        self._exchange(model, self.before, self.after, "apply")
+        """Set the new values; the model must hold exactly the old ones. Nothing is touched otherwise.
+
+        All new values are in memory at once, beside the model's, until they are set.
+
+        Raises:
+            BadInput: another model, or one that holds the new values already.
+            OperationFailed: the patch is damaged.
+        """
+        self._exchange(model, "apply")
 
     def revert(self, model: PreTrainedModel) -> None:
-        """Set the old values, bit for bit; the model must hold exactly the new ones. Nothing is touched otherwise."""
-        self._exchange(model, self.after, self.before, "revert")
+        """Set the old values, bit for bit; the model must hold exactly the new ones. Otherwise as `apply`."""
+        self._exchange(model, "revert")
 
-    def _exchange(
-        self, model: PreTrainedModel, present: Mapping[str, Tensor], wanted: Mapping[str, Tensor], verb: str
-    ) -> None:
+    def _exchange(self, model: PreTrainedModel, verb: str) -> None:
         parameters = dict(model.named_parameters())
-        for name, expected in present.items():
-            held = parameters.get(name)
-            if held is None or held.shape != expected.shape or held.dtype != expected.dtype:
-                raise BadInput(
-                    f"cannot {verb} this patch: the model has no weight {name} of shape {tuple(expected.shape)} "
-                    f"and {expected.dtype}; use the model it was made on"
-                )
-            if not torch.equal(held.detach().cpu(), expected):
-                raise BadInput(
-                    f"cannot {verb} this patch: the model's {name} has digest {tensor_digest(held)[:19]}…, the patch "
-                    f"expects {tensor_digest(expected)[:19]}…; use the model it was made on"
-                )
+        for name, change in self.changes.items():
+            if name not in parameters:
+                raise no_such_weight(name, change, verb)
+        wanted = {name: change.exchange(name, parameters[name], verb) for name, change in self.changes.items()}
         with torch.no_grad():
-            for name, value in wanted.items():
-                parameters[name].copy_(value)
+            for name in self.weights:
+                parameters[name].copy_(wanted[name])
+
+    def to_lora(self, folder: str | Path, *, base: str | Path | None = None, fan_in_fan_out: bool = False) -> int:
+        """Write the change as a LoRA adapter of PEFT and return its rank: see `revs.lora.write_lora`."""
+        from revs.lora import write_lora
+
+        return write_lora(self, folder, base=base, fan_in_fan_out=fan_in_fan_out)
 
     def save(self, folder: str | Path) -> Path:
         """Write `patch.safetensors` and `manifest.json` into a new folder, readable by its owner only.
@@ -93,13 +172,14 @@ class Patch:
         """
         from safetensors.torch import save_file
 
-        folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise BadInput(f"{folder} is not an empty folder; save the patch into a new one")
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)  # mkdir's mode is lost on a folder that existed
-        tensors = {f"before/{k}": v for k, v in self.before.items()} | {f"after/{k}": v for k, v in self.after.items()}
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "patch.safetensors")
+        folder = private_folder(folder, "patch")
+        tensors = {
+            f"{part}/{name}": getattr(change, part)
+            for name, change in self.changes.items()
+            for part in _TENSORS
+            if len(getattr(change, part))
+        }
+        save_file(tensors, folder / "patch.safetensors")
         manifest: dict[str, Any] = {
             "format": _FORMAT,
             "library": version("revs"),
@@ -108,6 +188,7 @@ class Patch:
             "sweeps": self.sweeps,
             "seconds": self.seconds,
             "records": [asdict(record) for record in self.records],
+            "weights": {name: _described(change) for name, change in self.changes.items()},
             "digests": {name: tensor_digest(tensor) for name, tensor in tensors.items()},
         }
         manifest["digest"] = _manifest_digest(manifest)
@@ -139,19 +220,42 @@ class Patch:
             raise BadInput(f"{folder}: manifest.json is not as Patch.save wrote it; take an unchanged copy")
         if manifest["digests"] != {name: tensor_digest(tensor) for name, tensor in tensors.items()}:
             raise BadInput(f"{folder}: patch.safetensors is not what its manifest describes; take an unchanged copy")
-        parts = {
-            side: {k.removeprefix(side): v for k, v in tensors.items() if k.startswith(side)}
-            for side in ("before/", "after/")
-        }
         return cls(
-            before=parts["before/"],
-            after=parts["after/"],
+            changes={name: _change(name, about, tensors) for name, about in manifest["weights"].items()},
             method=manifest["method"],
             config=manifest["config"],
             records=tuple(TokenRecord(**record) for record in manifest["records"]),
             sweeps=manifest["sweeps"],
             seconds=manifest["seconds"],
         )
+
+
+def private_folder(folder: str | Path, what: str) -> Path:
+    """A new or empty folder that only its owner may look into.
+
+    Raises:
+        BadInput: it exists and is not empty, or is a file.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"{folder} is not an empty folder; save the {what} into a new one")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # mkdir's mode is lost on a folder that existed
+    return folder
+
+
+def _described(change: WeightChange) -> dict[str, Any]:
+    """A change without its tensors, as JSON has it."""
+    about = {part.name: getattr(change, part.name) for part in fields(change) if part.name not in _TENSORS}
+    return about | {"dtype": str(change.dtype).removeprefix("torch.")}
+
+
+def _change(name: str, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> WeightChange:
+    """The inverse of `_described`; empty tensors were not stored."""
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in about.items()}
+    nothing = torch.empty(0, dtype=torch.uint8)
+    parts = {part: tensors.get(f"{part}/{name}", nothing) for part in _TENSORS}
+    return WeightChange(**(values | parts | {"dtype": getattr(torch, about["dtype"])}))
 
 
 def _manifest_digest(manifest: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ def _edit(h: Handles, attempt: int) -> dict[str, Any]:
         "seed": config.seed,
         "seconds": patch.seconds,
         "sweeps": patch.sweeps,
-        "layers": [name for name in patch.before if not patch.before[name].equal(patch.after[name])],
+        "layers": list(patch.weights),
         "tokens": [
             {
                 "target": m.edit_ids[record.target],

@@ -52,8 +52,12 @@ class Architecture:
 
     def matrices(self, layer: nn.Module) -> list[Tensor]:
         """The writers' weights, each as a view (d, its own width); writing to it writes to the model."""
-        weights = [(module, module.get_parameter("weight").detach()) for module in self.linears(layer)]
-        return [weight.T if isinstance(module, Conv1D) else weight for module, weight in weights]
+        weights = [module.get_parameter("weight").detach() for module in self.linears(layer)]
+        return [weight.T if turned else weight for weight, turned in zip(weights, self.transposed(layer), strict=True)]
+
+    def transposed(self, layer: nn.Module) -> list[bool]:
+        """Of each writer, whether its weight is stored as (its own width, d)."""
+        return [isinstance(module, Conv1D) for module in self.linears(layer)]
 
     def widths(self, layer: nn.Module) -> list[int]:
         """Widths of the inputs of the writers."""

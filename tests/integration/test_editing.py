@@ -96,7 +96,7 @@ def test_only_the_matrices_that_write_a_layers_output_change(
     model, patch = erased
     before, after = digests(shared_model), digests(model)
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {name for names in edited_names(model, family) for name in names} == set(patch.after)
+    assert changed == {name for names in edited_names(model, family) for name in names} == set(patch.weights)
 
 
 def test_layers_before_the_first_are_left_alone(
@@ -104,8 +104,8 @@ def test_layers_before_the_first_are_left_alone(
 ) -> None:
     before = digests(model)
     patch = revs.erase(model, tokenizer, people[:2], config=config(first_layer=2))
-    assert set(patch.after) == set(edited_names(model, family)[2])
-    assert {name for name, digest in digests(model).items() if digest != before[name]} == set(patch.after)
+    assert set(patch.weights) == set(edited_names(model, family)[2])
+    assert {name for name, digest in digests(model).items() if digest != before[name]} == set(patch.weights)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -121,6 +121,21 @@ def test_revert_and_apply_are_exact_to_the_bit(
     assert digests(model) == old
     patch.apply(model)
     assert digests(model) == new
+
+
+def test_the_patch_keeps_the_sum_of_all_sweeps_as_factors(
+    erased: tuple[Any, revs.Patch], shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    model, patch = erased
+    assert patch.sweeps > 1
+    tokenised = tokenise(tokenizer, people[:4], context=CONTEXT)
+    distinct = len({target.secret_ids[place] for target in tokenised for place in target.chosen})
+    for name in patch.weights:
+        factors = patch.changes[name].factors()
+        assert factors is not None
+        change = model.get_parameter(name).detach().double() - shared_model.get_parameter(name).detach().double()
+        assert factors.left_dr.shape[1] <= distinct, "one component per distinct token, over layers and sweeps"
+        torch.testing.assert_close(factors.rows(0, len(change)), change, rtol=1e-4, atol=1e-6)
 
 
 def test_a_patch_refuses_any_other_base_and_touches_nothing(
@@ -210,7 +225,7 @@ DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
 @pytest.mark.parametrize(("what", "damage", "message"), DAMAGE, ids=[row[0] for row in DAMAGE])
 def test_a_damaged_patch_is_refused(what: str, damage: Callable[[Path], object], message: str, tmp_path: Path) -> None:
     weight = torch.arange(6.0).reshape(2, 3)
-    patch = revs.Patch(before={"w": weight}, after={"w": weight + 1}, method="revs", config={"sweeps": 2})
+    patch = revs.Patch.between({"w": weight}, {"w": weight + 1}, method="revs", config={"sweeps": 2})
     folder = patch.save(tmp_path / "patch")
     revs.Patch.load(folder)
     damage(folder)
@@ -224,7 +239,7 @@ def test_an_empty_list_of_targets_changes_nothing(
     before = digests(model)
     patch = revs.erase(model, tokenizer, [], config=config(), text=ordinary)
     assert digests(model) == before
-    assert (patch.records, dict(patch.before), dict(patch.after)) == ((), {}, {})
+    assert (patch.records, patch.weights, patch.nbytes) == ((), (), 0)
     patch.apply(model)
     patch.revert(model)
     assert digests(model) == before
@@ -249,8 +264,9 @@ def test_the_order_of_the_targets_does_not_matter(
     settings = config(epsilon=1.0, sweeps=1)
     straight = revs.erase(model, tokenizer, people[:4], config=settings, text=ordinary)
     backward = revs.erase(other, tokenizer, people[3::-1], config=settings, text=ordinary)
-    for name, weight in straight.after.items():
-        torch.testing.assert_close(backward.after[name], weight, rtol=1e-3, atol=2e-4)
+    assert straight.weights == backward.weights
+    for name in straight.weights:
+        torch.testing.assert_close(other.get_parameter(name), model.get_parameter(name), rtol=1e-3, atol=2e-4)
     mirrored = {3 - record.target: record.rank_before for record in backward.records}
     assert mirrored == {record.target: record.rank_before for record in straight.records}
 
@@ -261,7 +277,7 @@ def test_a_target_given_twice_is_erased_once_and_recorded_where_it_first_stood(
     other = copy.deepcopy(model)
     twice = revs.erase(model, tokenizer, [people[0], people[0], people[1]], config=config())
     once = revs.erase(other, tokenizer, people[:2], config=config())
-    assert all(torch.equal(twice.after[name], once.after[name]) for name in once.after)
+    assert twice == once
     assert [record.target for record in twice.records] == [0, 0, 2, 2]
 
 

@@ -75,5 +75,5 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
 def test_a_patch_has_the_promised_methods() -> None:
     import revs
 
-    assert all(callable(getattr(revs.Patch, name)) for name in ("apply", "revert", "save", "load"))
+    assert all(callable(getattr(revs.Patch, name)) for name in ("apply", "revert", "save", "load", "to_lora"))
     assert callable(revs.Scores.to_dict)

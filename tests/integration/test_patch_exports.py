@@ -1,0 +1,342 @@
+"""The two exports of a patch: a LoRA adapter that PEFT merges, and a checkpoint rewritten shard by shard."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import revs
+from revs import checkpoint
+from revs.checkpoint import rewrite_checkpoint
+from revs.errors import BadInput, OperationFailed
+from revs.targets import Target
+
+Digests = Callable[[Any], dict[str, str]]
+IDS = torch.arange(40).reshape(2, 20)
+
+
+@pytest.fixture
+def erased(model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]) -> tuple[Any, revs.Patch]:
+    config = revs.EraseConfig(low_rank=40, aim_rank=60)
+    return model, revs.erase(model, tokenizer, people[:4], config=config, text=ordinary, retain=people[4:])
+
+
+@pytest.fixture
+def saved(shared_model: Any, tmp_path: Path) -> Path:
+    """The base model in several shards."""
+    shared_model.save_pretrained(tmp_path / "base", max_shard_size="60KB")
+    assert len(list((tmp_path / "base").glob("*.safetensors"))) >= 3
+    return tmp_path / "base"
+
+
+def loaded(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+
+
+def merged(base: Any, adapter: Path) -> Any:
+    """The base with the adapter, merged by PEFT itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from peft import PeftModel
+    return PeftModel.from_pretrained(base, adapter).merge_and_unload()
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.as_tensor(model(input_ids=IDS).logits)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# --- LoRA ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_merged_adapter_is_the_edited_model_up_to_rounding(
+    erased: tuple[Any, revs.Patch], saved: Path, tmp_path: Path
+) -> None:
+    model, patch = erased
+    rank = patch.to_lora(tmp_path / "adapter", base=saved)
+    assert 1 <= rank <= 16, "eight distinct target tokens at most, or what rounding does not hide of them"
+    result = merged(loaded(saved), tmp_path / "adapter")
+    torch.testing.assert_close(logits(result), logits(model), rtol=1e-4, atol=1e-4)
+    assert (logits(loaded(saved)) - logits(model)).abs().max() > 0.1, "the edit shows"
+    for name, weight in model.named_parameters():
+        unit = float(weight.detach().abs().max()) * torch.finfo(weight.dtype).eps
+        torch.testing.assert_close(result.get_parameter(name), weight, rtol=0, atol=4 * unit)
+    assert (tmp_path / "adapter").stat().st_mode & 0o077 == 0
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["r"], config["base_model_name_or_path"]) == (rank, str(saved))
+    assert config["rank_pattern"].keys() == {name.removesuffix(".weight") for name in patch.weights}
+
+
+def wide_patch(fan_in_fan_out: bool = False) -> tuple[Any, Any, revs.Patch]:
+    """A GPT-2 or Llama with wide MLPs, the same with a low-rank update, and the patch with its factors."""
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    if fan_in_fan_out:
+        base = GPT2LMHeadModel(GPT2Config(vocab_size=60, n_embd=64, n_layer=2, n_head=2, n_positions=32, n_inner=2048))
+        name = "transformer.h.1.mlp.c_proj.weight"
+    else:
+        base = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=60, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=2048
+            )
+        )
+        name = "model.layers.1.mlp.down_proj.weight"
+    edited = copy.deepcopy(base)
+    weight = edited.get_parameter(name)
+    left, right = torch.randn(weight.shape[0], 2) * 0.01, torch.randn(2, weight.shape[1]) * 0.01
+    with torch.no_grad():
+        weight += left @ right
+    patch = revs.Patch.between(
+        {name: base.get_parameter(name)}, {name: weight}, factors={name: (left, right)}, method="revs", config={}
+    )
+    return base.eval(), edited.eval(), patch
+
+
+@pytest.mark.parametrize("fan_in_fan_out", [False, True])
+def test_factors_of_the_patch_need_no_base_weights(fan_in_fan_out: bool, tmp_path: Path) -> None:
+    base, edited, patch = wide_patch(fan_in_fan_out)
+    assert patch.changes[patch.weights[0]].rank == 2, "kept as factors"
+    assert patch.to_lora(tmp_path / "adapter", fan_in_fan_out=fan_in_fan_out) == 2
+    before = logits(base)
+    result = merged(base, tmp_path / "adapter")
+    torch.testing.assert_close(logits(result), logits(edited), rtol=1e-5, atol=1e-5)
+    assert (before - logits(edited)).abs().max() > 1e-3
+
+
+def test_a_patch_without_factors_asks_for_the_base_it_was_made_on(
+    shared_model: Any, new_model: Any, family: str, tmp_path: Path
+) -> None:
+    name = {"llama": "model.layers.1.mlp.down_proj.weight", "gptj": "transformer.h.1.mlp.fc_out.weight"}[family]
+    edited = copy.deepcopy(shared_model)
+    with torch.no_grad():  # of full rank: not worth factors
+        edited.get_parameter(name).add_(torch.randn(32, 64, generator=torch.Generator().manual_seed(0)) * 0.1)
+    sides = [{name: side.get_parameter(name).detach()} for side in (shared_model, edited)]
+    patch = revs.Patch.between(*sides, method="revs", config={})
+    assert patch.changes[name].rank == 0
+    with pytest.raises(BadInput, match="give base= the folder of the checkpoint"):
+        patch.to_lora(tmp_path / "adapter")
+    new_model(family, seed=5).save_pretrained(tmp_path / "other")
+    with pytest.raises(BadInput, match="use the model it was made on"):
+        patch.to_lora(tmp_path / "adapter", base=tmp_path / "other")
+    new_model(family, layers=1).save_pretrained(tmp_path / "short")
+    with pytest.raises(BadInput, match="has no weight"):
+        patch.to_lora(tmp_path / "adapter", base=tmp_path / "short")
+    assert not (tmp_path / "adapter").exists()
+    shared_model.save_pretrained(tmp_path / "base")
+    assert patch.to_lora(tmp_path / "adapter", base=tmp_path / "base") == 32, "a high rank is said, not refused"
+    result = merged(loaded(tmp_path / "base"), tmp_path / "adapter")
+    torch.testing.assert_close(logits(result), logits(edited), rtol=1e-4, atol=1e-4)
+
+
+def test_what_no_adapter_can_hold_is_refused(tmp_path: Path) -> None:
+    vector, matrix = torch.ones(3), torch.ones(3, 3)
+
+    def patch(name: str, weight: torch.Tensor, by: float) -> revs.Patch:
+        return revs.Patch.between({name: weight}, {name: weight + by}, method="revs", config={})
+
+    for bad in (patch("norm.weight", vector, 1), patch("mlp.table", matrix, 1)):
+        with pytest.raises(BadInput, match="no place in a LoRA adapter"):
+            bad.to_lora(tmp_path / "adapter")
+    with pytest.raises(BadInput, match="no adapter to write"):
+        patch("mlp.weight", matrix, 0).to_lora(tmp_path / "adapter")
+
+
+# --- checkpoint ---------------------------------------------------------------------------------------------------
+
+
+def test_a_sharded_checkpoint_is_rewritten_to_the_bit_and_other_shards_stay(
+    erased: tuple[Any, revs.Patch], saved: Path, tmp_path: Path, digests: Digests
+) -> None:
+    model, patch = erased
+    before = contents(saved)
+    out = rewrite_checkpoint(saved, patch, tmp_path / "edited")
+    assert digests(loaded(out)) == digests(model)
+    assert contents(saved) == before, "the source is only read"
+    after = contents(out)
+    assert after.keys() == before.keys()
+    index = json.loads((saved / "model.safetensors.index.json").read_text())["weight_map"]
+    touched = {index[name] for name in patch.weights}
+    assert {name for name in before if before[name] != after[name]} == touched
+    assert len(touched) < len(set(index.values()))
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_single_file_in_half_precision_is_rewritten_without_the_model(
+    dtype: torch.dtype, tmp_path: Path, digests: Digests
+) -> None:
+    base, _, _ = wide_patch()
+    edited = copy.deepcopy(base.to(dtype))
+    name = "model.layers.0.mlp.down_proj.weight"
+    with torch.no_grad():
+        edited.get_parameter(name).add_(0.01)
+    base.save_pretrained(tmp_path / "base")
+    patch = revs.Patch.between(
+        {name: base.get_parameter(name)}, {name: edited.get_parameter(name)}, method="revs", config={}
+    )
+    (tmp_path / "out").mkdir()  # an empty folder will do
+    out = rewrite_checkpoint(tmp_path / "base", patch, tmp_path / "out")
+    assert digests(loaded(out)) == digests(edited)
+
+
+def test_old_values_in_other_forms_are_left_out_and_the_rest_is_kept(
+    erased: tuple[Any, revs.Patch], saved: Path, tmp_path: Path
+) -> None:
+    _, patch = erased
+    for name in ("pytorch_model.bin", "consolidated.safetensors", "model.gguf", "pytorch_model.bin.index.json"):
+        (saved / name).write_bytes(b"old values")
+    (saved / "original").mkdir()
+    (saved / "original" / "consolidated.00.pth").write_bytes(b"old values")
+    (saved / "tokenizer.json").write_text("{}")
+    out = rewrite_checkpoint(saved, patch, tmp_path / "edited")
+    names = {path.name for path in out.iterdir()}
+    assert {"config.json", "tokenizer.json", "model.safetensors.index.json"} <= names
+    assert names.isdisjoint({"pytorch_model.bin", "consolidated.safetensors", "model.gguf", "original"})
+    assert "pytorch_model.bin.index.json" not in names
+
+
+def test_an_empty_patch_links_the_shards(saved: Path, tmp_path: Path) -> None:
+    out = rewrite_checkpoint(saved, revs.Patch.between({}, {}, method="revs", config={}), tmp_path / "edited")
+    shard = sorted(saved.glob("*.safetensors"))[0].name
+    assert (out / shard).samefile(saved / shard)
+    assert not (out / "config.json").samefile(saved / "config.json"), "small files are copies: one may be edited"
+
+
+def without_shards(folder: Path) -> None:
+    for path in folder.glob("*.safetensors*"):
+        path.unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"")
+
+
+def another_base(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for path in folder.glob("*.safetensors"):
+        save_file({name: weight + 1e-3 for name, weight in load_file(path).items()}, path, metadata={"format": "pt"})
+
+
+def rename_weights(folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model.layers", "layers").replace("transformer.h", "h"))
+
+
+def outside_the_folder(folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model-0000", "../model-0000"))
+
+
+def cut_shards(folder: Path) -> None:
+    for path in folder.glob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-50])
+
+
+BAD: list[tuple[str, Callable[[Path], Any], str]] = [
+    ("another base", another_base, "use the model it was made on"),
+    ("a pickle", without_shards, "never from pickles"),
+    ("a missing shard", lambda folder: sorted(folder.glob("*.safetensors"))[0].unlink(), "lacks the shard model-00001"),
+    ("other names", rename_weights, "has no weight "),
+    ("a shard elsewhere", outside_the_folder, "lacks the shard ../model"),
+    ("a damaged index", lambda folder: (folder / "model.safetensors.index.json").write_text("[]"), "not an index"),
+    ("cut shards", cut_shards, "no readable weight"),
+    ("no folder", shutil.rmtree, "never from pickles"),
+]
+
+
+@pytest.mark.parametrize(("what", "damage", "message"), BAD, ids=[row[0] for row in BAD])
+@pytest.mark.parametrize("family", ["llama"])
+def test_a_checkpoint_that_is_not_the_base_is_refused_and_nothing_is_left(
+    what: str,
+    damage: Callable[[Path], Any],
+    message: str,
+    erased: tuple[Any, revs.Patch],
+    saved: Path,
+    tmp_path: Path,
+) -> None:
+    damage(saved)
+    with pytest.raises(BadInput, match=message) as caught:
+        rewrite_checkpoint(saved, erased[1], tmp_path / "edited")
+    assert "\n" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} <= {"base"}
+
+
+@pytest.mark.parametrize("family", ["llama"])
+def test_a_single_file_that_is_cut_is_refused(erased: tuple[Any, revs.Patch], tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    for raw in (b"", b"\xff" * 20, (5).to_bytes(8, "little") + b"[1,2]"):
+        (tmp_path / "base" / "model.safetensors").write_bytes(raw)
+        with pytest.raises(BadInput, match="no safetensors file"):
+            rewrite_checkpoint(tmp_path / "base", erased[1], tmp_path / "edited")
+
+
+@pytest.mark.parametrize("family", ["llama"])
+def test_a_target_that_holds_something_is_refused(erased: tuple[Any, revs.Patch], saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "edited").mkdir()
+    (tmp_path / "edited" / "mine").write_text("kept")
+    for target in (tmp_path / "edited", tmp_path / "edited" / "mine", saved):
+        with pytest.raises(BadInput, match="not an empty folder"):
+            rewrite_checkpoint(saved, erased[1], target)
+    assert (tmp_path / "edited" / "mine").read_text() == "kept"
+
+
+@pytest.mark.parametrize("family", ["llama"])
+@pytest.mark.parametrize(
+    ("failure", "seen"),
+    [(OSError(errno.ENOSPC, "No space left on device"), OperationFailed), (KeyboardInterrupt(), KeyboardInterrupt)],
+    ids=["disk full", "interrupted"],
+)
+def test_a_crash_in_the_middle_leaves_no_output(
+    failure: BaseException,
+    seen: type[BaseException],
+    erased: tuple[Any, revs.Patch],
+    saved: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    digests: Digests,
+) -> None:
+    model, patch = erased
+    write, calls = checkpoint._rewrite, 0
+
+    def second_fails(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        write(*arguments)
+        if calls == 2:
+            raise failure
+
+    monkeypatch.setattr(checkpoint, "_rewrite", second_fails)
+    with pytest.raises(seen) as caught:
+        rewrite_checkpoint(saved, patch, tmp_path / "edited")
+    if seen is OperationFailed:
+        assert "No space left on device" in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"base"}
+    monkeypatch.undo()
+    assert digests(loaded(rewrite_checkpoint(saved, patch, tmp_path / "edited"))) == digests(model)
+
+
+@pytest.mark.parametrize("family", ["llama"])
+def test_where_links_cannot_be_made_shards_are_copied(
+    erased: tuple[Any, revs.Patch], saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digests: Digests
+) -> None:
+    def no_links(*_: Any) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(checkpoint.os, "link", no_links)
+    out = rewrite_checkpoint(saved, erased[1], tmp_path / "edited")
+    assert digests(loaded(out)) == digests(erased[0])
+    assert not any((out / path.name).samefile(path) for path in saved.iterdir())
