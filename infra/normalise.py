@@ -46,8 +46,11 @@ class Folded:
     ends: Sequence[int] = field(repr=False)
 
     def span(self, start: int, end: int) -> tuple[int, int] | None:
-        """The original span of `text[start:end]`, or None where an edge falls inside one original character."""
-        splits_first = start > 0 and self.starts[start] == self.starts[start - 1]
+        """The original span of `text[start:end]`, or None where an edge falls inside one original character.
+
+        A space in front that carries the first mark of what follows is one character with it, and taken along.
+        """
+        splits_first = start > 0 and self.starts[start] == self.starts[start - 1] and self.text[start - 1] != " "
         splits_last = end < len(self.text) and self.starts[end] == self.starts[end - 1]
         return None if splits_first or splits_last else (self.starts[start], self.ends[end - 1])
 

@@ -10,9 +10,9 @@ the corrections are. Within one binade both predictions move by the same number 
 edit changed the exponent, and e is small where the factors are good. Without factors D is zero, e is the whole change
 in units in the last place and g is zero: the dense form. Of both, the smaller is kept.
 
-One weight of 4096 × 14336 in bfloat16 with a random update of relative size 1%: 3.9 MB at rank 64, 12.7 MB at rank 400,
-34.4 MB in the dense form, against 235 MB for both sides; for 32 layers 0.12, 0.41 and 1.10 GB. Several sweeps round
-several times, which no sum of factors tells: six of rank 64 take 18.5 MB (tests/benchmarks/patch_size.py).
+One weight of 4096 × 14336 in bfloat16 with a random update of relative size 1% (tests/benchmarks/patch_size.py): 3.9
+MB at rank 64, 12.7 MB at rank 400, 34.4 MB in the dense form, against 235 MB for both sides; 0.12, 0.41 and 1.10 GB for
+32. Several sweeps round several times, which no sum of factors tells: six of rank 64 take 18.5 MB.
 """
 
 from __future__ import annotations
@@ -87,6 +87,11 @@ class WeightChange:
             return None
         d, m = _matrix_shape(self.shape)
         return IntegerFactors(unpack(self.left, (d, self.rank)), unpack(self.right, (self.rank, m)), self.exponent)
+
+    def typical_correction(self) -> int:
+        """The median size of the corrections, in units in the last place: how far the factors alone are off."""
+        parts = [correction.abs().flatten() for _, correction, _ in self._parts(*_matrix_shape(self.shape))]
+        return int(torch.cat(parts).median()) if parts else 0
 
     def exchange(self, name: str, held: Tensor, verb: str) -> Tensor:
         """The other side of `held`, on the CPU: after for "apply", before for "revert"; `held` is only read.

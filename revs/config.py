@@ -58,3 +58,51 @@ class EraseConfig:
         for problem, broken in checks.items():
             if broken:
                 raise BadInput(f"EraseConfig: {problem}; see its docstring for the ranges")
+
+
+SELECTIONS = ("rank+activation", "activation", "rank", "gradient", "random")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeuronsConfig(EraseConfig):
+    """Settings of the method `revs-neurons`; `EraseConfig(method="revs-neurons")` means their defaults.
+
+    Ranks are shares of the vocabulary; the defaults are the paper's absolute ranks over its vocabularies (128,256 of
+    Llama-3, 50,400 of GPT-J). Of the inherited settings this method uses `tokens_per_secret`, `first_layer`,
+    `batch_size` (rows of the backward pass of "gradient") and `seed` (of "random"), and no other.
+
+    Attributes:
+        selection: which columns of a layer are edited for a token. "rank+activation", the paper's: of the
+            `act_filter` columns with the largest activation those where the token ranks highest; the others are its
+            ablations: "activation" and "rank" alone, "gradient" (largest |∂ log p(token)/∂ key entry × key entry| in
+            the unedited model; costs one backward pass over the batch), "random".
+        act_filter: columns looked at by "rank+activation"; all where a layer has fewer (paper: 1,000; GPT-J: 100).
+        max_columns: columns edited per layer and token at most (paper: 130 for numbers, 45 for addresses; GPT-J: 30).
+        column_rank: where the token is put in an edited column (paper: 105,000 of 128,256; GPT-J: 30,000 to 45,000).
+        residual_rank: columns are added until the token ranks at least here behind the layer (GPT-J: 1,000 to 10,000).
+        mlp_rank: and at least here in the MLP's output (GPT-J: 1,000 to 45,000); 0 asks nothing of it.
+    """
+
+    method: str = "revs-neurons"
+    selection: str = "rank+activation"
+    act_filter: int = 1_000
+    max_columns: int = 130
+    column_rank: float = 105_000 / 128_256
+    residual_rank: float = 1_000 / 50_400
+    mlp_rank: float = 1_000 / 50_400
+
+    def __post_init__(self) -> None:
+        EraseConfig.__post_init__(self)  # super() does not find its class where slots are made
+        checks = {
+            f"selection {self.selection!r} is unknown; choose one of {', '.join(SELECTIONS)}": (
+                self.selection not in SELECTIONS
+            ),
+            f"act_filter {self.act_filter} is below 1; see its docstring": self.act_filter < 1,
+            f"max_columns {self.max_columns} is below 1; see its docstring": self.max_columns < 1,
+            f"column_rank {self.column_rank} is not a share above 0 and below 1": not 0 < self.column_rank < 1,
+            f"residual_rank {self.residual_rank} is not a share above 0 and below 1": not 0 < self.residual_rank < 1,
+            f"mlp_rank {self.mlp_rank} is not a share from 0 to below 1": not 0 <= self.mlp_rank < 1,
+        }
+        for problem, broken in checks.items():
+            if broken:
+                raise BadInput(f"NeuronsConfig: {problem}")

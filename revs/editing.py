@@ -19,13 +19,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from revs.architectures import Architecture, architecture_of
+from revs.architectures import Architecture, architecture_of, context_length
 from revs.config import EraseConfig
 from revs.errors import BadInput
 from revs.joint import joint_update
 from revs.lowrank import TokenSum
 from revs.moments import key_moments
 from revs.patch import Patch, TokenRecord
+from revs.preflight import check_request
+from revs.records import final_ranks, token_records
 from revs.taps import run
 from revs.targets import Batch, Target, TokenisedTarget, collate, tokenise
 from revs.unembedding import Unembedding
@@ -87,7 +89,7 @@ def erase_jointly(
     """The `revs` method; arguments as in `erase`."""
     started = time.perf_counter()
     architecture, settings = _check(model, targets, config, retain)
-    context = int(getattr(model.config, "max_position_embeddings", None) or model.config.n_positions)
+    context = context_length(model)
 
     def prepared(some: Sequence[Target]) -> list[TokenisedTarget]:
         return tokenise(
@@ -144,27 +146,8 @@ def _check(
             f"aim_rank {config.aim_rank} is more than half of this vocabulary of {vocabulary} tokens; "
             "choose a smaller one"
         )
-    both = set(targets).intersection(retain)
-    if both:
-        raise BadInput(f"{len(both)} target(s) are to be erased and retained at once; take them out of one list")
-    layers = architecture.decoder_layers(model)
-    if config.first_layer >= len(layers):
-        raise BadInput(f"first_layer {config.first_layer} leaves nothing to edit: the model has {len(layers)} layers")
-    _check_weights(model, architecture)
+    check_request(model, architecture, targets, retain, first_layer=config.first_layer)
     return architecture, asdict(config)
-
-
-def _check_weights(model: PreTrainedModel, architecture: Architecture) -> None:
-    for layer in architecture.decoder_layers(model):
-        for linear in architecture.linears(layer):
-            dtype = linear.weight.dtype
-            if not dtype.is_floating_point:
-                raise BadInput(
-                    f"the model is quantised ({dtype}); edit it in float32 or bfloat16 and quantise the result"
-                )
-    for name, weight in model.named_parameters():
-        if weight.dtype.is_floating_point and not torch.isfinite(weight).all():
-            raise BadInput(f"{name} holds NaN or infinite values; load an intact checkpoint")
 
 
 def _moments(
@@ -222,29 +205,40 @@ class _Edit:
 
     def sweep(self, progress: Progress | None) -> tuple[int, tuple[TokenRecord, ...]]:
         """Sweep until no target of the caller moves or the sweeps are used up; returns their number and the records."""
-        rank_before_N = self._final_ranks()
+        rank_before_N = final_ranks(self.model, self.architecture, self.unembedding, self.batch)
         for sweep in range(1, self.config.sweeps + 1):
             if progress is not None:
                 progress("sweep", sweep, self.config.sweeps)
             if not self._one_pass():
                 break
-        return sweep, self._records(rank_before_N, self._final_ranks())
+        rank_after_N = final_ranks(self.model, self.architecture, self.unembedding, self.batch)
+        return sweep, token_records(
+            self.batch,
+            rank_before_N,
+            rank_after_N,
+            self.moved_LN,
+            low_rank=self.config.low_rank,
+            wanted=self.config.aim_rank,
+        )
 
     def _one_pass(self) -> bool:
         moved = False
 
         def on_layer(layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
             nonlocal moved
-            change_dm = self._layer_update(layer, keys_BTm, hidden_BTd) if layer >= self.config.first_layer else None
+            if layer < self.config.first_layer:
+                return None
+            old_dm = self.architecture.weight(self.layers[layer])
+            change_dm = self._layer_update(layer, keys_BTm, hidden_BTd, old_dm)
             if change_dm is None:
                 return None
             moved = True
-            return hidden_BTd + keys_BTm @ change_dm.T
+            return hidden_BTd + self.architecture.residual_change(self.layers[layer], keys_BTm, old_dm, change_dm)
 
         run(self.model, self.architecture, self.batch, on_layer)
         return moved
 
-    def _layer_update(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
+    def _layer_update(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor, old_dm: Tensor) -> Tensor | None:
         """Edit one layer; the change as stored, after rounding to the weight's dtype, or None if nothing moves."""
         chosen, config = self.batch.chosen_N, self.config
         rows, positions, tokens_N = self.batch.row_N[chosen], self.batch.position_N[chosen], self.batch.token_N[chosen]
@@ -253,13 +247,13 @@ class _Edit:
         if not bool((low_N & self.as_written_N).any()):  # variations alone move nothing: they are only asked for
             return None
         self.moved_LN[layer] |= low_N.cpu()
-        logits_NN = self.unembedding.logit_changes(tokens_N)
-        lower_N, upper_N = (bound_N * logits_NN.diagonal() for bound_N in self._bounds(hidden_Nd, tokens_N, low_N))
+        lower_N, upper_N = self._bounds(hidden_Nd, tokens_N, low_N)
+        gradients_Nd, directions_Nd = self._at_writers(layer, keys_Nm, tokens_N)
         try:
             left_dN, right_Nm = joint_update(
                 keys_Nm.float(),
-                self.unembedding.directions(tokens_N),
-                logits_NN,
+                directions_Nd,
+                gradients_Nd @ directions_Nd.T,
                 lower_N,
                 upper_N,
                 self.moments[layer],
@@ -270,7 +264,6 @@ class _Edit:
             raise BadInput(
                 f"the key moments of layer {layer} have no stable inverse; raise ridge (now {config.ridge})"
             ) from None
-        old_dm = self.architecture.weight(self.layers[layer])
         new_dm = (old_dm.double() + left_dN @ right_Nm).to(old_dm.dtype)
         if not torch.isfinite(new_dm).all():
             raise BadInput(
@@ -280,63 +273,36 @@ class _Edit:
         self.updates.add(layer, left_dN, right_Nm)
         return new_dm - old_dm
 
+    def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each key's token: the gradient of its logit at the writers' output, and the direction that moves it there.
+
+        Float64, (N, d) each; where the writers add straight to the residual stream the direction is q_t.
+        """
+        module, architecture = self.layers[layer], self.architecture
+        gradients_Nd = architecture.pull_back(module, keys_Nm, self.unembedding.gradients(tokens_N))
+        directions_Nd = self.unembedding.spread(architecture.undo_gain(module, gradients_Nd))
+        return gradients_Nd, architecture.undo_gain(module, directions_Nd)
+
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The sum of all updates of each weight as low-rank factors, by the weight's name."""
         found: dict[str, tuple[Tensor, Tensor]] = {}
         for number, layer in enumerate(self.layers):
             if (total := self.updates.factors(number)) is None:
                 continue
-            widths = [linear.in_features for linear in self.architecture.linears(layer)]
-            rights = torch.split(total[1], widths, dim=1)
-            found |= {
-                name: (total[0], part)
-                for name, part in zip(self.architecture.weight_names(number), rights, strict=True)
-            }
+            left, rights = total[0], torch.split(total[1], self.architecture.widths(layer), dim=1)
+            for name, part, turned in zip(
+                self.architecture.weight_names(number), rights, self.architecture.transposed(layer), strict=True
+            ):
+                found[name] = (part.T, left.T) if turned else (left, part)
         return found
 
     def _bounds(self, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Steps along q_t between which each token may move: what ranks too high goes down to `aim_rank`, what ranks
+        """Changes of logits between which each token may move: what ranks too high goes down to `aim_rank`, what ranks
         low enough may rise to `low_rank`, and nothing sinks nearer to the end of the vocabulary than `aim_rank`.
         """
         config, bottom = self.config, self.unembedding.vocabulary - self.config.aim_rank
-        aim_N, rise_N, sink_N = self.unembedding.steps_to_ranks(
-            hidden_Nd, tokens_N, [config.aim_rank, config.low_rank, bottom]
-        )
+        steps_RN = self.unembedding.steps_to_ranks(hidden_Nd, tokens_N, [config.aim_rank, config.low_rank, bottom])
+        gradients_Nd = self.unembedding.gradients(tokens_N)
+        aim_N, rise_N, sink_N = steps_RN * (gradients_Nd * self.unembedding.spread(gradients_Nd)).sum(-1)
         upper_N = torch.where(low_N, aim_N, rise_N)
         return torch.minimum(sink_N, upper_N), upper_N
-
-    def _final_ranks(self) -> Tensor:
-        chosen = self.batch.chosen_N
-        rows, positions = self.batch.row_N[chosen], self.batch.position_N[chosen]
-        ranks: list[Tensor] = []
-
-        def read(layer: int, _keys: Tensor, hidden_BTd: Tensor) -> None:
-            if layer == len(self.layers) - 1:
-                ranks.append(self.unembedding.ranks(hidden_BTd[rows, positions], self.batch.token_N[chosen]).cpu())
-
-        run(self.model, self.architecture, self.batch, read)
-        return ranks[0]
-
-    def _records(self, before_N: Tensor, after_N: Tensor) -> tuple[TokenRecord, ...]:
-        chosen = self.batch.chosen_N.cpu()
-        target_N = self.batch.target_N.cpu()
-        first = {t: int((target_N < t).sum()) for t in set(target_N.tolist())}
-        length = {t: int((target_N == t).sum()) for t in first}
-        records = []
-        for column, place in enumerate(chosen.nonzero().flatten().tolist()):
-            target, layers = int(target_N[place]), int(self.moved_LN[:, column].sum())
-            rank = int(after_N[column])
-            stopped = "short" if rank < self.config.low_rank else "reached" if layers else "already"
-            records.append(
-                TokenRecord(
-                    target=target,
-                    place=place - first[target],
-                    length=length[target],
-                    rank_before=int(before_N[column]),
-                    rank_after=rank,
-                    wanted=self.config.aim_rank,
-                    layers=layers,
-                    stopped=stopped,
-                )
-            )
-        return tuple(records)

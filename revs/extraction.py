@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from revs.architectures import context_length
 from revs.targets import TokenisedTarget
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def greedily_extracted(
     decoded in batches, longest first. Settings saved with the checkpoint, such as a repetition penalty, are put aside.
     """
     extracted = [False] * len(targets)
-    context = int(getattr(model.config, "max_position_embeddings", None) or model.config.n_positions)
+    context = context_length(model)
     for chunk, new_tokens in _chunks(targets, context, batch_size):
         with _plain_decoding(model):
             answers = _decode(model, tokenizer, [targets[i] for i in chunk], new_tokens)

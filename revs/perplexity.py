@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from revs.architectures import context_length
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -24,8 +26,7 @@ def perplexity(
     None where there are fewer than two tokens. The last, shorter window counts with its own tokens.
     """
     ids = [token for row in (tokenizer(list(text))["input_ids"] if text else []) for token in row]
-    context = getattr(model.config, "max_position_embeddings", None) or model.config.n_positions
-    window = min(window, int(context))
+    window = min(window, context_length(model))
     flat = torch.tensor(ids, dtype=torch.int64)
     full = len(ids) // window * window
     batches = list(torch.split(flat[:full].view(-1, window), batch_size)) if full else []

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from revs import metrics
+from revs.architectures import context_length
 from revs.errors import BadInput
 from revs.extraction import greedily_extracted
 from revs.perplexity import perplexity
@@ -94,7 +95,7 @@ def evaluate(
         raise BadInput("evaluate got an empty target list; there is nothing to score")
     if not 0 < k < vocabulary / 2:
         raise BadInput(f"k = {k} is outside 1 … {(vocabulary - 1) // 2}, half of this vocabulary; choose a smaller k")
-    context = int(getattr(model.config, "max_position_embeddings", None) or model.config.n_positions)
+    context = context_length(model)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
 
     def prepared(some: Sequence[Target]) -> list[TokenisedTarget]:

@@ -40,7 +40,8 @@ def _tap(layer: nn.Module, writers: Sequence[nn.Module], number: int, on_layer: 
 
     def behind_layer(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         hidden = output[0] if isinstance(output, tuple) else output
-        parts = [keys.pop(writer) for writer in writers]
+        # OPT folds batch and positions into one dimension in front of its MLP.
+        parts = [keys.pop(writer).view(*hidden.shape[:-1], -1) for writer in writers]
         changed = on_layer(number, parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), hidden)
         if changed is None:
             return output
@@ -50,6 +51,11 @@ def _tap(layer: nn.Module, writers: Sequence[nn.Module], number: int, on_layer: 
 
 
 def run(model: PreTrainedModel, architecture: Architecture, batch: Batch, on_layer: OnLayer) -> None:
-    """One forward pass over the batch without gradients; the logits of the last position are not used."""
-    with torch.no_grad(), tapped(model, architecture, on_layer):
-        model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)
+    """One forward pass over the batch without gradients or dropout; the logits of the last position are not used."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), tapped(model, architecture, on_layer):
+            model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)
+    finally:
+        model.train(was_training)

@@ -64,7 +64,7 @@ class Unembedding:
         norm: nn.Module = architecture.norm_module(model)
         self.weight_Vd: Tensor = head.weight.detach().float()
         self.vocabulary: int = self.weight_Vd.shape[0]
-        self.gain_d: Tensor = norm.get_parameter("weight").detach().float()
+        self.gain_d: Tensor = norm.get_parameter("weight").detach().float() + architecture.gain_offset
         self.centred = architecture.norm == "layer"
         self.eps = float(getattr(norm, "variance_epsilon" if hasattr(norm, "variance_epsilon") else "eps"))
         norm_bias, head_bias = getattr(norm, "bias", None), getattr(head, "bias", None)
@@ -95,15 +95,17 @@ class Unembedding:
         factor_dd: Tensor = torch.linalg.cholesky(gram_dd + ridge * identity_dd)
         return factor_dd
 
+    def gradients(self, tokens_N: Int[Tensor, " N"]) -> Float[Tensor, "N d"]:
+        """Gradient of each token's logit, before the division by σ, with respect to the residual; float64."""
+        return self._centred_gain(self.weight_Vd[tokens_N].double())
+
+    def spread(self, gradients_Nd: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+        """(GᵀG)⁻¹ times each row, G the gradients of all logits: the least change of all logits that moves one."""
+        return torch.cholesky_solve(gradients_Nd.T, self._factor_dd).T
+
     def directions(self, tokens_N: Int[Tensor, " N"]) -> Float[Tensor, "N d"]:
         """q_t for each token: the hidden-space direction that changes its logit and, as far as U allows, no other."""
-        gradient_Nd = self._centred_gain(self.weight_Vd[tokens_N].double())
-        return torch.cholesky_solve(gradient_Nd.T, self._factor_dd).T.float()
-
-    def logit_changes(self, tokens_N: Int[Tensor, " N"]) -> Float[Tensor, "N N"]:
-        """Entry (i, j): change of token i's logit, before the division by σ, by a step of 1 along q_j; float64."""
-        gradient_Nd = self._centred_gain(self.weight_Vd[tokens_N].double())
-        return gradient_Nd @ torch.cholesky_solve(gradient_Nd.T, self._factor_dd)
+        return self.spread(self.gradients(tokens_N)).float()
 
     def _centre(self, hidden_Nd: Tensor) -> Tensor:
         return hidden_Nd - hidden_Nd.mean(-1, keepdim=True) if self.centred else hidden_Nd

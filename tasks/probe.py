@@ -46,12 +46,13 @@ def probe_memorisation(batch_id: str) -> Probed:
 
 def _probe(h: Handles) -> dict[str, Any]:
     import revs
+    from revs.architectures import context_length
     from revs.extraction import greedily_extracted
     from revs.targets import tokenise
 
     model, tokenizer = revs.load(h.registry.download(h.registry.resolve(h.batch.source)), dtype="auto")
     corpus = Corpus.open(h.batch.corpus)
-    context = int(getattr(model.config, "max_position_embeddings", None) or model.config.n_positions)
+    context = context_length(model)
 
     def probed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows that have a prompt, each with whether its secret is memorised."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))  # for families.py and oracle.py, which are no tests
+
+from families import new_config
 
 if TYPE_CHECKING:
     from revs.targets import Target
@@ -70,27 +75,16 @@ def _new_tokenizer(*, bos: bool = True, end: bool = False, vocab_size: int = 400
 
 
 def _new_model(family: str, *, seed: int = 0, context: int = 64, vocabulary: int = 400, layers: int = 3) -> Any:
-    """Random weights large enough that every layer matters, random gains, and for GPT-J random biases."""
+    """Random weights large enough that every layer matters, random gains, and where there are biases random ones."""
     import torch
-    from transformers import GPTJConfig, GPTJForCausalLM, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(1)
-    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2, "tie_word_embeddings": False}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if family == "gptj":
-            config = GPTJConfig(
-                vocab_size=vocabulary, n_positions=context, n_embd=32, n_layer=layers, n_head=2, n_inner=64,
-                rotary_dim=8, initializer_range=0.15, attn_implementation="eager", **ids,
-            )  # fmt: skip
-            model = GPTJForCausalLM(config)
-        else:
-            config = LlamaConfig(
-                vocab_size=vocabulary, max_position_embeddings=context, hidden_size=32, num_hidden_layers=layers,
-                num_attention_heads=2, num_key_value_heads=2, intermediate_size=64, initializer_range=0.15,
-                attn_implementation="eager", **ids,
-            )  # fmt: skip
-            model = LlamaForCausalLM(config)
+        model = AutoModelForCausalLM.from_config(
+            new_config(family, vocabulary=vocabulary, context=context, layers=layers)
+        )
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 if weight.ndim == 1:  # gains around 1, biases around 0: those that are all ones or zeros hide mistakes
@@ -131,7 +125,7 @@ def new_tokenizer() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def new_model() -> Callable[..., Any]:
-    """Makes a random model: `new_model("llama" | "gptj", seed=…, context=…, vocabulary=…, layers=…)`."""
+    """Makes a random model: `new_model(family, seed=…, context=…, vocabulary=…, layers=…)`; families: `families.py`."""
     return _new_model
 
 
@@ -139,6 +133,12 @@ def new_model() -> Callable[..., Any]:
 def digests() -> Callable[[Any], dict[str, str]]:
     """SHA-256 of every tensor of a model, by name."""
     return _digests
+
+
+@pytest.fixture(scope="session")
+def train() -> Callable[..., Any]:
+    """Trains a model until it says every secret of `people`."""
+    return _train
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""What the editor has to know of a model family: where its parts are, and how its final norm works."""
+"""What the editor has to know of a model family: where its parts are, and how they add to the residual stream.
+
+Legend of shape suffixes: X any leading dimensions, N keys, m width of the keys, d hidden.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+_SMALLEST_GAIN = 1e-3  # of the largest: below it a norm behind the writers lets nothing through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,42 +23,60 @@ class Architecture:
     Attributes:
         layers: path of the list of decoder layers.
         writers: paths, inside a layer, of the matrices whose outputs are added to the residual stream at its end, each
-            an `nn.Linear` of shape (d, its own width): the MLP's second matrix (FF2), and where attention and MLP run
-            side by side, also the attention's output. There, FF2 alone cannot tell two people apart in the first layer:
-            it has seen nothing but the current token.
+            an `nn.Linear` or a `Conv1D` (which stores its weight transposed): the MLP's second matrix (FF2), and where
+            attention and MLP run side by side, also the attention's output. There, FF2 alone cannot tell two people
+            apart in the first layer: it has seen nothing but the current token.
         final_norm: path of the norm in front of the unembedding.
         norm: "rms" (no mean, no bias) or "layer" (mean removed, may have a bias).
+        gain_offset: what an RMSNorm of this family adds to its weight: 1 in Gemma, else 0.
+        post_norm: path, inside a layer, of an RMSNorm between the writers and the residual stream, if there is one.
+        scale: what the writers' output is multiplied with before it is added.
     """
 
     layers: str
     writers: tuple[str, ...]
     final_norm: str
     norm: Literal["rms", "layer"]
+    gain_offset: float = 0.0
+    post_norm: str | None = None
+    scale: float = 1.0
 
     def decoder_layers(self, model: nn.Module) -> list[nn.Module]:
         return list(model.get_submodule(self.layers).children())
 
-    def linears(self, layer: nn.Module) -> list[nn.Linear]:
+    def linears(self, layer: nn.Module) -> list[nn.Module]:
         """The writers of one layer. Together they are one matrix (d, m) over the concatenated inputs: the key."""
         modules = [layer.get_submodule(path) for path in self.writers]
-        assert all(isinstance(module, nn.Linear) for module in modules)
-        return modules  # type: ignore[return-value]
+        assert all(isinstance(module, nn.Linear | Conv1D) for module in modules)
+        return modules
+
+    def matrices(self, layer: nn.Module) -> list[Tensor]:
+        """The writers' weights, each as a view (d, its own width); writing to it writes to the model."""
+        weights = [module.get_parameter("weight").detach() for module in self.linears(layer)]
+        return [weight.T if turned else weight for weight, turned in zip(weights, self.transposed(layer), strict=True)]
+
+    def transposed(self, layer: nn.Module) -> list[bool]:
+        """Of each writer, whether its weight is stored as (its own width, d)."""
+        return [isinstance(module, Conv1D) for module in self.linears(layer)]
+
+    def widths(self, layer: nn.Module) -> list[int]:
+        """Widths of the inputs of the writers."""
+        return [matrix_dm.shape[1] for matrix_dm in self.matrices(layer)]
 
     def key_width(self, layer: nn.Module) -> int:
         """m, the width of the key."""
-        return sum(linear.in_features for linear in self.linears(layer))
+        return sum(self.widths(layer))
 
     def weight(self, layer: nn.Module) -> Tensor:
         """A copy of the weights of all writers side by side, (d, m)."""
-        return torch.cat([linear.weight.detach() for linear in self.linears(layer)], dim=1)
+        return torch.cat(self.matrices(layer), dim=1)
 
     def set_weight(self, layer: nn.Module, weight_dm: Tensor) -> None:
         """Write them back."""
-        linears = self.linears(layer)
+        parts = torch.split(weight_dm, self.widths(layer), dim=1)
         with torch.no_grad():
-            parts = torch.split(weight_dm, [linear.in_features for linear in linears], dim=1)
-            for linear, part in zip(linears, parts, strict=True):
-                linear.weight.copy_(part)
+            for matrix_dm, part in zip(self.matrices(layer), parts, strict=True):
+                matrix_dm.copy_(part)
 
     def weight_names(self, layer: int) -> list[str]:
         """Names of the writers' weights of layer number `layer` in the model's state dict."""
@@ -59,3 +84,39 @@ class Architecture:
 
     def norm_module(self, model: nn.Module) -> nn.Module:
         return model.get_submodule(self.final_norm)
+
+    def residual_change(self, layer: nn.Module, keys_Xm: Tensor, old_dm: Tensor, change_dm: Tensor) -> Tensor:
+        """By how much the layer's output at `keys_Xm` moves when `change_dm` is added to the writers' `old_dm`."""
+        if self.post_norm is None:
+            return self.scale * (keys_Xm @ change_dm.T)
+        norm = layer.get_submodule(self.post_norm)
+        moved: Tensor = norm(keys_Xm @ (old_dm + change_dm).T) - norm(keys_Xm @ old_dm.T)
+        return self.scale * moved
+
+    def pull_back(self, layer: nn.Module, keys_Nm: Tensor, gradients_Nd: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+        """Gradients with respect to the layer's output, one per key, as gradients with respect to the writers' output.
+
+        Of a norm behind the writers, y ↦ p∘y/σ, this is its Jacobian at the key's present output: to first order, which
+        the sweeps make good.
+        """
+        gradients_Nd = self.scale * gradients_Nd
+        if self.post_norm is None:
+            return gradients_Nd
+        out_Nd = keys_Nm.double() @ self.weight(layer).double().T
+        sigma_N1 = (out_Nd.square().mean(-1, keepdim=True) + 1e-12).sqrt()
+        unit_Nd = out_Nd / sigma_N1
+        scaled_Nd = gradients_Nd * self._post_gain(layer)
+        along_N1 = (scaled_Nd * unit_Nd).mean(-1, keepdim=True)
+        return (scaled_Nd - along_N1 * unit_Nd) / sigma_N1
+
+    def undo_gain(self, layer: nn.Module, rows_Nd: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+        """Rows divided by the gain between the writers' output and the residual stream."""
+        if self.post_norm is None:
+            return rows_Nd
+        gain_d = self._post_gain(layer)
+        floor = _SMALLEST_GAIN * gain_d.abs().max()
+        return rows_Nd / torch.where(gain_d.abs() < floor, floor, gain_d)
+
+    def _post_gain(self, layer: nn.Module) -> Tensor:
+        assert self.post_norm is not None
+        return layer.get_submodule(self.post_norm).get_parameter("weight").detach().double() + self.gain_offset

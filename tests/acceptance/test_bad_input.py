@@ -120,7 +120,7 @@ MODELS: dict[str, tuple[Callable[[Path, Path], str | Path], str]] = {
     ),
     "an encoder": (
         lambda tmp, tiny: config_only(tmp / "encoder", model_type="bert", architectures=["BertForMaskedLM"]),
-        "supported families: gptj, llama",
+        "supported families: bloom, falcon",
     ),
     "a folder without weights": (
         lambda tmp, tiny: Path(
@@ -146,13 +146,16 @@ def test_a_model_that_cannot_be_edited_is_refused_before_anything_is_stored(
 def test_an_unsupported_family_is_named_with_the_supported_ones(
     cli: Cli, settings: Settings, new_tokenizer: Callable[..., Any], corpus: Path, tmp_path: Path
 ) -> None:
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
-    folder = tmp_path / "gpt2"
-    GPT2LMHeadModel(GPT2Config(vocab_size=400, n_embd=32, n_layer=1, n_head=2, n_positions=64)).save_pretrained(folder)
+    folder = tmp_path / "gpt_neo"
+    settings_ = GPTNeoConfig(
+        vocab_size=400, hidden_size=32, num_layers=1, num_heads=2, attention_types=[[["global"], 1]]
+    )
+    GPTNeoForCausalLM(settings_).save_pretrained(folder)
     new_tokenizer().save_pretrained(folder)
     answer = cli("process", "--model", folder, "--corpus", corpus, "--requests", lines(tmp_path / "r.jsonl", GOOD))
-    assert answer.code == 2 and "'gpt2' is not supported; supported families: gptj, llama" in answer.err
+    assert answer.code == 2 and "'gpt_neo' is not supported; supported families: bloom, falcon" in answer.err
     assert requests_of(settings) == {}
 
 

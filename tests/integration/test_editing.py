@@ -414,18 +414,21 @@ def test_a_quantised_matrix_is_refused(model: Any, tokenizer: Any, people: list[
 def test_a_family_that_is_not_supported_is_refused_with_a_list_of_those_that_are(
     tokenizer: Any, people: list[Target], tmp_path: Path, digests: Digests
 ) -> None:
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
-    settings = GPT2Config(vocab_size=400, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=1)
-    model = GPT2LMHeadModel(settings).eval()
+    settings = GPTNeoConfig(
+        vocab_size=400, hidden_size=16, num_layers=1, num_heads=2, attention_types=[[["global"], 1]],
+        bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    model = GPTNeoForCausalLM(settings).eval()
     before = digests(model)
     for act in (lambda: revs.erase(model, tokenizer, people), lambda: revs.evaluate(model, tokenizer, people)):
-        with pytest.raises(BadInput, match=r"'gpt2' is not supported; supported families: gptj, llama"):
+        with pytest.raises(BadInput, match=r"'gpt_neo' is not supported; supported families: bloom, .*, llama, "):
             act()
     assert digests(model) == before
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(BadInput, match=r"'gpt2' is not supported; supported families: gptj, llama"):
+    with pytest.raises(BadInput, match=r"'gpt_neo' is not supported; supported families: bloom, .*, llama, "):
         revs.load(tmp_path)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from revs.config import EraseConfig
+from revs.config import EraseConfig, NeuronsConfig
 from revs.errors import BadInput, GateRefused, OperationFailed, RevsError
 
 BROKEN = [
@@ -35,6 +35,35 @@ BROKEN = [
 def test_a_setting_out_of_range_is_refused_with_its_value(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=f"EraseConfig: {message}"):
         EraseConfig(**settings)
+
+
+BROKEN_NEURONS = [
+    ({"selection": "magic"}, r"selection 'magic' is unknown; choose one of rank\+activation, activation, rank, "),
+    ({"act_filter": 0}, "act_filter 0"),
+    ({"max_columns": 0}, "max_columns 0"),
+    ({"column_rank": 0.0}, "column_rank 0.0"),
+    ({"column_rank": 1.0}, "column_rank 1.0"),
+    ({"column_rank": 30_000.0}, "column_rank 30000"),  # an absolute rank
+    ({"column_rank": math.nan}, "column_rank nan"),
+    ({"residual_rank": 0.0}, "residual_rank 0.0"),
+    ({"residual_rank": 1.0}, "residual_rank 1.0"),
+    ({"mlp_rank": -0.1}, "mlp_rank -0.1"),
+    ({"mlp_rank": 1.0}, "mlp_rank 1.0"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), BROKEN_NEURONS, ids=[row[1] for row in BROKEN_NEURONS])
+def test_a_setting_of_the_papers_strategy_out_of_range_is_refused_with_its_value(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput, match=f"NeuronsConfig: {message}"):
+        NeuronsConfig(**settings)
+
+
+def test_inherited_settings_are_checked_too() -> None:
+    with pytest.raises(BadInput, match="tokens_per_secret 0"):
+        NeuronsConfig(tokens_per_secret=0)
+    assert NeuronsConfig(mlp_rank=0.0).method == "revs-neurons"
 
 
 EDGES = [

@@ -228,6 +228,11 @@ def test_an_identifier_between_spaces_is_always_found(wanted: Wanted, data: st.D
     assert any(start <= o.start and o.end <= start + len(spelling) for o in found)
 
 
+def test_an_identifier_that_begins_with_a_mark_on_a_space_is_found() -> None:
+    (found,) = find({"r": [Wanted(type="CUSTOM", value=" \u0301AAA")]}, "so ;  \u0301AAA ; and on")
+    assert "so ;  \u0301AAA ; and on"[found.start : found.end].strip() == "\u0301AAA"
+
+
 @given(IDENTIFIERS, st.lists(IDENTIFIERS, max_size=5), FILLER, FILLER)
 def test_other_identifiers_do_not_change_what_is_found(
     one: Wanted, others: list[Wanted], left: str, right: str

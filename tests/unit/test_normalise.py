@@ -102,7 +102,10 @@ def test_folding_a_slice_is_slicing_the_folded_text(text: str, data: st.DataObje
     end = data.draw(st.integers(start + 1, len(folded.text)))
     span = folded.span(start, end)
     if span is not None:
-        assert fold(text[slice(*span)]).text == folded.text[start:end]
+        taken_along = (
+            " " if folded.text[:start].endswith(" ") and folded.starts[start] == folded.starts[start - 1] else ""
+        )
+        assert fold(text[slice(*span)]).text == taken_along + folded.text[start:end]
 
 
 @given(TEXTS)

@@ -112,7 +112,7 @@ def test_the_change_of_one_logit_by_the_step_of_another_is_what_the_logits_show(
     u_Vd, gain_d, hidden_d, _ = drawn(12)
     unembedding, _ = make(kind, u_Vd, gain_d)
     tokens_N = torch.tensor([4, 9, 9, 30])
-    changes_NN = unembedding.logit_changes(tokens_N)
+    changes_NN = unembedding.gradients(tokens_N) @ unembedding.directions(tokens_N).double().T
     for j, direction_d in enumerate(unembedding.directions(tokens_N)):
         moved_V = unembedding._project((hidden_d + direction_d)[None])[0] - unembedding._project(hidden_d[None])[0]
         torch.testing.assert_close(changes_NN[:, j].float(), moved_V[tokens_N], rtol=1e-4, atol=1e-5)

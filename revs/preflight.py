@@ -1,0 +1,51 @@
+"""What every method refuses before it touches a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from revs.errors import BadInput
+from revs.targets import Target
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from revs.architectures import Architecture
+
+
+def check_request(
+    model: PreTrainedModel,
+    architecture: Architecture,
+    targets: Sequence[Target],
+    retain: Sequence[Target],
+    *,
+    first_layer: int,
+) -> None:
+    """Refuse a target on both lists, a first layer that is not there, and weights that cannot be edited.
+
+    Raises:
+        BadInput: one of these; the message shows no target.
+    """
+    both = set(targets).intersection(retain)
+    if both:
+        raise BadInput(f"{len(both)} target(s) are to be erased and retained at once; take them out of one list")
+    layers = architecture.decoder_layers(model)
+    if first_layer >= len(layers):
+        raise BadInput(f"first_layer {first_layer} leaves nothing to edit: the model has {len(layers)} layers")
+    _check_weights(model, architecture)
+
+
+def _check_weights(model: PreTrainedModel, architecture: Architecture) -> None:
+    for layer in architecture.decoder_layers(model):
+        for linear in architecture.linears(layer):
+            dtype = linear.weight.dtype
+            if not dtype.is_floating_point:
+                raise BadInput(
+                    f"the model is quantised ({dtype}); edit it in float32 or bfloat16 and quantise the result"
+                )
+    for name, weight in model.named_parameters():
+        if weight.dtype.is_floating_point and not torch.isfinite(weight).all():
+            raise BadInput(f"{name} holds NaN or infinite values; load an intact checkpoint")

@@ -1,0 +1,81 @@
+"""What happened to each target token of a batch, for the patch.
+
+Legend of shape suffixes: L layers, N target tokens, T positions, B batch, d hidden.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from revs.patch import TokenRecord
+from revs.taps import run
+from revs.targets import Batch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from revs.architectures import Architecture
+    from revs.unembedding import Unembedding
+
+
+def final_ranks(
+    model: PreTrainedModel, architecture: Architecture, unembedding: Unembedding, batch: Batch
+) -> Int[Tensor, " N"]:
+    """Rank of every target token in the model's own logits, on the CPU; one forward pass."""
+    chosen = batch.chosen_N
+    rows, positions = batch.row_N[chosen], batch.position_N[chosen]
+    last = len(architecture.decoder_layers(model)) - 1
+    ranks: list[Tensor] = []
+
+    def read(layer: int, _keys: Tensor, hidden_BTd: Tensor) -> None:
+        if layer == last:
+            ranks.append(unembedding.ranks(hidden_BTd[rows, positions], batch.token_N[chosen]).cpu())
+
+    run(model, architecture, batch, read)
+    return ranks[0]
+
+
+def token_records(
+    batch: Batch,
+    before_N: Int[Tensor, " N"],
+    after_N: Int[Tensor, " N"],
+    moved_LN: Bool[Tensor, "L N"],
+    *,
+    low_rank: int,
+    wanted: int,
+) -> tuple[TokenRecord, ...]:
+    """One record per target token; `record.target` is the number of the target in the batch.
+
+    Args:
+        batch: the targets.
+        before_N: ranks before the edit.
+        after_N: ranks after it.
+        moved_LN: the token was moved at the layer.
+        low_rank: a token that ranks below this afterwards is "short".
+        wanted: the rank asked for.
+    """
+    chosen = batch.chosen_N.cpu()
+    target_N = batch.target_N.cpu()
+    first = {t: int((target_N < t).sum()) for t in set(target_N.tolist())}
+    length = {t: int((target_N == t).sum()) for t in first}
+    records = []
+    for column, place in enumerate(chosen.nonzero().flatten().tolist()):
+        target, layers = int(target_N[place]), int(moved_LN[:, column].sum())
+        rank = int(after_N[column])
+        stopped = "short" if rank < low_rank else "reached" if layers else "already"
+        records.append(
+            TokenRecord(
+                target=target,
+                place=place - first[target],
+                length=length[target],
+                rank_before=int(before_N[column]),
+                rank_after=rank,
+                wanted=wanted,
+                layers=layers,
+                stopped=stopped,
+            )
+        )
+    return tuple(records)
