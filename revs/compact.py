@@ -88,6 +88,11 @@ class WeightChange:
         d, m = _matrix_shape(self.shape)
         return IntegerFactors(unpack(self.left, (d, self.rank)), unpack(self.right, (self.rank, m)), self.exponent)
 
+    def typical_correction(self) -> int:
+        """The median size of the corrections, in units in the last place: how far the factors alone are off."""
+        parts = [correction.abs().flatten() for _, correction, _ in self._parts(*_matrix_shape(self.shape))]
+        return int(torch.cat(parts).median()) if parts else 0
+
     def exchange(self, name: str, held: Tensor, verb: str) -> Tensor:
         """The other side of `held`, on the CPU: after for "apply", before for "revert"; `held` is only read.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from revs.patch import Patch
 
 _WEIGHT = ".weight"
+_UNITS = 4  # in the last place: more than the roundings of several sweeps
 
 
 def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan_in_fan_out: bool) -> int:
@@ -35,7 +36,7 @@ def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan
         patch: changes only matrices, each the `weight` of a module.
         folder: new, or empty.
         base: name or folder of the base model, noted in the configuration; must be a local checkpoint where the patch
-            holds no factors (small models, methods that give none), for its weights are needed then.
+            holds no factors (small models, methods that give none) or poor ones, for its weights are needed then.
         fan_in_fan_out: weights are stored (in, out), as in the Conv1D of transformers' GPT-2.
 
     Returns:
@@ -92,12 +93,14 @@ def _config(ranks: dict[str, int], base: str | None, fan_in_fan_out: bool) -> di
 def _factors(name: str, change: WeightChange, base: str | Path | None) -> tuple[Tensor, Tensor]:
     """Left (d, r) and right (r, m) of a change, in float64."""
     held = change.factors()
-    if held is not None:
+    # Factors that were off when they were given are made good in the patch by its corrections, but not here.
+    if held is not None and change.typical_correction() <= _UNITS:
         step = 2.0 ** (held.exponent // 2)  # even: both sides have the same step
         return held.left_dr.double() * step, held.right_rm.double() * step
     if base is None or not Path(base).is_dir():
         raise BadInput(
-            f"the patch holds {name} without factors; give base= the folder of the checkpoint that it was made on"
+            f"the patch holds {name} without factors that are good enough; give base= the folder of the checkpoint "
+            "that it was made on"
         )
     home = weight_files(Path(base)).get(name)
     if home is None:

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 _EXACT = 2**53  # below it, float64 holds every integer
+_PARALLEL = 1e-6  # relative
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +91,39 @@ def to_integers(left_dr: Float[Tensor, "d r"], right_rm: Float[Tensor, "r m"], e
 
 
 class TokenSum:
-    """A sum of updates left @ right whose left columns of one token are parallel: one component per distinct token.
+    """A sum of updates left @ right; those whose left columns of one token are parallel share a component per token.
 
-    So is every update of `revs.joint`: each row moves along q of its token, in every layer and every sweep.
+    So are the updates of `revs.joint` where each row moves along q of its token, in every layer and every sweep: the
+    sum has as many components as there are distinct tokens. Any other update is kept with a component per row.
     """
 
     def __init__(self, tokens_N: Int[Tensor, " N"], directions_Nd: Float[Tensor, "N d"]) -> None:
         """`directions_Nd`: the direction of each token; its length does not matter."""
         self._tokens, self._place_N = torch.unique(tokens_N, return_inverse=True)
-        unit_Nd = torch.nn.functional.normalize(directions_Nd.double(), dim=1)
-        self._unit_Nd = unit_Nd
-        first = torch.zeros(len(self._tokens), directions_Nd.shape[1], dtype=torch.float64, device=unit_Nd.device)
-        first[self._place_N] = unit_Nd  # equal rows: whichever is written last
-        self._left_dT = first.T.cpu()
+        self._unit_Nd = torch.nn.functional.normalize(directions_Nd.double(), dim=1)
+        unit_Td = self._unit_Nd.new_zeros(len(self._tokens), directions_Nd.shape[1])
+        unit_Td[self._place_N] = self._unit_Nd  # equal rows: whichever is written last
+        self._left_dT = unit_Td.T.cpu()
         self._right: dict[int, Tensor] = {}
+        self._others: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
     def add(self, layer: int, left_dN: Float[Tensor, "d N"], right_Nm: Float[Tensor, "N m"]) -> None:
         """Add an update to the sum of a layer."""
         length_N = (left_dN.T * self._unit_Nd).sum(1)
-        part_Tm = torch.zeros(len(self._tokens), right_Nm.shape[1], dtype=torch.float64, device=right_Nm.device)
+        if float((left_dN.T - length_N[:, None] * self._unit_Nd).norm()) > _PARALLEL * float(left_dN.norm()):
+            used_N = left_dN.any(dim=0)
+            self._others.setdefault(layer, []).append((left_dN[:, used_N].cpu(), right_Nm[used_N].cpu()))
+            return
+        part_Tm = right_Nm.new_zeros(len(self._tokens), right_Nm.shape[1])
         part_Tm.index_add_(0, self._place_N, length_N[:, None] * right_Nm)
         held = self._right.get(layer)
         self._right[layer] = part_Tm.cpu() if held is None else held + part_Tm.cpu()
 
-    def factors(self, layer: int) -> tuple[Float[Tensor, "d T"], Float[Tensor, "T m"]] | None:
+    def factors(self, layer: int) -> tuple[Float[Tensor, "d r"], Float[Tensor, "r m"]] | None:
         """The sum of a layer, in float64 on the CPU; None if nothing was added."""
-        right_Tm = self._right.get(layer)
-        return None if right_Tm is None else (self._left_dT, right_Tm)
+        parts = [*self._others.get(layer, [])]
+        if layer in self._right:
+            parts.append((self._left_dT, self._right[layer]))
+        if not parts:
+            return None
+        return torch.cat([left for left, _ in parts], dim=1), torch.cat([right for _, right in parts])

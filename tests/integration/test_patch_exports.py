@@ -144,6 +144,24 @@ def test_a_patch_without_factors_asks_for_the_base_it_was_made_on(
     torch.testing.assert_close(logits(result), logits(edited), rtol=1e-4, atol=1e-4)
 
 
+def test_factors_that_are_off_do_not_reach_the_adapter(tmp_path: Path) -> None:
+    base, edited, good = wide_patch()
+    (name,) = good.weights
+    factors = good.changes[name].factors()
+    assert factors is not None
+    left, right = factors.left_dr * 2.0**factors.exponent, factors.right_rm * 1.01
+    sides = [{name: side.get_parameter(name).detach()} for side in (base, edited)]
+    patch = revs.Patch.between(*sides, factors={name: (left, right.double())}, method="revs", config={})
+    assert patch == good
+    assert patch.changes[name].rank == 2, "they still make the patch smaller"
+    with pytest.raises(BadInput, match="without factors that are good enough"):
+        patch.to_lora(tmp_path / "adapter")
+    base.save_pretrained(tmp_path / "base")
+    assert patch.to_lora(tmp_path / "adapter", base=tmp_path / "base") == 2
+    result = merged(base, tmp_path / "adapter")
+    torch.testing.assert_close(logits(result), logits(edited), rtol=1e-5, atol=1e-5)
+
+
 def test_what_no_adapter_can_hold_is_refused(tmp_path: Path) -> None:
     vector, matrix = torch.ones(3), torch.ones(3, 3)
 

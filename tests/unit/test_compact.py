@@ -261,3 +261,11 @@ def test_a_sum_of_updates_has_one_component_per_distinct_token() -> None:
     assert found is not None
     assert found[0].shape == (6, 3)
     torch.testing.assert_close(found[0] @ found[1], total)
+    left, right = torch.randn(6, 5, generator=draw).double(), torch.randn(5, 8, generator=draw).double()
+    left[:, 1] = 0
+    for layer, components in ((0, 3 + 4), (1, 4)):  # not along the tokens' directions: a component per moved row
+        sums.add(layer, left, right)
+        found = sums.factors(layer)
+        assert found is not None
+        assert found[0].shape == (6, components)
+        torch.testing.assert_close(found[0] @ found[1], (0 if layer else total) + left @ right)
