@@ -21,9 +21,12 @@ class EraseConfig:
         epsilon: how far similar keys share their movement (0: every token exactly where it is wanted).
         ridge: added to the diagonal of the key moments, relative to its mean.
         retain_weight: weight of the retained records in the key moments, against 1 for ordinary text.
-        sweeps: passes at most; a pass that moves nothing ends the edit.
+        stand_ins: where nothing is retained, copies of each prompt with other words and another secret of its form that
+            are protected in place of other people's records: the type without the person. 0: none.
+        sweeps: sweeps over the layers at most; the edit ends when every target token ranks low enough.
         variations: copies of each prompt with random characters inserted that enter the same solve, so that the edit
             also holds where a prompt is not met to the letter.
+        targets_at_once: targets in one solve; more take more memory, and one solve treats its targets alike.
         first_layer: layers before this one are left alone.
         batch_size: sequences in one forward pass while moments are gathered and ranks read.
         seed: of the characters inserted by the variations.
@@ -36,8 +39,10 @@ class EraseConfig:
     epsilon: float = 0.1
     ridge: float = 0.01
     retain_weight: float = 0.5
-    sweeps: int = 6
+    stand_ins: int = 3
+    sweeps: int = 3
     variations: int = 6
+    targets_at_once: int = 128
     first_layer: int = 0
     batch_size: int = 64
     seed: int = 0
@@ -50,7 +55,9 @@ class EraseConfig:
             f"epsilon {self.epsilon} is not a number ≥ 0": not 0 <= self.epsilon < inf,
             f"ridge {self.ridge} is not a number > 0": not 0 < self.ridge < inf,
             f"retain_weight {self.retain_weight} is not a number ≥ 0": not 0 <= self.retain_weight < inf,
+            f"stand_ins {self.stand_ins} is below 0": self.stand_ins < 0,
             f"sweeps {self.sweeps} is below 1": self.sweeps < 1,
+            f"targets_at_once {self.targets_at_once} is below 1": self.targets_at_once < 1,
             f"variations {self.variations} is below 0": self.variations < 0,
             f"first_layer {self.first_layer} is below 0": self.first_layer < 0,
             f"batch_size {self.batch_size} is below 1": self.batch_size < 1,

@@ -30,7 +30,7 @@ from revs.config import EraseConfig, NeuronsConfig
 from revs.errors import BadInput
 from revs.patch import Patch, TokenRecord
 from revs.preflight import check_request
-from revs.records import final_ranks, token_records
+from revs.records import ranks_by_layer, token_records
 from revs.saliency import key_saliency
 from revs.selection import SELECTIONS, Scene
 from revs.taps import run
@@ -40,7 +40,7 @@ from revs.unembedding import Unembedding
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from revs.editing import Progress
+    from revs.joint_edit import Progress
 
 _COLUMNS = 32  # whose steps are solved at once
 
@@ -146,7 +146,7 @@ class _Edit:
             return None if change_dm is None else hidden_BTd + self.architecture.scale * (keys_BTm @ change_dm.T)
 
         def ranks_N() -> Tensor:
-            return final_ranks(self.model, self.architecture, self.unembedding, self.batch)
+            return ranks_by_layer(self.model, self.architecture, self.unembedding, self.batch)[-1]
 
         before_N = ranks_N()
         run(self.model, self.architecture, self.batch, on_layer)

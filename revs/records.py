@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -21,21 +22,19 @@ if TYPE_CHECKING:
     from revs.unembedding import Unembedding
 
 
-def final_ranks(
+def ranks_by_layer(
     model: PreTrainedModel, architecture: Architecture, unembedding: Unembedding, batch: Batch
-) -> Int[Tensor, " N"]:
-    """Rank of every target token in the model's own logits, on the CPU; one forward pass."""
+) -> Int[Tensor, "L N"]:
+    """Rank of every target token behind every layer, on the CPU, from one pass; the last row is the model's own."""
     chosen = batch.chosen_N
     rows, positions = batch.row_N[chosen], batch.position_N[chosen]
-    last = len(architecture.decoder_layers(model)) - 1
     ranks: list[Tensor] = []
 
-    def read(layer: int, _keys: Tensor, hidden_BTd: Tensor) -> None:
-        if layer == last:
-            ranks.append(unembedding.ranks(hidden_BTd[rows, positions], batch.token_N[chosen]).cpu())
+    def read(_layer: int, _keys: Tensor, hidden_BTd: Tensor) -> None:
+        ranks.append(unembedding.ranks(hidden_BTd[rows, positions], batch.token_N[chosen]).cpu())
 
     run(model, architecture, batch, read)
-    return ranks[0]
+    return torch.stack(ranks)
 
 
 def token_records(

@@ -6,9 +6,11 @@ import random
 import string
 from collections.abc import Sequence
 
+from revs.decoys import decoys
 from revs.targets import Target
 
 _INSERTED = 10  # characters, as in the paper's perturbation attack (section 4.3)
+_REPLACED = 0.5  # share of the words of a prompt that a stand-in replaces
 
 
 def perturbed(targets: Sequence[Target], *, seed: int | str) -> list[Target]:
@@ -24,3 +26,25 @@ def perturbed(targets: Sequence[Target], *, seed: int | str) -> list[Target]:
             characters.insert(rng.randint(0, len(characters)), rng.choice(string.ascii_letters + string.digits))
         result.append(Target(prompt="".join(characters), secret=target.secret))
     return result
+
+
+def stand_ins(targets: Sequence[Target], text: Sequence[str], *, copies: int, seed: int) -> list[Target]:
+    """Records of nobody, to be protected where no record of others is at hand.
+
+    Each is a prompt with about half of its words replaced by words of `text`, and a secret of the same form. They show
+    the type without the person, so an edit that leaves them alone is one that tells the person from the type. None
+    without text.
+    """
+    words = sorted({word for row in text for word in row.split()})
+    if not words:
+        return []
+    found = []
+    for copy in range(copies):
+        for target in targets:
+            rng = random.Random(f"stand-in {copy} of {seed} {target.prompt}{target.secret}")
+            (decoy,) = decoys([target], seed=rng.getrandbits(32))
+            if decoy.secret == target.secret:  # of letters that decoys do not know how to exchange
+                continue
+            kept = [rng.choice(words) if rng.random() < _REPLACED else word for word in target.prompt.split(" ")]
+            found.append(Target(prompt=" ".join(kept), secret=decoy.secret))
+    return found

@@ -1,0 +1,173 @@
+"""One joint edit under way: sweeps over the layers until every target token ranks low enough behind each of them.
+
+In one sweep, behind every layer: read the residual at the positions that predict target tokens, compute the exact steps
+along q_t to the ranks that bound where each may go (`revs.unembedding`), solve for the change of the matrices that
+write the layer's output (`revs.joint`), write it, and pass the corrected residual on, so the layers above already see
+the edited ones below. Before the first sweep and after every one, the prompts alone, without their variations, are read
+again with the weights as they are stored.
+
+Legend of shape suffixes: B batch, T positions, N studied tokens, m width of the keys, d hidden, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from revs.architectures import Architecture
+from revs.config import EraseConfig
+from revs.errors import BadInput
+from revs.joint import joint_update
+from revs.lowrank import TokenSum
+from revs.patch import TokenRecord
+from revs.records import ranks_by_layer, token_records
+from revs.taps import run
+from revs.targets import TokenisedTarget, collate
+from revs.unembedding import Unembedding
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+class JointEdit:
+    """The edit of some targets, together with variations of their prompts."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        architecture: Architecture,
+        unembedding: Unembedding,
+        config: EraseConfig,
+        moments: Callable[[int], Tensor],
+        targets: Sequence[TokenisedTarget],
+        variations: Sequence[TokenisedTarget],
+        *,
+        pad: int,
+    ) -> None:
+        """`moments`: C of a layer, (m, m), as it is when the layer is edited."""
+        self.model, self.architecture, self.unembedding, self.config = model, architecture, unembedding, config
+        self.moments = moments
+        self.own = collate(targets, pad=pad, device=model.device)
+        self.batch = collate([*targets, *variations], pad=pad, device=model.device)
+        self.layers = architecture.decoder_layers(model)
+        self.sweeps = 0
+        self._before_N: Tensor | None = None
+        self._ranks_LN = torch.empty(0)
+        self._moved_LN = torch.zeros(len(self.layers), int(self.own.chosen_N.sum()), dtype=torch.bool)
+        tokens_N = self.batch.token_N[self.batch.chosen_N]
+        self._updates = TokenSum(tokens_N, unembedding.directions(tokens_N))
+
+    def settle(self, progress: Progress | None) -> bool:
+        """Sweep until every target token ranks low enough or the sweeps are used up; whether anything moved."""
+        first = self.sweeps
+        while self.read() and self.sweeps < self.config.sweeps:
+            self.sweeps += 1
+            if progress is not None:
+                progress("sweep", self.sweeps, self.config.sweeps)
+            run(self.model, self.architecture, self.batch, self._on_layer)
+        return self.sweeps > first
+
+    def read(self) -> bool:
+        """Read the ranks again, in one forward pass; whether a target token is too high behind any layer."""
+        self._ranks_LN = ranks_by_layer(self.model, self.architecture, self.unembedding, self.own)
+        if self._before_N is None:
+            self._before_N = self._ranks_LN[-1]
+        return bool((self._ranks_LN[self.config.first_layer :] < self.config.low_rank).any())
+
+    def records(self, numbers: Sequence[int]) -> tuple[TokenRecord, ...]:
+        """What became of each target token; `numbers` are those of the targets in the caller's list."""
+        assert self._before_N is not None
+        found = token_records(
+            self.own,
+            self._before_N,
+            self._ranks_LN[-1],
+            self._moved_LN,
+            low_rank=self.config.low_rank,
+            wanted=self.config.aim_rank,
+        )
+        return tuple(replace(record, target=numbers[record.target]) for record in found)
+
+    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The sum of all updates of each weight as low-rank factors, by the weight's name."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        for number, layer in enumerate(self.layers):
+            if (total := self._updates.factors(number)) is None:
+                continue
+            left, rights = total[0], torch.split(total[1], self.architecture.widths(layer), dim=1)
+            for name, part, turned in zip(
+                self.architecture.weight_names(number), rights, self.architecture.transposed(layer), strict=True
+            ):
+                found[name] = (part.T, left.T) if turned else (left, part)
+        return found
+
+    def _on_layer(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
+        if layer < self.config.first_layer:
+            return None
+        old_dm = self.architecture.weight(self.layers[layer])
+        change_dm = self._layer_update(layer, keys_BTm, hidden_BTd, old_dm)
+        if change_dm is None:
+            return None
+        return hidden_BTd + self.architecture.residual_change(self.layers[layer], keys_BTm, old_dm, change_dm)
+
+    def _layer_update(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor, old_dm: Tensor) -> Tensor | None:
+        """Edit one layer; the change as stored, after rounding to the weight's dtype, or None if nothing moves."""
+        chosen, config = self.batch.chosen_N, self.config
+        rows, positions, tokens_N = self.batch.row_N[chosen], self.batch.position_N[chosen], self.batch.token_N[chosen]
+        hidden_Nd, keys_Nm = hidden_BTd[rows, positions], keys_BTm[rows, positions]
+        low_N = self.unembedding.ranks(hidden_Nd, tokens_N) < config.low_rank
+        low_own_N = low_N[: self._moved_LN.shape[1]]  # the targets stand in front of their variations
+        if not bool(low_own_N.any()):  # variations alone move nothing: they are only asked for
+            return None
+        self._moved_LN[layer] |= low_own_N.cpu()
+        lower_N, upper_N = self._bounds(hidden_Nd, tokens_N, low_N)
+        gradients_Nd, directions_Nd = self._at_writers(layer, keys_Nm, tokens_N)
+        try:
+            left_dN, right_Nm = joint_update(
+                keys_Nm.float(),
+                directions_Nd,
+                gradients_Nd @ directions_Nd.T,
+                lower_N,
+                upper_N,
+                self.moments(layer),
+                epsilon=config.epsilon,
+                ridge=config.ridge,
+            )
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # public, but missing in torch's stub
+            raise BadInput(
+                f"the key moments of layer {layer} have no stable inverse; raise ridge (now {config.ridge})"
+            ) from None
+        new_dm = (old_dm.double() + left_dN @ right_Nm).to(old_dm.dtype)
+        if not torch.isfinite(new_dm).all():
+            raise BadInput(
+                f"the edit of layer {layer} is not finite in {old_dm.dtype}; raise ridge (now {config.ridge})"
+            )
+        self.architecture.set_weight(self.layers[layer], new_dm)
+        self._updates.add(layer, left_dN, right_Nm)
+        return new_dm - old_dm
+
+    def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each key's token: the gradient of its logit at the writers' output, and the direction that moves it there.
+
+        Float64, (N, d) each; where the writers add straight to the residual stream the direction is q_t.
+        """
+        module, architecture = self.layers[layer], self.architecture
+        gradients_Nd = architecture.pull_back(module, keys_Nm, self.unembedding.gradients(tokens_N))
+        directions_Nd = self.unembedding.spread(architecture.undo_gain(module, gradients_Nd))
+        return gradients_Nd, architecture.undo_gain(module, directions_Nd)
+
+    def _bounds(self, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Changes of logits between which each token may move: what ranks too high goes down to `aim_rank`, what ranks
+        low enough may rise to `low_rank`, and nothing sinks nearer to the end of the vocabulary than `aim_rank`.
+        """
+        config, bottom = self.config, self.unembedding.vocabulary - self.config.aim_rank
+        steps_RN = self.unembedding.steps_to_ranks(hidden_Nd, tokens_N, [config.aim_rank, config.low_rank, bottom])
+        gradients_Nd = self.unembedding.gradients(tokens_N)
+        aim_N, rise_N, sink_N = steps_RN * (gradients_Nd * self.unembedding.spread(gradients_Nd)).sum(-1)
+        upper_N = torch.where(low_N, aim_N, rise_N)
+        return torch.minimum(sink_N, upper_N), upper_N
