@@ -21,8 +21,8 @@ class EraseConfig:
         epsilon: how far similar keys share their movement (0: every token exactly where it is wanted).
         ridge: added to the diagonal of the key moments, relative to its mean.
         retain_weight: weight of the retained records in the key moments, against 1 for ordinary text.
-        stand_ins: where nothing is retained, copies of each prompt with other words and another secret of its form that
-            are protected in place of other people's records: the type without the person. 0: none.
+        stand_ins: copies of each prompt with other words and another secret of its form, which are protected like the
+            retained records: the type without the person. 0: none.
         sweeps: sweeps over the layers at most; the edit ends when every target token ranks low enough.
         variations: copies of each prompt with random characters inserted that enter the same solve, so that the edit
             also holds where a prompt is not met to the letter.
@@ -36,7 +36,7 @@ class EraseConfig:
     tokens_per_secret: int = 2
     low_rank: int = 110
     aim_rank: int = 200
-    epsilon: float = 0.1
+    epsilon: float = 0.03
     ridge: float = 0.01
     retain_weight: float = 0.5
     stand_ins: int = 3

@@ -97,7 +97,7 @@ def erase_jointly(
         first.setdefault(target, number)
     if not first:
         return Patch.between({}, {}, method=config.method, config=settings)
-    protected = retain or stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)
+    protected = [*retain, *stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)]
     moments = Moments.gathered(model, architecture, tokenizer, text, prepared(protected), config)
     unembedding = Unembedding(model, architecture)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0

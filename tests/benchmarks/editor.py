@@ -1,0 +1,281 @@
+"""The editor against the published search: every score with its decoys, time, forward passes, survival of rounding.
+
+    make bench                                                  # Llama and GPT-J architectures, three seeds: an hour
+    python tests/benchmarks/editor.py --architectures llama --seeds 0 --methods revs
+
+Models: 20 invented people who will ask for erasure and 20 who will not, five sentences each, and 240 one-off records
+(`revs.development`). Each secret is erased from one of its contexts; the other four are unseen. `revs` is given half of
+the other people as `retain`; specificity is measured on all of them, and apart on the half that was not given. The
+oracle (tests/oracle.py) and `revs-neurons` get a small grid over the number of columns; the best by unlearning score of
+each seed stands in the table. Times are of one process, one thread, and meant as ratios within one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from platformdirs import user_cache_path
+from rich.progress import track
+
+import revs
+from revs.config import NeuronsConfig
+from revs.decoys import decoys
+from revs.development import DevelopmentModel, Recipe, build
+from revs.perplexity import perplexity
+from revs.rounding import rounded_copy
+from revs.targets import Target, collate, count_tokens, tokenise
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from oracle import OracleSettings, unlearn
+
+SIZES: dict[str, dict[str, int]] = {
+    "small": {},
+    "medium": {"vocab_size": 4096, "hidden_size": 192, "intermediate_size": 768, "layers": 6, "heads": 6},
+}
+COLUMNS = (3, 10, 30, 90)  # the grid of the oracle and of revs-neurons: columns per layer and token
+SHOWN = (
+    "unlearning_score", "efficacy", "generality", "specificity", "specificity_not_given", "logit_lens", "delta",
+    "perturbation", "extraction_rate", "extraction_rate_unseen", "efficacy_all_tokens", "perplexity_ratio",
+    "decoy_efficacy", "milliseconds_per_token", "forward_passes",
+)  # fmt: skip
+
+
+def recipe(architecture: str, size: str, seed: int) -> Recipe:
+    return Recipe(
+        architecture=architecture, requesters=20, retained=20, one_off=240, contexts=5, seed=seed, **SIZES[size]
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One development model and what is asked of it."""
+
+    model: DevelopmentModel
+    edit: list[Target]
+    unseen: list[Target]
+    given: list[Target]
+    not_given: list[Target]
+    counts_V: torch.Tensor
+    perplexity: float
+
+    @property
+    def text(self) -> list[str]:
+        return list(self.model.ordinary[:400])
+
+    @property
+    def held_out(self) -> list[str]:
+        return list(self.model.held_out)
+
+
+def case_of(model: DevelopmentModel) -> Case:
+    contexts: dict[tuple[str, int], list[Target]] = {}
+    for record in model.records:
+        contexts.setdefault((record.kind, record.person), []).append(Target.at(record.text, record.start, record.end))
+    asked = [found for (kind, _), found in contexts.items() if kind == "requester"]
+    others = [found for (kind, _), found in contexts.items() if kind == "retained"]
+    loaded, tokenizer = revs.load(model.folder)
+    return Case(
+        model=model,
+        edit=[found[0] for found in asked],
+        unseen=[target for found in asked for target in found[1:]],
+        given=[target for found in others[::2] for target in found],
+        not_given=[target for found in others[1::2] for target in found],
+        counts_V=count_tokens(
+            tokenizer, model.corpus(), secrets=sorted({t.secret.strip() for f in contexts.values() for t in f})
+        ),
+        perplexity=perplexity(loaded, tokenizer, model.held_out) or 0.0,
+    )
+
+
+Edit = Callable[[Any, Any, Case], int]  # (model, tokenizer, case) -> forward passes; edits the model in place
+
+
+def by_revs(*, retain: bool) -> Edit:
+    def edit(model: Any, tokenizer: Any, case: Case) -> int:
+        passes = 0
+
+        def count(*_: Any) -> None:
+            nonlocal passes
+            passes += 1
+
+        handle = model.register_forward_hook(count)
+        revs.erase(
+            model, tokenizer, case.edit, text=case.text, retain=case.given if retain else (),
+            token_counts_V=case.counts_V,
+        )  # fmt: skip
+        handle.remove()
+        return passes
+
+    return edit
+
+
+def by_neurons(columns: int) -> Edit:
+    def edit(model: Any, tokenizer: Any, case: Case) -> int:
+        config = NeuronsConfig(max_columns=columns, act_filter=200)
+        revs.erase(model, tokenizer, case.edit, config=config, token_counts_V=case.counts_V)
+        return 3
+
+    return edit
+
+
+def by_oracle(columns: int) -> Edit:
+    def edit(model: Any, tokenizer: Any, case: Case) -> int:
+        vocabulary = model.get_output_embeddings().weight.shape[0]
+        settings = OracleSettings(
+            max_columns=columns, act_filter=200, residual_low=110,
+            column_band=(round(0.6 * vocabulary), round(0.9 * vocabulary)),
+        )  # fmt: skip
+        targets = tokenise(tokenizer, case.edit, token_counts_V=case.counts_V)
+        tokens = [
+            (target.ids[: target.start + place], target.secret_ids[place])
+            for target in targets
+            for place in target.chosen
+        ]
+        return unlearn(model, tokens, settings).forward_passes
+
+    return edit
+
+
+METHODS: dict[str, list[tuple[str, Edit]]] = {
+    "oracle": [(f"{columns} columns", by_oracle(columns)) for columns in COLUMNS],
+    "revs-neurons": [(f"{columns} columns", by_neurons(columns)) for columns in COLUMNS],
+    "revs": [("half of the others retained", by_revs(retain=True))],
+    "revs, nothing retained": [("stand-ins", by_revs(retain=False))],
+}
+
+
+def scores_of(model: Any, tokenizer: Any, case: Case, seed: int) -> dict[str, float]:
+    options: dict[str, Any] = {"token_counts_V": case.counts_V, "seed": seed}
+    scores = revs.evaluate(
+        model, tokenizer, case.edit, unseen=case.unseen, retain=case.given + case.not_given, text=case.held_out,
+        **options,
+    ).to_dict()  # fmt: skip
+    apart = revs.evaluate(model, tokenizer, case.edit[:1], retain=case.not_given, **options)
+    decoy = revs.evaluate(model, tokenizer, decoys(case.edit, seed=seed), **options)
+    return scores | {
+        "specificity_not_given": apart.specificity or 0.0,
+        "perplexity_ratio": scores["perplexity"] / case.perplexity,
+        "decoy_efficacy": decoy.efficacy,
+        "decoy_logit_lens": decoy.logit_lens,
+    }
+
+
+def forward_seconds(model: Any, tokenizer: Any, case: Case, copies: int) -> float:
+    """A plain forward pass over the padded batch that the edit runs on: each prompt and its variations."""
+    batch = collate(tokenise(tokenizer, case.edit * copies), pad=tokenizer.pad_token_id)
+    times = []
+    with torch.no_grad():
+        for _ in range(4):
+            started = time.perf_counter()
+            model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)
+            times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def moment_seconds(tokenizer: Any, model: Any, case: Case) -> float:
+    """What C costs: an edit of one target without variations, nearly all of which is C."""
+    from revs.architectures import architecture_of
+    from revs.moments import Moments
+
+    started = time.perf_counter()
+    Moments.gathered(
+        model, architecture_of(model), tokenizer, case.text, tokenise(tokenizer, case.given), revs.EraseConfig()
+    )
+    return time.perf_counter() - started
+
+
+def measured(case: Case, method: str, setting: str, edit: Edit, seed: int) -> dict[str, Any]:
+    model, tokenizer = revs.load(case.model.folder)
+    copies = 1 + revs.EraseConfig().variations
+    forward = forward_seconds(model, tokenizer, case, copies)
+    moments = moment_seconds(tokenizer, model, case) if method.startswith("revs,") or method == "revs" else 0.0
+    started = time.perf_counter()
+    passes = edit(model, tokenizer, case)
+    seconds = time.perf_counter() - started
+    tokens = 2 * len(case.edit)
+    row = {
+        "method": method, "setting": setting, "seed": seed, "seconds": seconds, "moment_seconds": moments,
+        "forward_seconds": forward, "milliseconds_per_token": 1000 * seconds / tokens, "forward_passes": passes,
+        "scores": scores_of(model, tokenizer, case, seed),
+    }  # fmt: skip
+    if method.startswith("revs") and method != "revs-neurons":
+        row["rounded"] = {to: scores_of(rounded_copy(model, to), tokenizer, case, seed) for to in ("bfloat16", "int4")}
+        row["before_rounded"] = {
+            to: scores_of(rounded_copy(revs.load(case.model.folder)[0], to), tokenizer, case, seed)
+            for to in ("bfloat16", "int4")
+        }
+    return row
+
+
+def best_of_each_seed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    best: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in rows:
+        key = row["method"], row["seed"]
+        score = row["scores"].get("unlearning_score") or 0.0
+        if key not in best or score > (best[key]["scores"].get("unlearning_score") or 0.0):
+            best[key] = row
+    return list(best.values())
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown: a row per metric, a column per method, mean ± standard deviation over the seeds."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    yield f"| | {' | '.join(methods)} |"
+    yield f"|---|{'--:|' * len(methods)}"
+    for name in SHOWN:
+        cells = []
+        for method in methods:
+            values = [
+                value
+                for row in rows
+                if row["method"] == method and (value := row["scores"].get(name, row.get(name))) is not None
+            ]
+            spread = f" ± {statistics.stdev(values):.3g}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.4g}{spread}" if values else "")
+        yield f"| {name.replace('_', ' ')} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Benchmark of the editor on development models.")
+    parser.add_argument("--architectures", nargs="+", default=["llama", "gptj"])
+    parser.add_argument("--sizes", nargs="+", default=["small"], choices=SIZES)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--out", type=Path, default=Path("bench-out"))
+    parser.add_argument("--cache", type=Path, default=user_cache_path("revs") / "models")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    versions = {name: version(name) for name in ("revs", "torch", "transformers")}
+    for architecture in asked.architectures:
+        for size in asked.sizes:
+            rows, digests = [], {}
+            for seed in asked.seeds:
+                model = build(recipe(architecture, size, seed), asked.cache)
+                digests[seed] = model.digest
+                case = case_of(model)
+                grid = [(method, *point) for method in asked.methods for point in METHODS[method]]
+                for method, setting, edit in track(grid, f"{architecture}, {size}, seed {seed}"):
+                    rows.append(measured(case, method, setting, edit, seed))
+            result = {"architecture": architecture, "size": size, "models": digests, "versions": versions, "rows": rows}
+            (asked.out / f"editor-{architecture}-{size}.json").write_text(
+                json.dumps(result, indent=1), encoding="utf-8"
+            )
+            text = "\n".join(table(best_of_each_seed(rows)))
+            (asked.out / f"editor-{architecture}-{size}.md").write_text(text + "\n", encoding="utf-8")
+            print(f"\n{architecture}, {size}\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()
