@@ -4,9 +4,11 @@ In one sweep, behind every layer: read the residual at the positions that predic
 along q_t to the ranks that bound where each may go (`revs.unembedding`), solve for the change of the matrices that
 write the layer's output (`revs.joint`), write it, and pass the corrected residual on, so the layers above already see
 the edited ones below. Before the first sweep and after every one, the prompts alone, without their variations, are read
-again with the weights as they are stored.
+again with the weights as they are stored. Later sweeps move only the targets that are still too high somewhere; the
+keys of the others, as they were read, enter C.
 
-Legend of shape suffixes: B batch, T positions, N studied tokens, m width of the keys, d hidden, L layers.
+Legend of shape suffixes: B batch, T positions, N studied tokens, n those of the prompts as written, m width of the
+keys, d hidden, L layers.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from revs.lowrank import TokenSum
 from revs.patch import TokenRecord
 from revs.records import ranks_by_layer, token_records
 from revs.taps import run
-from revs.targets import TokenisedTarget, collate
+from revs.targets import Batch, TokenisedTarget, collate
 from revs.unembedding import Unembedding
 
 if TYPE_CHECKING:
@@ -50,16 +52,19 @@ class JointEdit:
         *,
         pad: int,
     ) -> None:
-        """`moments`: C of a layer, (m, m), as it is when the layer is edited."""
+        """`moments`: C of a layer, (m, m), as it is when the layer is edited; `variations`: copy after copy of all."""
         self.model, self.architecture, self.unembedding, self.config = model, architecture, unembedding, config
         self.moments = moments
+        self.targets, self.variations, self.pad = targets, variations, pad
         self.own = collate(targets, pad=pad, device=model.device)
-        self.batch = collate([*targets, *variations], pad=pad, device=model.device)
         self.layers = architecture.decoder_layers(model)
         self.sweeps = 0
         self._before_N: Tensor | None = None
-        self._ranks_LN = torch.empty(0)
-        self._moved_LN = torch.zeros(len(self.layers), int(self.own.chosen_N.sum()), dtype=torch.bool)
+        self._ranks_Ln = torch.empty(0)
+        self._keys_Lnm: list[Tensor] = []
+        self._moved_Ln = torch.zeros(len(self.layers), int(self.own.chosen_N.sum()), dtype=torch.bool)
+        self._swept = list(range(len(targets)))
+        self.batch = self._batch()
         tokens_N = self.batch.token_N[self.batch.chosen_N]
         self._updates = TokenSum(tokens_N, unembedding.directions(tokens_N))
 
@@ -70,15 +75,34 @@ class JointEdit:
             self.sweeps += 1
             if progress is not None:
                 progress("sweep", self.sweeps, self.config.sweeps)
+            self._swept = list(range(len(self.targets))) if self.sweeps == 1 else self._too_high()
+            self.batch = self._batch()
             run(self.model, self.architecture, self.batch, self._on_layer)
         return self.sweeps > first
 
+    def _batch(self) -> Batch:
+        """The swept targets and their variations."""
+        copies = range(0, len(self.variations), len(self.targets))
+        varied = [self.variations[copy + number] for copy in copies for number in self._swept]
+        return collate(
+            [*(self.targets[number] for number in self._swept), *varied], pad=self.pad, device=self.model.device
+        )
+
+    def _too_high(self) -> list[int]:
+        """Numbers of the targets with a token that ranks above `low_rank` behind some layer."""
+        high_n = (self._ranks_Ln[self.config.first_layer :] < self.config.low_rank).any(0)
+        return sorted(set(self.own.target_N[self.own.chosen_N].cpu()[high_n].tolist()))
+
+    def _swept_n(self) -> Tensor:
+        """Which of the target tokens belong to swept targets."""
+        return torch.isin(self.own.target_N[self.own.chosen_N].cpu(), torch.tensor(self._swept))
+
     def read(self) -> bool:
         """Read the ranks again, in one forward pass; whether a target token is too high behind any layer."""
-        self._ranks_LN = ranks_by_layer(self.model, self.architecture, self.unembedding, self.own)
+        self._ranks_Ln, self._keys_Lnm = ranks_by_layer(self.model, self.architecture, self.unembedding, self.own)
         if self._before_N is None:
-            self._before_N = self._ranks_LN[-1]
-        return bool((self._ranks_LN[self.config.first_layer :] < self.config.low_rank).any())
+            self._before_N = self._ranks_Ln[-1]
+        return bool(self._too_high())
 
     def records(self, numbers: Sequence[int]) -> tuple[TokenRecord, ...]:
         """What became of each target token; `numbers` are those of the targets in the caller's list."""
@@ -86,8 +110,8 @@ class JointEdit:
         found = token_records(
             self.own,
             self._before_N,
-            self._ranks_LN[-1],
-            self._moved_LN,
+            self._ranks_Ln[-1],
+            self._moved_Ln,
             low_rank=self.config.low_rank,
             wanted=self.config.aim_rank,
         )
@@ -111,7 +135,7 @@ class JointEdit:
             return None
         old_dm = self.architecture.weight(self.layers[layer])
         change_dm = self._layer_update(layer, keys_BTm, hidden_BTd, old_dm)
-        if change_dm is None:
+        if change_dm is None or layer == len(self.layers) - 1:  # of the last layer nobody reads the output here
             return None
         return hidden_BTd + self.architecture.residual_change(self.layers[layer], keys_BTm, old_dm, change_dm)
 
@@ -121,10 +145,11 @@ class JointEdit:
         rows, positions, tokens_N = self.batch.row_N[chosen], self.batch.position_N[chosen], self.batch.token_N[chosen]
         hidden_Nd, keys_Nm = hidden_BTd[rows, positions], keys_BTm[rows, positions]
         low_N = self.unembedding.ranks(hidden_Nd, tokens_N) < config.low_rank
-        low_own_N = low_N[: self._moved_LN.shape[1]]  # the targets stand in front of their variations
+        swept_n = self._swept_n()
+        low_own_N = low_N[: int(swept_n.sum())]  # the targets stand in front of their variations
         if not bool(low_own_N.any()):  # variations alone move nothing: they are only asked for
             return None
-        self._moved_LN[layer] |= low_own_N.cpu()
+        self._moved_Ln[layer, swept_n] |= low_own_N.cpu()
         lower_N, upper_N = self._bounds(hidden_Nd, tokens_N, low_N)
         gradients_Nd, directions_Nd = self._at_writers(layer, keys_Nm, tokens_N)
         try:
@@ -134,7 +159,7 @@ class JointEdit:
                 gradients_Nd @ directions_Nd.T,
                 lower_N,
                 upper_N,
-                self.moments(layer),
+                self._moment(layer),
                 epsilon=config.epsilon,
                 ridge=config.ridge,
             )
@@ -148,8 +173,17 @@ class JointEdit:
                 f"the edit of layer {layer} is not finite in {old_dm.dtype}; raise ridge (now {config.ridge})"
             )
         self.architecture.set_weight(self.layers[layer], new_dm)
-        self._updates.add(layer, left_dN, right_Nm)
+        self._updates.add(layer, tokens_N, left_dN, right_Nm)
         return new_dm - old_dm
+
+    def _moment(self, layer: int) -> Tensor:
+        """C, with the keys of the targets that this sweep does not move."""
+        moment_mm = self.moments(layer)
+        settled_n = ~self._swept_n()
+        if not bool(settled_n.any()):
+            return moment_mm
+        keys_nm = self._keys_Lnm[layer][settled_n.to(moment_mm.device)].to(moment_mm)
+        return moment_mm + self.config.retain_weight / len(keys_nm) * (keys_nm.T @ keys_nm)
 
     def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
         """Of each key's token: the gradient of its logit at the writers' output, and the direction that moves it there.

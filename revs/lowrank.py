@@ -98,24 +98,27 @@ class TokenSum:
     """
 
     def __init__(self, tokens_N: Int[Tensor, " N"], directions_Nd: Float[Tensor, "N d"]) -> None:
-        """`directions_Nd`: the direction of each token; its length does not matter."""
-        self._tokens, self._place_N = torch.unique(tokens_N, return_inverse=True)
-        self._unit_Nd = torch.nn.functional.normalize(directions_Nd.double(), dim=1)
-        unit_Td = self._unit_Nd.new_zeros(len(self._tokens), directions_Nd.shape[1])
-        unit_Td[self._place_N] = self._unit_Nd  # equal rows: whichever is written last
-        self._left_dT = unit_Td.T.cpu()
+        """`directions_Nd`: the direction of each token; its length does not matter. All tokens that `add` may name."""
+        self._tokens_T, place_N = torch.unique(tokens_N, return_inverse=True)
+        unit_Nd = torch.nn.functional.normalize(directions_Nd.double(), dim=1)
+        self._unit_Td = unit_Nd.new_zeros(len(self._tokens_T), directions_Nd.shape[1])
+        self._unit_Td[place_N] = unit_Nd  # equal rows: whichever is written last
         self._right: dict[int, Tensor] = {}
         self._others: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
-    def add(self, layer: int, left_dN: Float[Tensor, "d N"], right_Nm: Float[Tensor, "N m"]) -> None:
-        """Add an update to the sum of a layer."""
-        length_N = (left_dN.T * self._unit_Nd).sum(1)
-        if float((left_dN.T - length_N[:, None] * self._unit_Nd).norm()) > _PARALLEL * float(left_dN.norm()):
+    def add(
+        self, layer: int, tokens_N: Int[Tensor, " N"], left_dN: Float[Tensor, "d N"], right_Nm: Float[Tensor, "N m"]
+    ) -> None:
+        """Add an update to the sum of a layer; row n of `right_Nm` moves along the direction of token n."""
+        place_N = torch.searchsorted(self._tokens_T, tokens_N)
+        unit_Nd = self._unit_Td[place_N]
+        length_N = (left_dN.T * unit_Nd).sum(1)
+        if float((left_dN.T - length_N[:, None] * unit_Nd).norm()) > _PARALLEL * float(left_dN.norm()):
             used_N = left_dN.any(dim=0)
             self._others.setdefault(layer, []).append((left_dN[:, used_N].cpu(), right_Nm[used_N].cpu()))
             return
-        part_Tm = right_Nm.new_zeros(len(self._tokens), right_Nm.shape[1])
-        part_Tm.index_add_(0, self._place_N, length_N[:, None] * right_Nm)
+        part_Tm = right_Nm.new_zeros(len(self._tokens_T), right_Nm.shape[1])
+        part_Tm.index_add_(0, place_N, length_N[:, None] * right_Nm)
         held = self._right.get(layer)
         self._right[layer] = part_Tm.cpu() if held is None else held + part_Tm.cpu()
 
@@ -123,7 +126,7 @@ class TokenSum:
         """The sum of a layer, in float64 on the CPU; None if nothing was added."""
         parts = [*self._others.get(layer, [])]
         if layer in self._right:
-            parts.append((self._left_dT, self._right[layer]))
+            parts.append((self._unit_Td.T.cpu(), self._right[layer]))
         if not parts:
             return None
         return torch.cat([left for left, _ in parts], dim=1), torch.cat([right for _, right in parts])

@@ -146,7 +146,7 @@ class _Edit:
             return None if change_dm is None else hidden_BTd + self.architecture.scale * (keys_BTm @ change_dm.T)
 
         def ranks_N() -> Tensor:
-            return ranks_by_layer(self.model, self.architecture, self.unembedding, self.batch)[-1]
+            return ranks_by_layer(self.model, self.architecture, self.unembedding, self.batch)[0][-1]
 
         before_N = ranks_N()
         run(self.model, self.architecture, self.batch, on_layer)

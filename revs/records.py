@@ -24,17 +24,22 @@ if TYPE_CHECKING:
 
 def ranks_by_layer(
     model: PreTrainedModel, architecture: Architecture, unembedding: Unembedding, batch: Batch
-) -> Int[Tensor, "L N"]:
-    """Rank of every target token behind every layer, on the CPU, from one pass; the last row is the model's own."""
+) -> tuple[Int[Tensor, "L N"], list[Tensor]]:
+    """Rank of every target token behind every layer, on the CPU, from one pass; the last row is the model's own.
+
+    And the keys that predict the tokens, (N, m) by layer, where the model keeps them.
+    """
     chosen = batch.chosen_N
     rows, positions = batch.row_N[chosen], batch.position_N[chosen]
     ranks: list[Tensor] = []
+    keys: list[Tensor] = []
 
-    def read(_layer: int, _keys: Tensor, hidden_BTd: Tensor) -> None:
+    def read(_layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> None:
+        keys.append(keys_BTm[rows, positions])
         ranks.append(unembedding.ranks(hidden_BTd[rows, positions], batch.token_N[chosen]).cpu())
 
     run(model, architecture, batch, read)
-    return torch.stack(ranks)
+    return torch.stack(ranks), keys
 
 
 def token_records(

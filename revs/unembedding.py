@@ -220,7 +220,7 @@ class _Line:
         return torch.stack(found)
 
     def _crossings(self, step_N: Tensor) -> Tensor:
-        """Where each other token changes places with t, largest first, at the σ of `step_N`; −∞ where it never does."""
+        """Where each other token changes places with t, at the σ of `step_N`; −∞ where it never does."""
         above_NV, fall_NV = self.a_NV, -self.h_NV
         if self.offset_V is not None:
             above_NV = above_NV + self.sigma(step_N) * self.offset_V
@@ -229,7 +229,7 @@ class _Line:
         fall_NV = fall_NV - fall_NV.gather(1, token_N1)
         crossing_NV = above_NV / fall_NV.clamp_min(1e-12)
         never_NV = (fall_NV <= 1e-12).scatter(1, token_N1, True)
-        return crossing_NV.masked_fill(never_NV, -torch.inf).sort(dim=1, descending=True).values
+        return crossing_NV.masked_fill(never_NV, -torch.inf)
 
     def _bisect(self, wanted: int, guess_N: Tensor) -> Tensor:
         """Bracket around the guess by doubling, then halve; the end that reaches `wanted` or more, if there is one."""
@@ -256,8 +256,13 @@ class _Line:
 
 
 def _between(crossing_NV: Tensor, rank: int) -> Tensor:
-    """The step between the `rank`-th crossing and the next; 0 where there are not so many."""
-    middle_N = crossing_NV[:, rank - 1 : rank + 1].mean(1)
+    """The step between the `rank`-th largest crossing and the next; 0 where there are not so many."""
+    vocabulary = crossing_NV.shape[1]
+    if rank <= vocabulary // 2:
+        pair_N2 = crossing_NV.topk(rank + 1, dim=1).values[:, rank - 1 :]
+    else:
+        pair_N2 = crossing_NV.topk(vocabulary - rank + 1, dim=1, largest=False).values[:, vocabulary - rank - 1 :]
+    middle_N = pair_N2.mean(1)
     return torch.where(middle_N.isfinite(), middle_N, 0.0)
 
 

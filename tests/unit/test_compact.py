@@ -255,7 +255,7 @@ def test_a_sum_of_updates_has_one_component_per_distinct_token() -> None:
     for _ in range(3):
         steps, right = torch.randn(5, generator=draw).double(), torch.randn(5, 8, generator=draw).double()
         left = (steps[:, None] * directions).T
-        sums.add(0, left, right)
+        sums.add(0, tokens, left, right)
         total += left @ right
     found = sums.factors(0)
     assert found is not None
@@ -264,7 +264,7 @@ def test_a_sum_of_updates_has_one_component_per_distinct_token() -> None:
     left, right = torch.randn(6, 5, generator=draw).double(), torch.randn(5, 8, generator=draw).double()
     left[:, 1] = 0
     for layer, components in ((0, 3 + 4), (1, 4)):  # not along the tokens' directions: a component per moved row
-        sums.add(layer, left, right)
+        sums.add(layer, tokens, left, right)
         found = sums.factors(layer)
         assert found is not None
         assert found[0].shape == (6, components)
