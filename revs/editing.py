@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,8 @@ def erase_jointly(
     weights = {name: model.get_parameter(name) for layer in layers for name in architecture.weight_names(layer)}
     before = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
     try:
-        _settle(list(edits.values()), moments, progress)
+        with closing(moments):
+            _settle(list(edits.values()), moments, progress)
     except BaseException:
         with torch.no_grad():
             for name, weight in weights.items():
@@ -146,10 +148,10 @@ def _settle(edits: Sequence[JointEdit], moments: Moments, progress: Progress | N
     """Settle one group of targets after the other, until a round over all of them moves nothing."""
     for _ in range(_ROUNDS if len(edits) > 1 else 1):
         moved = False
-        for edit in edits:
+        for number, edit in enumerate(edits):
             moved |= edit.settle(progress)
             if len(edits) > 1:
-                moments.protect(edit.own)
+                moments.protect(number, edit.keys_Lnm)
         if not moved:
             return
     for edit in edits[:-1]:  # what the last round did to those before

@@ -55,10 +55,10 @@ def joint_update(
         epsilon: relative to the mean diagonal of A.
         ridge: added to C's diagonal, relative to its mean.
     """
-    moment_mm = moment_mm.double()
-    scale = moment_mm.diagonal().mean().clamp_min(1e-12)
-    identity_mm = torch.eye(len(moment_mm), dtype=moment_mm.dtype, device=moment_mm.device)
-    factor_mm = torch.linalg.cholesky(moment_mm + ridge * scale * identity_mm)
+    moment_mm = moment_mm.to(torch.float64, copy=True)  # no more copies than needed: C is large
+    moment_mm.diagonal().add_(ridge * moment_mm.diagonal().mean().clamp_min(1e-12))
+    factor_mm = torch.linalg.cholesky(moment_mm)
+    del moment_mm
     whitened_mN = torch.cholesky_solve(keys_Nm.double().T, factor_mm)  # C⁻¹ Kᵀ
     gram_NN = (keys_Nm.double() @ whitened_mN) * logits_NN.double()
     # A little is added even at ε = 0: equal keys of one token would make A singular.

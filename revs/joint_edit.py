@@ -61,7 +61,7 @@ class JointEdit:
         self.sweeps = 0
         self._before_N: Tensor | None = None
         self._ranks_Ln = torch.empty(0)
-        self._keys_Lnm: list[Tensor] = []
+        self.keys_Lnm: list[Tensor] = []
         self._moved_Ln = torch.zeros(len(self.layers), int(self.own.chosen_N.sum()), dtype=torch.bool)
         self._swept = list(range(len(targets)))
         self.batch = self._batch()
@@ -99,7 +99,7 @@ class JointEdit:
 
     def read(self) -> bool:
         """Read the ranks again, in one forward pass; whether a target token is too high behind any layer."""
-        self._ranks_Ln, self._keys_Lnm = ranks_by_layer(self.model, self.architecture, self.unembedding, self.own)
+        self._ranks_Ln, self.keys_Lnm = ranks_by_layer(self.model, self.architecture, self.unembedding, self.own)
         if self._before_N is None:
             self._before_N = self._ranks_Ln[-1]
         return bool(self._too_high())
@@ -182,7 +182,7 @@ class JointEdit:
         settled_n = ~self._swept_n()
         if not bool(settled_n.any()):
             return moment_mm
-        keys_nm = self._keys_Lnm[layer][settled_n.to(moment_mm.device)].to(moment_mm)
+        keys_nm = self.keys_Lnm[layer][settled_n.to(moment_mm.device)].to(moment_mm)
         return moment_mm + self.config.retain_weight / len(keys_nm) * (keys_nm.T @ keys_nm)
 
     def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:

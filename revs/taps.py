@@ -50,12 +50,28 @@ def _tap(layer: nn.Module, writers: Sequence[nn.Module], number: int, on_layer: 
     return [*(w.register_forward_pre_hook(keep_keys) for w in writers), layer.register_forward_hook(behind_layer)]
 
 
-def run(model: PreTrainedModel, architecture: Architecture, batch: Batch, on_layer: OnLayer) -> None:
-    """One forward pass over the batch without gradients or dropout; the logits of the last position are not used."""
+class _Enough(Exception):
+    """The rest of the forward pass is not needed."""
+
+
+def run(
+    model: PreTrainedModel, architecture: Architecture, batch: Batch, on_layer: OnLayer, *, last: int | None = None
+) -> None:
+    """One forward pass over the batch without gradients or dropout; it ends behind layer `last` (default: the last)."""
+    last = len(architecture.decoder_layers(model)) - 1 if last is None else last
+
+    def until_last(layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
+        changed = on_layer(layer, keys_BTm, hidden_BTd)
+        if layer == last:
+            raise _Enough
+        return changed
+
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), tapped(model, architecture, on_layer):
+        with torch.no_grad(), tapped(model, architecture, until_last):
             model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)
+    except _Enough:
+        pass
     finally:
         model.train(was_training)

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 _BISECTIONS = 60
 _DOUBLINGS = 60
 _SIGMA_ROUNDS = 8
-_GRAM_ROWS = 8192  # rows of U held in float64 at once
+_PIECE = 8192  # rows of U held in another dtype at once
+_RANK_ROWS = 256  # rows of logits held in float32 at once
 _LINE_ROWS = 64  # rows of logits held in float64 at once
 
 
@@ -62,7 +63,7 @@ class Unembedding:
     def __init__(self, model: PreTrainedModel, architecture: Architecture) -> None:
         head = model.get_output_embeddings()
         norm: nn.Module = architecture.norm_module(model)
-        self.weight_Vd: Tensor = head.weight.detach().float()
+        self.weight_Vd: Tensor = head.weight.detach()  # in the model's dtype; made float32 piece by piece
         self.vocabulary: int = self.weight_Vd.shape[0]
         self.gain_d: Tensor = norm.get_parameter("weight").detach().float() + architecture.gain_offset
         self.centred = architecture.norm == "layer"
@@ -70,7 +71,7 @@ class Unembedding:
         norm_bias, head_bias = getattr(norm, "bias", None), getattr(head, "bias", None)
         offset_V = torch.zeros(self.vocabulary, device=self.weight_Vd.device)
         if norm_bias is not None:
-            offset_V = offset_V + self.weight_Vd @ norm_bias.detach().float()
+            offset_V = offset_V + self._by_rows(norm_bias.detach().float())
         if head_bias is not None:
             offset_V = offset_V + head_bias.detach().float()
         self.offset_V: Tensor | None = offset_V if bool(offset_V.abs().max() > 0) else None
@@ -83,7 +84,7 @@ class Unembedding:
     def _gram_factor(self) -> Tensor:
         """Cholesky factor of the Gram matrix of all logits' gradients, in float64, with a tiny ridge for lost ranks."""
         gram_dd = torch.zeros(len(self.gain_d), len(self.gain_d), dtype=torch.float64, device=self.gain_d.device)
-        for rows_Rd in torch.split(self.weight_Vd, _GRAM_ROWS):
+        for rows_Rd in torch.split(self.weight_Vd, _PIECE):
             gradient_Rd = self._centred_gain(rows_Rd.double())
             gram_dd += gradient_Rd.T @ gradient_Rd
         if not torch.isfinite(gram_dd).all():
@@ -112,7 +113,12 @@ class Unembedding:
 
     def _project(self, hidden_Nd: Tensor) -> Tensor:
         """U(g∘r̄): the logits before division by σ and without offsets, shape (N, V)."""
-        return (self._centre(hidden_Nd) * self.gain_d) @ self.weight_Vd.T
+        return self._by_rows(self._centre(hidden_Nd) * self.gain_d)
+
+    def _by_rows(self, hidden_Xd: Tensor) -> Tensor:
+        """U times each row, in float32, without a second copy of U in another dtype."""
+        pieces = torch.split(self.weight_Vd, _PIECE)
+        return torch.cat([hidden_Xd @ rows_Rd.float().T for rows_Rd in pieces], dim=-1)
 
     def logits(self, hidden_Nd: Float[Tensor, "N d"]) -> Float[Tensor, "N V"]:
         """Logits of residual vectors: the logit lens (nostalgebraist 2020); at the last layer the model's own."""
@@ -123,7 +129,8 @@ class Unembedding:
 
     def ranks(self, hidden_Nd: Float[Tensor, "N d"], tokens_N: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
         """Number of tokens with a strictly larger logit than each row's token; 0 is the most likely."""
-        return rank_of(self.logits(hidden_Nd), tokens_N)
+        rows = zip(torch.split(hidden_Nd, _RANK_ROWS), torch.split(tokens_N, _RANK_ROWS), strict=True)
+        return torch.cat([rank_of(self.logits(some_Nd), some_N) for some_Nd, some_N in rows])
 
     def step_to_rank(self, hidden_Nd: Float[Tensor, "N d"], tokens_N: Int[Tensor, " N"], *, wanted: int) -> Step:
         """The step c ≤ 0 along q_t after which token t has exactly rank `wanted`; 0 where it is there or beyond.

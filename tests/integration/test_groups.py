@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import revs
+import revs.moments
 from revs import joint_edit
 from revs.architectures import architecture_of
-from revs.moments import Moments, key_moments
+from revs.moments import Moments
 from revs.records import ranks_by_layer
 from revs.targets import Target, collate, tokenise
 from revs.unembedding import Unembedding
@@ -72,12 +74,42 @@ def test_what_was_edited_before_enters_the_moments_like_a_retained_record(
     model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
 ) -> None:
     architecture = architecture_of(model)
-    first, second = (collate(tokenise(tokenizer, some), pad=2) for some in (people[:3], people[3:5]))
-    settings = config(retain_weight=0.7)
-    moments = Moments.gathered(model, architecture, tokenizer, ordinary, [], settings)
+    draw = torch.Generator().manual_seed(0)
+    moments = Moments.gathered(model, architecture, tokenizer, ordinary, [], config(retain_weight=0.7))
     alone = [moments.of(layer).clone() for layer in range(3)]
-    moments.protect(first)
-    moments.protect(second)
-    both = key_moments(model, architecture, [first, second], only_secrets=True)
+    first, again, second = (
+        [torch.randn(n, len(alone[layer]), generator=draw) for layer in range(3)] for n in (4, 4, 6)
+    )
+    moments.protect(0, first)
+    moments.protect(1, second)
+    moments.protect(0, again)
     for layer in range(3):
-        torch.testing.assert_close(moments.of(layer), alone[layer] + 0.7 * both[layer], rtol=1e-4, atol=1e-6)
+        keys_nm = torch.cat([again[layer], second[layer]])
+        expected_mm = alone[layer] + 0.7 * keys_nm.T @ keys_nm / 10
+        torch.testing.assert_close(moments.of(layer), expected_mm, rtol=1e-4, atol=1e-5)
+
+
+def test_moments_that_do_not_fit_wait_on_disk_and_are_the_same(
+    model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture = architecture_of(model)
+    retain = tokenise(tokenizer, people)
+
+    def gathered() -> Moments:
+        return Moments.gathered(model, architecture, tokenizer, ordinary, retain, config())
+
+    held = gathered()
+    monkeypatch.setattr(revs.moments, "HELD", 1)
+    spilled = gathered()
+    assert held._folder is None and spilled._folder is not None and not spilled._held
+    folder = Path(spilled._folder.name)
+    assert len(list(folder.iterdir())) == 3
+    for layer in range(3):
+        torch.testing.assert_close(spilled.of(layer), held.of(layer))
+    spilled.close()
+    assert not folder.exists()
+
+
+def test_without_text_and_retained_records_the_moments_are_the_identity(model: Any, tokenizer: Any) -> None:
+    moments = Moments.gathered(model, architecture_of(model), tokenizer, (), [], config())
+    assert torch.equal(moments.of(1), torch.eye(len(moments.of(1))))

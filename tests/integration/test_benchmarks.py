@@ -1,0 +1,58 @@
+"""The benchmark scripts run, small: their figures are for people to read, never for a test to judge."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+
+
+def test_the_benchmark_at_scale_measures_an_edit_that_lands(capsys: pytest.CaptureFixture[str]) -> None:
+    import editor_at_scale
+
+    result = editor_at_scale.main(
+        [
+            "--hidden",
+            "64",
+            "--layers",
+            "2",
+            "--vocabulary",
+            "2000",
+            "--targets",
+            "3",
+            "--tokens",
+            "12",
+            "--dtype",
+            "float32",
+            "--oracle",
+        ]
+    )
+    assert json.loads(capsys.readouterr().out) == result
+    assert result["reached"] == result["tokens"] == 6
+    assert result["edit_over_forward"] > 0 < result["oracle_seconds_per_column"]
+
+
+def row(method: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
+    scores = {"unlearning_score": score, "efficacy": 100.0}
+    return {"method": method, "seed": seed, "scores": scores, "milliseconds_per_token": 5.0, **more}
+
+
+def test_the_table_shows_the_best_setting_of_each_seed_as_mean_and_deviation() -> None:
+    import editor
+
+    rows = [row("a", 0, 10.0), row("a", 0, 30.0), row("a", 1, 50.0), row("b", 0, 90.0)]
+    best = editor.best_of_each_seed(rows)
+    assert [(found["method"], found["scores"]["unlearning_score"]) for found in best] == [
+        ("a", 30),
+        ("a", 50),
+        ("b", 90),
+    ]
+    lines = list(editor.table(best))
+    assert lines[0] == "| | a | b |"
+    assert lines[2] == "| unlearning score | 40 ± 14.1 | 90 |"
+    assert "| delta |  |  |" in lines, "what was not measured is a gap, not a zero"
