@@ -23,6 +23,7 @@ from revs.joint_edit import JointEdit, Progress
 from revs.moments import Moments
 from revs.patch import Patch
 from revs.preflight import check_request
+from revs.taps import pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
 from revs.unembedding import Unembedding
 from revs.variations import perturbed, stand_ins
@@ -101,7 +102,7 @@ def erase_jointly(
     protected = [*retain, *stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)]
     moments = Moments.gathered(model, architecture, tokenizer, text, prepared(protected), config)
     unembedding = Unembedding(model, architecture)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    pad = pad_id(model, tokenizer)
     numbers = list(first.values())
     edits = {
         tuple(group): JointEdit(

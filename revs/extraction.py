@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from revs.architectures import context_length
+from revs.taps import check_ids, evaluating, pad_id
 from revs.targets import TokenisedTarget
 
 if TYPE_CHECKING:
@@ -73,14 +74,15 @@ def _plain_decoding(model: PreTrainedModel) -> Iterator[None]:
 def _decode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, targets: Sequence[TokenisedTarget], new_tokens: int
 ) -> list[str]:
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    pad = pad_id(model, tokenizer)
     longest = max(target.start for target in targets)
     ids_BT = torch.full((len(targets), longest), pad)
     mask_BT = torch.zeros_like(ids_BT)
     for row, target in enumerate(targets):
         ids_BT[row, longest - target.start :] = torch.tensor(target.ids[: target.start])
         mask_BT[row, longest - target.start :] = 1
-    with torch.no_grad():
+    check_ids(model, ids_BT)
+    with torch.no_grad(), evaluating(model):
         out_BT = model.generate(
             input_ids=ids_BT.to(model.device),
             attention_mask=mask_BT.to(model.device),

@@ -27,7 +27,7 @@ from revs.joint import joint_update
 from revs.lowrank import TokenSum
 from revs.patch import TokenRecord
 from revs.records import ranks_by_layer, token_records
-from revs.taps import run
+from revs.taps import check_ids, run
 from revs.targets import Batch, TokenisedTarget, collate
 from revs.unembedding import Unembedding
 
@@ -84,9 +84,10 @@ class JointEdit:
         """The swept targets and their variations."""
         copies = range(0, len(self.variations), len(self.targets))
         varied = [self.variations[copy + number] for copy in copies for number in self._swept]
-        return collate(
-            [*(self.targets[number] for number in self._swept), *varied], pad=self.pad, device=self.model.device
-        )
+        swept = [*(self.targets[number] for number in self._swept), *varied]
+        batch = collate(swept, pad=self.pad, device=self.model.device)
+        check_ids(self.model, batch.ids_BT)
+        return batch
 
     def _too_high(self) -> list[int]:
         """Numbers of the targets with a token that ranks above `low_rank` behind some layer."""

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revs.architectures import context_length
-from revs.taps import run
+from revs.taps import pad_id, run
 from revs.targets import Batch, TokenisedTarget, collate
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Moments:
         ordinary = [TokenisedTarget(ids=tuple(i), start=len(i) - 1, chosen=()) for i in ids if len(i) > 1]
         if not ordinary and not retain:
             return moments
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        pad = pad_id(model, tokenizer)
 
         def batches(some: Sequence[TokenisedTarget]) -> list[Batch]:
             some = sorted(some, key=lambda target: len(target.ids))  # little padding

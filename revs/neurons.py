@@ -33,7 +33,7 @@ from revs.preflight import check_request
 from revs.records import ranks_by_layer, token_records
 from revs.saliency import key_saliency
 from revs.selection import SELECTIONS, Scene
-from revs.taps import run
+from revs.taps import pad_id, run
 from revs.targets import Batch, Target, TokenisedTarget, collate, tokenise
 from revs.unembedding import Unembedding
 
@@ -86,7 +86,7 @@ def erase_neurons(
     records: tuple[TokenRecord, ...] = ()
     try:
         if first:
-            pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+            pad = pad_id(model, tokenizer)
             records = _Edit(model, architecture, settings, collate([*first], pad=pad, device=model.device)).run(
                 progress
             )

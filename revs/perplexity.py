@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from revs.architectures import context_length
+from revs.taps import check_ids, evaluating
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,8 +34,9 @@ def perplexity(
     if len(ids) - full > 1:
         batches.append(flat[full:][None])
     loss, count = 0.0, 0
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(model):
         for ids_BT in batches:
+            check_ids(model, ids_BT)
             logits_BTV = model(input_ids=ids_BT.to(model.device), use_cache=False).logits[:, :-1].float()
             labels_BT = ids_BT[:, 1:].to(logits_BTV.device)
             loss += float(

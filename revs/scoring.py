@@ -15,6 +15,7 @@ from revs.errors import BadInput
 from revs.extraction import greedily_extracted
 from revs.perplexity import perplexity
 from revs.readings import Readings, read
+from revs.taps import pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
 from revs.variations import perturbed
 
@@ -96,7 +97,7 @@ def evaluate(
     if not 0 < k < vocabulary / 2:
         raise BadInput(f"k = {k} is outside 1 … {(vocabulary - 1) // 2}, half of this vocabulary; choose a smaller k")
     context = context_length(model)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    pad = pad_id(model, tokenizer)
 
     def prepared(some: Sequence[Target]) -> list[TokenisedTarget]:
         return tokenise(

@@ -6,14 +6,16 @@ The pass itself is Hugging Face's own, so masks, positions and caches of every f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from revs.errors import BadInput
+
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from revs.architectures import Architecture
     from revs.targets import Batch
@@ -50,6 +52,36 @@ def _tap(layer: nn.Module, writers: Sequence[nn.Module], number: int, on_layer: 
     return [*(w.register_forward_pre_hook(keep_keys) for w in writers), layer.register_forward_hook(behind_layer)]
 
 
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Without dropout; afterwards the model is in the mode that it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def pad_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token to pad with; masked everywhere, so any will do that the model has."""
+    pad = tokenizer.pad_token_id
+    return pad if pad is not None and pad < model.get_input_embeddings().weight.shape[0] else 0
+
+
+def check_ids(model: PreTrainedModel, ids_BT: Tensor) -> None:
+    """Raises:
+    BadInput: a token id that the model has no embedding for.
+    """
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    largest = int(ids_BT.max())
+    if largest >= vocabulary:
+        raise BadInput(
+            f"the tokenizer gives token id {largest}, but the model has {vocabulary} tokens; "
+            "give the tokenizer that belongs to the model"
+        )
+
+
 class _Enough(Exception):
     """The rest of the forward pass is not needed."""
 
@@ -66,12 +98,6 @@ def run(
             raise _Enough
         return changed
 
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), tapped(model, architecture, until_last):
-            model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)
-    except _Enough:
-        pass
-    finally:
-        model.train(was_training)
+    check_ids(model, batch.ids_BT)
+    with suppress(_Enough), evaluating(model), torch.no_grad(), tapped(model, architecture, until_last):
+        model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)

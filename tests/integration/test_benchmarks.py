@@ -15,23 +15,8 @@ sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 def test_the_benchmark_at_scale_measures_an_edit_that_lands(capsys: pytest.CaptureFixture[str]) -> None:
     import editor_at_scale
 
-    result = editor_at_scale.main(
-        [
-            "--hidden",
-            "64",
-            "--layers",
-            "2",
-            "--vocabulary",
-            "2000",
-            "--targets",
-            "3",
-            "--tokens",
-            "12",
-            "--dtype",
-            "float32",
-            "--oracle",
-        ]
-    )
+    small = "--hidden 64 --layers 2 --vocabulary 2000 --targets 3 --tokens 12 --dtype float32 --oracle"
+    result = editor_at_scale.main(small.split(" "))
     assert json.loads(capsys.readouterr().out) == result
     assert result["reached"] == result["tokens"] == 6
     assert result["edit_over_forward"] > 0 < result["oracle_seconds_per_column"]

@@ -16,6 +16,7 @@ from torch import Tensor
 import revs
 from revs import joint_edit
 from revs.errors import BadInput
+from revs.perplexity import perplexity
 from revs.readings import Readings, read
 from revs.targets import Target, tokenise
 
@@ -466,3 +467,34 @@ def test_one_edit_after_another_reverts_in_turn(
     second.revert(model)
     first.revert(model)
     assert digests(model) == start
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_before_any_weight_is_touched(
+    new_model: Any, tokenizer: Any, people: list[Target], digests: Digests
+) -> None:
+    model = new_model("llama", vocabulary=120, layers=1)
+    before = digests(model)
+    settings = config(low_rank=2, aim_rank=3)
+    for act in (
+        lambda: revs.erase(model, tokenizer, people, config=settings),
+        lambda: revs.evaluate(model, tokenizer, people, k=20),
+        lambda: perplexity(model, tokenizer, ["Every morning the train leaves."]),
+    ):
+        with pytest.raises(BadInput, match="but the model has 120 tokens; give the tokenizer that belongs"):
+            act()
+    assert digests(model) == before
+
+
+def test_dropout_does_not_disturb_an_edit_and_the_mode_of_the_model_stays(
+    model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    other = copy.deepcopy(model)
+    for module in other.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    other.train()
+    options: dict[str, Any] = {"config": config(), "text": ordinary}
+    assert revs.erase(other, tokenizer, people[:2], **options) == revs.erase(model, tokenizer, people[:2], **options)
+    trained, plain = (revs.evaluate(m, tokenizer, people[:2], text=ordinary, k=40) for m in (other, model))
+    assert trained == plain
+    assert other.training and not model.training
