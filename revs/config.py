@@ -7,6 +7,8 @@ from math import inf
 
 from revs.errors import BadInput
 
+ROUNDINGS = ("bfloat16", "float16", "int8", "int4")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EraseConfig:
@@ -26,6 +28,8 @@ class EraseConfig:
         sweeps: sweeps over the layers at most; the edit ends when every target token ranks low enough.
         variations: copies of each prompt with random characters inserted that enter the same solve, so that the edit
             also holds where a prompt is not met to the letter.
+        survive: roundings ("bfloat16", "float16", "int8", "int4") after which every target token must still rank low
+            enough: each is tried on a copy of the model, and where it brings a token back, that token is moved further.
         targets_at_once: targets in one solve; more take more memory, and one solve treats its targets alike.
         first_layer: layers before this one are left alone.
         batch_size: sequences in one forward pass while moments are gathered and ranks read.
@@ -42,6 +46,7 @@ class EraseConfig:
     stand_ins: int = 3
     sweeps: int = 3
     variations: int = 6
+    survive: tuple[str, ...] = ()
     targets_at_once: int = 128
     first_layer: int = 0
     batch_size: int = 64
@@ -57,6 +62,9 @@ class EraseConfig:
             f"retain_weight {self.retain_weight} is not a number ≥ 0": not 0 <= self.retain_weight < inf,
             f"stand_ins {self.stand_ins} is below 0": self.stand_ins < 0,
             f"sweeps {self.sweeps} is below 1": self.sweeps < 1,
+            f"survive names {sorted(set(self.survive) - set(ROUNDINGS))}, known are {', '.join(ROUNDINGS)}": bool(
+                set(self.survive) - set(ROUNDINGS)
+            ),
             f"targets_at_once {self.targets_at_once} is below 1": self.targets_at_once < 1,
             f"variations {self.variations} is below 0": self.variations < 0,
             f"first_layer {self.first_layer} is below 0": self.first_layer < 0,

@@ -27,6 +27,7 @@ from revs.joint import joint_update
 from revs.lowrank import TokenSum
 from revs.patch import TokenRecord
 from revs.records import ranks_by_layer, token_records
+from revs.rounding import rounded_copy
 from revs.taps import check_ids, run
 from revs.targets import Batch, TokenisedTarget, collate
 from revs.unembedding import Unembedding
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
+_WIDER = 1.5
 
 
 class JointEdit:
@@ -61,6 +63,8 @@ class JointEdit:
         self.sweeps = 0
         self._before_N: Tensor | None = None
         self._ranks_Ln = torch.empty(0)
+        self._rounded_Ln: Tensor | None = None
+        self._margin = 1.0  # by which ranks are raised so that rounding does not bring a token back
         self.keys_Lnm: list[Tensor] = []
         self._moved_Ln = torch.zeros(len(self.layers), int(self.own.chosen_N.sum()), dtype=torch.bool)
         self._swept = list(range(len(targets)))
@@ -90,8 +94,9 @@ class JointEdit:
         return batch
 
     def _too_high(self) -> list[int]:
-        """Numbers of the targets with a token that ranks above `low_rank` behind some layer."""
-        high_n = (self._ranks_Ln[self.config.first_layer :] < self.config.low_rank).any(0)
+        """Numbers of the targets with a token that ranks above `low_rank` behind some layer, rounded or not."""
+        lowest_Ln = self._ranks_Ln if self._rounded_Ln is None else torch.minimum(self._ranks_Ln, self._rounded_Ln)
+        high_n = (lowest_Ln[self.config.first_layer :] < self.config.low_rank).any(0)
         return sorted(set(self.own.target_N[self.own.chosen_N].cpu()[high_n].tolist()))
 
     def _swept_n(self) -> Tensor:
@@ -103,7 +108,25 @@ class JointEdit:
         self._ranks_Ln, self.keys_Lnm = ranks_by_layer(self.model, self.architecture, self.unembedding, self.own)
         if self._before_N is None:
             self._before_N = self._ranks_Ln[-1]
+        elif self.config.survive:
+            self._read_rounded()
         return bool(self._too_high())
+
+    def _read_rounded(self) -> None:
+        """The same on rounded copies; where only they bring a token back, the next sweep aims further."""
+        parts = []
+        for to in self.config.survive:
+            other = rounded_copy(self.model, to)
+            unembedding = Unembedding(other, self.architecture)
+            parts.append(ranks_by_layer(other, self.architecture, unembedding, self.own)[0])
+        self._rounded_Ln = torch.stack(parts).amin(0)
+        low = self.config.low_rank
+        if bool((self._rounded_Ln < low).any()):
+            self._margin *= _WIDER
+
+    def _rank(self, asked: int) -> int:
+        """A rank that the settings ask for, with the margin for rounding; never beyond the middle of the vocabulary."""
+        return max(asked, min(round(asked * self._margin), self.unembedding.vocabulary // 2))
 
     def records(self, numbers: Sequence[int]) -> tuple[TokenRecord, ...]:
         """What became of each target token; `numbers` are those of the targets in the caller's list."""
@@ -115,6 +138,7 @@ class JointEdit:
             self._moved_Ln,
             low_rank=self.config.low_rank,
             wanted=self.config.aim_rank,
+            rounded_N=None if self._rounded_Ln is None else self._rounded_Ln[-1],
         )
         return tuple(replace(record, target=numbers[record.target]) for record in found)
 
@@ -145,7 +169,7 @@ class JointEdit:
         chosen, config = self.batch.chosen_N, self.config
         rows, positions, tokens_N = self.batch.row_N[chosen], self.batch.position_N[chosen], self.batch.token_N[chosen]
         hidden_Nd, keys_Nm = hidden_BTd[rows, positions], keys_BTm[rows, positions]
-        low_N = self.unembedding.ranks(hidden_Nd, tokens_N) < config.low_rank
+        low_N = self.unembedding.ranks(hidden_Nd, tokens_N) < self._rank(config.low_rank)
         swept_n = self._swept_n()
         low_own_N = low_N[: int(swept_n.sum())]  # the targets stand in front of their variations
         if not bool(low_own_N.any()):  # variations alone move nothing: they are only asked for
@@ -200,8 +224,9 @@ class JointEdit:
         """Changes of logits between which each token may move: what ranks too high goes down to `aim_rank`, what ranks
         low enough may rise to `low_rank`, and nothing sinks nearer to the end of the vocabulary than `aim_rank`.
         """
-        config, bottom = self.config, self.unembedding.vocabulary - self.config.aim_rank
-        steps_RN = self.unembedding.steps_to_ranks(hidden_Nd, tokens_N, [config.aim_rank, config.low_rank, bottom])
+        aim, low = self._rank(self.config.aim_rank), self._rank(self.config.low_rank)
+        bottom = self.unembedding.vocabulary - aim
+        steps_RN = self.unembedding.steps_to_ranks(hidden_Nd, tokens_N, [aim, low, bottom])
         gradients_Nd = self.unembedding.gradients(tokens_N)
         aim_N, rise_N, sink_N = steps_RN * (gradients_Nd * self.unembedding.spread(gradients_Nd)).sum(-1)
         upper_N = torch.where(low_N, aim_N, rise_N)

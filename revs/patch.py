@@ -38,7 +38,9 @@ class TokenRecord:
         rank_before, rank_after: in the model's own logits.
         wanted: the rank asked for.
         layers: number of layers that moved it.
-        stopped: "already" (nothing to do), "reached" (at least `low_rank` now), "short" (still below it).
+        stopped: "already" (nothing to do), "reached" (at least `low_rank` now), "short" (still below it, as it is or
+            after one of the roundings that it had to survive).
+        rank_rounded: the lowest rank in the model's own logits after those roundings; None where none was asked for.
     """
 
     target: int
@@ -49,6 +51,7 @@ class TokenRecord:
     wanted: int
     layers: int
     stopped: str
+    rank_rounded: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,7 +111,7 @@ class Patch:
         return cls(
             changes={name: change_of(old, after[name], known.get(name)) for name, old in before.items()},
             method=method,
-            config=config,
+            config=json.loads(json.dumps(dict(config))),  # as a saved patch gives it back
             records=records,
             sweeps=sweeps,
             seconds=seconds,

@@ -50,6 +50,7 @@ def token_records(
     *,
     low_rank: int,
     wanted: int,
+    rounded_N: Int[Tensor, " N"] | None = None,
 ) -> tuple[TokenRecord, ...]:
     """One record per target token; `record.target` is the number of the target in the batch.
 
@@ -60,6 +61,7 @@ def token_records(
         moved_LN: the token was moved at the layer.
         low_rank: a token that ranks below this afterwards is "short".
         wanted: the rank asked for.
+        rounded_N: lowest ranks after the edit and the roundings to survive.
     """
     chosen = batch.chosen_N.cpu()
     target_N = batch.target_N.cpu()
@@ -69,7 +71,9 @@ def token_records(
     for column, place in enumerate(chosen.nonzero().flatten().tolist()):
         target, layers = int(target_N[place]), int(moved_LN[:, column].sum())
         rank = int(after_N[column])
-        stopped = "short" if rank < low_rank else "reached" if layers else "already"
+        rounded = None if rounded_N is None else int(rounded_N[column])
+        lowest = rank if rounded is None else min(rank, rounded)
+        stopped = "short" if lowest < low_rank else "reached" if layers else "already"
         records.append(
             TokenRecord(
                 target=target,
@@ -80,6 +84,7 @@ def token_records(
                 wanted=wanted,
                 layers=layers,
                 stopped=stopped,
+                rank_rounded=rounded,
             )
         )
     return tuple(records)

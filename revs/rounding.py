@@ -7,7 +7,7 @@ over the largest integer. This is the plainest of the schemes in use; those that
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,6 @@ from transformers.pytorch_utils import Conv1D
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Rounding = Literal["bfloat16", "float16", "int8", "int4"]
 _BITS: dict[str, int] = {"int8": 8, "int4": 4}
 _GROUP = 32  # inputs that share a scale
 
@@ -32,10 +31,12 @@ def rounded(weight_dm: Float[Tensor, "d m"], bits: int) -> Float[Tensor, "d m"]:
     return values.view(d, -1)[:, :m].to(weight_dm.dtype)
 
 
-def rounded_copy(model: PreTrainedModel, to: Rounding) -> PreTrainedModel:
+def rounded_copy(model: PreTrainedModel, to: str) -> PreTrainedModel:
     """A copy of the model with its linear maps rounded, the unembedding and the embeddings left out as is usual.
 
-    "bfloat16" and "float16" round every weight; the copy computes in float32 either way.
+    Args:
+        model: is not changed.
+        to: one of `revs.config.ROUNDINGS`; "bfloat16" and "float16" round every weight. The copy computes in float32.
     """
     other = copy.deepcopy(model).float()
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from revs import joint_edit
 from revs.architectures import architecture_of
 from revs.moments import Moments
 from revs.records import ranks_by_layer
+from revs.rounding import rounded_copy
 from revs.targets import Target, collate, tokenise
 from revs.unembedding import Unembedding
 
@@ -113,3 +115,46 @@ def test_moments_that_do_not_fit_wait_on_disk_and_are_the_same(
 def test_without_text_and_retained_records_the_moments_are_the_identity(model: Any, tokenizer: Any) -> None:
     moments = Moments.gathered(model, architecture_of(model), tokenizer, (), [], config())
     assert torch.equal(moments.of(1), torch.eye(len(moments.of(1))))
+
+
+@pytest.mark.parametrize("to", ["bfloat16", "int8", "int4"])
+def test_a_rounding_that_must_be_survived_is_tried_and_its_ranks_are_recorded(
+    to: str, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    settings = config(survive=(to,), sweeps=12)
+    patch = revs.erase(model, tokenizer, people[:3], config=settings, text=ordinary, retain=people[3:])
+    copied = rounded_copy(model, to)
+    own = collate(tokenise(tokenizer, people[:3]), pad=2)
+    architecture = architecture_of(model)
+    ranks_LN, _ = ranks_by_layer(copied, architecture, Unembedding(copied, architecture), own)
+    assert [record.rank_rounded for record in patch.records] == ranks_LN[-1].tolist()
+    assert {record.stopped for record in patch.records} == {"reached"}
+    assert int(ranks_LN.min()) >= LOW
+
+
+def test_what_rounding_brings_back_is_moved_further(
+    model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a rounding that undoes half of the edit, the ranks asked for without it are not enough."""
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+    def half_undone(edited: Any, _to: str) -> Any:
+        other = copy.deepcopy(edited)
+        with torch.no_grad():
+            for name, weight in other.named_parameters():
+                weight.copy_(0.2 * before[name] + 0.8 * weight)
+        return other
+
+    plain = copy.deepcopy(model)
+    options: dict[str, Any] = {"text": ordinary, "retain": people[3:]}
+    revs.erase(plain, tokenizer, people[:2], config=config(sweeps=10), **options)
+    own = collate(tokenise(tokenizer, people[:2]), pad=2)
+    half = half_undone(plain, "")
+    architecture = architecture_of(half)
+    without = ranks_by_layer(half, architecture, Unembedding(half, architecture), own)[0][-1].tolist()
+
+    monkeypatch.setattr(joint_edit, "rounded_copy", half_undone)
+    patch = revs.erase(model, tokenizer, people[:2], config=config(survive=("int4",), sweeps=10), **options)
+    assert all(record.rank_rounded is not None for record in patch.records)
+    assert sum(record.rank_rounded or 0 for record in patch.records) > sum(without)
+    assert sum(record.rank_after for record in patch.records) > 1.2 * AIM * len(patch.records)
