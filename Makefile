@@ -34,8 +34,8 @@ lint: $(BUILT)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(BUILT)  ## the comparison tables
-	@$(BIN)/revs bench $(ARGS)
+bench: $(BUILT)  ## the editor against the published search, on development models: an hour; results in bench-out/
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/editor.py $(ARGS)
 
 venv: $(BUILT)  ## only the virtual environment
 
