@@ -17,20 +17,6 @@ from revs.errors import OperationFailed
 
 Rule = Callable[[Any], Any]  # the module of expectations → an expectation
 
-ALLOWED_TYPES = frozenset(
-    {
-        "CREDIT_CARD",
-        "CUSTOM",
-        "EMAIL_ADDRESS",
-        "IBAN_CODE",
-        "IP_ADDRESS",
-        "PERSON",
-        "PHONE_NUMBER",
-        "URL",
-        "US_SSN",
-    }
-)
-
 _REQUEST_NUMBERS = ("received", "due", "identifiers")
 _ROW = "row"
 _RESULT_FORMAT = {
@@ -90,13 +76,15 @@ def judge_metrics(
 
 def _request_row(row: Mapping[str, Any], model: str) -> dict[str, Any]:
     """One row of the frame. Free text becomes a word of a closed list: it may hold what it should not."""
+    from infra.requests.records import IDENTIFIER_TYPES  # the store's libraries are heavy
+
     types = row.get("types") or ()
     return {
         "request_id": row["request_id"],
         "model": model if row.get("model") == model else "OTHER",
         "received": _day(row.get("received")),
         "due": _day(row.get("due")),
-        "types": ",".join(name if name in ALLOWED_TYPES else "UNKNOWN" for name in types),
+        "types": ",".join(name if name in IDENTIFIER_TYPES else "UNKNOWN" for name in types),
         "identifiers": row.get("identifiers") or 0,
         "well_formed": row.get("well_formed") is True,
     }
@@ -113,7 +101,9 @@ def _day(value: object) -> int | None:
 
 def _request_rules(model: str, today: date) -> dict[str, Rule]:
     """Each rule under the reason given when it is broken."""
-    word = f"(?:{'|'.join(sorted(ALLOWED_TYPES))})"
+    from infra.requests.records import IDENTIFIER_TYPES
+
+    word = f"(?:{'|'.join(sorted(IDENTIFIER_TYPES))})"
     return {
         "the request id is not unique": lambda e: e.ExpectColumnValuesToBeUnique(column="request_id"),
         "the request is for another model than the batch": _one_of("model", [model]),

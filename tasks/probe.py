@@ -161,11 +161,6 @@ def material(h: Handles) -> Material:
     )
 
 
-def _held_out(corpus: Corpus, rows: Sequence[int], path: str | None) -> list[str]:
-    """The text that perplexity is measured on: the model's held-out file, or rows of the corpus without identifiers."""
-    return [text for _, text in Corpus.open(path)] if path else [corpus.text(row) for row in rows]
-
-
 @stage("choose target tokens")
 def choose_target_tokens(batch_id: str) -> TargetTokens:
     """Count the tokens of the corpus and of all secrets in it; record which places of each secret are the rarest."""
