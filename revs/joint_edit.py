@@ -66,7 +66,7 @@ class JointEdit:
         self._rounded_Ln: Tensor | None = None
         self._margin = 1.0  # by which ranks are raised so that rounding does not bring a token back
         self.keys_Lnm: list[Tensor] = []
-        self._moved_Ln = torch.zeros(len(self.layers), int(self.own.chosen_N.sum()), dtype=torch.bool)
+        self._columns_Ln = torch.zeros(len(self.layers), int(self.own.chosen_N.sum()), dtype=torch.int64)
         self._swept = list(range(len(targets)))
         self.batch = self._batch()
         tokens_N = self.batch.token_N[self.batch.chosen_N]
@@ -135,7 +135,7 @@ class JointEdit:
             self.own,
             self._before_N,
             self._ranks_Ln[-1],
-            self._moved_Ln,
+            self._columns_Ln,
             low_rank=self.config.low_rank,
             wanted=self.config.aim_rank,
             rounded_N=None if self._rounded_Ln is None else self._rounded_Ln[-1],
@@ -174,7 +174,9 @@ class JointEdit:
         low_own_N = low_N[: int(swept_n.sum())]  # the targets stand in front of their variations
         if not bool(low_own_N.any()):  # variations alone move nothing: they are only asked for
             return None
-        self._moved_Ln[layer, swept_n] |= low_own_N.cpu()
+        moved_n = swept_n.clone()
+        moved_n[swept_n] = low_own_N.cpu()
+        self._columns_Ln[layer, moved_n] = keys_Nm.shape[1]  # every column shares the movement
         lower_N, upper_N = self._bounds(hidden_Nd, tokens_N, low_N)
         gradients_Nd, directions_Nd = self._at_writers(layer, keys_Nm, tokens_N)
         try:

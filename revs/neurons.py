@@ -113,7 +113,7 @@ def _settings(config: EraseConfig) -> NeuronsConfig:
 
 
 class _Edit:
-    """One edit under way: the batch, and which tokens moved at which layers."""
+    """One edit under way: the batch, and how many columns each token changed at each layer."""
 
     def __init__(self, model: PreTrainedModel, architecture: Architecture, config: NeuronsConfig, batch: Batch) -> None:
         self.model, self.architecture, self.config, self.batch = model, architecture, config, batch
@@ -128,7 +128,7 @@ class _Edit:
         self.saliency_LNm: list[Tensor] | None = None
         if config.selection == "gradient":
             self.saliency_LNm = key_saliency(model, architecture, self.unembedding, batch, batch_size=config.batch_size)
-        self.moved_LN = torch.zeros(len(self.matrices), int(batch.chosen_N.sum()), dtype=torch.bool)
+        self.columns_LN = torch.zeros(len(self.matrices), int(batch.chosen_N.sum()), dtype=torch.int64)
 
     def _absolute(self, share: float) -> int:
         return min(round(share * self.unembedding.vocabulary), self.unembedding.vocabulary - 1)
@@ -154,7 +154,7 @@ class _Edit:
             self.batch,
             before_N,
             ranks_N(),
-            self.moved_LN,
+            self.columns_LN,
             low_rank=self.residual_rank,
             wanted=self.residual_rank,
         )
@@ -181,7 +181,7 @@ class _Edit:
                 generator=self.generator,
             )
             residual_d = hidden_d.float() + self.architecture.scale * ((new_dm - old_dm).float() @ key_m.float())
-            self.moved_LN[layer, number] = self._demote(scene, residual_d, self.biases[layer])
+            self.columns_LN[layer, number] = self._demote(scene, residual_d, self.biases[layer])
         if torch.equal(new_dm, old_dm):
             return None
         if not torch.isfinite(new_dm).all():
@@ -191,14 +191,14 @@ class _Edit:
             matrix_dm.copy_(new_dm)
         return change_dm
 
-    def _demote(self, scene: Scene, residual_d: Tensor, bias_d: Tensor | None) -> bool:
-        """Edit columns of `scene.weight_dm` in place until the token is low enough; whether any column moved."""
+    def _demote(self, scene: Scene, residual_d: Tensor, bias_d: Tensor | None) -> int:
+        """Edit columns of `scene.weight_dm` in place until the token is low enough; how many columns changed."""
         output_d = scene.weight_dm.float() @ scene.key_m.float()
         if bias_d is not None:
             output_d = output_d + bias_d.detach().float()
         if bool(self._low_enough(residual_d[None], output_d[None], scene.token)[0]):
-            return False
-        moved = False
+            return 0
+        changed = 0
         order_C = SELECTIONS[self.config.selection](scene)[: self.config.max_columns]
         for columns_C in torch.split(order_C, _COLUMNS):
             old_dC = scene.weight_dm[:, columns_C]
@@ -209,11 +209,11 @@ class _Edit:
             enough_C = self._low_enough(residual_d + scale * moves_Cd, output_d + moves_Cd, scene.token)
             used = int(enough_C.int().argmax()) + 1 if bool(enough_C.any()) else len(columns_C)
             scene.weight_dm[:, columns_C[:used]] = new_dC[:, :used]
-            moved |= not torch.equal(new_dC[:, :used], old_dC[:, :used])
+            changed += int((new_dC[:, :used] != old_dC[:, :used]).any(0).sum())
             if bool(enough_C.any()):
                 break
             residual_d, output_d = residual_d + scale * moves_Cd[-1], output_d + moves_Cd[-1]
-        return moved
+        return changed
 
     def _with_token_at_rank(self, columns_dC: Tensor, token: int) -> Tensor:
         """The columns with the token at `column_rank`; unchanged where it is there or beyond, or no step brings it."""

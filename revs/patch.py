@@ -37,7 +37,7 @@ class TokenRecord:
         place: position of the token in the secret, from 0; length: number of tokens of the secret.
         rank_before, rank_after: in the model's own logits.
         wanted: the rank asked for.
-        layers: number of layers that moved it.
+        layers: number of layers that moved it; columns: number of columns changed for it there, over all these layers.
         stopped: "already" (nothing to do), "reached" (at least `low_rank` now), "short" (still below it, as it is or
             after one of the roundings that it had to survive).
         rank_rounded: the lowest rank in the model's own logits after those roundings; None where none was asked for.
@@ -50,6 +50,7 @@ class TokenRecord:
     rank_after: int
     wanted: int
     layers: int
+    columns: int
     stopped: str
     rank_rounded: int | None = None
 

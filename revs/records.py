@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from revs.patch import TokenRecord
@@ -46,7 +46,7 @@ def token_records(
     batch: Batch,
     before_N: Int[Tensor, " N"],
     after_N: Int[Tensor, " N"],
-    moved_LN: Bool[Tensor, "L N"],
+    columns_LN: Int[Tensor, "L N"],
     *,
     low_rank: int,
     wanted: int,
@@ -58,7 +58,7 @@ def token_records(
         batch: the targets.
         before_N: ranks before the edit.
         after_N: ranks after it.
-        moved_LN: the token was moved at the layer.
+        columns_LN: columns of the layer that were changed for the token; 0 where it was not moved.
         low_rank: a token that ranks below this afterwards is "short".
         wanted: the rank asked for.
         rounded_N: lowest ranks after the edit and the roundings to survive.
@@ -69,7 +69,7 @@ def token_records(
     length = {t: int((target_N == t).sum()) for t in first}
     records = []
     for column, place in enumerate(chosen.nonzero().flatten().tolist()):
-        target, layers = int(target_N[place]), int(moved_LN[:, column].sum())
+        target, layers = int(target_N[place]), int((columns_LN[:, column] > 0).sum())
         rank = int(after_N[column])
         rounded = None if rounded_N is None else int(rounded_N[column])
         lowest = rank if rounded is None else min(rank, rounded)
@@ -83,6 +83,7 @@ def token_records(
                 rank_after=rank,
                 wanted=wanted,
                 layers=layers,
+                columns=int(columns_LN[:, column].sum()),
                 stopped=stopped,
                 rank_rounded=rounded,
             )

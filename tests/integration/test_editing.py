@@ -73,6 +73,7 @@ def test_the_records_are_the_ranks_of_the_models_own_logits(
         assert record.wanted == AIM
         assert record.stopped == ("reached" if record.rank_after >= LOW else "short")
         assert 1 <= record.layers <= 3
+        assert record.columns % record.layers == 0 and record.columns >= 64 * record.layers, "all columns share"
     assert [record.rank_before for record in patch.records] == [0] * 8, "memorised: all of them were the most likely"
     assert sum(record.stopped == "reached" for record in patch.records) >= 6
 

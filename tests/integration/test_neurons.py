@@ -86,6 +86,7 @@ def test_the_records_are_the_ranks_of_a_plain_forward_pass(
         assert record.wanted == RESIDUAL
         assert record.stopped == ("reached" if record.rank_after >= RESIDUAL else "short")
         assert 1 <= record.layers <= LAYERS
+        assert record.layers <= record.columns <= 6 * record.layers, "at most max_columns of each layer"
     assert sum(record.rank_after > 0 for record in patch.records) >= 5, "it demotes"
 
 
