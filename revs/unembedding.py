@@ -222,21 +222,50 @@ class _Line:
                 hit_N[open_] = rest.rank(step_N[open_]) == rank
             open_ = (~hit_N).nonzero().flatten()
             if len(open_):
+                rest = self.rows(open_)
+                exact_N, exists_N = rest._nearest(rank, step_N[open_])
+                hit_N[open_] = exists_N & (rest.rank(exact_N) == rank)
+                step_N[open_] = torch.where(hit_N[open_], exact_N, step_N[open_])
+                open_ = (~hit_N).nonzero().flatten()
+            if len(open_):
                 step_N[open_] = self.rows(open_)._bisect(rank, step_N[open_])
             found.append(step_N)
         return torch.stack(found)
 
     def _crossings(self, step_N: Tensor) -> Tensor:
         """Where each other token changes places with t, at the σ of `step_N`; −∞ where it never does."""
+        above_NV, fall_NV = self._differences(step_N)
+        return (above_NV / fall_NV.clamp_min(1e-12)).masked_fill(fall_NV <= 1e-12, -torch.inf)
+
+    def _differences(self, step_N: Tensor) -> tuple[Tensor, Tensor]:
+        """By how much each token's logit is above t's, and falls less than t's a unit of the step; at σ of `step_N`."""
         above_NV, fall_NV = self.a_NV, -self.h_NV
         if self.offset_V is not None:
             above_NV = above_NV + self.sigma(step_N) * self.offset_V
         token_N1 = self.tokens_N[:, None]
-        above_NV = above_NV - above_NV.gather(1, token_N1)
-        fall_NV = fall_NV - fall_NV.gather(1, token_N1)
-        crossing_NV = above_NV / fall_NV.clamp_min(1e-12)
-        never_NV = (fall_NV <= 1e-12).scatter(1, token_N1, True)
-        return crossing_NV.masked_fill(never_NV, -torch.inf)
+        return above_NV - above_NV.gather(1, token_N1), fall_NV - fall_NV.gather(1, token_N1)
+
+    def _nearest(self, wanted: int, step_N: Tensor) -> tuple[Tensor, Tensor]:
+        """The step nearest to 0 that gives `wanted`, and whether there is one, also where ranks are not monotonous.
+
+        Tokens that fall faster than t (h_v > h_t) are above it behind their crossing, the others before it. So the rank
+        between two neighbours of all crossings, sorted, is a running count. At the σ of `step_N`.
+        """
+        above_NV, fall_NV = self._differences(step_N)
+        falls_NV, rises_NV = fall_NV > 1e-12, fall_NV < -1e-12
+        never_NV = ~(falls_NV | rises_NV)
+        crossing_NV = (above_NV / fall_NV.masked_fill(never_NV, 1.0)).masked_fill(never_NV, -torch.inf)
+        order_NV = crossing_NV.argsort(dim=1, descending=True)
+        sorted_NV = crossing_NV.gather(1, order_NV)
+        turns_NV = (falls_NV.int() - rises_NV.int()).gather(1, order_NV)
+        always_N = (rises_NV | (never_NV & (above_NV > 0))).sum(1)
+        rank_NV = always_N[:, None] + turns_NV.cumsum(1)  # between this crossing and the next
+        middle_NV = (sorted_NV[:, :-1] + sorted_NV[:, 1:]) / 2
+        good_NV = (rank_NV[:, :-1] == wanted) & middle_NV.isfinite() & (sorted_NV[:, :-1] > sorted_NV[:, 1:])
+        far_NV = middle_NV.abs().masked_fill(~good_NV, torch.inf)
+        best_N1 = far_NV.argmin(1, keepdim=True)
+        exists_N = good_NV.gather(1, best_N1)[:, 0]
+        return middle_NV.gather(1, best_N1)[:, 0].where(exists_N, torch.zeros_like(step_N)), exists_N
 
     def _bisect(self, wanted: int, guess_N: Tensor) -> Tensor:
         """Bracket around the guess by doubling, then halve; the end that reaches `wanted` or more, if there is one."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -121,6 +121,7 @@ def test_the_change_of_one_logit_by_the_step_of_another_is_what_the_logits_show(
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), token=st.integers(0, 49), kind=st.sampled_from(["rms", "layer"]), beta=st.booleans())
+@example(seed=23, token=37, kind="layer", beta=False)  # a token that falls faster: the rank is not monotonous
 def test_a_token_is_brought_to_any_rank_from_above_and_from_below(seed: int, token: int, kind: str, beta: bool) -> None:
     u_Vd, gain_d, hidden_d, generator = drawn(seed)
     beta_V = 0.1 * torch.randn(50, generator=generator) if beta else None
