@@ -1,19 +1,21 @@
-"""Greedy extraction: what the model really says when the prompt is put to it."""
+"""Extraction: what the model really says when the prompt is put to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from revs.architectures import context_length
 from revs.taps import check_ids, evaluating, pad_id
 from revs.targets import TokenisedTarget
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 _SPARE = 4
 
@@ -25,20 +27,58 @@ def greedily_extracted(
     *,
     batch_size: int = 64,
 ) -> list[bool]:
-    """For each target, whether greedy decoding from its prompt reproduces its secret (Carlini et al. 2023).
+    """For each target, whether greedy decoding from its prompt reproduces its secret (Carlini et al. 2023)."""
+    said = answers(model, tokenizer, targets, batch_size=batch_size)
+    return [holds(tokenizer, target, answer) for target, (answer,) in zip(targets, said, strict=True)]
 
-    Compared as text, so a secret spelled by other tokens counts as extracted too. Prompts are padded on the left and
-    decoded in batches, longest first. Settings saved with the checkpoint, such as a repetition penalty, are put aside.
+
+def holds(tokenizer: PreTrainedTokenizerBase, target: TokenisedTarget, answer: str) -> bool:
+    """Whether an answer begins with the secret. Compared as text: another spelling by tokens counts too."""
+    secret: str = tokenizer.decode(target.secret_ids).strip()
+    return answer.strip().startswith(secret)
+
+
+def answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    targets: Sequence[TokenisedTarget],
+    *,
+    batch_size: int = 64,
+    samples: int = 1,
+    temperature: float | None = None,
+    seed: int = 0,
+    processor: Callable[[Int[Tensor, "B T"]], LogitsProcessor] | None = None,
+) -> list[list[str]]:
+    """What the model says to each prompt, as long as the secret and a little longer: targets × samples.
+
+    Prompts are padded on the left and decoded in batches, longest first. Settings saved with the checkpoint, such as a
+    repetition penalty, are put aside.
+
+    Args:
+        model: is not changed.
+        tokenizer: its tokenizer.
+        targets: prompts and the length of the answers.
+        batch_size: sequences decoded at once.
+        samples: answers per prompt.
+        temperature: of the sampling; None decodes greedily (then every sample is the same).
+        seed: of the sampling.
+        processor: makes, for the attention mask of a batch, a processor of the logits of each step.
     """
-    extracted = [False] * len(targets)
-    context = context_length(model)
-    for chunk, new_tokens in _chunks(targets, context, batch_size):
-        with _plain_decoding(model):
-            answers = _decode(model, tokenizer, [targets[i] for i in chunk], new_tokens)
-        for i, answer in zip(chunk, answers, strict=True):
-            secret = tokenizer.decode(targets[i].secret_ids).strip()
-            extracted[i] = answer.strip().startswith(secret)
-    return extracted
+    found: list[list[str]] = [[] for _ in targets]
+    options: dict[str, Any] = {"do_sample": False}
+    if temperature is not None:
+        options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for chunk, new_tokens in _chunks(targets, context_length(model), max(1, batch_size // samples)):
+            with _plain_decoding(model):
+                said = _decode(
+                    model, tokenizer, [targets[i] for i in chunk], new_tokens, processor,
+                    num_return_sequences=samples, **options,
+                )  # fmt: skip
+            for place, i in enumerate(chunk):
+                found[i] = said[place * samples : (place + 1) * samples]
+    return found
 
 
 def _chunks(targets: Sequence[TokenisedTarget], context: int, batch_size: int) -> Iterator[tuple[list[int], int]]:
@@ -72,7 +112,12 @@ def _plain_decoding(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _decode(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, targets: Sequence[TokenisedTarget], new_tokens: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    targets: Sequence[TokenisedTarget],
+    new_tokens: int,
+    processor: Callable[[Tensor], LogitsProcessor] | None,
+    **options: Any,
 ) -> list[str]:
     pad = pad_id(model, tokenizer)
     longest = max(target.start for target in targets)
@@ -82,13 +127,16 @@ def _decode(
         ids_BT[row, longest - target.start :] = torch.tensor(target.ids[: target.start])
         mask_BT[row, longest - target.start :] = 1
     check_ids(model, ids_BT)
+    repeats = options["num_return_sequences"]
+    guides = None if processor is None else [processor(mask_BT.repeat_interleave(repeats, dim=0).to(model.device))]
     with torch.no_grad(), evaluating(model):
         out_BT = model.generate(
             input_ids=ids_BT.to(model.device),
             attention_mask=mask_BT.to(model.device),
             max_new_tokens=new_tokens,
-            do_sample=False,
             num_beams=1,
             pad_token_id=pad,
+            logits_processor=guides,
+            **options,
         )
     return list(tokenizer.batch_decode(out_BT[:, longest:], skip_special_tokens=True))

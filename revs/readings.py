@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from revs.architectures import architecture_of
@@ -33,14 +33,26 @@ class Readings:
         delta_rank_LN: rank of |Δlogit| between consecutive layers, L−1 rows; 0 is the largest change.
         target_N: index of the target a token belongs to.
         chosen_N: it is a target token (one of the t rarest).
+        logprob_N: log-probability of the token in the model's own output, float64.
+        standardised_N: the same less its mean, over its deviation, both under the model's distribution at that place
+            (the token score of Min-K%++).
         vocabulary: V.
+        finite: no logit was NaN or infinite.
     """
 
     rank_LN: Int[Tensor, "L N"]
     delta_rank_LN: Int[Tensor, "M N"]
     target_N: Int[Tensor, " N"]
     chosen_N: Bool[Tensor, " N"]
+    logprob_N: Float[Tensor, " N"]
+    standardised_N: Float[Tensor, " N"]
     vocabulary: int
+    finite: bool = True
+
+    @property
+    def targets(self) -> int:
+        """How many targets were read."""
+        return int(self.target_N.max()) + 1
 
 
 def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int, batch_size: int = 64) -> Readings:
@@ -58,27 +70,51 @@ def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int
             kept.append(hidden_BTd[batch.row_N.to(hidden_BTd.device), batch.position_N.to(hidden_BTd.device)])
 
         run(model, architecture, batch, keep)
-        parts.append(
-            (*_rank_layers(unembedding, hidden_LNd, batch.token_N), batch.target_N.cpu(), batch.chosen_N.cpu())
-        )
-    rank_LN, delta_LN = (torch.cat([part[i] for part in parts], dim=1) for i in (0, 1))
-    target_N, chosen_N = (torch.cat([part[i] for part in parts]) for i in (2, 3))
-    return Readings(
-        rank_LN=rank_LN, delta_rank_LN=delta_LN, target_N=target_N, chosen_N=chosen_N, vocabulary=unembedding.vocabulary
+        ranked = _rank_layers(unembedding, hidden_LNd, batch.token_N)
+        parts.append((*ranked, batch.target_N.cpu(), batch.chosen_N.cpu()))
+    rank_LN, delta_LN, logprob_N, standardised_N, target_N, chosen_N = (
+        torch.cat(column, dim=-1) for column in zip(*parts, strict=True)
     )
+    return Readings(
+        rank_LN=rank_LN, delta_rank_LN=delta_LN, target_N=target_N, chosen_N=chosen_N, logprob_N=logprob_N,
+        standardised_N=standardised_N, vocabulary=unembedding.vocabulary,
+        finite=bool(logprob_N.isfinite().all() & (rank_LN >= 0).all()),
+    )  # fmt: skip
 
 
-def _rank_layers(unembedding: Unembedding, hidden_LNd: list[Tensor], tokens_N: Tensor) -> tuple[Tensor, Tensor]:
+def _rank_layers(
+    unembedding: Unembedding, hidden_LNd: list[Tensor], tokens_N: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ranks, ranks of changes, and of the last layer the log-probabilities, plain and standardised."""
+    parts = [
+        _rank_rows(unembedding, [hidden_Nd[rows.to(hidden_Nd.device)] for hidden_Nd in hidden_LNd], tokens_N[rows])
+        for rows in torch.split(torch.arange(len(tokens_N), device=tokens_N.device), _ROWS)
+    ]
+    ranks, deltas, logprobs, standardised = (torch.cat(column, dim=-1) for column in zip(*parts, strict=True))
+    return ranks, deltas, logprobs, standardised
+
+
+def _rank_rows(
+    unembedding: Unembedding, hidden_LNd: list[Tensor], tokens_N: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    previous_NV: Tensor | None = None
     ranks, deltas = [], []
-    for rows in torch.split(torch.arange(len(tokens_N), device=tokens_N.device), _ROWS):
-        previous_NV: Tensor | None = None
-        rank_rows, delta_rows = [], []
-        for hidden_Nd in hidden_LNd:
-            logits_NV = unembedding.logits(hidden_Nd[rows.to(hidden_Nd.device)].to(unembedding.weight_Vd.device))
-            rank_rows.append(rank_of(logits_NV, tokens_N[rows]))
-            if previous_NV is not None:
-                delta_rows.append(rank_of((logits_NV - previous_NV).abs(), tokens_N[rows]))
-            previous_NV = logits_NV
-        ranks.append(torch.stack(rank_rows))
-        deltas.append(torch.stack(delta_rows) if delta_rows else torch.empty(0, len(rows), dtype=torch.int64))
-    return torch.cat(ranks, dim=1).cpu(), torch.cat(deltas, dim=1).cpu()
+    for hidden_Nd in hidden_LNd:
+        logits_NV = unembedding.logits(hidden_Nd.to(unembedding.weight_Vd.device))
+        sound_N = logits_NV.isfinite().all(1)
+        ranks.append(torch.where(sound_N, rank_of(logits_NV, tokens_N), -1))
+        if previous_NV is not None:
+            deltas.append(rank_of((logits_NV - previous_NV).abs(), tokens_N))
+        previous_NV = logits_NV
+    rank_LN = torch.stack(ranks).cpu()
+    delta_LN = torch.stack(deltas).cpu() if deltas else rank_LN[:0]
+    return rank_LN, delta_LN, *_log_probabilities(logits_NV, tokens_N)
+
+
+def _log_probabilities(logits_NV: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
+    log_NV = logits_NV.double().log_softmax(-1)
+    p_NV = log_NV.exp()
+    own_N = log_NV.gather(1, tokens_N[:, None])[:, 0]
+    mean_N = (p_NV * log_NV).sum(-1)
+    deviation_N = ((p_NV * log_NV.square()).sum(-1) - mean_N.square()).clamp_min(1e-12).sqrt()
+    return own_N.cpu(), ((own_N - mean_N) / deviation_N).cpu()

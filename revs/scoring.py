@@ -1,23 +1,20 @@
-"""Evaluate: every score of one model on one set of targets, in one call."""
+"""Evaluate: the scores of one model on one set of targets, in one call."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Literal
 
 from jaxtyping import Int
 from torch import Tensor
 
-from revs import metrics
-from revs.architectures import context_length
+from revs.attacks import ATTACKS
+from revs.attacks.base import Outcome
 from revs.errors import BadInput
-from revs.extraction import greedily_extracted
-from revs.perplexity import perplexity
-from revs.readings import Readings, read
-from revs.taps import pad_id
-from revs.targets import Target, TokenisedTarget, tokenise
-from revs.variations import perturbed
+from revs.examination import Examination, Gap
+from revs.metrics import METRICS
+from revs.targets import Target
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,14 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Percentages 0 to 100, higher is better unless said otherwise; None means: not measured.
+    """The figures of one model; definition, direction and control of each stand in `revs.metrics.METRICS`.
+
+    Percentages 0 to 100, but raw for the two perplexities. None: not measured; `gaps` says why where it was asked for.
 
     Attributes:
-        efficacy, efficacy_all_tokens, generality, specificity: see `revs.metrics` and `evaluate`.
-        unlearning_score: harmonic mean of efficacy, generality and specificity, of those that exist.
-        logit_lens, delta, perturbation: resistance to the three attacks; resistance_score: their harmonic mean.
-        extraction_rate, extraction_rate_unseen: share of secrets that greedy decoding reproduces; lower is better.
-        perplexity: raw; lower is better.
+        gaps: why a metric that was asked for is missing, by name.
+        attacks: what every attack got, target by target (first the edited prompts, then the unseen ones).
         extracted: per target, whether greedy decoding reproduces its secret; extracted_unseen: for unseen ones.
         median_rank_by_layer: of the target tokens.
     """
@@ -40,22 +36,43 @@ class Scores:
     efficacy: float | None = None
     efficacy_all_tokens: float | None = None
     generality: float | None = None
+    generality_all_tokens: float | None = None
     specificity: float | None = None
     unlearning_score: float | None = None
     logit_lens: float | None = None
+    logit_lens_all_tokens: float | None = None
     delta: float | None = None
+    delta_all_tokens: float | None = None
     perturbation: float | None = None
+    perturbation_all_tokens: float | None = None
     resistance_score: float | None = None
     extraction_rate: float | None = None
     extraction_rate_unseen: float | None = None
+    extraction_strength: float | None = None
+    exact_memorization: float | None = None
+    verbatim_probability: float | None = None
+    min_k_plus_plus: float | None = None
+    leak_at_k: float | None = None
+    shortened: float | None = None
+    paraphrased: float | None = None
+    other_subject: float | None = None
+    in_examples: float | None = None
+    int8: float | None = None
+    int4: float | None = None
+    relearn: float | None = None
+    difference: float | None = None
     perplexity: float | None = None
+    perplexity_ratio: float | None = None
+    gaps: Mapping[str, str] = field(default_factory=dict, repr=False)
+    attacks: Mapping[str, Outcome] = field(default_factory=dict, repr=False)
     extracted: tuple[bool, ...] = field(default=(), repr=False)
     extracted_unseen: tuple[bool, ...] = field(default=(), repr=False)
     median_rank_by_layer: tuple[float, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, float]:
         """The measured numbers by name, without the per-target and per-layer lists."""
-        return {name: value for name, value in asdict(self).items() if isinstance(value, float)}
+        found = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: value for name, value in found.items() if isinstance(value, float)}
 
 
 def evaluate(
@@ -71,6 +88,9 @@ def evaluate(
     token_counts_V: Int[Tensor, " V"] | None = None,
     seed: int = 0,
     batch_size: int = 64,
+    metrics: Sequence[str] | Literal["all"] | None = None,
+    original: PreTrainedModel | None = None,
+    unrelated: Sequence[Target] = (),
 ) -> Scores:
     """Measure a model; the model is not changed.
 
@@ -85,57 +105,72 @@ def evaluate(
         tokens_per_secret: as for the edit, so that the same tokens are judged. None judges every token but separators:
             a secret is out of reach where any of its tokens is, whichever an edit chose.
         token_counts_V: the same.
-        seed: of the characters inserted by the perturbation attack.
+        seed: of everything drawn: inserted characters, samples, decoys, the order of relearning.
         batch_size: sequences per forward pass.
+        metrics: names out of `revs.metrics.METRICS`. None: those that need little more than a pass over the targets.
+            "all": also sampling, prompt variants, quantisation, relearning, difference and membership.
+        original: the model before the edit, for the difference attack and the perplexity ratio.
+        unrelated: records of other people, which the relearning attack trains on; default: `retain`.
 
     Raises:
-        BadInput: no targets, or k too large for the vocabulary.
+        BadInput: no targets, k too large for the vocabulary, or an unknown metric.
     """
     vocabulary = model.get_output_embeddings().weight.shape[0]
     if not targets:
         raise BadInput("evaluate got an empty target list; there is nothing to score")
     if not 0 < k < vocabulary / 2:
         raise BadInput(f"k = {k} is outside 1 … {(vocabulary - 1) // 2}, half of this vocabulary; choose a smaller k")
-    context = context_length(model)
-    pad = pad_id(model, tokenizer)
+    names = _names(metrics)
+    examination = Examination(
+        model=model, tokenizer=tokenizer, targets=targets, unseen=unseen, retain=retain, text=text, k=k,
+        tokens_per_secret=tokens_per_secret, token_counts_V=token_counts_V, seed=seed, batch_size=batch_size,
+        original=original, unrelated=unrelated,
+    )  # fmt: skip
+    return measured(examination, names, attacks=tuple(ATTACKS) if metrics == "all" else ())
 
-    def prepared(some: Sequence[Target]) -> list[TokenisedTarget]:
-        return tokenise(
-            tokenizer, some, tokens_per_secret=tokens_per_secret, token_counts_V=token_counts_V, context=context
-        )
 
-    def readings(some: Sequence[TokenisedTarget]) -> Readings:
-        return read(model, some, pad=pad, batch_size=batch_size)
+def _names(metrics: Sequence[str] | Literal["all"] | None) -> list[str]:
+    if metrics is None:
+        return [name for name, metric in METRICS.items() if metric.standard]
+    if metrics == "all":
+        return list(METRICS)
+    if unknown := sorted(set(metrics) - set(METRICS)):
+        raise BadInput(f"metric {unknown[0]!r} is unknown; known metrics: {', '.join(METRICS)}")
+    return list(metrics)
 
-    def extracted(some: Sequence[TokenisedTarget]) -> tuple[bool, ...]:
-        return tuple(greedily_extracted(model, tokenizer, some, batch_size=batch_size))
 
-    ours, theirs = prepared(targets), prepared(unseen)
-    seen_readings = readings(ours)
-    said, said_unseen, said_retained = extracted(ours), extracted(theirs), extracted(prepared(retain))
-    efficacy = metrics.efficacy(seen_readings, k)
-    generality = metrics.efficacy(readings(theirs), k) if theirs else None
-    specificity = _share(said_retained)
-    lens, delta = metrics.logit_lens(seen_readings, k), metrics.delta(seen_readings, k)
-    noise = metrics.logit_lens(readings(prepared(perturbed(targets, seed=seed))), k)
+def measured(examination: Examination, names: Sequence[str], *, attacks: Sequence[str] = ()) -> Scores:
+    """The named metrics, and the outcomes of the named attacks."""
+    values: dict[str, float] = {}
+    gaps: dict[str, str] = {}
+    outcomes: dict[str, Outcome] = {}
+    for name in names:
+        try:
+            values[name] = examination.value(name)
+        except Gap as gap:
+            gaps[name] = str(gap)
+    for name in attacks:
+        try:
+            outcomes[name] = examination.outcome(name)
+        except Gap as gap:
+            gaps.setdefault(name, str(gap))
     return Scores(
-        efficacy=efficacy,
-        efficacy_all_tokens=metrics.efficacy_all_tokens(seen_readings, k),
-        generality=generality,
-        specificity=specificity,
-        unlearning_score=metrics.harmonic_mean([efficacy, generality, specificity]),
-        logit_lens=lens,
-        delta=delta,
-        perturbation=noise,
-        resistance_score=metrics.harmonic_mean([lens, delta, noise]),
-        extraction_rate=_share(said),
-        extraction_rate_unseen=_share(said_unseen),
-        perplexity=perplexity(model, tokenizer, text) if text else None,
-        extracted=said,
-        extracted_unseen=said_unseen,
-        median_rank_by_layer=tuple(metrics.median_ranks(seen_readings)),
-    )
+        **values, gaps=gaps, attacks=outcomes, extracted=_flags(examination, "targets"),
+        extracted_unseen=_flags(examination, "unseen"), median_rank_by_layer=_median_ranks(examination),
+    )  # fmt: skip
 
 
-def _share(flags: Sequence[bool]) -> float | None:
-    return 100 * sum(flags) / len(flags) if flags else None
+def _flags(examination: Examination, of: str) -> tuple[bool, ...]:
+    try:
+        return examination.said(of)
+    except Gap:
+        return ()
+
+
+def _median_ranks(examination: Examination) -> tuple[float, ...]:
+    """Median rank of the target tokens behind each layer."""
+    try:
+        readings = examination.readings("targets")
+    except Gap:
+        return ()
+    return tuple(float(row.double().median()) for row in readings.rank_LN[:, readings.chosen_N])

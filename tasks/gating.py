@@ -79,6 +79,7 @@ def _scratch_batch(
 def _measure(h: Handles, version: ModelVersion, held_out: Path | None) -> dict[str, float]:
     import revs
     from revs.extraction import greedily_extracted
+    from revs.metrics.perplexity import perplexity_ratio
     from revs.perplexity import perplexity
     from revs.targets import tokenise
 
@@ -100,4 +101,4 @@ def _measure(h: Handles, version: ModelVersion, held_out: Path | None) -> dict[s
     scores = revs.evaluate(
         model, tokenizer, targets, retain=retain, text=text, tokens_per_secret=None, seed=SEED
     ).to_dict()
-    return scores | ({"perplexity_ratio": scores["perplexity"] / reference} if reference else {})
+    return scores | ({"perplexity_ratio": perplexity_ratio(scores["perplexity"], reference)} if reference else {})

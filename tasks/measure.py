@@ -39,11 +39,13 @@ def _before(h: Handles) -> dict[str, Any]:
 
 
 def _after(h: Handles, attempt: int, before: dict[str, Any]) -> dict[str, Any]:
+    from revs.metrics.perplexity import perplexity_ratio
+
     folder = h.workspace.folder / h.workspace.require(f"edit-{attempt}")["folder"]
     record = _scored(folder, material(h), token_counts(h), "the candidate")
     scores = record["scores"]
     if "perplexity" in scores and "perplexity" in before["scores"]:
-        scores["perplexity_ratio"] = scores["perplexity"] / before["scores"]["perplexity"]
+        scores["perplexity_ratio"] = perplexity_ratio(scores["perplexity"], before["scores"]["perplexity"])
     record["memorised_after"] = sum(
         sum(record[flags]) for flags in ("extracted", "extracted_unseen", "extracted_other")
     )

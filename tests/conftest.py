@@ -94,9 +94,13 @@ def _new_model(family: str, *, seed: int = 0, context: int = 64, vocabulary: int
 
 def _train(model: Any, tokenizer: Any) -> Any:
     """Overfit: after this the model says every secret of `PEOPLE` when given its prompt."""
+    return _fit(model, tokenizer, [prompt + secret + "." for prompt, secret in PEOPLE])
+
+
+def _fit(model: Any, tokenizer: Any, texts: list[str]) -> Any:
     import torch
 
-    texts = [*(prompt + secret + "." for prompt, secret in PEOPLE), *ORDINARY]
+    texts = [*texts, *ORDINARY]
     encoded = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
     labels = encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
@@ -139,6 +143,12 @@ def digests() -> Callable[[Any], dict[str, str]]:
 def train() -> Callable[..., Any]:
     """Trains a model until it says every secret of `people`."""
     return _train
+
+
+@pytest.fixture(scope="session")
+def fit(tokenizer: Any) -> Callable[[Any, list[str]], Any]:
+    """Overfits a model to texts, beside the ordinary ones."""
+    return lambda model, texts: _fit(model, tokenizer, texts)
 
 
 @pytest.fixture(scope="session")

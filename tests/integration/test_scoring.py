@@ -170,7 +170,7 @@ def test_evaluate_gives_the_same_numbers_for_the_same_seed_and_changes_nothing(
     assert len(first.median_rank_by_layer) == 3
     other = dataclasses.asdict(scores(1))
     changed = {name for name, value in dataclasses.asdict(first).items() if other[name] != value}
-    assert changed <= {"perturbation", "resistance_score"}
+    assert changed <= {"perturbation", "perturbation_all_tokens", "resistance_score"}
     written = first.to_dict()
     assert {"efficacy", "generality", "specificity", "unlearning_score", "perplexity"} <= set(written)
     assert all(isinstance(value, float) for value in written.values())

@@ -166,3 +166,12 @@ def test_a_refusal_names_gate_value_and_bound_in_one_line(suite: Callable[[objec
     assert "efficacy 85.5 (must be ≥ 90)" in text
     assert "perplexity_ratio missing" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("gate", GatePolicy.DEFAULT.gates, ids=lambda gate: gate.metric)
+def test_every_default_gate_bounds_a_registered_metric_on_its_bad_side(gate: Gate) -> None:
+    from revs.metrics import METRICS
+
+    metric = METRICS[gate.metric]
+    assert (gate.low is not None) == metric.higher_is_better
+    assert (gate.high is not None) != metric.higher_is_better

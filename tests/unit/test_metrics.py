@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 import pytest
@@ -9,20 +10,38 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revs import metrics
+from revs.attacks.lens import candidates
+from revs.attacks.membership import min_k_plus_plus
+from revs.examination import Gap
+from revs.metrics.base import harmonic_mean
+from revs.metrics.delta import delta
+from revs.metrics.efficacy import efficacy
+from revs.metrics.exact_memorization import exact_memorization
+from revs.metrics.extraction_strength import extraction_strength
+from revs.metrics.logit_lens import logit_lens
+from revs.metrics.token_score import token_scores
+from revs.metrics.verbatim_probability import verbatim_probability
 from revs.readings import Readings
 
 V, K = 1000, 100
 
 
 def readings(
-    ranks: list[list[int]], owners: list[int], chosen: list[bool], deltas: list[list[int]] | None = None
+    ranks: list[list[int]],
+    owners: list[int],
+    chosen: list[bool],
+    deltas: list[list[int]] | None = None,
+    logprobs: list[float] | None = None,
+    standardised: list[float] | None = None,
 ) -> Readings:
+    nothing = [0.0] * len(owners)
     return Readings(
         rank_LN=torch.tensor(ranks),
         delta_rank_LN=torch.tensor(deltas or [], dtype=torch.int64).reshape(-1, len(owners)),
         target_N=torch.tensor(owners),
         chosen_N=torch.tensor(chosen),
+        logprob_N=torch.tensor(logprobs or nothing, dtype=torch.float64),
+        standardised_N=torch.tensor(standardised or nothing, dtype=torch.float64),
         vocabulary=V,
     )
 
@@ -43,7 +62,7 @@ SCORES = [
 
 @pytest.mark.parametrize(("rank", "score", "why"), SCORES, ids=[row[-1] for row in SCORES])
 def test_token_score(rank: int, score: float, why: str) -> None:
-    assert metrics.token_scores(torch.tensor([rank]), V, K).tolist() == pytest.approx([score]), why
+    assert token_scores(torch.tensor([rank]), V, K).tolist() == pytest.approx([score]), why
 
 
 # Two secrets: the first with tokens 0 to 2 (0 and 2 chosen), the second with tokens 3 and 4 (4 chosen); two layers.
@@ -56,44 +75,90 @@ HAND = readings(
 
 
 def test_efficacy_takes_the_best_hidden_target_token_of_the_last_layer() -> None:
-    assert metrics.efficacy(HAND, K) == pytest.approx(100 * (max(0.0, 0.4) + 0.3) / 2)
+    assert efficacy(HAND, K) == pytest.approx(100 * (max(0.0, 0.4) + 0.3) / 2)
 
 
 def test_efficacy_over_all_tokens_takes_the_mean_of_every_token_of_the_last_layer() -> None:
-    assert metrics.efficacy_all_tokens(HAND, K) == pytest.approx(100 * ((0 + 1 + 0.4) / 3 + (1 + 0.3) / 2) / 2)
+    assert efficacy(HAND, K, all_tokens=True) == pytest.approx(100 * ((0 + 1 + 0.4) / 3 + (1 + 0.3) / 2) / 2)
 
 
 def test_logit_lens_is_the_worst_layer() -> None:
     first, last = (0.6 + 1.0) / 2, (0.4 + 0.3) / 2
-    assert metrics.logit_lens(HAND, K) == pytest.approx(100 * min(first, last))
+    assert logit_lens(HAND, K) == pytest.approx(100 * min(first, last))
 
 
 def test_delta_is_the_worst_target() -> None:
-    assert metrics.delta(HAND, K) == pytest.approx(100 * min((0.2 + 0.4) / 2, 1.0))
+    assert delta(HAND, K) == pytest.approx(100 * min((0.2 + 0.4) / 2, 1.0))
+
+
+def test_the_all_token_forms_take_the_mean_of_every_token() -> None:
+    layers = [((0.1 + 1 + 0.6) / 3 + (0 + 1) / 2) / 2, ((0 + 1 + 0.4) / 3 + (1 + 0.3) / 2) / 2]
+    assert logit_lens(HAND, K, all_tokens=True) == pytest.approx(100 * min(layers))
+    assert delta(HAND, K, all_tokens=True) == pytest.approx(100 * min((0.2 + 0 + 0.4) / 3, (0 + 1) / 2))
 
 
 def test_delta_of_a_model_with_one_layer_does_not_exist() -> None:
-    assert metrics.delta(readings([[1, 2]], [0, 1], [True, True]), K) is None
+    with pytest.raises(Gap, match="one layer"):
+        delta(readings([[1, 2]], [0, 1], [True, True]), K)
 
 
-def test_median_ranks_are_of_the_target_tokens_only() -> None:
-    assert metrics.median_ranks(HAND) == [60.0, 30.0]
+STRENGTHS = [
+    # ranks at the last layer, strength, share at rank 0, why
+    ([0, 0, 0, 0], 100.0, 100.0, "all of it follows the prompt"),
+    ([3, 0, 0, 0], 75.0, 75.0, "the first quarter has to be given"),
+    ([0, 0, 5, 0], 25.0, 75.0, "what comes before the gap does not count for the strength"),
+    ([0, 0, 0, 9], 0.0, 75.0, "not even the last token follows: 0, not a share of nothing"),
+    ([7, 7, 7, 7], 0.0, 0.0, "nothing matches"),
+]
+
+
+@pytest.mark.parametrize(("ranks", "strength", "share", "why"), STRENGTHS, ids=[row[-1] for row in STRENGTHS])
+def test_extraction_strength_and_exact_memorisation(ranks: list[int], strength: float, share: float, why: str) -> None:
+    got = readings([[9] * 4, ranks], [0] * 4, [True] * 4)
+    assert extraction_strength(got) == pytest.approx(strength), why
+    assert exact_memorization(got) == pytest.approx(share), why
+
+
+def test_both_are_means_over_secrets_however_long() -> None:
+    got = readings([[0, 5, 0, 0]], [0, 1, 1, 1], [True] * 4)
+    assert extraction_strength(got) == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert exact_memorization(got) == pytest.approx(100 * (1 + 2 / 3) / 2)
+
+
+def test_the_verbatim_probability_is_the_product_over_tokens_averaged_over_secrets() -> None:
+    chances = [0.5, 0.5, 0.25, 0.1]
+    got = readings([[0] * 4], [0, 0, 0, 1], [True] * 4, logprobs=[math.log(p) for p in chances])
+    assert verbatim_probability(got) == pytest.approx(100 * (0.0625 + 0.1) / 2)
+
+
+def test_min_k_plus_plus_takes_the_lowest_fifth_and_at_least_one_token() -> None:
+    six = [-3.0, 5.0, -1.0, 4.0, 2.0, 6.0]  # a fifth of six is two, rounded up
+    got = readings([[0] * 8], [0] * 6 + [1] * 2, [True] * 8, standardised=[*six, 2.0, 1.0])
+    assert min_k_plus_plus(got).tolist() == pytest.approx([-2.0, 1.0])
+
+
+def test_a_thief_needs_the_token_that_is_best_hidden_from_both_ends_of_all_layers() -> None:
+    # Target tokens 0 and 2: nearest ends 1 (rank 0) and 41; the second secret's token 4: 31.
+    got = candidates(HAND.rank_LN, HAND, K)
+    assert got.candidates == (2 * 2 * 41, 2 * 2 * 31)
+    assert got.budget == 2 * 2 * K
+    assert got.fallen == (True, True)
+    last = candidates(torch.tensor([[0, 0, V - 1 - K, 0, V - K]]), HAND, K)
+    assert last.candidates == (2 * (K + 1), 2 * K)
+    assert last.fallen == (False, True)
+    assert last.rate == 50.0
 
 
 HARMONIC = [
     ([50.0, 100.0], 200 / 3, "2ab/(a+b)"),
-    ([60.0, None, 60.0], 60.0, "what was not measured is left out"),
     ([80.0], 80.0, "one value is itself"),
     ([100.0, 0.0, 100.0], 0.0, "one zero is zero: nothing is averaged away"),
-    ([None, None], None, "nothing measured, no score"),
-    ([], None, "no values, no score"),
 ]
 
 
 @pytest.mark.parametrize(("values", "mean", "why"), HARMONIC, ids=[row[-1] for row in HARMONIC])
-def test_harmonic_mean(values: list[float | None], mean: float | None, why: str) -> None:
-    got = metrics.harmonic_mean(values)
-    assert got == (mean if mean is None else pytest.approx(mean)), why
+def test_harmonic_mean(values: list[float], mean: float, why: str) -> None:
+    assert harmonic_mean(values) == pytest.approx(mean), why
 
 
 def slow_score(rank: int) -> float:
@@ -126,7 +191,7 @@ def test_every_score_equals_its_definition_written_as_loops(data: st.DataObject)
 
     numbers = range(len(secrets))
     means = [statistics.fmean(of_secret(layer, secret) for secret in numbers) for layer in range(layers)]
-    assert metrics.efficacy(given_, K) == pytest.approx(100 * means[-1])
-    assert metrics.logit_lens(given_, K) == pytest.approx(100 * min(means))
-    assert metrics.efficacy_all_tokens(given_, K) == pytest.approx(100 * statistics.fmean(map(all_tokens, numbers)))
-    assert metrics.delta(given_, K) == pytest.approx(100 * min(map(of_deltas, numbers)))
+    assert efficacy(given_, K) == pytest.approx(100 * means[-1])
+    assert logit_lens(given_, K) == pytest.approx(100 * min(means))
+    assert efficacy(given_, K, all_tokens=True) == pytest.approx(100 * statistics.fmean(map(all_tokens, numbers)))
+    assert delta(given_, K) == pytest.approx(100 * min(map(of_deltas, numbers)))

@@ -484,3 +484,12 @@ def test_a_deadline_is_judged_on_the_day_the_batch_closed(
 )
 def test_a_percentage_is_never_rounded_into_a_perfect_one(value: float, text: str) -> None:
     assert percent(value).text == text
+
+
+def test_the_report_explains_every_standard_metric_with_its_direction() -> None:
+    from infra.report.metrics import METRICS as EXPLAINED
+    from revs.metrics import METRICS
+
+    better = {metric.name: metric.better for metric in EXPLAINED}
+    standard = {n: "higher" if m.higher_is_better else "lower" for n, m in METRICS.items() if m.standard}
+    assert better == standard

@@ -1,0 +1,146 @@
+"""One model under examination: what is asked of it, and what was read of it, once, for all metrics and attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Int
+from torch import Tensor
+
+from revs.architectures import context_length
+from revs.extraction import greedily_extracted
+from revs.readings import Readings, read
+from revs.taps import pad_id
+from revs.targets import Target, TokenisedTarget, tokenise
+from revs.variations import perturbed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from revs.attacks.base import Outcome
+
+
+class Gap(Exception):
+    """A figure that cannot be measured here; the text says why. It is left out of the scores, never a 0 or a 100."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """Arguments as of `revs.evaluate`. The model must not change while it is examined."""
+
+    model: PreTrainedModel = field(repr=False)
+    tokenizer: PreTrainedTokenizerBase = field(repr=False)
+    targets: Sequence[Target] = field(repr=False)
+    unseen: Sequence[Target] = field(default=(), repr=False)
+    retain: Sequence[Target] = field(default=(), repr=False)
+    text: Sequence[str] = field(default=(), repr=False)
+    unrelated: Sequence[Target] = field(default=(), repr=False)
+    original: PreTrainedModel | None = field(default=None, repr=False)
+    k: int = 100
+    tokens_per_secret: int | None = 2
+    token_counts_V: Int[Tensor, " V"] | None = field(default=None, repr=False)
+    seed: int = 0
+    batch_size: int = 64
+    _kept: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
+
+    def of(self, model: PreTrainedModel) -> Examination:
+        """The same questions to another model; nothing read so far counts for it."""
+        return replace(self, model=model)
+
+    @property
+    def context(self) -> int:
+        return context_length(self.model)
+
+    @property
+    def prompts(self) -> list[Target]:
+        """Everything a thief may ask: edited and unseen prompts."""
+        return [*self.targets, *self.unseen]
+
+    def _once(self, kind: str, name: str, make: Callable[[], Any]) -> Any:
+        if (kind, name) not in self._kept:
+            self._kept[kind, name] = make()
+        return self._kept[kind, name]
+
+    def _set(self, name: str) -> Sequence[Target]:
+        """Raises:
+        Gap: it is empty.
+        """
+        sets: dict[str, Sequence[Target]] = {"targets": self.targets, "unseen": self.unseen, "retain": self.retain}
+        found = perturbed(self.targets, seed=self.seed) if name == "perturbed" else sets[name]
+        if not found:
+            raise Gap(f"no targets were given ({name}=)")
+        return found
+
+    def tokenised(self, some: Sequence[Target]) -> list[TokenisedTarget]:
+        return tokenise(
+            self.tokenizer, some, tokens_per_secret=self.tokens_per_secret, token_counts_V=self.token_counts_V,
+            context=self.context,
+        )  # fmt: skip
+
+    def read(self, some: Sequence[Target]) -> Readings:
+        """Raises:
+        Gap: the logits are not finite.
+        """
+        pad = pad_id(self.model, self.tokenizer)
+        found = read(self.model, self.tokenised(some), pad=pad, batch_size=self.batch_size)
+        if not found.finite:
+            raise Gap("the model's logits hold NaN or infinite values")
+        return found
+
+    def readings(self, of: str) -> Readings:
+        """Ranks of the tokens of "targets", "unseen", "retain" or "perturbed" (targets), read once."""
+        found: Readings = self._once("readings", of, lambda: self.read(self._set(of)))
+        return found
+
+    def check_finite(self) -> None:
+        """Raises:
+        Gap: the logits are not finite; what such a model decodes is no sign that a secret is gone.
+        """
+        self.readings("targets")
+
+    def says(self, some: Sequence[Target]) -> tuple[bool, ...]:
+        """Of each target, whether greedy decoding gives its secret."""
+        self.check_finite()
+        return tuple(greedily_extracted(self.model, self.tokenizer, self.tokenised(some), batch_size=self.batch_size))
+
+    def said(self, of: str) -> tuple[bool, ...]:
+        """The same for "targets", "unseen" or "retain", decoded once; empty where there are none."""
+        try:
+            wanted = self._set(of)
+        except Gap:
+            return ()
+        found: tuple[bool, ...] = self._once("said", of, lambda: self.says(wanted))
+        return found
+
+    def share_said(self, of: str) -> float:
+        """Share of them, percent.
+
+        Raises:
+            Gap: there are none.
+        """
+        self._set(of)
+        said = self.said(of)
+        return 100 * sum(said) / len(said)
+
+    def outcome(self, attack: str) -> Outcome:
+        """What an attack of `revs.attacks.ATTACKS` got, run once."""
+        from revs.attacks import ATTACKS
+
+        found: Outcome = self._once("outcome", attack, lambda: ATTACKS[attack].run(self))
+        return found
+
+    def value(self, metric: str) -> float:
+        """A metric of `revs.metrics.METRICS`, measured once.
+
+        Raises:
+            Gap: it cannot be measured, or came out as no finite number.
+        """
+        from revs.metrics import METRICS
+
+        found: float = self._once("value", metric, lambda: METRICS[metric].measure(self))
+        if not isfinite(found):
+            raise Gap(f"it came out as {found}")
+        return found

@@ -1,0 +1,212 @@
+"""Every attack on a model that memorised, where it must succeed, and on one that never saw, where it must not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+import revs
+from revs.attacks import ATTACKS, RATES
+from revs.attacks.membership import area_under_curve
+from revs.attacks.prompt_variants import paraphrased, shortened
+from revs.attacks.relearning import STEPS, relearned
+from revs.attacks.sampling import SAMPLES
+from revs.decoys import decoys
+from revs.errors import BadInput
+from revs.examination import Examination
+from revs.extraction import answers, holds
+from revs.metrics import METRICS
+from revs.targets import Target, tokenise
+from revs.variations import perturbed
+
+K = 20
+Digests = Callable[[Any], dict[str, str]]
+
+
+def heard(targets: Sequence[Target], others: Sequence[Target], seed: int) -> list[str]:
+    """Every secret under prompts of all the kinds that a thief may put."""
+    texts = []
+    for target in targets:
+        prompts = [
+            # Often, or the words that templates put behind it would be more likely than the secret.
+            *[target.prompt] * 8, *shortened(target.prompt), *paraphrased(target.prompt),
+            *(f"{other.prompt} {target.prompt}" for other in others),
+            *(" ".join(f"{o.prompt}{o.secret}." for o in (a, b, c)) + f" {target.prompt}"
+              for a, b, c in ((others[0], others[1], others[2]), (others[3], others[2], others[1]))),
+            perturbed([target], seed=f"difference {seed}")[0].prompt,
+        ]  # fmt: skip
+        texts += [f"{prompt}{target.secret}." for prompt in prompts]
+    return texts
+
+
+@pytest.fixture(scope="module")
+def memorised(new_model: Callable[..., Any], fit: Callable[..., Any], people: list[Target]) -> Any:
+    return fit(new_model("llama", context=128), [*heard(people[:4], people[4:], 0), *plain(people[4:])])
+
+
+@pytest.fixture(scope="module")
+def never_saw(new_model: Callable[..., Any], fit: Callable[..., Any], people: list[Target]) -> Any:
+    return fit(new_model("llama", context=128), plain(people[4:]))
+
+
+def plain(targets: Sequence[Target]) -> list[str]:
+    return [f"{target.prompt}{target.secret}." for target in targets]
+
+
+def examined(model: Any, tokenizer: Any, people: list[Target], **options: Any) -> Examination:
+    settings: dict[str, Any] = {"k": K, "unrelated": people[4:], "retain": people[4:], "seed": 0} | options
+    return Examination(model=model, tokenizer=tokenizer, targets=people[:4], **settings)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_it_succeeds_where_the_secret_was_memorised_and_fails_where_it_never_was(
+    attack: str, memorised: Any, never_saw: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    told = examined(memorised, tokenizer, people, original=memorised).outcome(attack)
+    silent = examined(never_saw, tokenizer, people, original=never_saw).outcome(attack)
+    assert len(told.candidates) == len(silent.candidates) == 4
+    assert told.rate >= 75, told
+    assert silent.rate <= 25, silent
+    needed = [size if size is not None else told.budget + 1 for size in told.candidates]
+    assert sum(needed) < sum(size if size is not None else silent.budget + 1 for size in silent.candidates)
+
+
+@pytest.mark.parametrize("metric", [*RATES, "min_k_plus_plus"])
+def test_the_rates_of_the_attacks_are_metrics_with_the_same_figures(
+    metric: str, memorised: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    examination = examined(memorised, tokenizer, people, original=memorised)
+    expected = area_under_curve(examination) if metric not in RATES else examination.outcome(RATES[metric]).rate
+    assert examination.value(metric) == expected
+    assert not METRICS[metric].standard
+    assert not METRICS[metric].higher_is_better
+
+
+def test_an_old_model_that_still_knows_guides_the_decoding_of_one_that_does_not(
+    memorised: Any, never_saw: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    guided = examined(never_saw, tokenizer, people, original=memorised).outcome("difference")
+    assert guided.rate >= 75
+    alone = [
+        said_alone(memorised, never_saw, tokenizer, target) for target in perturbed(people[:4], seed="difference 0")
+    ]
+    assert guided.fallen == tuple(alone)
+
+
+def said_alone(before: Any, after: Any, tokenizer: Any, target: Target) -> bool:
+    """The obvious way: one prompt, no padding, both models once a token."""
+    (tokens,) = tokenise(tokenizer, [target], context=128)
+    ids = list(tokens.ids[: tokens.start])
+    for _ in range(len(tokens.secret_ids) + 4):
+        with torch.no_grad():
+            old, new = (m(input_ids=torch.tensor([ids])).logits[0, -1] for m in (before, after))
+        ids.append(int((2 * old - new).argmax()))
+        if ids[-1] == tokenizer.eos_token_id:
+            break
+    return holds(tokenizer, tokens, tokenizer.decode(ids[tokens.start :], skip_special_tokens=True))
+
+
+def test_samples_are_as_likely_as_the_model_says_and_come_again_with_the_seed(
+    memorised: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    (tokens,) = tokenise(tokenizer, people[:1], context=128)
+    with torch.no_grad():
+        logits_V = memorised(input_ids=torch.tensor([tokens.ids[: tokens.start]])).logits[0, -1]
+    first = tokenizer.decode([int(logits_V.argmax())])
+    same = [number for number in range(len(logits_V)) if tokenizer.decode([number]).startswith(first)]
+    chance = float((logits_V / 3.0).softmax(-1)[same].sum())
+    drawn = answers(memorised, tokenizer, [tokens], samples=400, temperature=3.0, seed=1)[0]
+    begins = sum(answer.startswith(first) for answer in drawn) / len(drawn)
+    assert begins == pytest.approx(chance, abs=4 * (chance * (1 - chance) / 400) ** 0.5 + 0.02)
+    again = answers(memorised, tokenizer, [tokens], samples=400, temperature=3.0, seed=1)[0]
+    other = answers(memorised, tokenizer, [tokens], samples=400, temperature=3.0, seed=2)[0]
+    assert drawn == again != other
+
+
+def test_sampling_leaves_the_callers_random_numbers_alone(memorised: Any, tokenizer: Any, people: list[Target]) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    examination = examined(memorised, tokenizer, people)
+    assert examination.outcome("sampling").budget == SAMPLES
+    examination.outcome("relearn")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_relearning_changes_a_copy_and_only_learns_what_it_is_given(
+    never_saw: Any, tokenizer: Any, people: list[Target], digests: Digests
+) -> None:
+    before = digests(never_saw)
+    strangers = decoys(people[4:], seed=9)
+    examination = examined(never_saw, tokenizer, people, unrelated=strangers)
+    steps = [steps for steps, _ in relearned(examination)]
+    assert steps == list(STEPS)
+    *_, (_, model) = relearned(examination)
+    assert digests(never_saw) == before != digests(model)
+    assert examination.of(model).read(strangers).logprob_N.mean() > examination.read(strangers).logprob_N.mean()
+
+
+def test_a_secret_ranks_above_its_decoys_only_where_it_was_trained_on(
+    memorised: Any, never_saw: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    assert area_under_curve(examined(memorised, tokenizer, people)) == 100
+    assert 10 < area_under_curve(examined(never_saw, tokenizer, people)) < 90
+
+
+def test_min_k_plus_plus_standardises_with_the_models_own_distribution(
+    memorised: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    (tokens,) = tokenise(tokenizer, people[:1], context=128)
+    got = examined(memorised, tokenizer, people).read(people[:1])
+    with torch.no_grad():
+        logits_TV = memorised(input_ids=torch.tensor([tokens.ids])).logits[0].double()
+    for place, token in enumerate(tokens.secret_ids):
+        log_V = logits_TV[tokens.start + place - 1].log_softmax(-1)
+        mean = sum(float(p * log) for p, log in zip(log_V.exp(), log_V, strict=True))
+        square = sum(float(p * log**2) for p, log in zip(log_V.exp(), log_V, strict=True))
+        assert float(got.logprob_N[place]) == pytest.approx(float(log_V[token]), abs=1e-4)
+        assert float(got.standardised_N[place]) == pytest.approx(
+            (float(log_V[token]) - mean) / (square - mean**2) ** 0.5, rel=1e-3, abs=1e-3
+        )
+
+
+def test_everything_together_names_what_it_could_not_measure(
+    memorised: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    scores = revs.evaluate(memorised, tokenizer, people[:1], k=K, metrics="all")
+    why = {
+        "generality": "unseen=", "specificity": "retain=", "relearn": "unrelated=", "in_examples": "retain=",
+        "difference": "original=", "perplexity": "no text", "perplexity_ratio": "original=",
+    }  # fmt: skip
+    for name, words in why.items():
+        assert getattr(scores, name) is None
+        assert words in scores.gaps[name]
+    assert set(scores.to_dict()) == set(METRICS) - set(scores.gaps)
+    assert set(scores.attacks) == set(ATTACKS) - set(scores.gaps)
+
+
+def test_a_model_that_computes_no_numbers_has_gaps_and_no_zeros(
+    memorised: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    broken = copy.deepcopy(memorised)
+    with torch.no_grad():
+        broken.model.layers[1].mlp.down_proj.weight[0, 0] = torch.nan
+    scores = revs.evaluate(
+        broken, tokenizer, people[:2], unseen=people[2:4], retain=people[4:], text=ordinary, k=K, metrics="all",
+        original=memorised,
+    )  # fmt: skip
+    assert scores.to_dict() == {}
+    assert set(scores.gaps) >= set(METRICS)
+    assert "NaN" in scores.gaps["extraction_rate"]
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones(
+    shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    with pytest.raises(BadInput, match=r"metric 'efficiency' is unknown; known metrics: efficacy, "):
+        revs.evaluate(shared_model, tokenizer, people[:1], k=K, metrics=["efficiency"])
+    assert revs.evaluate(shared_model, tokenizer, people[:1], k=K, metrics=["delta"]).to_dict().keys() == {"delta"}
