@@ -22,6 +22,7 @@ from revs.errors import BadInput
 from revs.joint_edit import JointEdit, Progress
 from revs.moments import Moments
 from revs.patch import Patch
+from revs.placement import Weights
 from revs.preflight import check_request
 from revs.taps import pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
@@ -48,7 +49,8 @@ def erase(
     """Erase `targets` from `model`, in place, with the method `config.method`.
 
     Args:
-        model: a causal LM of a supported family, on any one device, in its own dtype.
+        model: a causal LM of a supported family in its own dtype: on one device, spread over several, or offloaded by
+            accelerate. Edited weights of one that is offloaded to disk are kept in memory; its files stay as they are.
         tokenizer: its tokenizer; must give offsets (a "fast" tokenizer).
         targets: what to erase. An empty list changes nothing.
         config: settings; None means the defaults.
@@ -112,15 +114,14 @@ def erase_jointly(
         for group in (numbers[i : i + config.targets_at_once] for i in range(0, len(numbers), config.targets_at_once))
     }  # fmt: skip
     layers = range(config.first_layer, len(architecture.decoder_layers(model)))
-    weights = {name: model.get_parameter(name) for layer in layers for name in architecture.weight_names(layer)}
-    before = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+    weights = Weights(model, (name for layer in layers for name in architecture.weight_names(layer)))
+    before = {name: weight.cpu().clone() for name, weight in weights.items()}
     try:
         with closing(moments):
             _settle(list(edits.values()), moments, progress)
     except BaseException:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(before[name])
+        for name, weight in before.items():
+            weights[name] = weight
         raise
     return Patch.between(
         before,

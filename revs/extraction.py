@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from revs.architectures import context_length
+from revs.placement import input_device
 from revs.taps import check_ids, evaluating, pad_id
 from revs.targets import TokenisedTarget
 
@@ -84,8 +85,8 @@ def _decode(
     check_ids(model, ids_BT)
     with torch.no_grad(), evaluating(model):
         out_BT = model.generate(
-            input_ids=ids_BT.to(model.device),
-            attention_mask=mask_BT.to(model.device),
+            input_ids=ids_BT.to(input_device(model)),
+            attention_mask=mask_BT.to(input_device(model)),
             max_new_tokens=new_tokens,
             do_sample=False,
             num_beams=1,

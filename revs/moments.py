@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revs.architectures import context_length
+from revs.placement import device_of, input_device
 from revs.taps import pad_id, run
 from revs.targets import Batch, TokenisedTarget, collate
 
@@ -38,7 +39,7 @@ class Moments:
     def __init__(self, model: PreTrainedModel, architecture: Architecture, weight: float) -> None:
         layers = architecture.decoder_layers(model)
         self._widths = [architecture.key_width(layer) for layer in layers]
-        self._device, self._weight = model.device, weight
+        self._devices, self._weight = [device_of(architecture.linears(layer)[0]) for layer in layers], weight
         self._held: dict[int, Tensor] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._settled: dict[int, Sequence[Tensor]] = {}
@@ -65,7 +66,7 @@ class Moments:
         def batches(some: Sequence[TokenisedTarget]) -> list[Batch]:
             some = sorted(some, key=lambda target: len(target.ids))  # little padding
             size = config.batch_size
-            return [collate(some[i : i + size], pad=pad, device=model.device) for i in range(0, len(some), size)]
+            return [collate(some[i : i + size], pad=pad, device=input_device(model)) for i in range(0, len(some), size)]
 
         parts = batches(ordinary), batches(retain)
         for group in moments._groups():
@@ -76,7 +77,7 @@ class Moments:
         return moments
 
     def of(self, layer: int) -> Float[Tensor, "m m"]:
-        """C of one layer, float32, on the model's device."""
+        """C of one layer, float32, where the layer computes."""
         moment_mm = self._gathered(layer)
         count = sum(len(keys_Lnm[layer]) for keys_Lnm in self._settled.values())
         for keys_Lnm in self._settled.values():
@@ -113,10 +114,10 @@ class Moments:
         if layer in self._held:
             return self._held[layer]
         if self._folder is None:
-            return torch.eye(self._widths[layer], device=self._device)
+            return torch.eye(self._widths[layer], device=self._devices[layer])
         from safetensors.torch import load_file
 
-        return load_file(self._file(layer))["moment"].to(self._device)
+        return load_file(self._file(layer))["moment"].to(self._devices[layer])
 
     def _file(self, layer: int) -> Path:
         assert self._folder is not None
@@ -138,20 +139,20 @@ def key_moments(
     modules = architecture.decoder_layers(model)
     layers = layers if layers is not None else range(len(modules))
     widths = {layer: architecture.key_width(modules[layer]) for layer in layers}
-    sums = {layer: torch.zeros(m, m, device=model.device) for layer, m in widths.items()}
+    devices = {layer: device_of(architecture.linears(modules[layer])[0]) for layer in layers}
+    sums = {layer: torch.zeros(m, m, device=devices[layer]) for layer, m in widths.items()}
     count = 0
 
     for batch in batches:
         present_BT = batch.mask_BT.bool()
         if only_secrets:
-            present_BT = torch.zeros_like(present_BT).index_put_(
-                (batch.row_N, batch.position_N), present_BT.new_ones(())
-            )
+            present_BT = torch.zeros(present_BT.shape, dtype=torch.bool)
+            present_BT[batch.row_N, batch.position_N] = True
         count += int(present_BT.sum())
 
         def add(layer: int, keys_BTm: Tensor, _hidden: Tensor, present_BT: Tensor = present_BT) -> None:
             if layer in sums:
-                keys_Nm = keys_BTm[present_BT.to(keys_BTm.device)].float()
+                keys_Nm = keys_BTm[present_BT.to(keys_BTm.device)].to(sums[layer])
                 sums[layer].addmm_(keys_Nm.T, keys_Nm)
 
         run(model, architecture, batch, add, last=layers[-1])

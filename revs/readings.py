@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from revs.architectures import architecture_of
+from revs.placement import input_device
 from revs.taps import run
 from revs.targets import Batch, TokenisedTarget, collate
 from revs.unembedding import Unembedding, rank_of
@@ -49,18 +50,16 @@ def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int
     unembedding = Unembedding(model, architecture)
     parts = []
     for first in range(0, len(targets), batch_size):
-        batch = collate(targets[first : first + batch_size], pad=pad, first=first, device=model.device)
+        batch = collate(targets[first : first + batch_size], pad=pad, first=first, device=input_device(model))
         hidden_LNd: list[Tensor] = []
 
         def keep(
             _layer: int, _keys: Tensor, hidden_BTd: Tensor, batch: Batch = batch, kept: list[Tensor] = hidden_LNd
         ) -> None:
-            kept.append(hidden_BTd[batch.row_N.to(hidden_BTd.device), batch.position_N.to(hidden_BTd.device)])
+            kept.append(hidden_BTd[batch.row_N, batch.position_N])
 
         run(model, architecture, batch, keep)
-        parts.append(
-            (*_rank_layers(unembedding, hidden_LNd, batch.token_N), batch.target_N.cpu(), batch.chosen_N.cpu())
-        )
+        parts.append((*_rank_layers(unembedding, hidden_LNd, batch.token_N), batch.target_N, batch.chosen_N))
     rank_LN, delta_LN = (torch.cat([part[i] for part in parts], dim=1) for i in (0, 1))
     target_N, chosen_N = (torch.cat([part[i] for part in parts]) for i in (2, 3))
     return Readings(
@@ -70,11 +69,11 @@ def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int
 
 def _rank_layers(unembedding: Unembedding, hidden_LNd: list[Tensor], tokens_N: Tensor) -> tuple[Tensor, Tensor]:
     ranks, deltas = [], []
-    for rows in torch.split(torch.arange(len(tokens_N), device=tokens_N.device), _ROWS):
+    for rows in torch.split(torch.arange(len(tokens_N)), _ROWS):
         previous_NV: Tensor | None = None
         rank_rows, delta_rows = [], []
         for hidden_Nd in hidden_LNd:
-            logits_NV = unembedding.logits(hidden_Nd[rows.to(hidden_Nd.device)].to(unembedding.weight_Vd.device))
+            logits_NV = unembedding.logits(hidden_Nd[rows])
             rank_rows.append(rank_of(logits_NV, tokens_N[rows]))
             if previous_NV is not None:
                 delta_rows.append(rank_of((logits_NV - previous_NV).abs(), tokens_N[rows]))
