@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,6 +46,7 @@ def erase(
     retain: Sequence[Target] = (),
     token_counts_V: Int[Tensor, " V"] | None = None,
     progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> Patch:
     """Erase `targets` from `model`, in place, with the method `config.method`.
 
@@ -58,6 +60,8 @@ def erase(
         retain: targets that must keep working.
         token_counts_V: counts of token ids over the training corpus, for choosing the rarest; None: by token id.
         progress: called with (stage, done, total).
+        cache: a folder in which the method `revs` keeps what it gathers from the text and the retained records, for the
+            next setting on the same weights. It says as much about them as activations do: remove it afterwards.
 
     Returns:
         The patch: `patch.revert(model)` restores the old weights bit for bit.
@@ -70,7 +74,7 @@ def erase(
     config = config or EraseConfig()
     if config.method not in METHODS:
         raise BadInput(f"method {config.method!r} is unknown; known methods: {', '.join(sorted(METHODS))}")
-    return METHODS[config.method](model, tokenizer, targets, config, text, retain, token_counts_V, progress)
+    return METHODS[config.method](model, tokenizer, targets, config, text, retain, token_counts_V, progress, cache)
 
 
 def erase_jointly(
@@ -82,6 +86,7 @@ def erase_jointly(
     retain: Sequence[Target],
     token_counts_V: Int[Tensor, " V"] | None,
     progress: Progress | None,
+    cache: Path | None,
 ) -> Patch:
     """The `revs` method; arguments as in `erase`."""
     started = time.perf_counter()
@@ -102,7 +107,7 @@ def erase_jointly(
     if not first:
         return Patch.between({}, {}, method=config.method, config=settings)
     protected = [*retain, *stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)]
-    moments = Moments.gathered(model, architecture, tokenizer, text, prepared(protected), config)
+    moments = Moments.gathered(model, architecture, tokenizer, text, prepared(protected), config, cache)
     unembedding = Unembedding(model, architecture)
     pad = pad_id(model, tokenizer)
     numbers = list(first.values())

@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -55,10 +56,11 @@ def erase_neurons(
     retain: Sequence[Target],
     token_counts_V: Int[Tensor, " V"] | None,
     progress: Progress | None,
+    cache: Path | None,
 ) -> Patch:
     """The `revs-neurons` method; arguments as in `revs.erase`.
 
-    Like the paper it protects nothing: `text` is not used, and `retain` only checked against `targets`.
+    Like the paper it protects nothing: `text` and `cache` are not used, and `retain` only checked against `targets`.
     """
     started = time.perf_counter()
     settings = _settings(config)
