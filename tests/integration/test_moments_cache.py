@@ -19,6 +19,12 @@ Erase = Callable[..., revs.Patch]
 
 
 @pytest.fixture
+def shared_model(trained_models: dict[str, Any]) -> Any:
+    """One family is enough: nothing here depends on it."""
+    return trained_models["llama"]
+
+
+@pytest.fixture
 def erase(tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path) -> Erase:
     """Edits a copy of a model with the cache in `tmp_path / "a" / "cache"`."""
 

@@ -146,7 +146,7 @@ def test_the_records_are_the_ranks_in_the_logits_of_the_offloaded_model(
 def test_evaluate_gives_the_scores_of_the_model_in_memory(
     plain: Plain, offloaded: Offloaded, tokenizer: Any, people: list[Target], ordinary: list[str]
 ) -> None:
-    arguments: dict[str, Any] = {"unseen": people[:1], "retain": people[4:], "text": ordinary, "k": LOW}
+    arguments: dict[str, Any] = {"retain": people[4:], "text": ordinary, "k": LOW}
     expected = revs.evaluate(plain.edited, tokenizer, people[:4], **arguments)
     assert revs.evaluate(offloaded.model, tokenizer, people[:4], **arguments) == expected
 
@@ -197,12 +197,11 @@ def _after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
     return failing
 
 
-@pytest.mark.parametrize("form", ["memory", "checkpoint"])
 def test_an_edit_that_is_cut_off_in_the_middle_of_a_pass_leaves_the_old_weights(
-    form: str, plain: Plain, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path,
+    plain: Plain, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    model = offload(plain.model, form, tmp_path)
+    model = offload(plain.model, "checkpoint", tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(joint_edit, "joint_update", _after(2, joint_edit.joint_update))
         with pytest.raises(RuntimeError, match="cut off"):
@@ -211,12 +210,11 @@ def test_an_edit_that_is_cut_off_in_the_middle_of_a_pass_leaves_the_old_weights(
     assert edit(model, tokenizer, people, ordinary) == plain.patch, "and nothing else of it stays behind"
 
 
-@pytest.mark.parametrize("form", ["memory", "checkpoint"])
 def test_the_method_that_edits_columns_is_the_same_and_is_undone_when_cut_off(
-    form: str, plain: Plain, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path
+    plain: Plain, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {"config": revs.config.NeuronsConfig(selection="gradient", max_columns=4)}
-    model, other = offload(plain.model, form, tmp_path), copy.deepcopy(plain.model)
+    model, other = offload(plain.model, "checkpoint", tmp_path), copy.deepcopy(plain.model)
     with pytest.raises(RuntimeError, match="cut off"):
         revs.erase(model, tokenizer, people[:2], **settings, progress=_after(2, lambda *_: None))
     assert values(model) == values(plain.model)
@@ -226,11 +224,10 @@ def test_the_method_that_edits_columns_is_the_same_and_is_undone_when_cut_off(
     assert values(model) == values(other) != values(plain.model)
 
 
-@pytest.mark.parametrize("form", ["memory", "checkpoint"])
 def test_roundings_are_tried_on_a_copy_that_leaves_the_offloaded_model_alone(
-    form: str, plain: Plain, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path
+    plain: Plain, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path
 ) -> None:
-    model, other = offload(plain.model, form, tmp_path), copy.deepcopy(plain.model)
+    model, other = offload(plain.model, "checkpoint", tmp_path), copy.deepcopy(plain.model)
     settings = {"survive": ("bfloat16", "int4"), "variations": 0, "stand_ins": 0, "sweeps": 1}
     expected = edit(other, tokenizer, people, ordinary, **settings)
     found = edit(model, tokenizer, people, ordinary, **settings)
