@@ -1,6 +1,7 @@
 """The folder of one batch: what each stage found, so that a killed batch goes on where it stopped.
 
-Only ids, places, numbers and digests are written here, and the edited checkpoint; never an identifier or a prompt.
+Only ids, places, numbers and digests are written here, the edited checkpoint, and sums of activations that the next
+attempt of the edit needs again; never an identifier or a prompt.
 """
 
 from __future__ import annotations

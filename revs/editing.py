@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,7 @@ from revs.errors import BadInput
 from revs.joint_edit import JointEdit, Progress
 from revs.moments import Moments
 from revs.patch import Patch
+from revs.placement import Weights
 from revs.preflight import check_request
 from revs.taps import pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
@@ -44,11 +46,13 @@ def erase(
     retain: Sequence[Target] = (),
     token_counts_V: Int[Tensor, " V"] | None = None,
     progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> Patch:
     """Erase `targets` from `model`, in place, with the method `config.method`.
 
     Args:
-        model: a causal LM of a supported family, on any one device, in its own dtype.
+        model: a causal LM of a supported family in its own dtype: on one device, spread over several, or offloaded by
+            accelerate. Edited weights of one that is offloaded to disk are kept in memory; its files stay as they are.
         tokenizer: its tokenizer; must give offsets (a "fast" tokenizer).
         targets: what to erase. An empty list changes nothing.
         config: settings; None means the defaults.
@@ -56,6 +60,8 @@ def erase(
         retain: targets that must keep working.
         token_counts_V: counts of token ids over the training corpus, for choosing the rarest; None: by token id.
         progress: called with (stage, done, total).
+        cache: a folder in which the method `revs` keeps what it gathers from the text and the retained records, for the
+            next setting on the same weights. It says as much about them as activations do: remove it afterwards.
 
     Returns:
         The patch: `patch.revert(model)` restores the old weights bit for bit.
@@ -68,7 +74,7 @@ def erase(
     config = config or EraseConfig()
     if config.method not in METHODS:
         raise BadInput(f"method {config.method!r} is unknown; known methods: {', '.join(sorted(METHODS))}")
-    return METHODS[config.method](model, tokenizer, targets, config, text, retain, token_counts_V, progress)
+    return METHODS[config.method](model, tokenizer, targets, config, text, retain, token_counts_V, progress, cache)
 
 
 def erase_jointly(
@@ -80,6 +86,7 @@ def erase_jointly(
     retain: Sequence[Target],
     token_counts_V: Int[Tensor, " V"] | None,
     progress: Progress | None,
+    cache: Path | None,
 ) -> Patch:
     """The `revs` method; arguments as in `erase`."""
     started = time.perf_counter()
@@ -100,7 +107,7 @@ def erase_jointly(
     if not first:
         return Patch.between({}, {}, method=config.method, config=settings)
     protected = [*retain, *stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)]
-    moments = Moments.gathered(model, architecture, tokenizer, text, prepared(protected), config)
+    moments = Moments.gathered(model, architecture, tokenizer, text, prepared(protected), config, cache)
     unembedding = Unembedding(model, architecture)
     pad = pad_id(model, tokenizer)
     numbers = list(first.values())
@@ -112,15 +119,14 @@ def erase_jointly(
         for group in (numbers[i : i + config.targets_at_once] for i in range(0, len(numbers), config.targets_at_once))
     }  # fmt: skip
     layers = range(config.first_layer, len(architecture.decoder_layers(model)))
-    weights = {name: model.get_parameter(name) for layer in layers for name in architecture.weight_names(layer)}
-    before = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+    weights = Weights(model, (name for layer in layers for name in architecture.weight_names(layer)))
+    before = {name: weight.cpu().clone() for name, weight in weights.items()}
     try:
         with closing(moments):
             _settle(list(edits.values()), moments, progress)
     except BaseException:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(before[name])
+        for name, weight in before.items():
+            weights[name] = weight
         raise
     return Patch.between(
         before,

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from revs.architectures import context_length
+from revs.placement import input_device
 from revs.taps import check_ids, evaluating, pad_id
 from revs.targets import TokenisedTarget
 
@@ -131,8 +132,8 @@ def _decode(
     guides = None if processor is None else [processor(mask_BT.repeat_interleave(repeats, dim=0).to(model.device))]
     with torch.no_grad(), evaluating(model):
         out_BT = model.generate(
-            input_ids=ids_BT.to(model.device),
-            attention_mask=mask_BT.to(model.device),
+            input_ids=ids_BT.to(input_device(model)),
+            attention_mask=mask_BT.to(input_device(model)),
             max_new_tokens=new_tokens,
             num_beams=1,
             pad_token_id=pad,

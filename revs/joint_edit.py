@@ -26,6 +26,7 @@ from revs.errors import BadInput
 from revs.joint import joint_update
 from revs.lowrank import TokenSum
 from revs.patch import TokenRecord
+from revs.placement import input_device
 from revs.records import ranks_by_layer, token_records
 from revs.rounding import rounded_copy
 from revs.taps import check_ids, run
@@ -58,7 +59,7 @@ class JointEdit:
         self.model, self.architecture, self.unembedding, self.config = model, architecture, unembedding, config
         self.moments = moments
         self.targets, self.variations, self.pad = targets, variations, pad
-        self.own = collate(targets, pad=pad, device=model.device)
+        self.own = collate(targets, pad=pad, device=input_device(model))
         self.layers = architecture.decoder_layers(model)
         self.sweeps = 0
         self._before_N: Tensor | None = None
@@ -89,7 +90,7 @@ class JointEdit:
         copies = range(0, len(self.variations), len(self.targets))
         varied = [self.variations[copy + number] for copy in copies for number in self._swept]
         swept = [*(self.targets[number] for number in self._swept), *varied]
-        batch = collate(swept, pad=self.pad, device=self.model.device)
+        batch = collate(swept, pad=self.pad, device=input_device(self.model))
         check_ids(self.model, batch.ids_BT)
         return batch
 
@@ -97,11 +98,11 @@ class JointEdit:
         """Numbers of the targets with a token that ranks above `low_rank` behind some layer, rounded or not."""
         lowest_Ln = self._ranks_Ln if self._rounded_Ln is None else torch.minimum(self._ranks_Ln, self._rounded_Ln)
         high_n = (lowest_Ln[self.config.first_layer :] < self.config.low_rank).any(0)
-        return sorted(set(self.own.target_N[self.own.chosen_N].cpu()[high_n].tolist()))
+        return sorted(set(self.own.target_N[self.own.chosen_N][high_n].tolist()))
 
     def _swept_n(self) -> Tensor:
         """Which of the target tokens belong to swept targets."""
-        return torch.isin(self.own.target_N[self.own.chosen_N].cpu(), torch.tensor(self._swept))
+        return torch.isin(self.own.target_N[self.own.chosen_N], torch.tensor(self._swept))
 
     def read(self) -> bool:
         """Read the ranks again, in one forward pass; whether a target token is too high behind any layer."""
@@ -158,7 +159,7 @@ class JointEdit:
     def _on_layer(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
         if layer < self.config.first_layer:
             return None
-        old_dm = self.architecture.weight(self.layers[layer])
+        old_dm = self.architecture.weight(self.layers[layer]).to(hidden_BTd.device)
         change_dm = self._layer_update(layer, keys_BTm, hidden_BTd, old_dm)
         if change_dm is None or layer == len(self.layers) - 1:  # of the last layer nobody reads the output here
             return None
@@ -169,13 +170,13 @@ class JointEdit:
         chosen, config = self.batch.chosen_N, self.config
         rows, positions, tokens_N = self.batch.row_N[chosen], self.batch.position_N[chosen], self.batch.token_N[chosen]
         hidden_Nd, keys_Nm = hidden_BTd[rows, positions], keys_BTm[rows, positions]
-        low_N = self.unembedding.ranks(hidden_Nd, tokens_N) < self._rank(config.low_rank)
+        low_N = self.unembedding.ranks(hidden_Nd, tokens_N).cpu() < self._rank(config.low_rank)
         swept_n = self._swept_n()
         low_own_N = low_N[: int(swept_n.sum())]  # the targets stand in front of their variations
         if not bool(low_own_N.any()):  # variations alone move nothing: they are only asked for
             return None
         moved_n = swept_n.clone()
-        moved_n[swept_n] = low_own_N.cpu()
+        moved_n[swept_n] = low_own_N
         self._columns_Ln[layer, moved_n] = keys_Nm.shape[1]  # every column shares the movement
         lower_N, upper_N = self._bounds(hidden_Nd, tokens_N, low_N)
         gradients_Nd, directions_Nd = self._at_writers(layer, keys_Nm, tokens_N)
@@ -184,9 +185,9 @@ class JointEdit:
                 keys_Nm.float(),
                 directions_Nd,
                 gradients_Nd @ directions_Nd.T,
-                lower_N,
-                upper_N,
-                self._moment(layer),
+                lower_N.to(keys_Nm.device),
+                upper_N.to(keys_Nm.device),
+                self._moment(layer).to(keys_Nm.device),
                 epsilon=config.epsilon,
                 ridge=config.ridge,
             )
@@ -209,17 +210,19 @@ class JointEdit:
         settled_n = ~self._swept_n()
         if not bool(settled_n.any()):
             return moment_mm
-        keys_nm = self.keys_Lnm[layer][settled_n.to(moment_mm.device)].to(moment_mm)
+        keys_nm = self.keys_Lnm[layer][settled_n].to(moment_mm)
         return moment_mm + self.config.retain_weight / len(keys_nm) * (keys_nm.T @ keys_nm)
 
     def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
         """Of each key's token: the gradient of its logit at the writers' output, and the direction that moves it there.
 
-        Float64, (N, d) each; where the writers add straight to the residual stream the direction is q_t.
+        Float64, (N, d) each, where the keys are; where the writers add straight to the residual stream the direction
+        is q_t.
         """
         module, architecture = self.layers[layer], self.architecture
-        gradients_Nd = architecture.pull_back(module, keys_Nm, self.unembedding.gradients(tokens_N))
-        directions_Nd = self.unembedding.spread(architecture.undo_gain(module, gradients_Nd))
+        gradients_Nd = self.unembedding.gradients(tokens_N).to(keys_Nm.device)
+        gradients_Nd = architecture.pull_back(module, keys_Nm, gradients_Nd)
+        directions_Nd = self.unembedding.spread(architecture.undo_gain(module, gradients_Nd)).to(keys_Nm.device)
         return gradients_Nd, architecture.undo_gain(module, directions_Nd)
 
     def _bounds(self, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,5 +234,5 @@ class JointEdit:
         steps_RN = self.unembedding.steps_to_ranks(hidden_Nd, tokens_N, [aim, low, bottom])
         gradients_Nd = self.unembedding.gradients(tokens_N)
         aim_N, rise_N, sink_N = steps_RN * (gradients_Nd * self.unembedding.spread(gradients_Nd)).sum(-1)
-        upper_N = torch.where(low_N, aim_N, rise_N)
+        upper_N = torch.where(low_N.to(aim_N.device), aim_N, rise_N)
         return torch.minimum(sink_N, upper_N), upper_N

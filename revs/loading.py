@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,12 @@ def load(
     Args:
         path_or_hub_id: a checkpoint folder, or a hub id when the path does not exist.
         dtype: "float32", "bfloat16", "float16", or "auto" for the checkpoint's own.
-        device: "cpu", "cuda", "cuda:1", …
+        device: "cpu", "cuda", "cuda:1", …; or "auto": spread over the devices there are and, where they do not suffice,
+            offloaded to memory and to the checkpoint's own files, which are only read. Needs accelerate.
 
     Raises:
         BadInput: no such folder or hub id, a damaged file, no causal LM, no fast tokenizer, an unsupported family or
-            dtype, a device that is not there.
+            dtype, a device that is not there, "auto" without accelerate.
     """
     import torch
     from safetensors import SafetensorError
@@ -35,12 +37,17 @@ def load(
     source = str(path_or_hub_id)
     if dtype not in _DTYPES:
         raise BadInput(f"dtype {dtype!r} is unknown; choose one of {', '.join(_DTYPES)}")
+    if device == "auto" and find_spec("accelerate") is None:
+        raise BadInput(
+            "device 'auto' needs the package accelerate; install it (pip install accelerate) or name one device"
+        )
     tokenizer = check_folder(source)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             source,
             dtype="auto" if dtype == "auto" else getattr(torch, dtype),
             attn_implementation="eager" if device == "cpu" else None,
+            device_map="auto" if device == "auto" else None,
         )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         if isinstance(error, BadInput):
@@ -48,7 +55,7 @@ def load(
         raise BadInput(f"{source} cannot be loaded as a causal LM with its tokenizer: {_first_line(error)}") from None
     architecture_of(model)
     try:
-        return model.to(device).eval(), tokenizer
+        return (model if device == "auto" else model.to(device)).eval(), tokenizer
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was compiled with CUDA
         raise BadInput(f"device {device!r} cannot be used here ({_first_line(error)}); choose another") from None
 

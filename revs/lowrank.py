@@ -102,7 +102,7 @@ class TokenSum:
         self._tokens_T, place_N = torch.unique(tokens_N, return_inverse=True)
         unit_Nd = torch.nn.functional.normalize(directions_Nd.double(), dim=1)
         self._unit_Td = unit_Nd.new_zeros(len(self._tokens_T), directions_Nd.shape[1])
-        self._unit_Td[place_N] = unit_Nd  # equal rows: whichever is written last
+        self._unit_Td[place_N.to(unit_Nd.device)] = unit_Nd  # equal rows: whichever is written last
         self._right: dict[int, Tensor] = {}
         self._others: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
@@ -110,8 +110,8 @@ class TokenSum:
         self, layer: int, tokens_N: Int[Tensor, " N"], left_dN: Float[Tensor, "d N"], right_Nm: Float[Tensor, "N m"]
     ) -> None:
         """Add an update to the sum of a layer; row n of `right_Nm` moves along the direction of token n."""
-        place_N = torch.searchsorted(self._tokens_T, tokens_N)
-        unit_Nd = self._unit_Td[place_N]
+        place_N = torch.searchsorted(self._tokens_T, tokens_N).to(left_dN.device)
+        unit_Nd = self._unit_Td.to(left_dN.device)[place_N]
         length_N = (left_dN.T * unit_Nd).sum(1)
         if float((left_dN.T - length_N[:, None] * unit_Nd).norm()) > _PARALLEL * float(left_dN.norm()):
             used_N = left_dN.any(dim=0)

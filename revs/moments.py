@@ -3,15 +3,19 @@
 The least-squares edit weighs a change at a key by how often such keys occur elsewhere: C = E[k kᵀ] (as in ROME, Meng et
 al. 2022). C is square in the width of the MLP: 0.8 GB a layer at m = 14,336. So no more than `HELD` bytes of it are in
 memory at a time; where all layers take more, they are gathered in groups of layers, each group in passes that end
-behind its last layer, and wait in a temporary folder until their layer is edited.
+behind its last layer, and wait in a temporary folder until their layer is edited. With a cache that folder stays, so
+that another setting on the same model need not gather again: on the demo's model that is half of an edit.
 
 Legend: B batch, T positions, m width of the MLP, n target tokens, L layers.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revs.architectures import context_length
+from revs.digest import tensor_digest
+from revs.placement import Weights, device_of, input_device
 from revs.taps import pad_id, run
 from revs.targets import Batch, TokenisedTarget, collate
 
@@ -38,9 +44,10 @@ class Moments:
     def __init__(self, model: PreTrainedModel, architecture: Architecture, weight: float) -> None:
         layers = architecture.decoder_layers(model)
         self._widths = [architecture.key_width(layer) for layer in layers]
-        self._device, self._weight = model.device, weight
+        self._devices, self._weight = [device_of(architecture.linears(layer)[0]) for layer in layers], weight
         self._held: dict[int, Tensor] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._entry: Path | None = None  # of the cache
         self._settled: dict[int, Sequence[Tensor]] = {}
 
     @classmethod
@@ -52,8 +59,13 @@ class Moments:
         text: Sequence[str],
         retain: Sequence[TokenisedTarget],
         config: EraseConfig,
+        cache: Path | None = None,
     ) -> Moments:
-        """Read the text and the retained records in forward passes; without either, C is the identity."""
+        """Read the text and the retained records in forward passes; without either, C is the identity.
+
+        With `cache`, a folder, what was read is kept there, for its owner only, and found again by the digest of all
+        that decides it.
+        """
         moments = cls(model, architecture, config.retain_weight)
         context = context_length(model)
         ids = tokenizer(list(text), truncation=True, max_length=context)["input_ids"] if text else []
@@ -65,18 +77,41 @@ class Moments:
         def batches(some: Sequence[TokenisedTarget]) -> list[Batch]:
             some = sorted(some, key=lambda target: len(target.ids))  # little padding
             size = config.batch_size
-            return [collate(some[i : i + size], pad=pad, device=model.device) for i in range(0, len(some), size)]
+            return [collate(some[i : i + size], pad=pad, device=input_device(model)) for i in range(0, len(some), size)]
 
-        parts = batches(ordinary), batches(retain)
-        for group in moments._groups():
-            of_text = key_moments(model, architecture, parts[0], layers=group)
-            of_retained = key_moments(model, architecture, parts[1], layers=group, only_secrets=True)
-            for layer, text_mm, retained_mm in zip(group, of_text, of_retained, strict=True):
-                moments._keep(layer, text_mm.add_(retained_mm, alpha=config.retain_weight))
+        entry = None if cache is None else cache / _digest(model, config, ordinary, retain)
+        if entry is None or not entry.is_dir():
+            moments._gather(model, architecture, (batches(ordinary), batches(retain)), entry)
+        moments._entry = entry
         return moments
 
+    def _gather(
+        self,
+        model: PreTrainedModel,
+        architecture: Architecture,
+        parts: tuple[Sequence[Batch], Sequence[Batch]],
+        entry: Path | None,
+    ) -> None:
+        """Hold the moments of text and retained records, or put them on disk; into `entry` in one step."""
+        if entry is not None:
+            entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder = tempfile.TemporaryDirectory(prefix=".moments-", dir=entry.parent)
+        try:
+            for group in self._groups():
+                of_text = key_moments(model, architecture, parts[0], layers=group)
+                of_retained = key_moments(model, architecture, parts[1], layers=group, only_secrets=True)
+                for layer, text_mm, retained_mm in zip(group, of_text, of_retained, strict=True):
+                    self._keep(layer, text_mm.add_(retained_mm, alpha=self._weight))
+            if entry is not None and self._folder is not None:
+                Path(self._folder.name).rename(entry)
+        except BaseException:
+            self.close()
+            raise
+        if entry is not None:
+            self.close()
+
     def of(self, layer: int) -> Float[Tensor, "m m"]:
-        """C of one layer, float32, on the model's device."""
+        """C of one layer, float32, where the layer computes."""
         moment_mm = self._gathered(layer)
         count = sum(len(keys_Lnm[layer]) for keys_Lnm in self._settled.values())
         for keys_Lnm in self._settled.values():
@@ -89,7 +124,7 @@ class Moments:
         self._settled[group] = keys_Lnm
 
     def close(self) -> None:
-        """Remove the temporary folder, if there is one."""
+        """Remove the temporary folder, if there is one; the cache stays."""
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
@@ -101,7 +136,7 @@ class Moments:
         return [range(start, min(start + size, layers)) for start in range(0, layers, size)]
 
     def _keep(self, layer: int, moment_mm: Tensor) -> None:
-        if len(self._groups()) == 1:
+        if self._folder is None and len(self._groups()) == 1:
             self._held[layer] = moment_mm
             return
         from safetensors.torch import save_file
@@ -112,15 +147,31 @@ class Moments:
     def _gathered(self, layer: int) -> Tensor:
         if layer in self._held:
             return self._held[layer]
-        if self._folder is None:
-            return torch.eye(self._widths[layer], device=self._device)
+        if self._folder is None and self._entry is None:
+            return torch.eye(self._widths[layer], device=self._devices[layer])
         from safetensors.torch import load_file
 
-        return load_file(self._file(layer))["moment"].to(self._device)
+        return load_file(self._file(layer))["moment"].to(self._devices[layer])
 
     def _file(self, layer: int) -> Path:
-        assert self._folder is not None
-        return Path(self._folder.name) / f"{layer}.safetensors"
+        folder = self._entry if self._folder is None else Path(self._folder.name)
+        assert folder is not None
+        return folder / f"{layer}.safetensors"
+
+
+def _digest(
+    model: PreTrainedModel, config: EraseConfig, text: Sequence[TokenisedTarget], retain: Sequence[TokenisedTarget]
+) -> str:
+    """Of everything that decides the moments, to the bit: 64 hex digits."""
+    settings = {key: value for key, value in model.config.to_dict().items() if not key.startswith("_")}
+    about = [
+        [version("revs"), version("torch"), version("transformers"), input_device(model).type],
+        [config.retain_weight, config.batch_size, model.config._attn_implementation, settings],
+        [target.ids for target in text],
+        [(target.ids, target.start) for target in retain],
+        [(name, tensor_digest(weight)) for name, weight in Weights(model).items()],
+    ]
+    return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def key_moments(
@@ -138,20 +189,20 @@ def key_moments(
     modules = architecture.decoder_layers(model)
     layers = layers if layers is not None else range(len(modules))
     widths = {layer: architecture.key_width(modules[layer]) for layer in layers}
-    sums = {layer: torch.zeros(m, m, device=model.device) for layer, m in widths.items()}
+    devices = {layer: device_of(architecture.linears(modules[layer])[0]) for layer in layers}
+    sums = {layer: torch.zeros(m, m, device=devices[layer]) for layer, m in widths.items()}
     count = 0
 
     for batch in batches:
         present_BT = batch.mask_BT.bool()
         if only_secrets:
-            present_BT = torch.zeros_like(present_BT).index_put_(
-                (batch.row_N, batch.position_N), present_BT.new_ones(())
-            )
+            present_BT = torch.zeros(present_BT.shape, dtype=torch.bool)
+            present_BT[batch.row_N, batch.position_N] = True
         count += int(present_BT.sum())
 
         def add(layer: int, keys_BTm: Tensor, _hidden: Tensor, present_BT: Tensor = present_BT) -> None:
             if layer in sums:
-                keys_Nm = keys_BTm[present_BT.to(keys_BTm.device)].float()
+                keys_Nm = keys_BTm[present_BT.to(keys_BTm.device)].to(sums[layer])
                 sums[layer].addmm_(keys_Nm.T, keys_Nm)
 
         run(model, architecture, batch, add, last=layers[-1])

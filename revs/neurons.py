@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +30,7 @@ from revs.architectures import Architecture, architecture_of, context_length
 from revs.config import EraseConfig, NeuronsConfig
 from revs.errors import BadInput
 from revs.patch import Patch, TokenRecord
+from revs.placement import Weights, held, input_device
 from revs.preflight import check_request
 from revs.records import ranks_by_layer, token_records
 from revs.saliency import key_saliency
@@ -54,10 +56,11 @@ def erase_neurons(
     retain: Sequence[Target],
     token_counts_V: Int[Tensor, " V"] | None,
     progress: Progress | None,
+    cache: Path | None,
 ) -> Patch:
     """The `revs-neurons` method; arguments as in `revs.erase`.
 
-    Like the paper it protects nothing: `text` is not used, and `retain` only checked against `targets`.
+    Like the paper it protects nothing: `text` and `cache` are not used, and `retain` only checked against `targets`.
     """
     started = time.perf_counter()
     settings = _settings(config)
@@ -81,19 +84,17 @@ def erase_neurons(
     ):
         first.setdefault(target, number)
     layers = range(settings.first_layer, len(architecture.decoder_layers(model))) if first else ()
-    weights = {name: model.get_parameter(name) for name in (architecture.weight_names(layer)[0] for layer in layers)}
-    before = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+    weights = Weights(model, (architecture.weight_names(layer)[0] for layer in layers))
+    before = {name: weight.cpu().clone() for name, weight in weights.items()}
     records: tuple[TokenRecord, ...] = ()
     try:
         if first:
             pad = pad_id(model, tokenizer)
-            records = _Edit(model, architecture, settings, collate([*first], pad=pad, device=model.device)).run(
-                progress
-            )
+            batch = collate([*first], pad=pad, device=input_device(model))
+            records = _Edit(model, architecture, settings, batch).run(progress)
     except BaseException:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(before[name])
+        for name, weight in before.items():
+            weights[name] = weight
         raise
     return Patch.between(
         before,
@@ -118,9 +119,7 @@ class _Edit:
     def __init__(self, model: PreTrainedModel, architecture: Architecture, config: NeuronsConfig, batch: Batch) -> None:
         self.model, self.architecture, self.config, self.batch = model, architecture, config, batch
         self.unembedding = Unembedding(model, architecture)
-        linears = [architecture.linears(layer)[0] for layer in architecture.decoder_layers(model)]
-        self.biases: list[Tensor | None] = [getattr(linear, "bias", None) for linear in linears]
-        self.matrices = [architecture.matrices(layer)[0] for layer in architecture.decoder_layers(model)]
+        self.layers = architecture.decoder_layers(model)
         self.column_rank = max(1, self._absolute(config.column_rank))
         self.residual_rank = max(1, self._absolute(config.residual_rank))
         self.mlp_rank = self._absolute(config.mlp_rank)
@@ -128,7 +127,7 @@ class _Edit:
         self.saliency_LNm: list[Tensor] | None = None
         if config.selection == "gradient":
             self.saliency_LNm = key_saliency(model, architecture, self.unembedding, batch, batch_size=config.batch_size)
-        self.columns_LN = torch.zeros(len(self.matrices), int(batch.chosen_N.sum()), dtype=torch.int64)
+        self.columns_LN = torch.zeros(len(self.layers), int(batch.chosen_N.sum()), dtype=torch.int64)
 
     def _absolute(self, share: float) -> int:
         return min(round(share * self.unembedding.vocabulary), self.unembedding.vocabulary - 1)
@@ -140,8 +139,9 @@ class _Edit:
             if layer < self.config.first_layer:
                 return None
             if progress is not None:
-                progress("layer", layer + 1, len(self.matrices))
-            keys_BTm = keys_BTm[..., : self.matrices[layer].shape[1]]  # FF2's part of the key is the first
+                progress("layer", layer + 1, len(self.layers))
+            width = self.architecture.widths(self.layers[layer])[0]
+            keys_BTm = keys_BTm[..., :width]  # FF2's part of the key is the first
             change_dm = self._layer_update(layer, keys_BTm, hidden_BTd)
             return None if change_dm is None else hidden_BTd + self.architecture.scale * (keys_BTm @ change_dm.T)
 
@@ -163,8 +163,10 @@ class _Edit:
         """Edit one layer, token after token; the change as stored, or None if nothing moves."""
         chosen = self.batch.chosen_N
         rows, positions = self.batch.row_N[chosen], self.batch.position_N[chosen]
-        matrix_dm = self.matrices[layer]
-        old_dm, new_dm = matrix_dm.clone(), matrix_dm.clone()
+        linear = self.architecture.linears(self.layers[layer])[0]
+        bias_d = None if getattr(linear, "bias", None) is None else held(linear, "bias")
+        old_dm = self.architecture.matrices(self.layers[layer])[0].to(hidden_BTd.device)
+        new_dm = old_dm.clone()
         for number, (key_m, hidden_d, token) in enumerate(
             zip(
                 keys_BTm[rows, positions], hidden_BTd[rows, positions], self.batch.token_N[chosen].tolist(), strict=True
@@ -181,21 +183,20 @@ class _Edit:
                 generator=self.generator,
             )
             residual_d = hidden_d.float() + self.architecture.scale * ((new_dm - old_dm).float() @ key_m.float())
-            self.columns_LN[layer, number] = self._demote(scene, residual_d, self.biases[layer])
+            self.columns_LN[layer, number] = self._demote(scene, residual_d, bias_d)
         if torch.equal(new_dm, old_dm):
             return None
         if not torch.isfinite(new_dm).all():
             raise BadInput(f"the edit of layer {layer} is not finite in {old_dm.dtype}; edit the model in float32")
         change_dm = new_dm - old_dm
-        with torch.no_grad():
-            matrix_dm.copy_(new_dm)
+        self.architecture.set_matrix(self.layers[layer], 0, new_dm)
         return change_dm
 
     def _demote(self, scene: Scene, residual_d: Tensor, bias_d: Tensor | None) -> int:
         """Edit columns of `scene.weight_dm` in place until the token is low enough; how many columns changed."""
         output_d = scene.weight_dm.float() @ scene.key_m.float()
         if bias_d is not None:
-            output_d = output_d + bias_d.detach().float()
+            output_d = output_d + bias_d.to(output_d)
         if bool(self._low_enough(residual_d[None], output_d[None], scene.token)[0]):
             return 0
         changed = 0
@@ -220,7 +221,8 @@ class _Edit:
         rows_Cd = columns_dC.T.float()
         tokens_C = torch.full((len(rows_Cd),), token, device=rows_Cd.device)
         step_C = self.unembedding.step_to_rank(rows_Cd, tokens_C, wanted=self.column_rank).step_N
-        moved_Cd = rows_Cd.double() + step_C.double()[:, None] * self.unembedding.directions(tokens_C[:1]).double()
+        moves_Cd = step_C.double()[:, None] * self.unembedding.directions(tokens_C[:1]).double()
+        moved_Cd = rows_Cd.double() + moves_Cd.to(rows_Cd.device)
         return moved_Cd.T.to(columns_dC.dtype)
 
     def _low_enough(self, residual_Cd: Tensor, output_Cd: Tensor, token: int) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 from revs.compact import Factors, WeightChange, change_of, no_such_weight
 from revs.digest import tensor_digest
 from revs.errors import BadInput
+from revs.placement import Weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -153,14 +154,13 @@ class Patch:
         self._exchange(model, "revert")
 
     def _exchange(self, model: PreTrainedModel, verb: str) -> None:
-        parameters = dict(model.named_parameters())
+        weights = Weights(model)
         for name, change in self.changes.items():
-            if name not in parameters:
+            if name not in weights:
                 raise no_such_weight(name, change, verb)
-        wanted = {name: change.exchange(name, parameters[name], verb) for name, change in self.changes.items()}
-        with torch.no_grad():
-            for name in self.weights:
-                parameters[name].copy_(wanted[name])
+        wanted = {name: change.exchange(name, weights[name], verb) for name, change in self.changes.items()}
+        for name in self.weights:
+            weights[name] = wanted[name]
 
     def to_lora(self, folder: str | Path, *, base: str | Path | None = None, fan_in_fan_out: bool = False) -> int:
         """Write the change as a LoRA adapter of PEFT and return its rank: see `revs.lora.write_lora`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from revs.architectures import context_length
+from revs.placement import input_device
 from revs.taps import check_ids, evaluating
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def perplexity(
     with torch.no_grad(), evaluating(model):
         for ids_BT in batches:
             check_ids(model, ids_BT)
-            logits_BTV = model(input_ids=ids_BT.to(model.device), use_cache=False).logits[:, :-1].float()
+            logits_BTV = model(input_ids=ids_BT.to(input_device(model)), use_cache=False).logits[:, :-1].float()
             labels_BT = ids_BT[:, 1:].to(logits_BTV.device)
             loss += float(
                 torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), labels_BT.flatten(), reduction="sum")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from revs.errors import BadInput
+from revs.placement import Weights
 from revs.targets import Target
 
 if TYPE_CHECKING:
@@ -46,6 +47,6 @@ def _check_weights(model: PreTrainedModel, architecture: Architecture) -> None:
                 raise BadInput(
                     f"the model is quantised ({dtype}); edit it in float32 or bfloat16 and quantise the result"
                 )
-    for name, weight in model.named_parameters():
+    for name, weight in Weights(model).items():
         if weight.dtype.is_floating_point and not torch.isfinite(weight).all():
             raise BadInput(f"{name} holds NaN or infinite values; load an intact checkpoint")

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from revs.architectures import architecture_of
+from revs.placement import input_device
 from revs.taps import run
 from revs.targets import Batch, TokenisedTarget, collate
 from revs.unembedding import Unembedding, rank_of
@@ -61,17 +62,17 @@ def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int
     unembedding = Unembedding(model, architecture)
     parts = []
     for first in range(0, len(targets), batch_size):
-        batch = collate(targets[first : first + batch_size], pad=pad, first=first, device=model.device)
+        batch = collate(targets[first : first + batch_size], pad=pad, first=first, device=input_device(model))
         hidden_LNd: list[Tensor] = []
 
         def keep(
             _layer: int, _keys: Tensor, hidden_BTd: Tensor, batch: Batch = batch, kept: list[Tensor] = hidden_LNd
         ) -> None:
-            kept.append(hidden_BTd[batch.row_N.to(hidden_BTd.device), batch.position_N.to(hidden_BTd.device)])
+            kept.append(hidden_BTd[batch.row_N, batch.position_N])
 
         run(model, architecture, batch, keep)
         ranked = _rank_layers(unembedding, hidden_LNd, batch.token_N)
-        parts.append((*ranked, batch.target_N.cpu(), batch.chosen_N.cpu()))
+        parts.append((*ranked, batch.target_N, batch.chosen_N))
     rank_LN, delta_LN, logprob_N, standardised_N, target_N, chosen_N = (
         torch.cat(column, dim=-1) for column in zip(*parts, strict=True)
     )
@@ -87,8 +88,8 @@ def _rank_layers(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Ranks, ranks of changes, and of the last layer the log-probabilities, plain and standardised."""
     parts = [
-        _rank_rows(unembedding, [hidden_Nd[rows.to(hidden_Nd.device)] for hidden_Nd in hidden_LNd], tokens_N[rows])
-        for rows in torch.split(torch.arange(len(tokens_N), device=tokens_N.device), _ROWS)
+        _rank_rows(unembedding, [hidden_Nd[rows] for hidden_Nd in hidden_LNd], tokens_N[rows])
+        for rows in torch.split(torch.arange(len(tokens_N)), _ROWS)
     ]
     ranks, deltas, logprobs, standardised = (torch.cat(column, dim=-1) for column in zip(*parts, strict=True))
     return ranks, deltas, logprobs, standardised
@@ -100,7 +101,7 @@ def _rank_rows(
     previous_NV: Tensor | None = None
     ranks, deltas = [], []
     for hidden_Nd in hidden_LNd:
-        logits_NV = unembedding.logits(hidden_Nd.to(unembedding.weight_Vd.device))
+        logits_NV = unembedding.logits(hidden_Nd)
         sound_N = logits_NV.isfinite().all(1)
         ranks.append(torch.where(sound_N, rank_of(logits_NV, tokens_N), -1))
         if previous_NV is not None:
@@ -112,9 +113,11 @@ def _rank_rows(
 
 
 def _log_probabilities(logits_NV: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
-    log_NV = logits_NV.double().log_softmax(-1)
+    """Of each token, and standardised by mean and deviation under the row's own distribution; sums in float64."""
+    log_NV = logits_NV.log_softmax(-1)
     p_NV = log_NV.exp()
-    own_N = log_NV.gather(1, tokens_N[:, None])[:, 0]
-    mean_N = (p_NV * log_NV).sum(-1)
-    deviation_N = ((p_NV * log_NV.square()).sum(-1) - mean_N.square()).clamp_min(1e-12).sqrt()
+    own_N = log_NV.gather(1, tokens_N.to(log_NV.device)[:, None])[:, 0].double()
+    mean_N = (p_NV * log_NV).sum(-1, dtype=torch.float64)
+    square_N = (p_NV * log_NV.square()).sum(-1, dtype=torch.float64)
+    deviation_N = (square_N - mean_N.square()).clamp_min(1e-12).sqrt()
     return own_N.cpu(), ((own_N - mean_N) / deviation_N).cpu()

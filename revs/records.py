@@ -63,8 +63,7 @@ def token_records(
         wanted: the rank asked for.
         rounded_N: lowest ranks after the edit and the roundings to survive.
     """
-    chosen = batch.chosen_N.cpu()
-    target_N = batch.target_N.cpu()
+    chosen, target_N = batch.chosen_N, batch.target_N
     first = {t: int((target_N < t).sum()) for t in set(target_N.tolist())}
     length = {t: int((target_N == t).sum()) for t in first}
     records = []

@@ -14,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from revs.placement import Weights, held, put
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -36,18 +38,19 @@ def rounded_copy(model: PreTrainedModel, to: str) -> PreTrainedModel:
 
     Args:
         model: is not changed.
-        to: one of `revs.config.ROUNDINGS`; "bfloat16" and "float16" round every weight. The copy computes in float32.
+        to: one of `revs.config.ROUNDINGS`; "bfloat16" and "float16" round every weight. The copy computes in float32;
+            what is rounded of it is in memory, also where the model is offloaded to disk.
     """
     other = copy.deepcopy(model).float()
-    with torch.no_grad():
-        if to in _BITS:
-            head = other.get_output_embeddings()
-            for module in other.modules():
-                if isinstance(module, nn.Linear) and module is not head:
-                    module.weight.copy_(rounded(module.weight, _BITS[to]))
-                elif isinstance(module, Conv1D):
-                    module.weight.copy_(rounded(module.weight.T, _BITS[to]).T)
-        else:
-            for parameter in other.parameters():
-                parameter.copy_(parameter.to(getattr(torch, to)))
+    if to in _BITS:
+        head = other.get_output_embeddings()
+        for module in other.modules():
+            if isinstance(module, nn.Linear) and module is not head:
+                put(module, "weight", rounded(held(module), _BITS[to]))
+            elif isinstance(module, Conv1D):
+                put(module, "weight", rounded(held(module).T, _BITS[to]).T)
+    else:
+        weights = Weights(other)
+        for name, weight in weights.items():
+            weights[name] = weight.to(getattr(torch, to))
     return other

@@ -83,4 +83,4 @@ def _highest_first(scene: Scene, columns_C: Tensor) -> Tensor:
         scene.unembedding.ranks(scene.weight_dm[:, some].T, torch.full_like(some, scene.token))
         for some in torch.split(columns_C, _ROWS)
     ]
-    return columns_C[torch.cat(ranks).argsort(stable=True)]
+    return columns_C[torch.cat(ranks).argsort(stable=True).to(columns_C.device)]

@@ -43,7 +43,7 @@ def _tap(layer: nn.Module, writers: Sequence[nn.Module], number: int, on_layer: 
     def behind_layer(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         hidden = output[0] if isinstance(output, tuple) else output
         # OPT folds batch and positions into one dimension in front of its MLP.
-        parts = [keys.pop(writer).view(*hidden.shape[:-1], -1) for writer in writers]
+        parts = [keys.pop(writer).view(*hidden.shape[:-1], -1).to(hidden.device) for writer in writers]
         changed = on_layer(number, parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), hidden)
         if changed is None:
             return output

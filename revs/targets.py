@@ -170,7 +170,7 @@ class Batch:
     """Targets padded on the right, and the places of the tokens under study.
 
     Attributes:
-        ids_BT: token ids; mask_BT: 1 where there is a token.
+        ids_BT: token ids; mask_BT: 1 where there is a token. The rest is on the CPU, to index tensors on any device.
         target_N: index (in the list given to `collate`) of the target each studied token belongs to.
         row_N, position_N: row in the batch, and the position whose output predicts the token (one before it).
         token_N: the token ids.
@@ -189,7 +189,10 @@ class Batch:
 def collate(
     targets: Sequence[TokenisedTarget], *, pad: int, first: int = 0, device: torch.device | str = "cpu"
 ) -> Batch:
-    """One batch of all `targets`; `first` is the index of the first of them in the caller's list."""
+    """One batch of all `targets`; `first` is the index of the first of them in the caller's list.
+
+    `device` is that of the model's input.
+    """
     longest = max(len(target.ids) for target in targets)
     ids_BT = torch.full((len(targets), longest), pad, dtype=torch.int64)
     mask_BT = torch.zeros((len(targets), longest), dtype=torch.int64)
@@ -202,7 +205,7 @@ def collate(
             for i, token in enumerate(target.secret_ids)
         )
     target_N, row_N, position_N, token_N, chosen_N = (torch.tensor(column) for column in zip(*places, strict=True))
-    moved = (x.to(device) for x in (ids_BT, mask_BT, target_N, row_N, position_N, token_N, chosen_N))
     return Batch(
-        **dict(zip(("ids_BT", "mask_BT", "target_N", "row_N", "position_N", "token_N", "chosen_N"), moved, strict=True))
-    )
+        ids_BT=ids_BT.to(device), mask_BT=mask_BT.to(device), target_N=target_N, row_N=row_N, position_N=position_N,
+        token_N=token_N, chosen_N=chosen_N,
+    )  # fmt: skip

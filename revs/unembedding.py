@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from revs.errors import BadInput
+from revs.placement import held
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,6 +57,8 @@ class Step:
 class Unembedding:
     """The final norm and unembedding of one model, in float32, with the d×d factor of UᵀU.
 
+    Methods take tensors on any device; what they return is on that of U.
+
     Attributes:
         vocabulary: V, the number of rows of U.
     """
@@ -63,17 +66,17 @@ class Unembedding:
     def __init__(self, model: PreTrainedModel, architecture: Architecture) -> None:
         head = model.get_output_embeddings()
         norm: nn.Module = architecture.norm_module(model)
-        self.weight_Vd: Tensor = head.weight.detach()  # in the model's dtype; made float32 piece by piece
+        self.weight_Vd: Tensor = held(head)  # in the model's dtype; made float32 piece by piece
+        self.device = self.weight_Vd.device
         self.vocabulary: int = self.weight_Vd.shape[0]
-        self.gain_d: Tensor = norm.get_parameter("weight").detach().float() + architecture.gain_offset
+        self.gain_d: Tensor = held(norm).to(self.device).float() + architecture.gain_offset
         self.centred = architecture.norm == "layer"
         self.eps = float(getattr(norm, "variance_epsilon" if hasattr(norm, "variance_epsilon") else "eps"))
-        norm_bias, head_bias = getattr(norm, "bias", None), getattr(head, "bias", None)
-        offset_V = torch.zeros(self.vocabulary, device=self.weight_Vd.device)
-        if norm_bias is not None:
-            offset_V = offset_V + self._by_rows(norm_bias.detach().float())
-        if head_bias is not None:
-            offset_V = offset_V + head_bias.detach().float()
+        offset_V = torch.zeros(self.vocabulary, device=self.device)
+        if getattr(norm, "bias", None) is not None:
+            offset_V = offset_V + self._by_rows(held(norm, "bias").to(self.device).float())
+        if getattr(head, "bias", None) is not None:
+            offset_V = offset_V + held(head, "bias").to(self.device).float()
         self.offset_V: Tensor | None = offset_V if bool(offset_V.abs().max() > 0) else None
         self._factor_dd = self._gram_factor()
 
@@ -98,11 +101,11 @@ class Unembedding:
 
     def gradients(self, tokens_N: Int[Tensor, " N"]) -> Float[Tensor, "N d"]:
         """Gradient of each token's logit, before the division by σ, with respect to the residual; float64."""
-        return self._centred_gain(self.weight_Vd[tokens_N].double())
+        return self._centred_gain(self.weight_Vd[tokens_N.to(self.device)].double())
 
     def spread(self, gradients_Nd: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
         """(GᵀG)⁻¹ times each row, G the gradients of all logits: the least change of all logits that moves one."""
-        return torch.cholesky_solve(gradients_Nd.T, self._factor_dd).T
+        return torch.cholesky_solve(gradients_Nd.to(self.device).T, self._factor_dd).T
 
     def directions(self, tokens_N: Int[Tensor, " N"]) -> Float[Tensor, "N d"]:
         """q_t for each token: the hidden-space direction that changes its logit and, as far as U allows, no other."""
@@ -122,7 +125,7 @@ class Unembedding:
 
     def logits(self, hidden_Nd: Float[Tensor, "N d"]) -> Float[Tensor, "N V"]:
         """Logits of residual vectors: the logit lens (nostalgebraist 2020); at the last layer the model's own."""
-        hidden_Nd = hidden_Nd.float()
+        hidden_Nd = hidden_Nd.to(self.device).float()
         sigma_N1 = (self._centre(hidden_Nd).square().mean(-1, keepdim=True) + self.eps).sqrt()
         logits_NV = self._project(hidden_Nd) / sigma_N1
         return logits_NV if self.offset_V is None else logits_NV + self.offset_V
@@ -141,7 +144,7 @@ class Unembedding:
         if not 0 < wanted < self.vocabulary:
             raise BadInput(f"wanted rank {wanted} is outside 1 … {self.vocabulary - 1}, the ranks of this vocabulary")
         line = _Line.along(self, hidden_Nd, tokens_N)
-        already_N = line.rank(torch.zeros(len(tokens_N), device=hidden_Nd.device)) >= wanted
+        already_N = line.rank(torch.zeros(len(tokens_N), device=self.device)) >= wanted
         step_N = line.steps_to([wanted])[0].clamp_max(0.0).masked_fill(already_N, 0.0)
         reached_N = line.rank(step_N) >= wanted
         step_N = step_N.masked_fill(~reached_N, 0.0)
@@ -176,7 +179,8 @@ class _Line:
 
     @classmethod
     def along(cls, unembedding: Unembedding, hidden_Nd: Tensor, tokens_N: Tensor) -> _Line:
-        hidden_Nd, q_Nd = hidden_Nd.float(), unembedding.directions(tokens_N)
+        hidden_Nd, tokens_N = hidden_Nd.to(unembedding.device).float(), tokens_N.to(unembedding.device)
+        q_Nd = unembedding.directions(tokens_N)
         r_Nd, p_Nd = unembedding._centre(hidden_Nd).double(), unembedding._centre(q_Nd).double()
         return cls(
             a_NV=unembedding._project(hidden_Nd).double(),
@@ -304,4 +308,4 @@ def _between(crossing_NV: Tensor, rank: int) -> Tensor:
 
 def rank_of(logits_NV: Float[Tensor, "N V"], tokens_N: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
     """Number of strictly larger logits in each row."""
-    return (logits_NV > logits_NV.gather(1, tokens_N[:, None])).sum(1)
+    return (logits_NV > logits_NV.gather(1, tokens_N.to(logits_NV.device)[:, None])).sum(1)

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from revs.placement import held, put
+
 _SMALLEST_GAIN = 1e-3  # of the largest: below it a norm behind the writers lets nothing through
 
 
@@ -51,9 +53,13 @@ class Architecture:
         return modules
 
     def matrices(self, layer: nn.Module) -> list[Tensor]:
-        """The writers' weights, each as a view (d, its own width); writing to it writes to the model."""
-        weights = [module.get_parameter("weight").detach() for module in self.linears(layer)]
+        """The writers' weights, each as (d, its own width), to read only."""
+        weights = [held(module) for module in self.linears(layer)]
         return [weight.T if turned else weight for weight, turned in zip(weights, self.transposed(layer), strict=True)]
+
+    def set_matrix(self, layer: nn.Module, writer: int, matrix_dm: Tensor) -> None:
+        """Write one writer's weight, given as (d, its own width), back to where the model keeps it."""
+        put(self.linears(layer)[writer], "weight", matrix_dm.T if self.transposed(layer)[writer] else matrix_dm)
 
     def transposed(self, layer: nn.Module) -> list[bool]:
         """Of each writer, whether its weight is stored as (its own width, d)."""
@@ -61,7 +67,8 @@ class Architecture:
 
     def widths(self, layer: nn.Module) -> list[int]:
         """Widths of the inputs of the writers."""
-        return [matrix_dm.shape[1] for matrix_dm in self.matrices(layer)]
+        shapes = [module.get_parameter("weight").shape for module in self.linears(layer)]
+        return [shape[0 if turned else 1] for shape, turned in zip(shapes, self.transposed(layer), strict=True)]
 
     def key_width(self, layer: nn.Module) -> int:
         """m, the width of the key."""
@@ -69,14 +76,13 @@ class Architecture:
 
     def weight(self, layer: nn.Module) -> Tensor:
         """A copy of the weights of all writers side by side, (d, m)."""
-        return torch.cat(self.matrices(layer), dim=1)
+        first_dm, *others = self.matrices(layer)
+        return torch.cat([first_dm, *(matrix_dm.to(first_dm.device) for matrix_dm in others)], dim=1)
 
     def set_weight(self, layer: nn.Module, weight_dm: Tensor) -> None:
         """Write them back."""
-        parts = torch.split(weight_dm, self.widths(layer), dim=1)
-        with torch.no_grad():
-            for matrix_dm, part in zip(self.matrices(layer), parts, strict=True):
-                matrix_dm.copy_(part)
+        for writer, part_dm in enumerate(torch.split(weight_dm, self.widths(layer), dim=1)):
+            self.set_matrix(layer, writer, part_dm)
 
     def weight_names(self, layer: int) -> list[str]:
         """Names of the writers' weights of layer number `layer` in the model's state dict."""
@@ -102,10 +108,10 @@ class Architecture:
         gradients_Nd = self.scale * gradients_Nd
         if self.post_norm is None:
             return gradients_Nd
-        out_Nd = keys_Nm.double() @ self.weight(layer).double().T
+        out_Nd = keys_Nm.double() @ self.weight(layer).to(keys_Nm.device).double().T
         sigma_N1 = (out_Nd.square().mean(-1, keepdim=True) + 1e-12).sqrt()
         unit_Nd = out_Nd / sigma_N1
-        scaled_Nd = gradients_Nd * self._post_gain(layer)
+        scaled_Nd = gradients_Nd * self._post_gain(layer).to(gradients_Nd.device)
         along_N1 = (scaled_Nd * unit_Nd).mean(-1, keepdim=True)
         return (scaled_Nd - along_N1 * unit_Nd) / sigma_N1
 
@@ -113,10 +119,10 @@ class Architecture:
         """Rows divided by the gain between the writers' output and the residual stream."""
         if self.post_norm is None:
             return rows_Nd
-        gain_d = self._post_gain(layer)
+        gain_d = self._post_gain(layer).to(rows_Nd.device)
         floor = _SMALLEST_GAIN * gain_d.abs().max()
         return rows_Nd / torch.where(gain_d.abs() < floor, floor, gain_d)
 
     def _post_gain(self, layer: nn.Module) -> Tensor:
         assert self.post_norm is not None
-        return layer.get_submodule(self.post_norm).get_parameter("weight").detach().double() + self.gain_offset
+        return held(layer.get_submodule(self.post_norm)).double() + self.gain_offset

@@ -14,6 +14,7 @@ import torch
 
 from revs.attacks.base import Attack, Outcome
 from revs.examination import Examination, Gap
+from revs.placement import input_device
 from revs.taps import pad_id
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def relearned(examination: Examination) -> Iterator[tuple[int, PreTrainedModel]]
     records = [other.prompt + other.secret for other in examination.unrelated or examination.retain]
     if not records:
         raise Gap("no records of other people to train on were given (unrelated= or retain=)")
+    if any(weight.is_meta for weight in examination.model.parameters()):
+        raise Gap("relearning trains all weights, and this model is offloaded")
     examination.check_finite()
     model = copy.deepcopy(examination.model).float().train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
@@ -57,7 +60,7 @@ def _padded(examination: Examination, texts: list[str], pad: int) -> tuple[torch
 def _step(
     model: PreTrainedModel, optimiser: torch.optim.Optimizer, ids_BT: torch.Tensor, mask_BT: torch.Tensor
 ) -> None:
-    ids_BT, mask_BT = ids_BT.to(model.device), mask_BT.to(model.device)
+    ids_BT, mask_BT = ids_BT.to(input_device(model)), mask_BT.to(input_device(model))
     labels_BT = ids_BT.masked_fill(mask_BT == 0, -100)
     loss = model(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT, use_cache=False).loss
     optimiser.zero_grad(set_to_none=True)
