@@ -1,0 +1,37 @@
+"""The settings tried of every rival method: the same budget for each, four settings of one or two parameters.
+
+Searched are what the papers search, the learning rate or the strength; steps are chosen so that an edit of 20 targets
+takes no more than about 20 seconds on one core. `retrain` and `in-context` have nothing to search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+from revs.baselines.defences import HeadProjectionConfig, MaxEntropyConfig
+from revs.baselines.ft_l import FtLConfig
+from revs.baselines.gradient import GradientAscentConfig, GradientDifferenceConfig
+from revs.baselines.memit import MemitConfig
+from revs.baselines.npo import NpoConfig, NpoKlConfig
+from revs.baselines.rmu import RmuConfig
+from revs.config import EraseConfig
+
+
+def _grid(make: Callable[..., EraseConfig], fixed: dict[str, float], **axes: tuple[float, ...]) -> list[EraseConfig]:
+    return [make(**fixed, **dict(zip(axes, point, strict=True))) for point in product(*axes.values())]
+
+
+SEARCH: dict[str, list[EraseConfig]] = {
+    "ft-l": _grid(FtLConfig, {"steps": 25}, epsilon=(1e-4, 3e-4, 1e-3, 3e-3), learning_rate=(1e-4,)),
+    "memit": _grid(MemitConfig, {"steps": 25}, moment_weight=(1.0, 100.0), clamp=(0.75, 3.0)),
+    "max-entropy": _grid(MaxEntropyConfig, {"steps": 25}, epsilon=(1e-3, 1e-2), learning_rate=(1e-4, 4e-4)),
+    "head-projection": _grid(HeadProjectionConfig, {"steps": 25}, epsilon=(1e-3, 1e-2), learning_rate=(1e-4, 4e-4)),
+    "npo": _grid(NpoConfig, {"steps": 25}, learning_rate=(1e-4, 2e-4, 4e-4, 8e-4)),
+    "npo-kl": _grid(NpoKlConfig, {"steps": 20}, learning_rate=(2e-4, 4e-4, 8e-4, 1.6e-3)),
+    "rmu": _grid(RmuConfig, {"steps": 40, "learning_rate": 2e-3}, steering=(6.5, 26.0), alpha=(10.0, 100.0)),
+    "gradient-ascent": _grid(GradientAscentConfig, {"steps": 25}, learning_rate=(3e-5, 5e-5, 1e-4, 2e-4)),
+    "gradient-difference": _grid(
+        GradientDifferenceConfig, {"steps": 20}, learning_rate=(1e-4, 2e-4, 4e-4, 8e-4)
+    ),
+}  # fmt: skip
