@@ -102,7 +102,7 @@ def _flatten(job: Job[MaxEntropyConfig]) -> None:
     def loss(forget: Batch, _kept: Batch | None) -> Tensor:
         return negative_entropy(lens_logits(job.model, job.architecture, chosen_only(forget)))
 
-    tune(job, loss, epsilon=job.config.epsilon)
+    tune(job, loss, radius=job.config.radius)
 
 
 def _push_out(job: Job[HeadProjectionConfig]) -> None:
@@ -112,7 +112,7 @@ def _push_out(job: Job[HeadProjectionConfig]) -> None:
         chosen = chosen_only(forget)
         return hinge(lens_logits(job.model, job.architecture, chosen), chosen.token_N)
 
-    tune(job, loss, epsilon=job.config.epsilon)
+    tune(job, loss, radius=job.config.radius)
 
 
 def _names(model: PreTrainedModel, architecture: Architecture, config: HeadProjectionConfig) -> list[str]:

@@ -25,7 +25,7 @@ def _change(job: Job[FtLConfig]) -> None:
     tune(
         job,
         lambda forget, _: log_p_of(logits_of(job.model, chosen := chosen_only(forget)), chosen).mean(),
-        epsilon=job.config.epsilon,
+        radius=job.config.radius,
     )
 
 

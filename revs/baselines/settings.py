@@ -55,16 +55,16 @@ class ConstrainedConfig(TuningConfig):
 
     Attributes:
         layers: whose FF2 weights are tuned; empty: all from `first_layer` on.
-        epsilon: bound of |ΔW| of every entry, kept after every step; in this method nothing else is meant by it.
+        radius: bound of |ΔW| of every entry, kept after every step (ε in the papers).
     """
 
     layers: tuple[int, ...] = ()
-    epsilon: float = 5e-4
+    radius: float = 5e-4
 
     def __post_init__(self) -> None:
         TuningConfig.__post_init__(self)
         check_layers(self, self.layers)
-        refuse(self, {f"epsilon {self.epsilon} is not a number > 0": not 0 < self.epsilon < inf})
+        refuse(self, {f"radius {self.radius} is not a number > 0": not 0 < self.radius < inf})
 
 
 def refuse(config: EraseConfig, checks: Mapping[str, bool]) -> None:

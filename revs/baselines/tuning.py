@@ -32,14 +32,14 @@ Loss = Callable[[Batch, Batch | None], Tensor]  # (to forget, to keep if anythin
 T = TypeVar("T", bound=TuningConfig)
 
 
-def tune(job: Job[T], loss: Loss, *, keep: Sequence[TokenisedTarget] = (), epsilon: float | None = None) -> None:
+def tune(job: Job[T], loss: Loss, *, keep: Sequence[TokenisedTarget] = (), radius: float | None = None) -> None:
     """Minimise `loss` over `job.weights` in `config.steps` steps, each on one batch of either kind.
 
     Args:
         job: what to tune; its weights are rounded to their dtype after every step.
         loss: called with the model in evaluation mode and gradients on.
         keep: sequences of the retain term; a step takes as many of them as there are to forget.
-        epsilon: bound of every entry's distance from its old value, up to rounding to the weight's dtype.
+        radius: bound of every entry's distance from its old value, up to rounding to the weight's dtype.
 
     Raises:
         BadInput: the loss is not finite.
@@ -59,15 +59,15 @@ def tune(job: Job[T], loss: Loss, *, keep: Sequence[TokenisedTarget] = (), epsil
             for master, gradient in zip(masters, gradients, strict=True):
                 master.grad = None if gradient is None else gradient.float()
             optimiser.step()
-            _write(job, masters, epsilon)
+            _write(job, masters, radius)
 
 
-def _write(job: Job[Any], masters: Sequence[Tensor], epsilon: float | None) -> None:
+def _write(job: Job[Any], masters: Sequence[Tensor], radius: float | None) -> None:
     with torch.no_grad():
         for (name, weight), master in zip(job.weights.items(), masters, strict=True):
-            if epsilon is not None:
+            if radius is not None:
                 old = job.before[name].to(master)
-                master.clamp_(old - epsilon, old + epsilon)
+                master.clamp_(old - radius, old + radius)
             weight.copy_(master)
 
 
