@@ -31,15 +31,15 @@ Digests = Callable[[Any], dict[str, str]]
 
 # On the scale of models of 32 dimensions; steps for a test's time.
 TINY: dict[str, EraseConfig] = {
-    "ft-l": FtLConfig(steps=6, learning_rate=5e-3, radius=0.02),
-    "memit": MemitConfig(steps=12, moment_weight=0.01, clamp=3.0, layers=(0, 1, 2)),
-    "max-entropy": MaxEntropyConfig(steps=6, learning_rate=5e-3, radius=0.05),
-    "head-projection": HeadProjectionConfig(steps=6, learning_rate=5e-3, radius=0.05, candidates=50),
-    "npo": NpoConfig(steps=6, learning_rate=3e-3),
-    "npo-kl": NpoKlConfig(steps=6, learning_rate=3e-3),
-    "rmu": RmuConfig(steps=12, learning_rate=1e-2, steering=40.0, alpha=0.1),
-    "gradient-ascent": GradientAscentConfig(steps=6, learning_rate=1e-3),
-    "gradient-difference": GradientDifferenceConfig(steps=6, learning_rate=1e-3),
+    "ft-l": FtLConfig(steps=4, learning_rate=5e-3, radius=0.02),
+    "memit": MemitConfig(steps=8, moment_weight=0.01, clamp=3.0, layers=(0, 1, 2)),
+    "max-entropy": MaxEntropyConfig(steps=4, learning_rate=5e-3, radius=0.05),
+    "head-projection": HeadProjectionConfig(steps=4, learning_rate=5e-3, radius=0.05, candidates=50),
+    "npo": NpoConfig(steps=4, learning_rate=3e-3),
+    "npo-kl": NpoKlConfig(steps=4, learning_rate=3e-3),
+    "rmu": RmuConfig(steps=8, learning_rate=1.5e-2, steering=40.0, alpha=0.1),
+    "gradient-ascent": GradientAscentConfig(steps=4, learning_rate=1e-3),
+    "gradient-difference": GradientDifferenceConfig(steps=4, learning_rate=1e-3),
     "in-context": InContextConfig(),
 }
 EDITING = [key for key in TINY if key != "in-context"]
@@ -138,12 +138,11 @@ def test_an_empty_list_of_targets_changes_nothing(
 
 
 @pytest.mark.parametrize("key", EDITING)
-@pytest.mark.parametrize("training", [False, True])
 def test_an_interruption_in_the_middle_restores_weights_gradients_and_mode(
-    key: str, training: bool, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], digests: Digests
+    key: str, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], digests: Digests
 ) -> None:
     before = digests(model)
-    model.train(training)
+    model.train()
     frozen = next(model.parameters()).requires_grad_(False)
     moved = []
 
@@ -156,7 +155,7 @@ def test_an_interruption_in_the_middle_restores_weights_gradients_and_mode(
         erased(model, tokenizer, people, TINY[key], ordinary, progress=interrupt)
     assert moved == [True], "the interruption came before anything had moved and proves nothing"
     assert digests(model) == before
-    assert model.training == training
+    assert model.training
     assert not frozen.requires_grad
     assert all(weight.requires_grad for weight in model.parameters() if weight is not frozen)
     assert all(weight.grad is None for weight in model.parameters())
@@ -379,7 +378,7 @@ def test_rmu_pulls_the_secrets_residuals_towards_one_direction(
         )  # fmt: skip
         return found[0]
 
-    erased(model, tokenizer, people, replace(TINY["rmu"], steps=25), ordinary)  # type: ignore[call-arg]
+    erased(model, tokenizer, people, replace(TINY["rmu"], steps=15), ordinary)  # type: ignore[call-arg]
     direction_d = torch.rand(32, generator=torch.Generator().manual_seed(0))
 
     def similarity(of: Any) -> float:
