@@ -27,9 +27,9 @@ SEARCH: dict[str, list[EraseConfig]] = {
     "memit": _grid(MemitConfig, {"steps": 25}, moment_weight=(1.0, 100.0), clamp=(0.75, 3.0)),
     "max-entropy": _grid(MaxEntropyConfig, {"steps": 25}, radius=(5e-3, 1e-2), learning_rate=(5e-4, 1e-3)),
     "head-projection": _grid(HeadProjectionConfig, {"steps": 25}, radius=(5e-3, 1e-2), learning_rate=(5e-4, 1e-3)),
-    "npo": _grid(NpoConfig, {"steps": 25}, learning_rate=(5e-5, 1e-4, 2e-4, 4e-4)),
+    "npo": _grid(NpoConfig, {"steps": 25}, learning_rate=(5e-5, 7e-5, 1e-4, 2e-4)),
     "npo-kl": _grid(NpoKlConfig, {"steps": 20}, learning_rate=(1e-4, 2e-4, 4e-4, 8e-4)),
-    "rmu": _grid(RmuConfig, {"steps": 40, "learning_rate": 2e-3}, steering=(6.5, 26.0), alpha=(10.0, 100.0)),
+    "rmu": _grid(RmuConfig, {"steps": 40, "learning_rate": 2e-3}, steering=(6.5, 26.0), alpha=(1.0, 10.0)),
     "gradient-ascent": _grid(GradientAscentConfig, {"steps": 25}, learning_rate=(3e-5, 5e-5, 7e-5, 1e-4)),
     "gradient-difference": _grid(
         GradientDifferenceConfig, {"steps": 20}, learning_rate=(5e-5, 1e-4, 2e-4, 4e-4)
