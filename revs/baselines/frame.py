@@ -193,8 +193,8 @@ def _records(job: Job[Any], before_N: Tensor, after_N: Tensor) -> tuple[TokenRec
         name = job.architecture.weight_names(number)[0]
         moved = 0
         if name in job.weights:
-            rows_first = job.before[name] != job.weights[name].detach().cpu()
-            moved = int(rows_first.any(1 if job.architecture.transposed(layer)[0] else 0).sum())
+            differs = job.before[name] != job.weights[name].detach().cpu()
+            moved = int(differs.any(1 if job.architecture.transposed(layer)[0] else 0).sum())
         counts.append(moved)
     columns_LN = torch.tensor(counts)[:, None].expand(-1, len(before_N))
     batch = collate(job.forget, pad=0)
