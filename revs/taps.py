@@ -87,9 +87,18 @@ class _Enough(Exception):
 
 
 def run(
-    model: PreTrainedModel, architecture: Architecture, batch: Batch, on_layer: OnLayer, *, last: int | None = None
+    model: PreTrainedModel,
+    architecture: Architecture,
+    batch: Batch,
+    on_layer: OnLayer,
+    *,
+    last: int | None = None,
+    gradients: bool = False,
 ) -> None:
-    """One forward pass over the batch without gradients or dropout; it ends behind layer `last` (default: the last)."""
+    """One forward pass over the batch without dropout; it ends behind layer `last` (default: the last).
+
+    Only with `gradients` do they flow through what `on_layer` gets.
+    """
     last = len(architecture.decoder_layers(model)) - 1 if last is None else last
 
     def until_last(layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
@@ -99,5 +108,10 @@ def run(
         return changed
 
     check_ids(model, batch.ids_BT)
-    with suppress(_Enough), evaluating(model), torch.no_grad(), tapped(model, architecture, until_last):
+    with (
+        suppress(_Enough),
+        evaluating(model),
+        torch.set_grad_enabled(gradients),
+        tapped(model, architecture, until_last),
+    ):
         model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)
