@@ -85,11 +85,13 @@ def methods(
     import datetime
 
     from platformdirs import user_cache_path
+    from transformers.utils.logging import disable_progress_bar
 
     import revs
     from flows.bench.plan import ARCHITECTURES, Plan
     from flows.bench.run import run
 
+    disable_progress_bar()  # of each of the many models that are loaded
     plan = Plan(
         out=out,
         cache=cache or user_cache_path("revs") / "models",
