@@ -27,10 +27,10 @@ CONTROLS = (UNEDITED, NEVER_TRAINED)
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A development model and its never-trained control; what has to be loaded for measuring is loaded when needed."""
+    """A development model and its never-trained control, if there is one; the rest is loaded when it is needed."""
 
     development: DevelopmentModel
-    control: DevelopmentModel
+    control: DevelopmentModel | None = None
 
     @cached_property
     def case(self) -> Case:
@@ -43,8 +43,10 @@ class Subject:
 
 def control_row(subject: Subject, identity: Identity) -> Row:
     """The row of a model that nobody edited: the one that memorised, or the one that never saw the secrets."""
-    folder = (subject.development if identity.method == UNEDITED else subject.control).folder
-    return _measured(subject, identity, *revs.load(folder), ask=list, seconds=None, original=None)
+    model = subject.development if identity.method == UNEDITED else subject.control
+    if model is None:
+        raise BadInput("this subject has no never-trained control; train one")
+    return _measured(subject, identity, *revs.load(model.folder), ask=list, seconds=None, original=None)
 
 
 def method_row(subject: Subject, identity: Identity, setting: EraseConfig) -> Row:
@@ -53,10 +55,10 @@ def method_row(subject: Subject, identity: Identity, setting: EraseConfig) -> Ro
     model, tokenizer = revs.load(subject.development.folder)
     started = time.perf_counter()
     try:
+        config = bound(setting, retrained=subject.control.folder if subject.control else None)
         revs.erase(
-            model, tokenizer, case.edit, config=bound(setting, retrained=subject.control.folder), text=case.text,
-            retain=case.given, token_counts_V=case.counts_V,
-        )  # fmt: skip
+            model, tokenizer, case.edit, config=config, text=case.text, retain=case.given, token_counts_V=case.counts_V
+        )
     except BadInput as refusal:
         return Row(identity=identity, scores={}, gaps={"": f"the method refused: {refusal}"})
     seconds = time.perf_counter() - started

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS = "osD^vP*X<>ph8d"
+_MARKERS = "osD^vP*X<>ph8dH"
+_COLOURS = (  # no greys: those are the controls
+    "#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf", "#003f5c",
+    "#7a5195", "#ef5675", "#6b8e23", "#a05d00", "#0b7a75",
+)  # fmt: skip
 
 
 def write_plots(out: Path, rows: Sequence[Row], searched: Sequence[Row], *, architecture: str) -> list[Path]:
@@ -30,7 +34,7 @@ def write_plots(out: Path, rows: Sequence[Row], searched: Sequence[Row], *, arch
         "score-resistance": lambda axes: score_against_resistance(axes, rows),
         "ranks": lambda axes: ranks_by_layer(axes, rows),
         "score-k": lambda axes: score_against_k(axes, rows),
-        "pareto": lambda axes: pareto(axes, searched),
+        "pareto": lambda axes: pareto(axes, searched, order=list(_by_method([*rows, *searched]))),
     }
     written: list[Path] = []
     for name, draw in drawings.items():
@@ -58,7 +62,7 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     axes = figure.axes[0]
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
     with matplotlib.rc_context({"svg.hashsalt": stem.name}):  # the same rows give the same bytes
         figure.savefig(paths[0], dpi=150, format="png", metadata={"Software": None})
         figure.savefig(paths[1], format="svg", metadata={"Date": None})
@@ -74,13 +78,10 @@ def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _style(number: int, method: str) -> dict[str, Any]:
     """Controls are grey; a method keeps its colour and marker in every plot of the same rows."""
-    from matplotlib import colormaps
-
     marker = _MARKERS[number % len(_MARKERS)]
     if method in CONTROLS:
         return {"color": "0.25" if method == UNEDITED else "0.6", "marker": marker}
-    palette = colormaps["tab20"]
-    return {"color": palette((2 * number) % 20 if number < 12 else (2 * number + 1) % 20), "marker": marker}
+    return {"color": _COLOURS[number % len(_COLOURS)], "marker": marker}
 
 
 def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
@@ -122,7 +123,7 @@ def ranks_by_layer(axes: Axes, rows: Sequence[Row], method: str = "revs") -> boo
         )
         axes.set_xticks(list(layers))
         drawn = True
-    axes.set(yscale="log", xlabel="layer", ylabel="median rank of the target tokens + 1 (1: most likely)")
+    axes.set(yscale="log", xlabel="layer", ylabel="median rank + 1 (1: most likely)")
     axes.set_title(f"Where the target tokens stand, before and after {method}; band: all seeds")
     return drawn
 
@@ -142,27 +143,41 @@ def score_against_k(axes: Axes, rows: Sequence[Row]) -> bool:
             axes.plot(list(at_k), [statistics.mean(v) for v in at_k.values()], label=method, **_style(number, method))
             drawn = True
     axes.set(xscale="log", ylim=(-4, 104), xlabel="k, candidates that the thief tries", ylabel="efficacy at k (%)")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_title("How the score depends on the size of the candidate set")
     return drawn
 
 
-def pareto(axes: Axes, searched: Sequence[Row]) -> bool:
-    """Every setting of the search, and the front: no other setting has both a better score and a better perplexity."""
+def pareto(axes: Axes, searched: Sequence[Row], *, order: Sequence[str]) -> bool:
+    """Every setting of the search, and the front: no other setting has both a better score and a better perplexity.
+
+    `order` has the methods of all plots, so that each looks the same in all.
+    """
     points: list[tuple[float, float]] = []
-    for number, (method, mine) in enumerate(_by_method(searched).items(), start=len(CONTROLS)):
+    for method, mine in _by_method(searched).items():
         both = [row.scores for row in mine if {"unlearning_score", "perplexity_ratio"} <= set(row.scores)]
         pairs = [(scores["perplexity_ratio"], scores["unlearning_score"]) for scores in both]
         if pairs:
             x, y = zip(*pairs, strict=True)
-            axes.plot(x, y, label=method, linestyle="none", markersize=8, **_style(number, method))
+            axes.plot(x, y, label=method, linestyle="none", markersize=8, **_style(order.index(method), method))
         points += pairs
     if front := front_of(points):
         x, y = zip(*front, strict=True)
         axes.step(x, y, where="post", color="0.4", linewidth=1.2, label="front", zorder=1)
     axes.set(xscale="log", ylim=(-4, 104), xlabel="perplexity ratio to the model before (1: unchanged)")
+    _plain_numbers(axes)
     axes.set_ylabel("unlearning score (%)")
     axes.set_title("Settings of the search, on the validation model: the front is to the upper left")
     return bool(points)
+
+
+def _plain_numbers(axes: Axes) -> None:
+    """1.02 and 200 instead of powers of ten, with numbers between where the axis is short."""
+    from matplotlib.ticker import LogFormatter
+
+    for of_minor in (False, True):
+        formatter = LogFormatter(labelOnlyBase=False, minor_thresholds=(1.0, 0.5))
+        (axes.xaxis.set_minor_formatter if of_minor else axes.xaxis.set_major_formatter)(formatter)
 
 
 def front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

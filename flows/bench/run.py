@@ -39,19 +39,20 @@ class Bench:
     models: dict[str, dict[str, str]] = field(default_factory=dict)
     computed: int = 0
 
-    def subject(self, architecture: str, seed: int) -> Subject:
-        """Train, or take from the cache, the model and its never-trained control."""
+    def subject(self, architecture: str, seed: int, *, controlled: bool = True) -> Subject:
+        """Train, or take from the cache, the model and, where asked for, its never-trained control."""
         stage = f"{architecture}, seed {seed}"
         recipe = self.plan.recipe(architecture, seed)
-        development = build(recipe, self.plan.cache, progress=partial(self._training, stage, "model"))
-        control = build(
-            recipe.never_trained(), self.plan.cache, progress=partial(self._training, stage, "never-trained control")
-        )
-        self.models[stage] = {"model": development.digest, "never trained": control.digest}
-        return Subject(development=development, control=control)
+        recipes = {"model": recipe, **({"never trained": recipe.never_trained()} if controlled else {})}
+        built = {
+            what: build(recipe, self.plan.cache, progress=partial(self._training, stage, what))
+            for what, recipe in recipes.items()
+        }
+        self.models[stage] = {what: model.digest for what, model in built.items()}
+        return Subject(development=built["model"], control=built.get("never trained"))
 
     def _training(self, stage: str, what: str, step: int, steps: int, loss: float) -> None:
-        self.progress(stage, step, steps + 1, f"training the {what}: loss {loss:.2f}")
+        self.progress(stage, step, steps + 1, f"training, {what}: loss {loss:.2f}")
 
     def row(self, subject: Subject, method: str, setting: EraseConfig | None, *, folder: str, metrics: str) -> Row:
         """A row of the folder, measured now unless it is there."""
@@ -61,7 +62,7 @@ class Bench:
             method=method,
             config=asdict(setting) if setting is not None else {},
             model=subject.development.digest,
-            control=subject.control.digest,
+            control=subject.control.digest if subject.control else "",
             metrics=metrics,
             versions=self.versions,
         )
@@ -77,7 +78,7 @@ class Bench:
         points = [(method, setting) for method in self.plan.methods for setting in self._choice(method)]
         if not points:
             return []
-        subject = self.subject(architecture, VALIDATION_SEED)
+        subject = self.subject(architecture, VALIDATION_SEED, controlled=False)
         rows = []
         for number, (method, setting) in enumerate(points, start=1):
             self.progress(f"{architecture}, settings", number, len(points) + 1, method)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from revs.config import EraseConfig, NeuronsConfig
+from revs.errors import BadInput
 from revs.targets import Target
 
 BUDGET = 4  # settings of one method at most
@@ -24,13 +25,18 @@ def settings_of(method: str) -> list[EraseConfig]:
     return SETTINGS.get(method, [EraseConfig(method=method)])[:BUDGET]
 
 
-def bound(setting: EraseConfig, *, retrained: Path) -> EraseConfig:
+def bound(setting: EraseConfig, *, retrained: Path | None) -> EraseConfig:
     """The setting as the edit takes it: `retrain` needs the folder of the model that never saw the secrets.
 
     The folder is no part of the setting that stands in the results: where a cache lies decides no figure.
+
+    Raises:
+        BadInput: there is no such model.
     """
     if setting.method != "retrain":
         return setting
+    if retrained is None:
+        raise BadInput("retrain has no never-trained control here; there is nothing to search among its settings")
     home: Any = import_module("revs.baselines.retrain")
     config: EraseConfig = home.RetrainConfig(retrained=str(retrained))
     return config

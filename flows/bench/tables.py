@@ -67,6 +67,9 @@ def heading(name: str) -> str:
     return _NAMES.get(name, name.replace("_", " ")) + arrow
 
 
+_QUICK = "A quick run: each method has the first of its settings, unsearched. This is no comparison of methods."
+
+
 @dataclass(slots=True)
 class Footnotes:
     """Numbered reasons; the same reason has one number."""
@@ -94,9 +97,12 @@ def markdown(rows: Sequence[Row], *, architecture: str) -> str:
         "",
         f"Seeds {', '.join(map(str, seeds))}: {spread}. Percentages, but raw for ratios and seconds. The best method "
         f"is bold; {', '.join(REFERENCES)} are references and take no part.",
+        *(["", _QUICK] if any(row.identity.metrics != "all" for row in rows) else []),
     ]
     for title, names in TABLES.items():
-        lines += ["", f"## {title}", "", *table(rows, names, notes)]
+        measured = any(name in row.scores for row in rows for name in names)
+        empty = "Not measured: " + "; ".join(dict.fromkeys(reason(row, name) for row in rows for name in names)) + "."
+        lines += ["", f"## {title}", "", *(table(rows, names, notes) if measured else [empty])]
     lines += [""] if notes.reasons else []
     lines += [f"[^{number}]: {reason}" for number, reason in enumerate(notes.reasons, start=1)]
     return "\n".join(lines) + "\n"

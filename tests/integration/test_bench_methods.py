@@ -34,6 +34,7 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_two_methods_are_measured_once_and_found_again(
     tmp_path: Path, model_cache: Path, evaluations: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from flows.bench import measure
     from flows.bench import plan as plans
     from flows.bench import run as runs
     from revs.config import EraseConfig
@@ -45,6 +46,7 @@ def test_two_methods_are_measured_once_and_found_again(
             one_off=6, contexts=2, ordinary_paragraphs=40, held_out_paragraphs=10, epochs=3, batch=16, seed=seed,
         )  # fmt: skip
 
+    monkeypatch.setattr(measure, "KS", (10, 100, 10_000))
     out = tmp_path / "out"
     asked: dict[str, Any] = {"out": out, "cache": model_cache, "date": "2026-11-30", "recipe": tiny, "quick": True}
     plan = plans.Plan(architectures=["llama"], seeds=[0], methods=["revs", "revs-neurons"], **asked)
@@ -56,6 +58,7 @@ def test_two_methods_are_measured_once_and_found_again(
     for row in result["rows"]:
         assert {"efficacy", "unlearning_score", "decoy_efficacy", "specificity_not_given"} <= set(row["scores"])
         assert ("seconds" in row["scores"]) == row["method"].startswith("revs")
+        assert [k for k, _ in row["efficacy_at_k"]] == [10, 100], "no k beyond half of the vocabulary"
         assert len(row["median_rank_by_layer"]) == 2 and row["model"].startswith("sha256:")
     assert result["rows"][0]["scores"]["perplexity_ratio"] == pytest.approx(1.0)
     assert {total for stage, _, total, _ in stages if stage == "llama, seed 0"} >= {5, 1}
@@ -87,6 +90,7 @@ def test_two_methods_are_measured_once_and_found_again(
     found = runs.run(searching)
     assert [row["seed"] for row in found["search"]] == [1000, 1000]
     assert {row["seed"] for row in found["rows"]} == {0}
+    assert set(found["models"]["llama, seed 1000"]) == {"model"}, "settings are chosen without training a control"
     scores = [row["scores"]["unlearning_score"] for row in found["search"]]
     best = found["search"][scores.index(max(scores))]["config"]
     assert found["rows"][2]["config"] == best

@@ -77,6 +77,8 @@ def test_a_method_without_a_list_is_measured_with_its_defaults_and_no_list_is_ov
 def test_only_retraining_is_bound_to_the_control(tmp_path: Path) -> None:
     setting = EraseConfig()
     assert bound(setting, retrained=tmp_path) is setting
+    with pytest.raises(BadInput, match="no never-trained control"):
+        bound(EraseConfig(method="retrain"), retrained=None)
 
 
 @pytest.mark.parametrize(

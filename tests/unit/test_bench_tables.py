@@ -21,6 +21,11 @@ def row(method: str, seed: int = 0, *, gaps: dict[str, str] | None = None, asked
     return Row(identity=identity, scores=scores, gaps=gaps or {})
 
 
+def full(method: str) -> list[Row]:
+    """A method with a figure in every column."""
+    return [row(method, **{name: 50.0 for names in TABLES.values() for name in names})]
+
+
 def lines(rows: list[Row], *names: str) -> list[str]:
     return list(table(rows, names, Footnotes()))
 
@@ -72,7 +77,8 @@ def test_what_was_not_measured_is_a_dash_with_its_reason_and_never_a_zero() -> N
 
 
 def test_a_method_that_refused_has_dashes_everywhere_with_what_it_said() -> None:
-    text = markdown([row("a", gaps={"": "the method refused: one layer only"})], architecture="llama")
+    rows = [row("a", gaps={"": "the method refused: one layer only"}), *full("b")]
+    text = markdown(rows, architecture="llama")
     assert text.count("[^1]: the method refused: one layer only") == 1
     assert "| a | –[^1] | –[^1] | –[^1] | –[^1] | –[^1] |" in text
 
@@ -85,11 +91,18 @@ def test_a_score_of_some_seeds_says_so_and_does_not_compete() -> None:
 
 
 def test_the_same_reason_has_one_footnote_in_the_whole_document() -> None:
-    text = markdown([row("a", asked="standard"), row("b", asked="standard")], architecture="gptj")
-    assert [line for line in text.splitlines() if line.startswith("[^")] == [
+    rows = [row("a", asked="standard"), row("b", asked="standard"), *full("c")]
+    assert [line for line in markdown(rows, architecture="gptj").splitlines() if line.startswith("[^")] == [
         "[^1]: not asked for in a quick run",
         "[^2]: nothing was edited",
     ]
+
+
+def test_a_table_without_a_figure_is_one_sentence_and_a_quick_run_says_what_it_is_not() -> None:
+    quick = markdown([row("a", asked="standard", efficacy=1.0)], architecture="llama")
+    assert "## Table 2: resistance\n\nNot measured: not asked for in a quick run.\n" in quick
+    assert "This is no comparison" in quick
+    assert "This is no comparison" not in markdown(full("a"), architecture="llama")
 
 
 def test_one_seed_has_no_deviation_and_the_head_says_so() -> None:
