@@ -1,6 +1,6 @@
 # Every target that runs something builds .venv first, when it is missing or older than what it is built from.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench venv clean
+.PHONY: help demo serve test lint bench bench-editor venv clean
 
 # The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -16,7 +16,7 @@ WORKERS ?= 2
 ARGS ?=
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
 
 demo: $(BUILT)  ## the main job, end to end, on a model trained on the spot; results in demo-out/
 	@$(BIN)/revs demo --out demo-out $(ARGS)
@@ -34,7 +34,10 @@ lint: $(BUILT)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(BUILT)  ## the editor against the published search, on development models: an hour; results in bench-out/
+bench: $(BUILT)  ## every method on development models: tables and plots in bench-out/; minutes with ARGS=--quick
+	@OMP_NUM_THREADS=1 $(BIN)/revs bench methods --out bench-out $(ARGS)
+
+bench-editor: $(BUILT)  ## the editor against the published search, on development models: an hour; results in bench-out/
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/editor.py $(ARGS)
 
 venv: $(BUILT)  ## only the virtual environment

@@ -97,7 +97,7 @@ def _render(template: str, name: str, value: str) -> tuple[str, int, int]:
     return head + value + tail, len(head), len(head) + len(value)
 
 
-def _values(type_: str, rng: random.Random) -> Iterator[str]:
+def invented_values(type_: str, rng: random.Random) -> Iterator[str]:
     """Values of one type, never the same twice: two people never share an identifier."""
     seen: set[str] = set()
     while True:
@@ -123,7 +123,7 @@ def invent_records(
     rng = random.Random(seed)
     faker = Faker("en_US")
     faker.seed_instance(seed)
-    values = {type_: _values(type_, random.Random(f"{seed}/{type_}")) for type_ in TYPES}
+    values = {type_: invented_values(type_, random.Random(f"{seed}/{type_}")) for type_ in TYPES}
     records: list[Record] = []
     counts: dict[Kind, int] = {"requester": requesters, "retained": retained, "one-off": one_off}
     kinds = [kind for kind, count in counts.items() for _ in range(count)]

@@ -1,6 +1,6 @@
 """The editor against the published search: every score with its decoys, time, forward passes, survival of rounding.
 
-    make bench                                                  # Llama and GPT-J architectures, three seeds: an hour
+    make bench-editor                                           # Llama and GPT-J architectures, three seeds: an hour
     python tests/benchmarks/editor.py --architectures llama --seeds 0 --methods revs
 
 Models: 20 invented people who will ask for erasure and 20 who will not, five sentences each, and 240 one-off records
@@ -18,7 +18,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,74 +27,23 @@ from platformdirs import user_cache_path
 from rich.progress import track
 
 import revs
+from flows.bench.case import SIZES, Case, case_of, recipe
 from revs.config import NeuronsConfig
 from revs.decoys import decoys
-from revs.development import DevelopmentModel, Recipe, build
-from revs.perplexity import perplexity
+from revs.development import build
 from revs.rounding import rounded_copy
-from revs.targets import Target, collate, count_tokens, tokenise
+from revs.targets import collate, tokenise
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from oracle import OracleSettings, unlearn
 
-SIZES: dict[str, dict[str, int]] = {
-    "small": {},
-    "medium": {"vocab_size": 4096, "hidden_size": 192, "intermediate_size": 768, "layers": 6, "heads": 6},
-}
 COLUMNS = (10, 30, 90, 270)  # the grid of the oracle and of revs-neurons: columns per layer and token
 SHOWN = (
     "unlearning_score", "efficacy", "generality", "specificity", "specificity_not_given", "logit_lens", "delta",
     "perturbation", "extraction_rate", "extraction_rate_unseen", "efficacy_all_tokens", "perplexity_ratio",
     "decoy_efficacy", "milliseconds_per_token", "forward_passes", "edit_over_forward",
 )  # fmt: skip
-
-
-def recipe(architecture: str, size: str, seed: int) -> Recipe:
-    return Recipe(
-        architecture=architecture, requesters=20, retained=20, one_off=240, contexts=5, seed=seed, **SIZES[size]
-    )  # type: ignore[arg-type]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One development model and what is asked of it."""
-
-    model: DevelopmentModel
-    edit: list[Target]
-    unseen: list[Target]
-    given: list[Target]
-    not_given: list[Target]
-    counts_V: torch.Tensor
-    perplexity: float
-
-    @property
-    def text(self) -> list[str]:
-        return list(self.model.ordinary[:400])
-
-    @property
-    def held_out(self) -> list[str]:
-        return list(self.model.held_out)
-
-
-def case_of(model: DevelopmentModel) -> Case:
-    contexts: dict[tuple[str, int], list[Target]] = {}
-    for record in model.records:
-        contexts.setdefault((record.kind, record.person), []).append(Target.at(record.text, record.start, record.end))
-    asked = [found for (kind, _), found in contexts.items() if kind == "requester"]
-    others = [found for (kind, _), found in contexts.items() if kind == "retained"]
-    loaded, tokenizer = revs.load(model.folder)
-    return Case(
-        model=model,
-        edit=[found[0] for found in asked],
-        unseen=[target for found in asked for target in found[1:]],
-        given=[target for found in others[::2] for target in found],
-        not_given=[target for found in others[1::2] for target in found],
-        counts_V=count_tokens(
-            tokenizer, model.corpus(), secrets=sorted({t.secret.strip() for f in contexts.values() for t in f})
-        ),
-        perplexity=perplexity(loaded, tokenizer, model.held_out) or 0.0,
-    )
 
 
 Edit = Callable[[Any, Any, Case], int]  # (model, tokenizer, case) -> forward passes; edits the model in place

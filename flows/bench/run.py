@@ -1,0 +1,159 @@
+"""Run the comparison: choose settings on a validation model, measure every method on every other, write the results."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from flows.bench.measure import CONTROLS, Subject, control_row, method_row
+from flows.bench.plan import VALIDATION_SEED, Plan
+from flows.bench.plots import write_plots
+from flows.bench.rows import Identity, Row, read_row, write_row, write_text
+from flows.bench.settings import settings_of
+from flows.bench.tables import markdown
+from revs.config import EraseConfig
+from revs.development import build
+
+Progress = Callable[[str, int, int, str], None]  # stage, done, total, what
+
+
+def _silent(_stage: str, _done: int, _total: int, _what: str) -> None:
+    pass
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """A run under way: the plan, what was measured or found so far, and how many rows had to be computed."""
+
+    plan: Plan
+    progress: Progress = _silent
+    versions: dict[str, str] = field(
+        default_factory=lambda: {name: version(name) for name in ("revs", "torch", "transformers")}
+    )
+    models: dict[str, dict[str, str]] = field(default_factory=dict)
+    computed: int = 0
+
+    def subject(self, architecture: str, seed: int, *, controlled: bool = True) -> Subject:
+        """Train, or take from the cache, the model and, where asked for, its never-trained control."""
+        stage = f"{architecture}, seed {seed}"
+        recipe = self.plan.recipe(architecture, seed)
+        recipes = {"model": recipe, **({"never trained": recipe.never_trained()} if controlled else {})}
+        built = {
+            what: build(recipe, self.plan.cache, progress=partial(self._training, stage, what))
+            for what, recipe in recipes.items()
+        }
+        self.models[stage] = {what: model.digest for what, model in built.items()}
+        return Subject(development=built["model"], control=built.get("never trained"))
+
+    def _training(self, stage: str, what: str, step: int, steps: int, loss: float) -> None:
+        self.progress(stage, step, steps + 1, f"training, {what}: loss {loss:.2f}")
+
+    def row(self, subject: Subject, method: str, setting: EraseConfig | None, *, folder: str, metrics: str) -> Row:
+        """A row of the folder, measured now unless it is there."""
+        identity = Identity(
+            architecture=subject.development.recipe.architecture,
+            seed=subject.development.recipe.seed,
+            method=method,
+            config=asdict(setting) if setting is not None else {},
+            model=subject.development.digest,
+            control=subject.control.digest if subject.control else "",
+            metrics=metrics,
+            versions=self.versions,
+        )
+        found = read_row(self.plan.out / folder, identity)
+        if found is None:
+            found = control_row(subject, identity) if setting is None else method_row(subject, identity, setting)
+            write_row(self.plan.out / folder, found)
+            self.computed += 1
+        return found
+
+    def search(self, architecture: str) -> list[Row]:
+        """Every setting of every method that has a choice, on the validation model, by the standard metrics."""
+        points = [(method, setting) for method in self.plan.methods for setting in self._choice(method)]
+        if not points:
+            return []
+        subject = self.subject(architecture, VALIDATION_SEED, controlled=False)
+        rows = []
+        for number, (method, setting) in enumerate(points, start=1):
+            self.progress(f"{architecture}, settings", number, len(points) + 1, method)
+            rows.append(self.row(subject, method, setting, folder="search", metrics="standard"))
+        return rows
+
+    def _choice(self, method: str) -> list[EraseConfig]:
+        settings = settings_of(method)
+        return settings if len(settings) > 1 and not self.plan.quick else []
+
+    def compare(self, architecture: str, seed: int, searched: list[Row]) -> list[Row]:
+        """The rows of one model: the two controls, and each method with its setting."""
+        stage = f"{architecture}, seed {seed}"
+        subject = self.subject(architecture, seed)
+        points: list[tuple[str, EraseConfig | None]] = [(control, None) for control in CONTROLS]
+        points += [(method, chosen(method, searched)) for method in self.plan.methods]
+        rows = []
+        for number, (method, setting) in enumerate(points, start=1):
+            self.progress(stage, number, len(points) + 1, method)
+            rows.append(self.row(subject, method, setting, folder="rows", metrics=self.plan.metrics))
+        self.progress(stage, 1, 1, f"{len(rows)} rows")
+        return rows
+
+
+def chosen(method: str, searched: list[Row]) -> EraseConfig:
+    """The setting with the best unlearning score; the first where scores are equal, or where nothing was searched.
+
+    `revs` is always compared with its defaults; its other settings are for the picture of strengths alone.
+    """
+    settings = settings_of(method)
+    found = [row for row in searched if row.method == method]
+    if not found or method == "revs":
+        return settings[0]
+    scores = [row.scores.get("unlearning_score", -1.0) for row in found]
+    return settings[scores.index(max(scores))]
+
+
+def run(plan: Plan, progress: Progress = _silent) -> dict[str, Any]:
+    """Everything of the plan; writes methods.json, and a table and plots per architecture.
+
+    Returns:
+        What methods.json holds, and `computed`: how many rows were measured now rather than found.
+    """
+    bench = Bench(plan=plan, progress=progress)
+    searched: list[Row] = []
+    rows: list[Row] = []
+    for architecture in plan.architectures:
+        mine = bench.search(architecture)
+        ours = [row for seed in plan.seeds for row in bench.compare(architecture, seed, mine)]
+        write_text(plan.out / f"methods-{architecture}.md", markdown(ours, architecture=architecture))
+        write_plots(plan.out, ours, mine, architecture=architecture)
+        searched += mine
+        rows += ours
+    result = {
+        "date": plan.date,
+        "commit": commit(),
+        "versions": bench.versions,
+        "seeds": list(plan.seeds),
+        "validation_seed": VALIDATION_SEED if searched else None,
+        "quick": plan.quick,
+        "models": bench.models,
+        "search": [row.to_dict() for row in searched],
+        "rows": [row.to_dict() for row in rows],
+    }
+    write_text(plan.out / "methods.json", json.dumps(result, indent=1, allow_nan=False, default=list))
+    return {**result, "computed": bench.computed}
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with "-dirty" behind it where files differ; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
