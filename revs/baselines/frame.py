@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -105,8 +106,11 @@ class Baseline(Generic[C]):
         retain: Sequence[Target],
         token_counts_V: Int[Tensor, " V"] | None,
         progress: Progress | None,
+        cache: Path | None,
     ) -> Patch:
         """Erase in place; arguments, result and errors as in `revs.erase`. On any exception the weights are restored.
+
+        `cache` is not used: no rival gathers anything that a second setting could take up.
 
         Besides the weights, which it snapshots on the CPU, it leaves gradients, `requires_grad`, training mode and
         torch's random state as they were.
