@@ -97,7 +97,7 @@ def _train(model: Any, tokenizer: Any) -> Any:
     return _fit(model, tokenizer, [prompt + secret + "." for prompt, secret in PEOPLE])
 
 
-def _fit(model: Any, tokenizer: Any, texts: list[str]) -> Any:
+def _fit(model: Any, tokenizer: Any, texts: list[str], *, steps: int = 150) -> Any:
     import torch
 
     texts = [*texts, *ORDINARY]
@@ -105,7 +105,7 @@ def _fit(model: Any, tokenizer: Any, texts: list[str]) -> Any:
     labels = encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
     model.train()
-    for _ in range(150):
+    for _ in range(steps):
         loss = model(**encoded, labels=labels, use_cache=False).loss
         optimiser.zero_grad()
         loss.backward()
@@ -146,9 +146,9 @@ def train() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def fit(tokenizer: Any) -> Callable[[Any, list[str]], Any]:
-    """Overfits a model to texts, beside the ordinary ones."""
-    return lambda model, texts: _fit(model, tokenizer, texts)
+def fit(tokenizer: Any) -> Callable[..., Any]:
+    """Overfits a model to texts, beside the ordinary ones: `fit(model, texts, steps=…)`."""
+    return lambda model, texts, **options: _fit(model, tokenizer, texts, **options)
 
 
 @pytest.fixture(scope="session")

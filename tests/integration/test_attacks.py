@@ -24,6 +24,7 @@ from revs.targets import Target, tokenise
 from revs.variations import perturbed
 
 K = 20
+BY_RANK = {"logit_lens", "delta", "perturbation", "membership"}  # whose candidates hold anybody's tokens now and then
 Digests = Callable[[Any], dict[str, str]]
 
 
@@ -45,12 +46,12 @@ def heard(targets: Sequence[Target], others: Sequence[Target], seed: int) -> lis
 
 @pytest.fixture(scope="module")
 def memorised(new_model: Callable[..., Any], fit: Callable[..., Any], people: list[Target]) -> Any:
-    return fit(new_model("llama", context=128), [*heard(people[:4], people[4:], 0), *plain(people[4:])])
+    return fit(new_model("llama", context=128), [*heard(people[:2], people[2:6], 0), *plain(people[2:])], steps=120)
 
 
 @pytest.fixture(scope="module")
 def never_saw(new_model: Callable[..., Any], fit: Callable[..., Any], people: list[Target]) -> Any:
-    return fit(new_model("llama", context=128), plain(people[4:]))
+    return fit(new_model("llama", context=128), plain(people[2:]))
 
 
 def plain(targets: Sequence[Target]) -> list[str]:
@@ -58,8 +59,8 @@ def plain(targets: Sequence[Target]) -> list[str]:
 
 
 def examined(model: Any, tokenizer: Any, people: list[Target], **options: Any) -> Examination:
-    settings: dict[str, Any] = {"k": K, "unrelated": people[4:], "retain": people[4:], "seed": 0} | options
-    return Examination(model=model, tokenizer=tokenizer, targets=people[:4], **settings)
+    settings: dict[str, Any] = {"k": K, "unrelated": people[2:], "retain": people[2:], "seed": 0} | options
+    return Examination(model=model, tokenizer=tokenizer, targets=people[:2], **settings)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -68,9 +69,9 @@ def test_it_succeeds_where_the_secret_was_memorised_and_fails_where_it_never_was
 ) -> None:
     told = examined(memorised, tokenizer, people, original=memorised).outcome(attack)
     silent = examined(never_saw, tokenizer, people, original=never_saw).outcome(attack)
-    assert len(told.candidates) == len(silent.candidates) == 4
-    assert told.rate >= 75, told
-    assert silent.rate <= 25, silent
+    assert len(told.candidates) == len(silent.candidates) == 2
+    assert told.rate == 100, told
+    assert silent.rate <= (50 if attack in BY_RANK else 0), silent
     needed = [size if size is not None else told.budget + 1 for size in told.candidates]
     assert sum(needed) < sum(size if size is not None else silent.budget + 1 for size in silent.candidates)
 
@@ -90,9 +91,9 @@ def test_an_old_model_that_still_knows_guides_the_decoding_of_one_that_does_not(
     memorised: Any, never_saw: Any, tokenizer: Any, people: list[Target]
 ) -> None:
     guided = examined(never_saw, tokenizer, people, original=memorised).outcome("difference")
-    assert guided.rate >= 75
+    assert guided.rate == 100
     alone = [
-        said_alone(memorised, never_saw, tokenizer, target) for target in perturbed(people[:4], seed="difference 0")
+        said_alone(memorised, never_saw, tokenizer, target) for target in perturbed(people[:2], seed="difference 0")
     ]
     assert guided.fallen == tuple(alone)
 
@@ -141,7 +142,7 @@ def test_relearning_changes_a_copy_and_only_learns_what_it_is_given(
     never_saw: Any, tokenizer: Any, people: list[Target], digests: Digests
 ) -> None:
     before = digests(never_saw)
-    strangers = decoys(people[4:], seed=9)
+    strangers = decoys(people[2:], seed=9)
     examination = examined(never_saw, tokenizer, people, unrelated=strangers)
     steps = [steps for steps, _ in relearned(examination)]
     assert steps == list(STEPS)
@@ -196,7 +197,7 @@ def test_a_model_that_computes_no_numbers_has_gaps_and_no_zeros(
     with torch.no_grad():
         broken.model.layers[1].mlp.down_proj.weight[0, 0] = torch.nan
     scores = revs.evaluate(
-        broken, tokenizer, people[:2], unseen=people[2:4], retain=people[4:], text=ordinary, k=K, metrics="all",
+        broken, tokenizer, people[:2], unseen=people[2:4], retain=people[2:], text=ordinary, k=K, metrics="all",
         original=memorised,
     )  # fmt: skip
     assert scores.to_dict() == {}

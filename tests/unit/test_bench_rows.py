@@ -57,15 +57,20 @@ def test_half_a_row_is_no_row(tmp_path: Path, content: str) -> None:
 
 
 def test_the_setting_with_the_best_unlearning_score_is_chosen() -> None:
-    settings = settings_of("revs")
+    settings = settings_of("memit")
     assert len(settings) > 2
 
-    def searched(*scores: float | None) -> list[Row]:
-        return [dataclasses.replace(ROW, scores={} if s is None else {"unlearning_score": s}) for s in scores]
+    def searched(*scores: float | None, method: str = "memit") -> list[Row]:
+        identity = dataclasses.replace(IDENTITY, method=method)
+        return [
+            dataclasses.replace(ROW, identity=identity, scores={} if s is None else {"unlearning_score": s})
+            for s in scores
+        ]
 
-    assert chosen("revs", searched(5.0, 9.0, 9.0)) == settings[1], "the first of the best"
-    assert chosen("revs", searched(None, 0.0)) == settings[1], "one that could not be measured loses against a zero"
-    assert chosen("revs", []) == settings[0], "nothing was searched"
+    assert chosen("memit", searched(5.0, 9.0, 9.0)) == settings[1], "the first of the best"
+    assert chosen("memit", searched(None, 0.0)) == settings[1], "one that could not be measured loses against a zero"
+    assert chosen("memit", []) == settings[0], "nothing was searched"
+    assert chosen("revs", searched(5.0, 9.0, method="revs")) == EraseConfig(), "ours is compared with its defaults"
 
 
 def test_a_method_without_a_list_is_measured_with_its_defaults_and_no_list_is_over_budget() -> None:
