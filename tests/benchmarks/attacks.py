@@ -59,10 +59,10 @@ def slow_ranks(model: Any, tokenizer: Any, targets: Sequence[Target], *, deltas:
     return found
 
 
-def compare(model: Any, tokenizer: Any, targets: Sequence[Target]) -> dict[str, Any]:
+def compare(model: Any, tokenizer: Any, targets: Sequence[Target], *, k: int = 100) -> dict[str, Any]:
     """Seconds of both ways, their ratio, and the largest difference of a rank."""
     started = time.perf_counter()
-    examination = Examination(model=model, tokenizer=tokenizer, targets=targets)
+    examination = Examination(model=model, tokenizer=tokenizer, targets=targets, k=k)
     fast = [examination.readings("targets").rank_LN, examination.readings("targets").delta_rank_LN,
             examination.readings("perturbed").rank_LN]  # fmt: skip
     fast_seconds = time.perf_counter() - started

@@ -22,6 +22,17 @@ def test_the_benchmark_at_scale_measures_an_edit_that_lands(capsys: pytest.Captu
     assert result["edit_over_forward"] > 0 < result["oracle_seconds_per_column"]
 
 
+def test_batched_attacks_find_the_ranks_of_one_pass_per_target_layer_and_attack(
+    shared_model: Any, tokenizer: Any, people: list[Any]
+) -> None:
+    import attacks
+
+    result = attacks.compare(shared_model, tokenizer, people[:3], k=40)
+    assert result["targets"] == 3
+    assert result["largest_rank_difference"] <= 1, "of near ties, by another order of summation"
+    assert result["ratio"] > 0
+
+
 def row(method: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
     scores = {"unlearning_score": score, "efficacy": 100.0}
     return {"method": method, "seed": seed, "scores": scores, "milliseconds_per_token": 5.0, **more}

@@ -17,7 +17,7 @@ from revs.errors import BadInput
 from revs.extraction import greedily_extracted
 from revs.perplexity import perplexity
 from revs.readings import read
-from revs.targets import Target, tokenise
+from revs.targets import Target, TokenisedTarget, tokenise
 from revs.variations import perturbed
 
 CONTEXT = 64
@@ -149,6 +149,48 @@ def test_readings_are_ranks_of_the_lens_and_of_its_changes(
         moved = torch.tensor([int((row > row[token]).sum()) for row in deltas])
         assert (got.delta_rank_LN[:, place] - moved).abs().max() <= 1
     assert got.vocabulary == 400
+
+
+def follows(model: Any, tokens: TokenisedTarget, given: int) -> bool:
+    """Whether greedy decoding, one token at a time, says the rest once `given` tokens of the secret are given."""
+    ids = list(tokens.ids[: tokens.start + given])
+    with torch.no_grad():
+        while len(ids) < len(tokens.ids):
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    return tuple(ids) == tokens.ids
+
+
+def chances(model: Any, tokens: TokenisedTarget) -> list[float]:
+    """Probability of each token of the secret, given the true ones before it, from one plain pass each."""
+    found = []
+    for place, token in enumerate(tokens.secret_ids):
+        with torch.no_grad():
+            logits_V = model(input_ids=torch.tensor([tokens.ids[: tokens.start + place]])).logits[0, -1]
+        found.append(float(logits_V.double().softmax(-1)[token]))
+    return found
+
+
+def test_memory_of_a_secrets_parts_equals_its_definitions_one_pass_a_token(
+    shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    targets = [*mixed(people)[:5], *mixed(people)[8:13]]
+    scores = revs.evaluate(shared_model, tokenizer, targets, k=40)
+    strength, share, product = [], [], []
+    for tokens in tokenise(tokenizer, targets, context=CONTEXT):
+        length = len(tokens.secret_ids)
+        needed = next((given for given in range(length) if follows(shared_model, tokens, given)), length)
+        strength.append(1 - needed / length)
+        firsts = [follows(shared_model, dataclasses.replace(tokens, ids=tokens.ids[: tokens.start + place + 1]), place)
+                  for place in range(length)]  # fmt: skip
+        share.append(sum(firsts) / length)
+        product.append(math.prod(chances(shared_model, tokens)))
+    assert 0 < scores.extraction_strength < 100, "both kinds must occur"
+    for got, expected in (
+        (scores.extraction_strength, strength),
+        (scores.exact_memorization, share),
+        (scores.verbatim_probability, product),
+    ):
+        assert got == pytest.approx(100 * sum(expected) / len(expected), rel=1e-4)
 
 
 def test_evaluate_gives_the_same_numbers_for_the_same_seed_and_changes_nothing(
