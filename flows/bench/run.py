@@ -128,7 +128,8 @@ def run(plan: Plan, progress: Progress = _silent) -> dict[str, Any]:
     for architecture in plan.architectures:
         mine = bench.search(architecture)
         ours = [row for seed in plan.seeds for row in bench.compare(architecture, seed, mine)]
-        write_text(plan.out / f"methods-{architecture}.md", markdown(ours, architecture=architecture))
+        about = provenance(bench, architecture, mine)
+        write_text(plan.out / f"methods-{architecture}.md", markdown(ours, architecture=architecture, provenance=about))
         write_plots(plan.out, ours, mine, architecture=architecture)
         searched += mine
         rows += ours
@@ -145,6 +146,28 @@ def run(plan: Plan, progress: Progress = _silent) -> dict[str, Any]:
     }
     write_text(plan.out / "methods.json", json.dumps(result, indent=1, allow_nan=False, default=list))
     return {**result, "computed": bench.computed}
+
+
+def provenance(bench: Bench, architecture: str, searched: list[Row]) -> list[str]:
+    """Where the figures of an architecture come from, as a Markdown list: date, versions, models, settings."""
+    default = EraseConfig()
+    lines = [
+        f"- {bench.plan.date or 'no date given'}, commit {commit() or 'unknown'}, "
+        + ", ".join(f"{name} {number}" for name, number in bench.versions.items()),
+        *(
+            f"- models of {stage}: " + ", ".join(f"{what} `{digest[:23]}…`" for what, digest in digests.items())
+            for stage, digests in bench.models.items()
+            if stage.startswith(f"{architecture},")
+        ),
+    ]
+    for method in bench.plan.methods:
+        setting = asdict(chosen(method, searched))
+        own = {name: value for name, value in setting.items() if getattr(default, name, None) != value}
+        own.pop("method", None)
+        if own:
+            said = ", ".join(f"{name} {value}" for name, value in own.items())
+            lines.append(f"- `{method}`: {said}")
+    return lines
 
 
 def commit() -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from flows.bench.measure import CONTROLS
 from flows.bench.rows import Row
-from revs import metrics
+from revs.metrics import METRICS
 
 # Out of the contest for the best: `retrain` is the control under another name.
 REFERENCES = (*CONTROLS, "retrain")
@@ -44,20 +44,20 @@ _NAMES = {
     "specificity_not_given": "specificity, people not given",
     "seconds": "seconds of the edit",
 }
-# Of what `revs.metrics.METRICS` does not name: lower is better, or neither is.
-_LOWER = {
-    "perplexity_ratio", "perplexity", "seconds", "extraction_rate", "extraction_rate_unseen", "leak_at_k",
-    "extraction_strength", "exact_memorization", "verbatim_probability", "min_k_plus_plus", "shortened", "paraphrased",
-    "other_subject", "in_examples", "int8", "int4", "relearn", "difference",
-}  # fmt: skip
+# Of what `revs.metrics.METRICS` does not name.
+_OTHERS = {"seconds": False, "specificity_not_given": True}
+LEGEND = """\
+Attacks put every edited and unseen prompt. leak at k: one of 16 samples at temperature 1 says the secret. Min-K%++: AUC
+of membership inference against ten decoys a secret; 50 is guessing. relearn: greedy extraction after up to 60 optimiser
+steps on one-off records of other people. difference: decoding guided by the unedited model, on perturbed prompts; the
+figure of `unedited` is that model's alone. int8, int4: greedy extraction after plain rounding of the linear maps."""
 
 
 def higher_is_better(name: str) -> bool | None:
     """The direction of a score; None for decoys, which are read against, not for themselves."""
-    known = getattr(metrics, "METRICS", {})
     if name.startswith("decoy_"):
         return None
-    return bool(known[name].higher_is_better) if name in known else name not in _LOWER
+    return METRICS[name].higher_is_better if name in METRICS else _OTHERS[name]
 
 
 def heading(name: str) -> str:
@@ -82,12 +82,13 @@ class Footnotes:
         return f"[^{self.reasons.index(reason) + 1}]"
 
 
-def markdown(rows: Sequence[Row], *, architecture: str) -> str:
+def markdown(rows: Sequence[Row], *, architecture: str, provenance: Sequence[str] = ()) -> str:
     """The tables of one architecture.
 
     Args:
         rows: one per method and seed, at least one; lines stand in the order in which methods come first.
         architecture: for the title.
+        provenance: lines that say where the figures come from.
     """
     notes = Footnotes()
     seeds = sorted({row.identity.seed for row in rows})
@@ -97,12 +98,14 @@ def markdown(rows: Sequence[Row], *, architecture: str) -> str:
         "",
         f"Seeds {', '.join(map(str, seeds))}: {spread}. Percentages, but raw for ratios and seconds. The best method "
         f"is bold; {', '.join(REFERENCES)} are references and take no part.",
+        *(["", *provenance] if provenance else []),
         *(["", _QUICK] if any(row.identity.metrics != "all" for row in rows) else []),
     ]
     for title, names in TABLES.items():
         measured = any(name in row.scores for row in rows for name in names)
         empty = "Not measured: " + "; ".join(dict.fromkeys(reason(row, name) for row in rows for name in names)) + "."
         lines += ["", f"## {title}", "", *(table(rows, names, notes) if measured else [empty])]
+    lines += ["", LEGEND]
     lines += [""] if notes.reasons else []
     lines += [f"[^{number}]: {reason}" for number, reason in enumerate(notes.reasons, start=1)]
     return "\n".join(lines) + "\n"
