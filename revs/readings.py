@@ -102,7 +102,7 @@ def _rank_rows(
     ranks, deltas = [], []
     for hidden_Nd in hidden_LNd:
         logits_NV = unembedding.logits(hidden_Nd)
-        sound_N = logits_NV.isfinite().all(1)
+        sound_N = logits_NV.sum(1).isfinite()  # a NaN or an infinity stays one in the sum
         ranks.append(torch.where(sound_N, rank_of(logits_NV, tokens_N), -1))
         if previous_NV is not None:
             deltas.append(rank_of((logits_NV - previous_NV).abs(), tokens_N))
@@ -113,11 +113,11 @@ def _rank_rows(
 
 
 def _log_probabilities(logits_NV: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each token, and standardised by mean and deviation under the row's own distribution; sums in float64."""
+    """Of each token, and standardised by mean and deviation under the row's own distribution."""
     log_NV = logits_NV.log_softmax(-1)
     p_NV = log_NV.exp()
-    own_N = log_NV.gather(1, tokens_N.to(log_NV.device)[:, None])[:, 0].double()
-    mean_N = (p_NV * log_NV).sum(-1, dtype=torch.float64)
-    square_N = (p_NV * log_NV.square()).sum(-1, dtype=torch.float64)
-    deviation_N = (square_N - mean_N.square()).clamp_min(1e-12).sqrt()
-    return own_N.cpu(), ((own_N - mean_N) / deviation_N).cpu()
+    own_N1 = log_NV.gather(1, tokens_N.to(log_NV.device)[:, None])
+    mean_N1 = (p_NV * log_NV).sum(-1, keepdim=True)
+    variance_N1 = (p_NV * (log_NV - mean_N1).square()).sum(-1, keepdim=True)
+    standardised_N1 = (own_N1 - mean_N1) / variance_N1.clamp_min(1e-12).sqrt()
+    return own_N1[:, 0].double().cpu(), standardised_N1[:, 0].double().cpu()
