@@ -2,8 +2,8 @@
 
     python tests/benchmarks/attacks.py --out bench-out
 
-Efficacy, logit lens, delta and perturbation on 100 targets. The slow way is the obvious one: for each attack, target and
-layer a forward pass of one prompt, the residual behind that layer through the model's own norm and head, and one
+Efficacy, logit lens, delta and perturbation on 100 targets. The slow way is the obvious one: for each attack, target
+and layer a forward pass of one prompt, the residual behind that layer through the model's own norm and head, and one
 comparison. Both ways must find the same ranks.
 """
 
