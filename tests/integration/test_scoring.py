@@ -218,6 +218,27 @@ def test_evaluate_gives_the_same_numbers_for_the_same_seed_and_changes_nothing(
     assert all(isinstance(value, float) for value in written.values())
 
 
+def test_scores_made_of_other_scores_are_what_their_definitions_say(
+    shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    strangers = [dataclasses.replace(target, secret=" 999-00-1234") for target in people]
+    targets, unseen, retain = mixed(people)[6:13], [*people[:2], *strangers[:3]], [*people[:3], *strangers[3:]]
+    got = revs.evaluate(shared_model, tokenizer, targets, unseen=unseen, retain=retain, k=40, seed=7)
+
+    def of(some: list[Target]) -> revs.Scores:
+        return revs.evaluate(shared_model, tokenizer, some, k=40, seed=7)
+
+    assert (got.generality, got.generality_all_tokens) == (of(unseen).efficacy, of(unseen).efficacy_all_tokens)
+    noisy = of(perturbed(targets, seed=7))
+    assert (got.perturbation, got.perturbation_all_tokens) == (noisy.logit_lens, noisy.logit_lens_all_tokens)
+    assert (got.extraction_rate_unseen, got.specificity) == (100 * 2 / 5, 100 * 3 / 8)
+    for name, parts in (
+        ("unlearning_score", (got.efficacy, got.generality, got.specificity)),
+        ("resistance_score", (got.logit_lens, got.delta, got.perturbation)),
+    ):
+        assert getattr(got, name) == pytest.approx(len(parts) / sum(1 / part for part in parts)), name
+
+
 def test_what_was_not_measured_is_none_and_left_out(shared_model: Any, tokenizer: Any, people: list[Target]) -> None:
     scores = revs.evaluate(shared_model, tokenizer, people[:2], k=40)
     missing = ("generality", "specificity", "extraction_rate_unseen", "perplexity")
