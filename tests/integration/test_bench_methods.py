@@ -48,7 +48,13 @@ def test_two_methods_are_measured_once_and_found_again(
 
     monkeypatch.setattr(measure, "KS", (10, 100, 10_000))
     out = tmp_path / "out"
-    asked: dict[str, Any] = {"out": out, "cache": model_cache, "date": "2026-11-30", "recipe": tiny, "quick": True}
+    asked: dict[str, Any] = {
+        "out": out,
+        "cache": model_cache / "bench",
+        "date": "2026-11-30",
+        "recipe": tiny,
+        "quick": True,
+    }
     plan = plans.Plan(architectures=["llama"], seeds=[0], methods=["revs", "revs-neurons"], **asked)
     stages: list[tuple[str, int, int, str]] = []
     result = runs.run(plan, lambda *stage: stages.append(stage))
