@@ -108,7 +108,8 @@ def read_weight(path: Path, name: str) -> Tensor:
     """
     try:
         with safe_open(path, framework="pt") as tensors:
-            return tensors.get_tensor(name)  # type: ignore[no-any-return]
+            tensor: Tensor = tensors.get_tensor(name)
+            return tensor
     except SafetensorError:
         raise BadInput(f"{path} holds no readable weight {name}; take an unchanged copy of the checkpoint") from None
 

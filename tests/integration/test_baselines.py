@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from revs.baselines.memit import MemitConfig
 from revs.baselines.npo import NpoConfig, NpoKlConfig
 from revs.baselines.retrain import RetrainConfig
 from revs.baselines.rmu import RmuConfig
+from revs.baselines.settings import ConstrainedConfig
 from revs.baselines.tuning import chosen_only, draws, log_p_of, logits_of
 from revs.config import EraseConfig, NeuronsConfig
 from revs.errors import BadInput
@@ -216,7 +217,7 @@ def test_constrained_fine_tuning_never_leaves_its_ball(
             difference = model.get_parameter(name) - shared_model.get_parameter(name)
             seen.append(float(difference.detach().abs().max()))
 
-    config = replace(TINY[key], radius=radius, layers=(1, 2))  # type: ignore[call-arg]
+    config = replace(cast(ConstrainedConfig, TINY[key]), radius=radius, layers=(1, 2))
     patch = erased(model, tokenizer, people, config, ordinary, progress=look)
     look()
     assert max(seen) <= radius * (1 + 1e-4), "float32 rounds"
@@ -378,7 +379,7 @@ def test_rmu_pulls_the_secrets_residuals_towards_one_direction(
         )  # fmt: skip
         return found[0]
 
-    erased(model, tokenizer, people, replace(TINY["rmu"], steps=15), ordinary)  # type: ignore[call-arg]
+    erased(model, tokenizer, people, replace(cast(RmuConfig, TINY["rmu"]), steps=15), ordinary)
     direction_d = torch.rand(32, generator=torch.Generator().manual_seed(0))
 
     def similarity(of: Any) -> float:

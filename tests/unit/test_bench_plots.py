@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_plot_without_a_point_is_not_drawn_and_a_refused_method_is_no_point(tm
     assert axes.get_legend_handles_labels()[1] == list(METHODS)
 
 
-def new_axes():  # type: ignore[no-untyped-def]  # matplotlib is imported late here as there
+def new_axes() -> Any:
     from matplotlib.figure import Figure
 
     return Figure().subplots()
