@@ -5,12 +5,15 @@ Nothing is downloaded: the public-suffix list is the one packed with tldextract,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from revs.errors import BadInput
+
+if TYPE_CHECKING:
+    from infra.detection.custom import CustomRecogniser
 
 DEFAULT_TYPES = ("EMAIL_ADDRESS", "US_SSN", "PHONE_NUMBER", "URL", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS")
 DEFAULT_MIN_SCORE = 0.4
@@ -33,14 +36,28 @@ class Detector:
     Args:
         types: types to look for, a subset of `DEFAULT_TYPES`.
         min_score: findings with a lower score (0 to 1) are left out.
+        custom: recognisers of the customer's own identifiers (infra/detection/custom.py), beside those types.
 
     Raises:
-        BadInput: a type is unknown or needs a named-entity model.
+        BadInput: a type is unknown or needs a named-entity model, or a custom score can never reach `min_score`.
     """
 
-    def __init__(self, types: Iterable[str] = DEFAULT_TYPES, *, min_score: float = DEFAULT_MIN_SCORE) -> None:
+    def __init__(
+        self,
+        types: Iterable[str] = DEFAULT_TYPES,
+        *,
+        min_score: float = DEFAULT_MIN_SCORE,
+        custom: Sequence[CustomRecogniser] = (),
+    ) -> None:
         self.types = tuple(dict.fromkeys(types))
         self.min_score = min_score
+        self.custom = tuple(custom)
+        for stated in self.custom:
+            if not stated.context and stated.score < min_score:
+                raise BadInput(
+                    f"recogniser {stated.name!r}: score {stated.score} is below {min_score}, the least reported; "
+                    "raise it or name context words"
+                )
         unknown = [type_ for type_ in self.types if type_ not in DEFAULT_TYPES]
         if unknown or not self.types:
             given = ", ".join(unknown) or "none"
@@ -58,7 +75,7 @@ class Detector:
         """The recognisers behind `find`, for `infra.detection.engine.presidio_engine` to be compared with."""
         from infra.detection.engine import recognisers
 
-        return recognisers(self.types)
+        return recognisers(self.types, self.custom)
 
 
 def without_parts(findings: Iterable[Finding]) -> list[Finding]:

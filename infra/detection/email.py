@@ -1,23 +1,22 @@
 """E-mail addresses (RFC 5322 dot-atoms of common characters) at a host under a known suffix.
 
-Left out: `=`, `/`, `?` and the like in the local part, which in practice end a key or a path before the address; and what
-reads `git@host:path/to`, a place to copy from.
+Left out: `=`, `/`, `?` and the like in the local part, which in practice end a key or a path before the address; and
+what reads `git@host:path/to`, a place to copy from.
 """
 
 from __future__ import annotations
 
 import re
 
-from infra.detection.recogniser import Recogniser, patterns
-from infra.detection.shapes import UNSPACED, has_public_suffix, has_special_suffix
+from infra.detection.recogniser import Recogniser, from_patterns, patterns
+from infra.detection.shapes import UNSPACED, WORD, has_public_suffix, has_special_suffix
 from infra.detection.windows import tokens
 
 _PROBE = re.compile(r"@")
-_W = rf"(?:(?![{UNSPACED}])\w)"
 _LABEL = rf"(?:(?![{UNSPACED}_])\w)+(?:-+(?:(?![{UNSPACED}_])\w)+)*"
 _ADDRESS = (
-    rf"(?<!{_W}){_W}(?:(?![{UNSPACED}])[\w.+%'&\-]){{0,62}}(?<![.'&])@{_LABEL}(?:\.{_LABEL})+"
-    rf"(?!{_W}|@)(?!:[\w.~\-]*/)"
+    rf"(?<!{WORD}){WORD}(?:(?![{UNSPACED}])(?:[\w+%'&\-]|\.(?!\.))){{0,62}}(?<![.'&])@{_LABEL}(?:\.{_LABEL})+"
+    rf"(?!{WORD}|@)(?!:[\w.~\-]*/)"
 )
 
 
@@ -26,11 +25,10 @@ def build() -> Recogniser:
     from presidio_analyzer.predefined_recognizers import EmailRecognizer
 
     presidio = EmailRecognizer(patterns=patterns(("address", _ADDRESS, 0.5)))
-    presidio.context = []
     presidio.validate_result = _is_address
-    return Recogniser(type="EMAIL_ADDRESS", presidio=presidio, windows=tokens(_PROBE))
+    return from_patterns("EMAIL_ADDRESS", presidio, tokens(_PROBE))
 
 
 def _is_address(written: str) -> bool:
-    local, _, host = written.rpartition("@")
-    return ".." not in local and (has_public_suffix(host) or has_special_suffix(host))
+    host = written.rpartition("@")[2]
+    return has_public_suffix(host) or has_special_suffix(host)

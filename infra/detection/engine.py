@@ -1,8 +1,8 @@
 """The recognisers in one list, run on their windows; and the same recognisers in Presidio's own engine, on whole texts.
 
 No spaCy model is needed, because no type here comes from named-entity recognition. The second way exists to be compared
-with: `Detector.find` gives the findings of `AnalyzerEngine.analyze`, without tokenising and without reading the text that
-no recogniser could care about.
+with: `Detector.find` gives the findings of `AnalyzerEngine.analyze`, without tokenising and without reading what no
+recogniser could care about.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from infra.detection import card, email, iban, ip, phone, ssn, url
+from infra.detection import card, custom, email, iban, ip, phone, ssn, url
 from infra.detection.context import adjusted
 from infra.detection.recogniser import Recogniser
 
@@ -28,21 +28,20 @@ _LOGGERS_THAT_QUOTE_TEXT = ("presidio-analyzer", "decision_process", "tldextract
 Found = tuple[int, int, str, float]
 
 
-def recognisers(types: Iterable[str]) -> list[Recogniser]:
-    """A recogniser for each type, a name in `BUILDERS`; from here on no logger quotes the text it reads."""
+def recognisers(types: Iterable[str], stated: Iterable[custom.CustomRecogniser] = ()) -> list[Recogniser]:
+    """A recogniser for each type, a name in `BUILDERS`, and each stated one; from here on no logger quotes texts."""
     _quiet()
-    return [BUILDERS[type_]() for type_ in types]
+    return [*(BUILDERS[type_]() for type_ in types), *map(custom.build, stated)]
 
 
 def decide(text: str, using: Sequence[Recogniser], min_score: float) -> Iterator[Found]:
     """Start, end, type and score of what the recognisers find, with at least `min_score`, in no order."""
     for recogniser in using:
         for window in recogniser.windows(text):
-            part = text[window.start : window.end]
-            for result in recogniser.presidio.analyze(part, [recogniser.type], None):
-                start, end = window.start + result.start, window.start + result.end
+            for first, last, raw in recogniser.spans(text[window.start : window.end]):
+                start, end = window.start + first, window.start + last
                 if window.first <= start and end <= window.last:
-                    score = _final(recogniser, text, start, result.score)
+                    score = _final(recogniser, text, start, raw)
                     if score >= min_score:
                         yield start, end, recogniser.type, score
 

@@ -1,36 +1,40 @@
-"""Phone numbers: valid in a numbering plan, and written as one writes them there.
+"""Phone numbers: possible in a numbering plan, and written as one writes them there.
 
-An international number has to be of a possible length behind its +, or valid or parted behind 00. A national one has to be grouped as
-one of `REGIONS` groups such numbers: where the plan has a trunk prefix 0, and it is written, the places where the number is
-parted are among those of the plan's own writing or the other way round (the range may be newer than the plan at hand);
-elsewhere the number has to be valid and parted in the same places. Anything else that a plan could issue counts only with
-a label before it (infra/detection/context.py).
+An international number has to be of a possible length behind its +, and valid or parted behind 00. A national one has
+to be grouped as one of `REGIONS` groups such numbers. Where the plan has a trunk prefix 0, and it is written, the
+places where the number is parted are among those of the plan's own writing, or the other way round (the range may be
+newer than the plan at hand); elsewhere the number has to be valid and parted in the same places. Anything else that a
+plan could issue counts only with a label before it (infra/detection/context.py).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from itertools import accumulate
-from typing import Any
 
+from infra.detection.numbering import REGIONS, plan
 from infra.detection.recogniser import Recogniser, deciding_by
-from infra.detection.shapes import DIGIT_RUN, digits_of
+from infra.detection.shapes import DIGIT_RUN, WORD, digits_of
 from infra.detection.windows import runs
 
-REGIONS = ("US", "GB", "DE", "FR", "AU", "SE", "ES", "IT", "NL", "CH", "AT", "BE", "PL", "BR", "IN", "JP", "KR", "CN", "IL")
-OPTIONAL_TRUNK = frozenset({"BR", "CN", "IN"})
-"""Regions whose national prefix 0 is often left out."""
 WELL_WRITTEN = 0.4
 POSSIBLE = 0.05
 MOST_DIGITS = 17
 MOST_GROUPS = 12
 """Of a longer row of figures only the first ones are tried for a number among them."""
 
-_PARTS = re.compile(r" (?=\d{4}([ \-])\d{4}\1\d{4}\1\d{4})|[ \u00a0]{2,}|[ \u00a0]?/[ \u00a0]|(?<=\d)(?=\s?[+(])(?!\s?\(0?\d{1,4}\)[\s\-]?\d)|\s-\s|\)\s\)")
-_DATE = re.compile(r"(?:19|20)\d\d([-./])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])|(?:\d{1,2}([-./ ])){2}(?:19|20)\d\d")
+_PARTS = re.compile(
+    r" (?=\d{4}([ \-])\d{4}\1\d{4}\1\d{4})"  # a card begins
+    r"|[ \u00a0]{2,}|[ \u00a0]?/[ \u00a0]|\s-\s|\)\s\)"
+    r"|(?<=\d)(?=\s?[+(])(?!\s?\(0?\d{1,4}\)[\s\-]?\d)"  # another number begins, not an area in brackets
+)
+_DATE = re.compile(
+    r"(?:19|20)\d\d([-./])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])|(?:\d{1,2}([-./ ])){2}(?:19|20)\d\d"
+)
 _SSN = re.compile(r"\d{3}([ .\-])\d{2}\1\d{4}")
+_WORD = re.compile(WORD)
+_TIES = re.compile(rf"{WORD}|[$€£]")
 _IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _TRUNK_IN_BRACKETS = re.compile(r"\(0\)")
 _BLANK = re.compile(r"[ \u00a0]")
@@ -41,7 +45,8 @@ _ODD = re.compile(r"[\-.]{2}|\.\s|\s\.|^[\d ]+\.\d+$")
 
 def build() -> Recogniser:
     """The recogniser of PHONE_NUMBER."""
-    return Recogniser(type="PHONE_NUMBER", presidio=deciding_by("PHONE_NUMBER", spans), windows=runs(DIGIT_RUN))
+    presidio = deciding_by("PHONE_NUMBER", spans)
+    return Recogniser(type="PHONE_NUMBER", presidio=presidio, spans=spans, windows=runs(DIGIT_RUN))
 
 
 def spans(text: str) -> Iterator[tuple[int, int, float]]:
@@ -53,7 +58,7 @@ def spans(text: str) -> Iterator[tuple[int, int, float]]:
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    if before[-1:].isalnum() or after[:1].isalnum() or before[-1:] in {"$", "€", "£", "_"} or after[:1] == "_":
+    if _TIES.match(before[-1:]) or _WORD.match(after[:1]):
         return False
     tied_before = before[-1:] in {".", "-"} and before[:1].isalnum()
     tied_after = after[:1] in {".", "-", ":"} and after[1:].isalnum()
@@ -114,7 +119,7 @@ def _score(written: str) -> float:
     if digits.startswith("00"):
         grouped = WELL_WRITTEN if len(groups) > 2 else POSSIBLE
         return _score_international(digits_of(_TRUNK_IN_BRACKETS.sub("", written))[2:], if_possible=grouped)
-    return max(_score_national(region, digits, groups) for region in REGIONS)
+    return _score_national(digits, groups)
 
 
 def _is_something_else(written: str) -> bool:
@@ -133,25 +138,25 @@ def _score_international(digits: str, *, if_possible: float) -> float:
     return if_possible if phonenumbers.is_possible_number(number) else 0.0
 
 
-def _score_national(region: str, digits: str, groups: tuple[int, ...]) -> float:
-    code, prefix, possible = _plan(region)
-    national = digits
-    if prefix:
-        if not digits.startswith(prefix) and prefix == "0" and region not in OPTIONAL_TRUNK:
-            return 0.0
-        national = digits.removeprefix(prefix)
-    if len(national) not in possible:
-        return 0.0
-    import phonenumbers
+def _score_national(digits: str, groups: tuple[int, ...]) -> float:
+    best = 0.0
+    for region in REGIONS:
+        national = plan(region).national(digits)
+        if national:
+            best = POSSIBLE
+            if len(groups) > 1 and _is_well_written(region, national, groups, trunk=len(national) < len(digits)):
+                return WELL_WRITTEN
+    return best
 
-    number = phonenumbers.PhoneNumber(
-        country_code=code, national_number=int(national), italian_leading_zero=True if national[0] == "0" else None
-    )
-    trunk = len(digits) > len(national)
-    if not (prefix == "0" and trunk) and not phonenumbers.is_valid_number_for_region(number, region):
-        return POSSIBLE
-    usual = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
-    return WELL_WRITTEN if _agree(groups, tuple(map(len, _GROUP.findall(usual))), exactly=not trunk) else POSSIBLE
+
+def _is_well_written(region: str, national: str, groups: tuple[int, ...], *, trunk: bool) -> bool:
+    of = plan(region)
+    if trunk and groups[0] == len(of.prefix):  # 1-NNN-NNN-NNNN
+        groups = groups[1:]
+    trunk = trunk and of.prefix == "0"
+    if not _agree(groups, of.grouping(national), exactly=not trunk):
+        return False
+    return trunk or of.is_valid(national)
 
 
 def _agree(groups: tuple[int, ...], usual: tuple[int, ...], *, exactly: bool) -> bool:
@@ -160,12 +165,3 @@ def _agree(groups: tuple[int, ...], usual: tuple[int, ...], *, exactly: bool) ->
     if exactly or not (ours and theirs):
         return bool(ours) and ours == theirs
     return ours <= theirs or theirs <= ours
-
-
-@cache
-def _plan(region: str) -> tuple[int, str, frozenset[int]]:
-    """Country code, national prefix and the lengths that are possible without it."""
-    import phonenumbers
-
-    plan: Any = phonenumbers.PhoneMetadata.metadata_for_region(region)
-    return plan.country_code, plan.national_prefix or "", frozenset(plan.general_desc.possible_length)

@@ -9,9 +9,13 @@ from typing import Any
 BLANK = " \\u00a0\\u202f"
 DASH = "\\-\\u2010-\\u2015\\u2212"
 UNSPACED = (
-    "\\u0e00-\\u0eff\\u1000-\\u109f\\u1780-\\u17ff\\u3000-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7af\\uf900-\\ufaff\\uff00-\\uffef"
+    "\\u0e00-\\u0eff\\u1000-\\u109f\\u1780-\\u17ff\\u3000-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7af"
+    "\\uf900-\\ufaff\\uff00-\\uffef"
 )
 """Scripts whose words stand without spaces (and their punctuation): their letters are no part of what they touch."""
+
+WORD = rf"(?:(?![{UNSPACED}])\w)"
+"""A letter, digit or _ that ties what it touches into one word."""
 
 SPECIAL_USE = frozenset({"example", "invalid", "localhost", "test", "local", "internal", "onion"})
 """Top-level names outside the public-suffix list: RFC 2606, 6761, 6762, 7686, and ICANN's `internal`."""
@@ -19,6 +23,7 @@ SPECIAL_USE = frozenset({"example", "invalid", "localhost", "test", "local", "in
 _SEPARATOR = f"[{BLANK}().{DASH}/]"
 DIGIT_RUN = re.compile(rf"[+(]{{0,3}}\d(?:{_SEPARATOR}{{0,3}}\d){{6,}}")
 """At least seven digits with at most three separators between two: no number runs past the ends of one."""
+_NO_DIGIT = re.compile(r"[^0-9]")
 
 
 @cache
@@ -42,4 +47,6 @@ def has_special_suffix(host: str) -> bool:
 
 def digits_of(text: str) -> str:
     """The decimal digits of the text as 0-9."""
+    if text.isascii():
+        return _NO_DIGIT.sub("", text)
     return "".join(str(int(character)) for character in text if character.isdecimal())

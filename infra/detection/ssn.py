@@ -6,17 +6,18 @@ serial 0000, published samples). 900 to 999 are kept: taxpayer numbers (ITIN) be
 
 from __future__ import annotations
 
-from infra.detection.recogniser import Recogniser, patterns
-from infra.detection.shapes import BLANK, DASH, DIGIT_RUN
+from infra.detection.recogniser import Recogniser, from_patterns, patterns
+from infra.detection.shapes import BLANK, DASH, DIGIT_RUN, WORD
 from infra.detection.windows import runs
 
-_BEFORE, _AFTER = r"(?<!\w)(?<![^\W_][.\-/+])(?<![$€£+])", r"(?!\w)(?![.\-/][^\W_])"
+_BEFORE, _AFTER = rf"(?<!{WORD})(?<![^\W_][.\-/+])(?<![$€£+])", rf"(?!{WORD})(?![.\-/][^\W_])"
 _FORMS = (
     ("separated", rf"{_BEFORE}[0-9]{{3}}([{DASH}.])[0-9]{{2}}\1[0-9]{{4}}{_AFTER}", 0.5),
     ("spaced", rf"{_BEFORE}(?<!\d[{BLANK}])[0-9]{{3}}([{BLANK}])[0-9]{{2}}\1[0-9]{{4}}{_AFTER}(?![{BLANK}]\d)", 0.5),
     ("half separated", rf"{_BEFORE}(?:[0-9]{{5}}-[0-9]{{4}}|[0-9]{{3}}-[0-9]{{6}}){_AFTER}", 0.05),
     ("bare", rf"{_BEFORE}[0-9]{{9}}{_AFTER}", 0.05),
 )
+_SHAPE = rf"[0-9]{{3}}[{BLANK}{DASH}.]?[0-9]{{2}}[{BLANK}{DASH}.]?[0-9]{{4}}"
 
 
 def build() -> Recogniser:
@@ -24,5 +25,4 @@ def build() -> Recogniser:
     from presidio_analyzer.predefined_recognizers import UsSsnRecognizer
 
     presidio = UsSsnRecognizer(patterns=patterns(*_FORMS))
-    presidio.context = []
-    return Recogniser(type="US_SSN", presidio=presidio, windows=runs(DIGIT_RUN))
+    return from_patterns("US_SSN", presidio, runs(DIGIT_RUN, _SHAPE))

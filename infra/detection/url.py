@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from infra.detection.recogniser import Recogniser, patterns
+from infra.detection.recogniser import Recogniser, from_patterns, patterns
 from infra.detection.shapes import UNSPACED, has_public_suffix, has_special_suffix
 from infra.detection.windows import tokens
 
@@ -23,7 +23,8 @@ def _path(without: str) -> str:
     """What may follow the host, without one of the delimiters."""
     inside = "-A-Za-z0-9._~:/?#@!$&*+,;=%".replace(without or " ", "")
     quote = r"(?<=\w)'(?=\w)"
-    return rf"(?:[/?#](?:(?:[{inside}]|{quote}|{_BRACKETS})*(?:[-A-Za-z0-9_~/#@$&*+=%]|{_BRACKETS}))?)?"
+    body = rf"(?:[{inside}]|{quote}|{_BRACKETS})*(?:[-A-Za-z0-9_~/#@$&*+=%]|{_BRACKETS})"
+    return rf"(?:[/?#]{body}|/)?"
 
 
 def _delimited(form: str) -> str:
@@ -38,8 +39,48 @@ _WWW = _delimited(rf"{_BEFORE_NAME}www\.{_HOST}{_PORT}")
 _BARE = _delimited(rf"{_BEFORE_NAME}(?<!\w[:+]){_HOST}(?!{_LABEL}|[_@(\[\\]|[.\-][^\W_]){_PORT}")
 
 FILE_ENDINGS = frozenset(
-    "ai app bz cab cc cfg cs data db dev doc docs download dot go java js log mov md me mm ms name pl pm ps py rs sc"
-    " sh so sql st swift tf tm ts vi zip".split()
+    (
+        "ai",
+        "app",
+        "bz",
+        "cab",
+        "cc",
+        "cfg",
+        "cs",
+        "data",
+        "db",
+        "dev",
+        "doc",
+        "docs",
+        "download",
+        "dot",
+        "go",
+        "java",
+        "js",
+        "log",
+        "mov",
+        "md",
+        "me",
+        "mm",
+        "ms",
+        "name",
+        "pl",
+        "pm",
+        "ps",
+        "py",
+        "rs",
+        "sc",
+        "sh",
+        "so",
+        "sql",
+        "st",
+        "swift",
+        "tf",
+        "tm",
+        "ts",
+        "vi",
+        "zip",
+    )
 )
 """Top-level names that are better known as the ends of file names, modules or attributes."""
 _AUTHORITY = re.compile(r"(?:(\w+)://)?(?:[^/?#@\s]*@)?([^/?#:\s]+)(.*)", re.DOTALL)
@@ -51,9 +92,8 @@ def build() -> Recogniser:
 
     forms = patterns(("with scheme", _SCHEME, 0.6), ("with www", _WWW, 0.5), ("bare", _BARE, 0.5))
     presidio = UrlRecognizer(patterns=forms)
-    presidio.context = []
     presidio.invalidate_result = _is_no_url
-    return Recogniser(type="URL", presidio=presidio, windows=tokens(_PROBE))
+    return from_patterns("URL", presidio, tokens(_PROBE))
 
 
 def _is_no_url(written: str) -> bool:
@@ -69,7 +109,7 @@ def _is_no_url(written: str) -> bool:
 def _reads_as_a_name(host: str) -> bool:
     """`setup.py`, `end.So`: a file, an attribute, or two sentences without a blank between."""
     name, _, ending = host.rpartition(".")
-    glued = ending != ending.lower() and name != name.upper()
+    glued = ending != ending.lower() and host != host.upper()
     return glued or ("." not in name and ending.lower() in FILE_ENDINGS)
 
 

@@ -40,22 +40,21 @@ def tokens(probe: re.Pattern[str]) -> Windows:
     return lambda text: _tokens(probe, text)
 
 
-def runs(probe: re.Pattern[str]) -> Windows:
-    """The hits of the probe themselves, with `EDGE` characters on either side to look at."""
-    return lambda text: (
-        Window(
-            start=max(0, hit.start() - EDGE),
-            end=min(len(text), hit.end() + EDGE),
-            first=hit.start(),
-            last=hit.end(),
-        )
-        for hit in probe.finditer(text)
-    )
+def runs(probe: re.Pattern[str], holding: str = "") -> Windows:
+    """The hits of the probe that hold a match of `holding`, with `EDGE` characters on either side to look at."""
+    wanted = re.compile(holding)
+    return lambda text: _runs(probe, wanted, text)
 
 
 def reaches(probe: re.Pattern[str], reach: int) -> Windows:
     """From each hit of the probe `reach` characters on; hits within the reach of one before share its window."""
     return lambda text: _reaches(probe, reach, text)
+
+
+def _runs(probe: re.Pattern[str], wanted: re.Pattern[str], text: str) -> Iterator[Window]:
+    for hit in probe.finditer(text):
+        if wanted.search(text, hit.start(), hit.end()):
+            yield _with_edge(text, hit.start(), hit.end())
 
 
 def _tokens(probe: re.Pattern[str], text: str) -> Iterator[Window]:
