@@ -103,3 +103,9 @@ def plan(region: str) -> Plan:
             for form in table.number_format
         ),
     )
+
+
+@cache
+def plans_for(first: str, length: int) -> tuple[Plan, ...]:
+    """The plans in which that many digits, beginning with this one, can be a number; prefixes are one digit or none."""
+    return tuple(plan(region) for region in REGIONS if plan(region).national(first + "5" * (length - 1)))

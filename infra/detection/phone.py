@@ -1,7 +1,7 @@
 """Phone numbers: possible in a numbering plan, and written as one writes them there.
 
 An international number has to be of a possible length behind its +, and valid or parted behind 00. A national one has
-to be grouped as one of `REGIONS` groups such numbers. Where the plan has a trunk prefix 0, and it is written, the
+to be grouped as one of the plans groups such numbers. Where the plan has a trunk prefix 0, and it is written, the
 places where the number is parted are among those of the plan's own writing, or the other way round (the range may be
 newer than the plan at hand); elsewhere the number has to be valid and parted in the same places. Anything else that a
 plan could issue counts only with a label before it (infra/detection/context.py).
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from itertools import accumulate
 
-from infra.detection.numbering import REGIONS, plan
+from infra.detection.numbering import Plan, plans_for
 from infra.detection.recogniser import Recogniser, deciding_by
 from infra.detection.shapes import DIGIT_RUN, WORD, digits_of
 from infra.detection.windows import runs
@@ -139,24 +139,19 @@ def _score_international(digits: str, *, if_possible: float) -> float:
 
 
 def _score_national(digits: str, groups: tuple[int, ...]) -> float:
-    best = 0.0
-    for region in REGIONS:
-        national = plan(region).national(digits)
-        if national:
-            best = POSSIBLE
-            if len(groups) > 1 and _is_well_written(region, national, groups, trunk=len(national) < len(digits)):
-                return WELL_WRITTEN
-    return best
+    plans = plans_for(digits[0], len(digits))
+    if len(groups) > 1 and any(_is_well_written(of, digits, groups) for of in plans):
+        return WELL_WRITTEN
+    return POSSIBLE if plans else 0.0
 
 
-def _is_well_written(region: str, national: str, groups: tuple[int, ...], *, trunk: bool) -> bool:
-    of = plan(region)
-    if trunk and groups[0] == len(of.prefix):  # 1-NNN-NNN-NNNN
+def _is_well_written(of: Plan, digits: str, groups: tuple[int, ...]) -> bool:
+    national = of.national(digits)
+    has_prefix = len(national) < len(digits)
+    if has_prefix and groups[0] == len(of.prefix):  # 1-NNN-NNN-NNNN
         groups = groups[1:]
-    trunk = trunk and of.prefix == "0"
-    if not _agree(groups, of.grouping(national), exactly=not trunk):
-        return False
-    return trunk or of.is_valid(national)
+    trunk = has_prefix and of.prefix == "0"
+    return _agree(groups, of.grouping(national), exactly=not trunk) and (trunk or of.is_valid(national))
 
 
 def _agree(groups: tuple[int, ...], usual: tuple[int, ...], *, exactly: bool) -> bool:

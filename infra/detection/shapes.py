@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 BLANK = " \\u00a0\\u202f"
@@ -34,6 +34,7 @@ def suffixes() -> Any:
     return TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
+@lru_cache(maxsize=4096)
 def has_public_suffix(host: str) -> bool:
     """Whether the host is a name under a public suffix, as `example.co.uk` is."""
     found = suffixes()(host)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 BLANKS = " \n\t"
 EDGE = 8
@@ -52,9 +53,15 @@ def reaches(probe: re.Pattern[str], reach: int) -> Windows:
 
 
 def _runs(probe: re.Pattern[str], wanted: re.Pattern[str], text: str) -> Iterator[Window]:
-    for hit in probe.finditer(text):
-        if wanted.search(text, hit.start(), hit.end()):
-            yield _with_edge(text, hit.start(), hit.end())
+    for first, last in _hits(probe, text):
+        if wanted.search(text, first, last):
+            yield _with_edge(text, first, last)
+
+
+@lru_cache(maxsize=1)
+def _hits(probe: re.Pattern[str], text: str) -> tuple[tuple[int, int], ...]:
+    """Three recognisers in turn ask for the digit runs of one text."""
+    return tuple(hit.span() for hit in probe.finditer(text))
 
 
 def _tokens(probe: re.Pattern[str], text: str) -> Iterator[Window]:
