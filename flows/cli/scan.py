@@ -19,6 +19,9 @@ def register(app: typer.Typer) -> None:
 def scan(
     corpus: Annotated[Path, typer.Argument(help=".txt, .jsonl, .parquet, or a folder of these.")],
     findings: Annotated[Path | None, typer.Option(help="Write every finding as a JSON line, without its text.")] = None,
+    recognisers: Annotated[
+        Path | None, typer.Option(help="YAML file with own recognisers, by pattern or list.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Count the personal data in a corpus, by type and file; optionally list every finding's place.
@@ -27,8 +30,10 @@ def scan(
     """
     from infra.corpus import Corpus
     from infra.detection import Detector
+    from infra.detection.custom import read_recognisers
 
-    rows, detector = Corpus.open(corpus), Detector()
+    detector = Detector(custom=read_recognisers(recognisers) if recognisers else ())
+    rows = Corpus.open(corpus)
     files = [(file.file, row) for file in rows.files for row in range(file.rows)]
     found = [
         {

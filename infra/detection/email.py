@@ -1,0 +1,34 @@
+"""E-mail addresses (RFC 5322 dot-atoms of common characters) at a host under a known suffix.
+
+Left out: `=`, `/`, `?` and the like in the local part, which in practice end a key or a path before the address; and
+what reads `git@host:path/to`, a place to copy from.
+"""
+
+from __future__ import annotations
+
+import re
+
+from infra.detection.recogniser import Recogniser, from_patterns, patterns
+from infra.detection.shapes import UNSPACED, WORD, has_public_suffix, has_special_suffix
+from infra.detection.windows import tokens
+
+_PROBE = re.compile(r"@")
+_LABEL = rf"(?:(?![{UNSPACED}_])\w)+(?:-+(?:(?![{UNSPACED}_])\w)+)*"
+_ADDRESS = (
+    rf"(?<!{WORD}){WORD}(?:(?![{UNSPACED}])(?:[\w+%'&\-]|\.(?!\.))){{0,62}}(?<![.'&])@{_LABEL}(?:\.{_LABEL})+"
+    rf"(?!{WORD}|@)(?!:[\w.~\-]*/)"
+)
+
+
+def build() -> Recogniser:
+    """The recogniser of EMAIL_ADDRESS."""
+    from presidio_analyzer.predefined_recognizers import EmailRecognizer
+
+    presidio = EmailRecognizer(patterns=patterns(("address", _ADDRESS, 0.5)))
+    presidio.validate_result = _is_address
+    return from_patterns("EMAIL_ADDRESS", presidio, tokens(_PROBE))
+
+
+def _is_address(written: str) -> bool:
+    host = written.rpartition("@")[2]
+    return has_public_suffix(host) or has_special_suffix(host)

@@ -1,0 +1,37 @@
+"""IP addresses, version 4 and 6, with an optional prefix length; no versions, object identifiers, `a::b`."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from infra.detection.recogniser import Recogniser, from_patterns, patterns
+from infra.detection.shapes import WORD
+from infra.detection.windows import tokens
+
+_PROBE = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d|::|(?:[0-9A-Fa-f]{1,4}:){6}", re.ASCII)
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_PREFIX = r"(?:/(?:[0-2]?[0-9]|3[0-2]))?"
+# Before: no word, no longer dotted number, no `Name/` of a product. After: no further part, no `-rc1` of a version.
+_V4 = rf"(?<!(?!_){WORD})(?<!\.)(?<![A-Za-z]/)(?:{_OCTET}\.){{3}}{_OCTET}{_PREFIX}(?!(?!_){WORD}|\.\d|[\-+][A-Za-z])"
+
+
+def build() -> Recogniser:
+    """The recogniser of IP_ADDRESS."""
+    from presidio_analyzer.predefined_recognizers import IpRecognizer
+
+    of_version_6 = [pattern for pattern in IpRecognizer.PATTERNS if pattern.name != "IPv4"]
+    presidio = IpRecognizer(patterns=[*patterns(("IPv4", _V4, 0.6)), *of_version_6])
+    presidio.invalidate_result = _is_no_address
+    return from_patterns("IP_ADDRESS", presidio, tokens(_PROBE))
+
+
+def _is_no_address(written: str) -> bool:
+    try:
+        address = ipaddress.ip_interface(written).ip
+    except ValueError:
+        return True
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.packed[0] == 0  # "this network": the address of nobody, and the look of a version
+    has_digit = any(character.isdigit() for character in written.partition("/")[0])
+    return not has_digit or written.count(":") < 2

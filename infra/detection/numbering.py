@@ -1,0 +1,111 @@
+"""National numbering plans, from the tables of the phonenumbers library, compiled once.
+
+The library compiles and walks its tables anew for each number and region; a number without a country code has to be
+looked up in every region, so this is what detection spends its time on. The answers are the library's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+REGIONS = (
+    "US",
+    "CA",
+    "GB",
+    "DE",
+    "FR",
+    "AU",
+    "SE",
+    "ES",
+    "IT",
+    "NL",
+    "CH",
+    "AT",
+    "BE",
+    "PL",
+    "BR",
+    "IN",
+    "JP",
+    "KR",
+    "CN",
+    "IL",
+)
+OPTIONAL_TRUNK = frozenset({"BR", "CN", "IN"})
+"""Regions whose national prefix 0 is often left out."""
+_KINDS = (
+    "fixed_line",
+    "mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "voip",
+    "personal_number",
+    "pager",
+    "uan",
+    "voicemail",
+)
+_NO_LENGTH = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One region's numbers: prefix, possible lengths without it, expressions of valid ones, and their groupings."""
+
+    region: str
+    prefix: str
+    lengths: frozenset[int]
+    kinds: tuple[tuple[frozenset[int], re.Pattern[str]], ...]
+    formats: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
+
+    def national(self, digits: str) -> str:
+        """The digits without the national prefix; empty where they are no possible number of this plan."""
+        if self.prefix == "0" and digits[0] != "0" and self.region not in OPTIONAL_TRUNK:
+            return ""
+        national = digits.removeprefix(self.prefix)
+        return national if len(national) in self.lengths else ""
+
+    def is_valid(self, national: str) -> bool:
+        """Whether the plan assigns the number to some kind of line."""
+        return any(len(national) in lengths and form.fullmatch(national) for lengths, form in self.kinds)
+
+    def grouping(self, national: str) -> tuple[int, ...]:
+        """Lengths of the groups in which such a number is written; one group where the plan does not say."""
+        for leading, form in self.formats:
+            if leading.match(national) and (groups := form.fullmatch(national)):
+                return tuple(map(len, groups.groups()))
+        return (len(national),)
+
+
+@cache
+def plan(region: str) -> Plan:
+    """The plan of a region, an ISO 3166 code."""
+    import phonenumbers
+
+    table: Any = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    kinds = (getattr(table, kind) for kind in _KINDS)
+    return Plan(
+        region=region,
+        prefix=table.national_prefix or "",
+        lengths=frozenset(table.general_desc.possible_length),
+        kinds=tuple(
+            (
+                frozenset(kind.possible_length or table.general_desc.possible_length),
+                re.compile(kind.national_number_pattern),
+            )
+            for kind in kinds
+            if kind is not None and kind.national_number_pattern and _NO_LENGTH not in kind.possible_length
+        ),
+        formats=tuple(
+            (re.compile((form.leading_digits_pattern or [""])[-1]), re.compile(form.pattern))
+            for form in table.number_format
+        ),
+    )
+
+
+@cache
+def plans_for(first: str, length: int) -> tuple[Plan, ...]:
+    """The plans in which that many digits, beginning with this one, can be a number; prefixes are one digit or none."""
+    return tuple(plan(region) for region in REGIONS if plan(region).national(first + "5" * (length - 1)))

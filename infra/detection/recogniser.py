@@ -1,0 +1,85 @@
+"""The shape of every recogniser: a Presidio recogniser, and the windows on which it has to decide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from infra.detection.windows import Windows
+
+_FLAGS = int(re.DOTALL | re.MULTILINE | re.IGNORECASE)
+Spans = Iterable[tuple[int, int, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recogniser:
+    """Finds one type.
+
+    `presidio` is a `presidio_analyzer.EntityRecognizer`, and `spans` its decisions without the explanations and
+    clocks around each of them: start, end and score of what it finds in a text. It has no context words: labels
+    are weighed for all types in one place (infra/detection/context.py), which is also what Presidio's engine is
+    given when it runs these.
+    With `labelled` False the score stands as it is.
+    """
+
+    type: str
+    presidio: Any
+    spans: Callable[[str], Spans]
+    windows: Windows
+    labelled: bool = True
+
+
+def from_patterns(type_: str, presidio: Any, windows: Windows) -> Recogniser:
+    """A recogniser from a Presidio `PatternRecognizer`: its patterns, its checks, no context words."""
+    presidio.context = []
+    return Recogniser(type=type_, presidio=presidio, spans=_spans_of(presidio), windows=windows)
+
+
+def _spans_of(presidio: Any) -> Callable[[str], Spans]:
+    forms = [(re.compile(form.regex, presidio.global_regex_flags & _FLAGS), form.score) for form in presidio.patterns]
+
+    def spans(text: str) -> Spans:
+        for expression, score in forms:
+            for match in expression.finditer(text):
+                written = match[0]
+                valid = presidio.validate_result(written)
+                if valid is not False and not presidio.invalidate_result(written):
+                    yield match.start(), match.end(), 1.0 if valid else score
+
+    return spans
+
+
+def deciding_by(type_: str, spans: Callable[[str], Spans]) -> Any:
+    """A Presidio recogniser that gives `spans(text)`: start, end and score of each finding."""
+    from presidio_analyzer import AnalysisExplanation, LocalRecognizer, RecognizerResult
+
+    class Deciding(LocalRecognizer):  # type: ignore[misc]
+        def load(self) -> None:
+            return None
+
+        def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[Any]:
+            return [
+                RecognizerResult(
+                    type_,
+                    start,
+                    end,
+                    score,
+                    AnalysisExplanation(self.name, score),
+                    {
+                        RecognizerResult.RECOGNIZER_NAME_KEY: self.name,
+                        RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
+                    },
+                )
+                for start, end, score in spans(text)
+            ]
+
+    return Deciding(supported_entities=[type_])
+
+
+def patterns(*scored: tuple[str, str, float]) -> list[Any]:
+    """Presidio patterns from (name, expression, score)."""
+    from presidio_analyzer import Pattern
+
+    return [Pattern(name, expression, score) for name, expression, score in scored]

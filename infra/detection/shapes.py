@@ -1,0 +1,53 @@
+"""What the recognisers share: separators, scripts without spaces, runs of digits, checksums, hosts."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from typing import Any
+
+BLANK = " \\u00a0\\u202f"
+DASH = "\\-\\u2010-\\u2015\\u2212"
+UNSPACED = (
+    "\\u0e00-\\u0eff\\u1000-\\u109f\\u1780-\\u17ff\\u3000-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7af"
+    "\\uf900-\\ufaff\\uff00-\\uffef"
+)
+"""Scripts whose words stand without spaces (and their punctuation): their letters are no part of what they touch."""
+
+WORD = rf"(?:(?![{UNSPACED}])\w)"
+"""A letter, digit or _ that ties what it touches into one word."""
+
+SPECIAL_USE = frozenset({"example", "invalid", "localhost", "test", "local", "internal", "onion"})
+"""Top-level names outside the public-suffix list: RFC 2606, 6761, 6762, 7686, and ICANN's `internal`."""
+
+_SEPARATOR = f"[{BLANK}().{DASH}/]"
+DIGIT_RUN = re.compile(rf"[+(]{{0,3}}\d(?:{_SEPARATOR}{{0,3}}\d){{6,}}")
+"""At least seven digits with at most three separators between two: no number runs past the ends of one."""
+_NO_DIGIT = re.compile(r"[^0-9]")
+
+
+@cache
+def suffixes() -> Any:
+    """The public-suffix list that is packed with tldextract: nothing is downloaded or cached."""
+    from tldextract import TLDExtract
+
+    return TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+
+@lru_cache(maxsize=4096)
+def has_public_suffix(host: str) -> bool:
+    """Whether the host is a name under a public suffix, as `example.co.uk` is."""
+    found = suffixes()(host)
+    return bool(found.domain and found.suffix)
+
+
+def has_special_suffix(host: str) -> bool:
+    """Whether the host lies under a top-level name that standards set aside."""
+    return host.rpartition(".")[2].lower() in SPECIAL_USE
+
+
+def digits_of(text: str) -> str:
+    """The decimal digits of the text as 0-9."""
+    if text.isascii():
+        return _NO_DIGIT.sub("", text)
+    return "".join(str(int(character)) for character in text if character.isdecimal())

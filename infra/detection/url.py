@@ -1,0 +1,117 @@
+"""URLs: with a scheme, with `www.`, or a bare host under a public suffix that reads as neither a file nor a call.
+
+The path holds the characters of RFC 3986 and ends with none of the punctuation that ends a sentence around it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from infra.detection.recogniser import Recogniser, from_patterns, patterns
+from infra.detection.shapes import UNSPACED, has_public_suffix, has_special_suffix
+from infra.detection.windows import tokens
+
+_PROBE = re.compile(r"\w\.[^\W\d_]{2}|://|\w\.xn--")
+_LABEL = rf"(?:(?![{UNSPACED}_])\w)+(?:-+(?:(?![{UNSPACED}_])\w)+)*"
+_HOST = rf"{_LABEL}(?:\.{_LABEL})+"
+_BRACKETS = r"\([^\s()<>\"']{0,64}\)"
+_PORT = r"(?::\d{1,5}(?!\d))?"
+_BEFORE_NAME = r"(?<![\w@.\-/\\$])"
+
+
+def _path(without: str) -> str:
+    """What may follow the host, without one of the delimiters."""
+    inside = "-A-Za-z0-9._~:/?#@!$&*+,;=%".replace(without or " ", "")
+    quote = r"(?<=\w)'(?=\w)"
+    body = rf"(?:[{inside}]|{quote}|{_BRACKETS})*(?:[-A-Za-z0-9_~/#@$&*+=%]|{_BRACKETS})"
+    return rf"(?:[/?#]{body}|/)?"
+
+
+def _delimited(form: str) -> str:
+    """What opens behind a delimiter closes before it: in `a,https://example.com/b,c` the comma parts cells."""
+    inside = (rf"(?<={delimiter})(?:{form}{_path(delimiter)})" for delimiter in ",;")
+    return rf"(?:{'|'.join(inside)}|(?<![,;])(?:{form}{_path('')}))"
+
+
+_SCHEME = _delimited(rf"(?<![^\W_])(?:https?|ftps?)://(?:[\w.~\-]{{1,64}}(?::[^\s@/]{{0,64}})?@)?{_HOST}{_PORT}")
+_WWW = _delimited(rf"{_BEFORE_NAME}www\.{_HOST}{_PORT}")
+# No path before it, no address, no longer name and no call behind it.
+_BARE = _delimited(rf"{_BEFORE_NAME}(?<!\w[:+]){_HOST}(?!{_LABEL}|[_@(\[\\]|[.\-][^\W_]){_PORT}")
+
+FILE_ENDINGS = frozenset(
+    (
+        "ai",
+        "app",
+        "bz",
+        "cab",
+        "cc",
+        "cfg",
+        "cs",
+        "data",
+        "db",
+        "dev",
+        "doc",
+        "docs",
+        "download",
+        "dot",
+        "go",
+        "java",
+        "js",
+        "log",
+        "mov",
+        "md",
+        "me",
+        "mm",
+        "ms",
+        "name",
+        "pl",
+        "pm",
+        "ps",
+        "py",
+        "rs",
+        "sc",
+        "sh",
+        "so",
+        "sql",
+        "st",
+        "swift",
+        "tf",
+        "tm",
+        "ts",
+        "vi",
+        "zip",
+    )
+)
+"""Top-level names that are better known as the ends of file names, modules or attributes."""
+_AUTHORITY = re.compile(r"(?:(\w+)://)?(?:[^/?#@\s]*@)?([^/?#:\s]+)(.*)", re.DOTALL)
+
+
+def build() -> Recogniser:
+    """The recogniser of URL."""
+    from presidio_analyzer.predefined_recognizers import UrlRecognizer
+
+    forms = patterns(("with scheme", _SCHEME, 0.6), ("with www", _WWW, 0.5), ("bare", _BARE, 0.5))
+    presidio = UrlRecognizer(patterns=forms)
+    presidio.invalidate_result = _is_no_url
+    return from_patterns("URL", presidio, tokens(_PROBE))
+
+
+def _is_no_url(written: str) -> bool:
+    found = _AUTHORITY.fullmatch(written)
+    if found is None:
+        return True
+    scheme, host, tail = found.groups()
+    if scheme or host.lower().startswith("www."):
+        return not (has_public_suffix(host) or has_special_suffix(host) or bool(scheme and _is_address(host)))
+    return not has_public_suffix(host) or (not tail.startswith(("/", ":")) and _reads_as_a_name(host))
+
+
+def _reads_as_a_name(host: str) -> bool:
+    """`setup.py`, `end.So`: a file, an attribute, or two sentences without a blank between."""
+    name, _, ending = host.rpartition(".")
+    glued = ending != ending.lower() and host != host.upper()
+    return glued or ("." not in name and ending.lower() in FILE_ENDINGS)
+
+
+def _is_address(host: str) -> bool:
+    return bool(re.fullmatch(r"\d{1,3}(?:\.\d{1,3}){3}", host))
