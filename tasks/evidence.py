@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from infra.corpus import Corpus, Unread, unread_summary
 from infra.requests import RequestView
+from tasks.find import unread_in
 from tasks.probe import SEED
 from tasks.stage import Handles
 
@@ -25,6 +27,7 @@ _PACKAGES = (
     "great_expectations",
     "presidio_analyzer",
 )
+_UNREAD_NAMED = 10
 
 
 def build_evidence(h: Handles, *, attempt: int | None, status: str, candidate: str | None) -> dict[str, Any]:
@@ -144,14 +147,21 @@ def _model(
 
 
 def _datasets(h: Handles, plan: dict[str, Any]) -> list[dict[str, Any]]:
-    from infra.corpus import Corpus
-
     corpus = h.workspace.require("occurrences")["corpus"]
     found = [{"name": corpus["name"], "role": "corpus", "rows": corpus["rows"], "digest": corpus["digest"]}]
+    found[0]["unread"] = unread_in(corpus)
     held_out = h.registry.resolve(h.batch.source).tags.get("revs.held_out")
     if held_out:
         text = Corpus.open(held_out)
-        found.append({"name": text.name, "role": "held-out text", "rows": len(text), "digest": text.digest})
+        found.append(
+            {
+                "name": text.name,
+                "role": "held-out text",
+                "rows": len(text),
+                "digest": text.digest,
+                "unread": unread_summary(text.unread),
+            }
+        )
     else:
         rows, digest = len(plan["held_out_rows"]), corpus["digest"]
         found.append(
@@ -213,7 +223,10 @@ def _attempts(h: Handles, last: int | None) -> list[dict[str, Any]]:
 def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
     corpus = h.workspace.require("occurrences")["corpus"]
     unconfirmed = sum(seen["type"] is None for seen in h.workspace.require("detections")["seen"])
+    unread = unread_in(corpus)
     notes = {
+        f"{unread} of the corpus could not be read, so nothing is known of what stands there: "
+        f"{_places(corpus.get('unread', []))}": bool(unread),
         f"{plan['without_prompt']} occurrences begin their row; without a prompt they were not probed": (
             plan["without_prompt"]
         ),
@@ -224,6 +237,11 @@ def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
         ),
     }
     return [note for note, holds in notes.items() if holds]
+
+
+def _places(unread: list[dict[str, Any]]) -> str:
+    more = f"; and {len(unread) - _UNREAD_NAMED} more" if len(unread) > _UNREAD_NAMED else ""
+    return "; ".join(str(Unread(**entry)) for entry in unread[:_UNREAD_NAMED]) + more
 
 
 @cache

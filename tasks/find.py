@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from infra.corpus import Corpus
+from infra.corpus import Corpus, Unread, unread_summary
 from infra.detection import DEFAULT_TYPES, Detector
 from infra.location import Occurrence, confirm, locate, other_identifiers, unsearchable
 from revs.errors import BadInput
@@ -44,7 +44,7 @@ def _end_without_work(h: Handles, record: dict[str, Any]) -> None:
     if record["missing"]:
         raise BadInput(
             f"no identifier of batch {h.batch.id} stands in the corpus {h.batch.corpus} "
-            f"({record['corpus']['rows']} rows): check --corpus, then "
+            f"({record['corpus']['rows']} rows){reservation(record['corpus'])}: check --corpus, then "
             f"'revs requests retry {' '.join(record['missing'][:3])}'"
         )
     raise BadInput(
@@ -58,6 +58,7 @@ def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
     refused = unsearchable(identifiers)
     sought = {request_id: found for request_id, found in identifiers.items() if request_id not in refused}
     occurrences = locate(corpus, sought) if sought else []
+    h.workspace.write("survey", corpus.survey().to_dict())
     present = {occurrence.request_id for occurrence in occurrences}
     return {
         "corpus": corpus.manifest(),
@@ -71,7 +72,22 @@ def _set_aside(h: Handles, record: dict[str, Any]) -> None:
     for request_id, reason in record["unsearchable"].items():
         h.store.reject(request_id, reason)
     for request_id in record["missing"]:
-        h.store.fail(request_id, f"none of its identifiers stands in the corpus {h.batch.corpus}; check the corpus")
+        h.store.fail(
+            request_id,
+            f"none of its identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
+            "check the corpus",
+        )
+
+
+def unread_in(manifest: dict[str, Any]) -> str:
+    """How much of a corpus could not be read, by its manifest; "" where all was."""
+    return unread_summary(Unread(**entry) for entry in manifest.get("unread", ()))
+
+
+def reservation(manifest: dict[str, Any]) -> str:
+    """What must follow when something is said not to stand in a corpus; "" where all of it was read."""
+    unread = unread_in(manifest)
+    return f", in what could be read of it ({unread} could not be)" if unread else ""
 
 
 @stage("detect identifiers")
@@ -86,7 +102,7 @@ def detect_identifiers(batch_id: str) -> Detected:
 def look(h: Handles) -> dict[str, Any]:
     """What the detector sees at the occurrences, and identifiers of the same types in other rows."""
     occurrences = [Occurrence(**row) for row in h.workspace.require("occurrences")["occurrences"]]
-    corpus = Corpus.open(h.batch.corpus)
+    corpus = Corpus.open(h.batch.corpus, survey=h.workspace.read("survey"))
     seen = [{"type": found.detected_type, "score": found.score} for found in confirm(corpus, occurrences, Detector())]
     # Of the same types as the batch's: these stand in the contexts that the edit could harm.
     types = {occurrence.type for occurrence in occurrences}.intersection(DEFAULT_TYPES) or DEFAULT_TYPES

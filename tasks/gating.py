@@ -16,7 +16,7 @@ from infra.settings import Settings
 from infra.vault import Vault
 from infra.workspace import Workspace
 from revs.errors import BadInput, GateRefused
-from tasks.find import look, search
+from tasks.find import look, reservation, search
 from tasks.probe import SEED, target_of
 from tasks.stage import Handles, open_registry
 
@@ -46,7 +46,7 @@ def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gate
 
 
 def judge_anew(
-    settings: Settings, model_uri: str, *, requests: str, corpus: Path, held_out: Path | None
+    settings: Settings, model_uri: str, *, requests: str, corpus: str, held_out: str | None
 ) -> tuple[ModelVersion, GateReport]:
     """Measure a version on the identifiers of a request file, and judge it. Nothing is stored.
 
@@ -65,18 +65,18 @@ def judge_anew(
 
 
 def _scratch_batch(
-    settings: Settings, registry: Registry, version: ModelVersion, requests: str, corpus: Path, scratch: Path
+    settings: Settings, registry: Registry, version: ModelVersion, requests: str, corpus: str, scratch: Path
 ) -> Handles:
     """A batch of the file's requests in a store of its own, sealed with a key that is never written down."""
     store = RequestStore(f"sqlite:///{scratch / 'requests.db'}", Vault(secrets.token_bytes(32)), settings.request_days)
     store.add_file(requests, model=version.name)
-    batch = store.open_batch(model=version.name, corpus=str(corpus), source=version.uri)
+    batch = store.open_batch(model=version.name, corpus=corpus, source=version.uri)
     if batch is None:
         raise BadInput(f"{requests} holds no well-formed request for {version.name!r}; nothing was judged")
     return Handles(settings, store, registry, batch, Workspace(scratch, batch.id))
 
 
-def _measure(h: Handles, version: ModelVersion, held_out: Path | None) -> dict[str, float]:
+def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> dict[str, float]:
     import revs
     from revs.extraction import greedily_extracted
     from revs.metrics.perplexity import perplexity_ratio
@@ -84,9 +84,13 @@ def _measure(h: Handles, version: ModelVersion, held_out: Path | None) -> dict[s
     from revs.targets import tokenise
 
     corpus = Corpus.open(h.batch.corpus)
-    found = h.workspace.write("occurrences", search(h, corpus))["occurrences"]
+    record = h.workspace.write("occurrences", search(h, corpus))
+    found = record["occurrences"]
     if not found:
-        raise BadInput(f"none of the identifiers stands in the corpus {h.batch.corpus}; nothing was judged: check it")
+        raise BadInput(
+            f"none of the identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
+            "nothing was judged: check it"
+        )
     others = [target_of(corpus, row) for row in look(h)["others"]]
     targets = [target for target in (target_of(corpus, row) for row in found) if target.prompt.strip()]
     model, tokenizer = revs.load(h.registry.download(version), dtype="auto")

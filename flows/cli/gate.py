@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,8 +19,8 @@ def register(app: typer.Typer) -> None:
 def gate(
     model_uri: Annotated[str, typer.Argument(help="models:/NAME/3, models:/NAME@alias, or NAME for its champion.")],
     requests: Annotated[str | None, typer.Option(help="Measure anew on the identifiers of this request file.")] = None,
-    corpus: Annotated[Path | None, typer.Option(help="Training corpus, to measure anew.")] = None,
-    held_out: Annotated[Path | None, typer.Option(help="Held-out text, to measure anew.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="Training corpus, to measure anew.")] = None,
+    held_out: Annotated[str | None, typer.Option(help="Held-out text, to measure anew.")] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:

@@ -21,8 +21,10 @@ def register(app: typer.Typer) -> None:
 def process(
     model: Annotated[str, typer.Option(help="Checkpoint folder, registered name, or models:/ URI of the champion.")],
     requests: Annotated[str | None, typer.Option(help="Request file, JSON Lines or CSV; else what waits.")] = None,
-    corpus: Annotated[Path | None, typer.Option(help="Training corpus: .txt, .jsonl, .parquet, or a folder.")] = None,
-    held_out: Annotated[Path | None, typer.Option(help="Held-out text for the perplexity gate.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Training corpus: .txt, .jsonl, .parquet, a folder, or an address such as s3://…")
+    ] = None,
+    held_out: Annotated[str | None, typer.Option(help="Held-out text for the perplexity gate.")] = None,
     name: Annotated[str | None, typer.Option(help="Name to register a folder under; default: the folder's.")] = None,
     home: Home = None,
     as_json: Json = False,
@@ -36,9 +38,10 @@ def process(
     if requests is not None:
         _hand_in(settings, requests, registered, quiet=as_json)
     from flows.process import process_deletion_requests
+    from infra.corpus import absolute
 
     with showing_stages(quiet=as_json):
-        done = process_deletion_requests(registered, str(corpus.absolute()) if corpus else None)
+        done = process_deletion_requests(registered, absolute(corpus) if corpus else None)
     if done is None:
         _nothing(as_json)
     elif as_json:
@@ -54,9 +57,9 @@ def _nothing(as_json: bool) -> None:
         console().print("no request waits for this model; 'revs requests list' shows all of them")
 
 
-def _registered(settings: Settings, model: str, corpus: Path | None, held_out: Path | None, name: str | None) -> str:
+def _registered(settings: Settings, model: str, corpus: str | None, held_out: str | None, name: str | None) -> str:
     """The registered name of what the user pointed at; a folder is checked and registered first."""
-    from infra.corpus import Corpus
+    from infra.corpus import Corpus, absolute
     from infra.registry import Registry
     from revs.errors import BadInput
     from revs.loading import check_folder
@@ -74,9 +77,9 @@ def _registered(settings: Settings, model: str, corpus: Path | None, held_out: P
     if corpus is None:
         raise BadInput(f"{model} is a folder, so its training corpus is not on record; name it with --corpus")
     check_folder(model)
-    tags = {"held_out": str(held_out.absolute())} if held_out else {}
+    tags = {"held_out": absolute(held_out)} if held_out else {}
     own_name = name or Path(model).resolve().name
-    version = registry.register_base(Path(model), name=own_name, corpus=str(corpus.absolute()), tags=tags)
+    version = registry.register_base(Path(model), name=own_name, corpus=absolute(corpus), tags=tags)
     champion = registry.champion(own_name)
     if champion.version != version.version and version.tags.get("revs.status") != "superseded":
         raise BadInput(

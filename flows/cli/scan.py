@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def scan(
-    corpus: Annotated[Path, typer.Argument(help=".txt, .jsonl, .parquet, or a folder of these.")],
+    corpus: Annotated[
+        str, typer.Argument(help=".txt, .jsonl, .parquet, a folder of these, or an address such as s3://…")
+    ],
     findings: Annotated[Path | None, typer.Option(help="Write every finding as a JSON line, without its text.")] = None,
     recognisers: Annotated[
         Path | None, typer.Option(help="YAML file with own recognisers, by pattern or list.", show_default=False)
@@ -28,24 +31,18 @@ def scan(
 
     Example: revs scan corpus.parquet --findings findings.jsonl
     """
-    from infra.corpus import Corpus
+    from infra.corpus import Corpus, unread_summary
     from infra.detection import Detector
     from infra.detection.custom import read_recognisers
 
     detector = Detector(custom=read_recognisers(recognisers) if recognisers else ())
     rows = Corpus.open(corpus)
-    files = [(file.file, row) for file in rows.files for row in range(file.rows)]
+    placed = [(number, finding) for number, text in rows for finding in detector.find(text)]
+    survey = rows.survey()
     found = [
-        {
-            "file": files[number][0],
-            "row": files[number][1],
-            "start": f.start,
-            "end": f.end,
-            "type": f.type,
-            "score": f.score,
-        }
-        for number, text in rows
-        for f in detector.find(text)
+        dict(zip(("file", "row"), survey.in_file(number), strict=True))
+        | {"start": f.start, "end": f.end, "type": f.type, "score": f.score}
+        for number, f in placed
     ]
     if findings is not None:
         findings.write_text("".join(json.dumps(finding) + "\n" for finding in found), encoding="utf-8")
@@ -59,9 +56,12 @@ def scan(
                 "findings": len(found),
                 "counts": summary,
                 "not_read": rows.ignored,
+                "unread": [asdict(unread) for unread in rows.unread],
             }
         )
         return
-    table(f"personal data in {rows.name} ({len(rows)} rows)", summary)
-    if rows.ignored:
-        console().print(f"not read: {', '.join(rows.ignored)}", style="yellow", markup=False)
+    unread = unread_summary(rows.unread)
+    left_out = f"; {unread} could not be read" if unread else ""
+    table(f"personal data in {rows.name} ({len(rows)} rows{left_out})", summary)
+    for what in (*rows.ignored, *rows.unread):
+        console().print(f"not read: {what}", style="yellow", markup=False)

@@ -21,8 +21,9 @@ def view(record: Record) -> dict[str, Any]:
     data = {"batch": {}, "model": {}} | {name: value for name, value in record.data.items() if value is not None}
     model, batch = data["model"], data["batch"]
     version_after = model.get("version_after") if promoted(data) else None
+    unread = any(dataset.get("role") == "corpus" and dataset.get("unread") for dataset in data.get("datasets") or [])
     rows = [
-        deadline(request, closed_at=batch.get("closed_at"), version_after=version_after)
+        deadline(request, closed_at=batch.get("closed_at"), version_after=version_after, corpus_unread=unread)
         for request in data.get("requests") or []
     ]
     scores, ranks, edit = data.get("scores") or {}, data.get("ranks") or {}, data.get("edit") or {}

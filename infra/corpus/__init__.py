@@ -1,0 +1,36 @@
+"""Training corpora of any size: text, JSON Lines or Parquet, on a disk or behind any fsspec address.
+
+A corpus is cut into shards without reading its text (planning.py). Each shard is read in constant memory, by any
+process (reading.py), and gives batches of rows and a survey; the surveys of all shards make the survey of the corpus
+(survey.py), whose manifest is evidence. What cannot be read is set aside by name, and the rest goes on. No copy of the
+text is written anywhere: a cached copy of a corpus is one more copy of the personal data in it.
+"""
+
+from __future__ import annotations
+
+from infra.corpus.corpus import Corpus
+from infra.corpus.planning import Plan, plan
+from infra.corpus.reading import Batch, ShardReader, ShardSurvey, file_digest, read_shard
+from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread, unread_summary
+from infra.corpus.source import absolute
+from infra.corpus.survey import CorpusFile, Survey, assemble
+
+__all__ = [
+    "MAX_ROW_BYTES",
+    "SHARD_BYTES",
+    "Batch",
+    "Corpus",
+    "CorpusFile",
+    "Plan",
+    "Shard",
+    "ShardReader",
+    "ShardSurvey",
+    "Survey",
+    "Unread",
+    "absolute",
+    "assemble",
+    "file_digest",
+    "plan",
+    "read_shard",
+    "unread_summary",
+]
