@@ -55,22 +55,28 @@ def parquet_rows(file: Any, begin: int, end: int, column: str, longest: int) -> 
     Raises:
         Unusable: as `row_groups`.
     """
-    import pyarrow as pa
-
     reader = _reader(file)
     _check_column(reader.schema_arrow, column)
     for number in range(begin, end):
         group, done = reader.metadata.row_group(number), 0
         size = max(1, min(_BATCH_ROWS, BATCH_BYTES * group.num_rows // max(_text_bytes(group, column), 1)))
-        try:
-            for batch in reader.iter_batches(size, row_groups=[number], columns=[column], use_threads=False):
-                yield None if done else number, column_rows(batch.column(0), column, longest)
-                done += len(batch)
-        except (pa.ArrowException, OSError) as error:  # its text may hold data
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
+        for array in _arrays(reader, number, column, size):
+            yield None if done else number, column_rows(array, column, longest)
+            done += len(array)
         if done < group.num_rows:
             yield None if done else number, Gap(group.num_rows - done, DAMAGED)
+
+
+def _arrays(reader: Any, number: int, column: str, size: int) -> Iterator[Any]:
+    """The column in one row group, up to what is damaged."""
+    import pyarrow as pa
+
+    try:
+        for batch in reader.iter_batches(size, row_groups=[number], columns=[column], use_threads=False):
+            yield batch.column(0)
+    except (pa.ArrowException, OSError) as error:  # its text may hold data
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
 
 
 def _reader(file: Any) -> Any:

@@ -64,9 +64,11 @@ def column_rows(array: Any, name: str, longest: int = MAX_ROW_BYTES) -> Rows:
     import pyarrow as pa
 
     plain = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
-    if plain.null_count == 0 and _all_text(plain, longest):
-        return Rows(plain.cast(pa.large_string()))
-    texts = plain.cast(pa.large_binary()).to_pylist()
+    encoded = plain.cast(pa.large_binary())
+    array = pa.LargeStringArray.from_buffers(len(encoded), *encoded.buffers()[1:], offset=encoded.offset)
+    if encoded.null_count == 0 and _all_text(array, longest):
+        return Rows(array)
+    texts = encoded.to_pylist()
     return _gathered((None, f"{name!r} is null" if text is None else _utf8(text, longest)) for text in texts)
 
 

@@ -1,95 +1,187 @@
+"""Corpora on a disk: nothing lost, nothing doubled, whatever they are cut into, and no copy of them anywhere."""
+
 from __future__ import annotations
 
-import errno
+import gzip
 import hashlib
 import json
 import os
+import pickle
+import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from multiprocessing import get_context
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from infra.corpus import Corpus
-from revs.errors import BadInput
+from infra.corpus import Corpus, Shard, ShardSurvey, Survey, lines, plan, read_shard
+from infra.corpus.survey import assemble
+from revs.errors import BadInput, OperationFailed
 
 ROWS = ["Jane Roe, SSN 219-41-5522", "", "line separator\u2028inside, é 한 😀", "trailing space ", "a\x0bb"]
 MARKER = "marker-7f3a@example.com"
+KINDS = ("txt", "jsonl", "parquet", "txt.gz", "jsonl.gz")
 
 
-def write_txt(path: Path, rows: list[str]) -> Path:
+def write_txt(path: Path, rows: Sequence[str]) -> Path:
     path.write_bytes("".join(f"{row}\n" for row in rows).encode())
     return path
 
 
-def write_jsonl(path: Path, rows: list[str], column: str = "text") -> Path:
+def write_jsonl(path: Path, rows: Sequence[str], column: str = "text") -> Path:
     path.write_text("".join(json.dumps({column: row, "id": i}) + "\n" for i, row in enumerate(rows)))
     return path
 
 
-def write_parquet(path: Path, rows: Sequence[object], column: str = "text", kind: pa.DataType | None = None) -> Path:
-    pq.write_table(pa.table({column: pa.array(rows, kind or pa.string())}), path)
+def write_parquet(
+    path: Path, rows: Sequence[object], column: str = "text", kind: pa.DataType | None = None, **options: Any
+) -> Path:
+    pq.write_table(pa.table({column: pa.array(rows, kind or pa.string())}), path, **options)
     return path
 
 
-@pytest.fixture(params=["txt", "jsonl", "parquet", "large.parquet"])
-def corpus_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    path = tmp_path / f"corpus.{request.param}"
-    if request.param == "txt":
-        return write_txt(path, ROWS)
-    if request.param == "jsonl":
-        return write_jsonl(path, ROWS)
-    return write_parquet(path, ROWS, kind=pa.large_string() if "large" in request.param else pa.string())
+def write(path: Path, rows: Sequence[str], group: int = 3) -> Path:
+    if path.name.endswith(".gz"):
+        plain = write(path.with_name(f"plain.{path.name.removesuffix('.gz')}"), rows)
+        path.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
+        plain.unlink()
+        return path
+    if path.suffix == ".parquet":
+        return write_parquet(path, rows, row_group_size=group)
+    return write_txt(path, rows) if path.suffix == ".txt" else write_jsonl(path, rows)
 
 
-def digest_of(rows: list[str]) -> str:
-    """The digest as its definition says, row after row."""
+def digest_of(*paths: Path) -> str:
+    """What `sha256sum FILES | sha256sum` prints."""
+    printed = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths)
+    return "sha256:" + hashlib.sha256(printed.encode()).hexdigest()
+
+
+def rows_digest(rows: Sequence[str]) -> str:
+    """The digest of a shard's rows as its definition says, row after row."""
     encoded = [row.encode() for row in rows]
-    return "sha256:" + hashlib.sha256(b"".join(len(e).to_bytes(8, "big") + e for e in encoded)).hexdigest()
+    return hashlib.sha256(b"".join(len(e).to_bytes(8, "big") + e for e in encoded)).hexdigest()
 
 
-def test_the_same_rows_are_the_same_corpus_in_every_format(corpus_path: Path) -> None:
-    corpus = Corpus.open(corpus_path)
-    assert len(corpus) == len(ROWS)
+def surveys_of(corpus: Corpus) -> list[ShardSurvey]:
+    return [corpus.read(shard).read_through() for shard in corpus.shards]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "large.parquet", "view.parquet", "dictionary.parquet"])
+def test_the_same_rows_are_read_from_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"corpus.{kind}"
+    types = {"large": pa.large_string(), "view": pa.string_view()}
+    if kind == "dictionary.parquet":
+        pq.write_table(pa.table({"text": pa.array(ROWS).dictionary_encode()}), path)
+    elif kind in KINDS:
+        write(path, ROWS)
+    else:
+        write_parquet(path, ROWS, kind=types[kind.split(".")[0]])
+    corpus = Corpus.open(path)
     assert list(corpus) == list(enumerate(ROWS))
+    assert len(corpus) == len(ROWS)
     assert [corpus.text(row) for row in range(len(ROWS))] == ROWS
     assert corpus.texts([3, 0, 3]) == {0: ROWS[0], 3: ROWS[3]}
     assert corpus.texts([]) == {}
-    assert corpus.digest == digest_of(ROWS)
+    assert corpus.digest == digest_of(path)
+    assert corpus.unread == ()
 
 
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [ROWS[1], ROWS[0], *ROWS[2:]],
-        [*ROWS, ""],
-        [ROWS[0] + ROWS[1], *ROWS[2:]],
-        [ROWS[0][:-1], ROWS[0][-1], *ROWS[2:]],
-        [ROWS[0] + " ", *ROWS[1:]],
-    ],
-    ids=["other order", "one empty row more", "two rows joined", "a character moved over", "a space more"],
+CONTENT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\ufeff"), max_size=12)
+FILES = st.lists(st.tuples(st.sampled_from(KINDS), st.lists(CONTENT, max_size=9)), min_size=1, max_size=4)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    files=FILES, shard_bytes=st.integers(1, 60), chunk=st.integers(1, 40), group=st.integers(1, 4), seed=st.integers()
 )
-def test_any_other_rows_have_another_digest(rows: list[str], tmp_path: Path) -> None:
-    assert Corpus.open(write_txt(tmp_path / "c.txt", rows)).digest != digest_of(ROWS)
+def test_nothing_is_lost_doubled_or_moved_whatever_the_corpus_is_cut_into(
+    files: list[tuple[str, list[str]]], shard_bytes: int, chunk: int, group: int, seed: int
+) -> None:
+    rows = [row for _, found in files for row in found]
+    assume(any(row and not row.isspace() for row in rows))
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lines, "CHUNK", chunk)
+        paths = [write(Path(name) / f"{n}.{kind}", found, group) for n, (kind, found) in enumerate(files)]
+        places = [(path.name, row) for path, (_, found) in zip(paths, files, strict=True) for row in range(len(found))]
+        corpus = Corpus.open(name, shard_bytes=shard_bytes)
+        surveys = surveys_of(corpus)
+        assert [text for shard in corpus.shards for batch in corpus.read(shard) for _, text in batch] == rows
+        assert list(corpus) == list(enumerate(rows))
+        survey = corpus.survey()
+        assert [survey.in_file(row) for row in range(len(rows))] == places
+        assert survey.digest == digest_of(*paths) == Corpus.open(name).digest
+        for shard, first in zip(survey.shards, survey.first_rows, strict=True):
+            assert shard.digest == rows_digest(rows[first : first + shard.rows])
+        rng.shuffle(surveys)
+        assert Corpus.open(name, shard_bytes=shard_bytes).assemble(surveys).manifest() == survey.manifest()
+        wanted = rng.sample(range(len(rows)), rng.randint(0, len(rows)))
+        assert corpus.texts(wanted) == {row: rows[row] for row in sorted(wanted)}
 
 
-def test_many_batches_keep_the_order_of_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.corpus.BATCH_ROWS", 3)
-    rows = [f"row {i}" for i in range(10)]
-    corpus = Corpus.open(write_parquet(tmp_path / "c.parquet", rows))
-    assert list(corpus) == list(enumerate(rows))
-    assert corpus.digest == digest_of(rows)
-    assert corpus.texts(range(2, 7)) == {i: rows[i] for i in range(2, 7)}
+PIECES = [b"\n", b"\n", b"\r\n", b"\r", b" ", b"\xff", b"\xc3\xa9", b"ab", b'{"text": "a"}', b'{"text": "\\ud800"}',
+          b'{"text": "b", "n": NaN}', b'{"text": null}', b'{"body": 1}', b"[1]", b"\xef\xbb\xbf", b"x" * 30]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", [-1, 5])
-def test_a_row_outside_the_corpus_is_an_index_error(row: int, tmp_path: Path) -> None:
-    with pytest.raises(IndexError, match=r"not all within 0\.\.4"):
-        Corpus.open(write_txt(tmp_path / "c.txt", ROWS)).text(row)
+def read_slowly(data: bytes, kind: str, longest: int) -> list[str | None]:
+    """One row after another, by the definition; None where there is no text."""
+    found: list[str | None] = []
+    *whole, last = data.split(b"\n")
+    for number, ended in enumerate([*(line.removesuffix(b"\r") for line in whole), *([last] if last else [])]):
+        line = ended if number else ended.removeprefix(b"\xef\xbb\xbf")
+        if kind == "jsonl" and not line.strip() and len(line) <= longest:
+            continue
+        try:
+            assert len(line) <= longest
+            text = line.decode() if kind == "txt" else json.loads(line.decode())["text"]
+            text.encode()
+            found.append(text)
+        except (AssertionError, ValueError, LookupError, TypeError, AttributeError):
+            found.append(None)
+    return found
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    pieces=st.lists(st.sampled_from(PIECES), max_size=25),
+    kind=st.sampled_from(["txt", "jsonl"]),
+    shard_bytes=st.integers(1, 50),
+    chunk=st.integers(1, 50),
+    longest=st.integers(5, 60),
+)
+def test_broken_lines_cost_themselves_alone_whatever_the_file_is_cut_into(
+    pieces: list[bytes], kind: str, shard_bytes: int, chunk: int, longest: int
+) -> None:
+    data = b"".join(pieces)
+    expected = read_slowly(data, kind, longest)
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lines, "CHUNK", chunk)
+        path = Path(name) / f"c.{kind}"
+        path.write_bytes(data)
+        planned = plan(str(path), shard_bytes=shard_bytes, longest=longest)
+        surveys, found = [], []
+        for shard in planned.shards:
+            reader = read_shard(planned.source, shard, longest=longest)
+            batches = [text for batch in reader for text in batch.texts()]
+            survey = reader.survey
+            gaps = {u.row for u in survey.unread if u.row is not None}
+            texts = iter(batches)
+            found += [None if row in gaps else next(t for t in texts if t is not None) for row in range(survey.rows)]
+            surveys.append(survey)
+        assert found == expected
+        if any(text and not text.isspace() for text in expected):
+            whole = assemble(planned, surveys, {"c.txt": "", "c.jsonl": ""})
+            assert {u.row for u in whole.unread} == {row for row, text in enumerate(expected) if text is None}
+            assert all(data[u.byte :].lstrip(b"\r ") or u.byte == 0 for u in whole.unread if u.byte is not None)
 
 
 def test_text_lines_may_end_in_crlf_begin_with_a_mark_and_lack_a_last_end(tmp_path: Path) -> None:
@@ -106,7 +198,15 @@ def test_blank_lines_of_jsonl_are_no_rows(tmp_path: Path) -> None:
 
 def test_another_text_column_is_read_by_its_name(tmp_path: Path) -> None:
     for path in (write_jsonl(tmp_path / "c.jsonl", ROWS, "body"), write_parquet(tmp_path / "c.parquet", ROWS, "body")):
-        assert Corpus.open(path, text_column="body").digest == digest_of(ROWS)
+        assert [text for _, text in Corpus.open(path, text_column="body")] == ROWS
+
+
+@pytest.mark.parametrize("row", [-1, 5])
+def test_a_row_outside_the_corpus_is_an_index_error(row: int, tmp_path: Path) -> None:
+    with pytest.raises(IndexError, match=r"not all within 0\.\.4"):
+        Corpus.open(write_txt(tmp_path / "c.txt", ROWS)).text(row)
+    with pytest.raises(IndexError, match=r"not within 0\.\.4"):
+        Corpus.open(tmp_path / "c.txt").survey().in_file(row)
 
 
 def test_a_folder_is_read_in_the_order_of_its_paths_and_says_what_it_left_out(tmp_path: Path) -> None:
@@ -117,14 +217,16 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_says_what_it_left_out(tm
     write_jsonl(folder / "b" / "x.jsonl", ["second"])
     write_parquet(folder / "a.parquet", ["first", "first again"])
     write_txt(folder / ".cache" / "old.txt", ["hidden"])
+    (folder / "circle").symlink_to(folder, target_is_directory=True)
     (folder / "readme.md").write_text("no corpus")
     corpus = Corpus.open(folder)
     assert [text for _, text in corpus] == ["first", "first again", "second", "third"]
     manifest = corpus.manifest()
     assert json.loads(json.dumps(manifest)) == manifest
+    printed = "".join(f"{file['sha256']}  {file['file']}\n" for file in manifest["files"])
     assert manifest == {
         "name": "corpus",
-        "digest": digest_of(["first", "first again", "second", "third"]),
+        "digest": "sha256:" + hashlib.sha256(printed.encode()).hexdigest(),
         "rows": 4,
         "files": [
             {
@@ -135,134 +237,136 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_says_what_it_left_out(tm
             }
             for name, rows in [("a.parquet", 2), ("b/x.jsonl", 1), ("c.TXT", 1)]
         ],
+        "shards": [
+            {"file": name, "begin": 0, "end": end, "rows": len(rows), "sha256": rows_digest(rows)}
+            for name, end, rows in [
+                ("a.parquet", 1, ["first", "first again"]),
+                ("b/x.jsonl", (folder / "b" / "x.jsonl").stat().st_size, ["second"]),
+                ("c.TXT", 6, ["third"]),
+            ]
+        ],
         "ignored": [".cache/old.txt", "readme.md"],
+        "unread": [],
     }
+
+
+def test_shards_are_planned_without_reading_text_and_row_groups_stay_whole(tmp_path: Path) -> None:
+    write_txt(tmp_path / "a.txt", ["x" * 9] * 10)
+    write_parquet(tmp_path / "b.parquet", [f"row {n} " + "y" * 50 for n in range(10)], row_group_size=2)
+    write(tmp_path / "c.txt.gz", ["z" * 99] * 99)
+    planned = plan(str(tmp_path), shard_bytes=30)
+    assert [(shard.file, shard.begin, shard.end) for shard in planned.shards] == [
+        *(("a.txt", begin, min(begin + 30, 100)) for begin in range(0, 100, 30)),
+        *(("b.parquet", group, group + 1) for group in range(5)),
+        ("c.txt.gz", 0, (tmp_path / "c.txt.gz").stat().st_size),
+    ]
+    assert [shard.rows for shard in planned.shards] == [None] * 4 + [2] * 5 + [None]
+    assert [shard.number for shard in planned.shards] == list(range(10))
+
+
+def read_elsewhere(source: str, pickled: bytes) -> tuple[list[str], bytes]:
+    shard: Shard = pickle.loads(pickled)
+    reader = read_shard(source, shard)
+    texts = [text for batch in reader for _, text in batch]
+    return texts, pickle.dumps(reader.survey)
+
+
+def test_a_shard_is_read_in_another_process_by_source_and_shard_alone(tmp_path: Path) -> None:
+    corpus = Corpus.open(write_txt(tmp_path / "c.txt", [f"row {n}" for n in range(20)]), shard_bytes=64)
+    assert len(corpus.shards) == 3
+    here = [read_elsewhere(corpus.source, pickle.dumps(shard)) for shard in corpus.shards]
+    with get_context("spawn").Pool(1) as pool:
+        there = pool.starmap(read_elsewhere, [(corpus.source, pickle.dumps(shard)) for shard in corpus.shards])
+    assert there == here
+    assert [text for texts, _ in there for text in texts] == [f"row {n}" for n in range(20)]
+    assert corpus.assemble([pickle.loads(survey) for _, survey in there]).rows == 20
+
+
+def test_a_missing_doubled_or_foreign_shard_is_refused(tmp_path: Path) -> None:
+    corpus = Corpus.open(write_txt(tmp_path / "c.txt", [f"row {n}" for n in range(20)]), shard_bytes=64)
+    surveys = surveys_of(corpus)
+    with pytest.raises(OperationFailed, match=r"shard 1 \('c\.txt', 64 to 128\) was surveyed 0 times"):
+        corpus.assemble([surveys[0], surveys[2]])
+    with pytest.raises(OperationFailed, match=r"shard 1 .* was surveyed 2 times"):
+        corpus.assemble([*surveys, surveys[1]])
+    other = Corpus.open(write_txt(tmp_path / "d.txt", [f"row {n}" for n in range(20)]), shard_bytes=64)
+    with pytest.raises(OperationFailed, match="not of the corpus"):
+        corpus.assemble([*surveys[:2], surveys_of(other)[2]])
+
+
+def test_a_survey_is_kept_as_json_and_used_as_long_as_the_corpus_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_txt(tmp_path / "c.txt", ROWS)
+    kept = json.loads(json.dumps(Corpus.open(path).survey().to_dict()))
+    with monkeypatch.context() as patched:
+        patched.setattr(Corpus, "_readers", None)  # nothing is read again
+        again = Corpus.open(path, survey=kept)
+        assert isinstance(again.survey(), Survey) and again.digest == digest_of(path)
+        assert again.texts([2]) == {2: ROWS[2]}
+    write_txt(path, [*ROWS, "one more"])
+    assert len(Corpus.open(path, survey=kept)) == 6
+
+
+def test_a_single_row_costs_a_block_and_not_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "CHUNK", 64)
+    write_txt(tmp_path / "a.txt", [f"row {n}" for n in range(1000)])
+    write_parquet(tmp_path / "b.parquet", [f"row {n}" for n in range(1000)], row_group_size=10)
+    corpus = Corpus.open(tmp_path)
+    assert len(corpus) == 2000
+    read: list[Shard] = []
+    original = read_shard
+
+    def counted(source: str, shard: Shard, **options: Any) -> Any:
+        read.append(shard)
+        return original(source, shard, **options)
+
+    monkeypatch.setattr("infra.corpus.access.read_shard", counted)
+    assert corpus.texts([500, 1505, 499]) == {499: "row 499", 500: "row 500", 1505: "row 505"}
+    assert [(shard.file, shard.end - shard.begin < 65) for shard in read] == [("a.txt", True), ("b.parquet", True)]
+    assert (read[1].begin, read[1].end) == (50, 51)
+    assert corpus.text(498) == "row 498" and len(read) == 2, "the block is still there"
 
 
 def test_neither_repr_nor_manifest_shows_a_row(tmp_path: Path) -> None:
     corpus = Corpus.open(write_txt(tmp_path / "c.txt", [MARKER]))
-    assert MARKER not in repr(corpus) + json.dumps(corpus.manifest())
+    list(corpus)
+    assert MARKER not in repr(corpus) + json.dumps(corpus.manifest()) + repr(corpus.survey())
 
 
-SECRET = b"219-41-5522"
-
-
-def damaged(tmp_path: Path, kind: str) -> Path:
-    path = tmp_path / f"bad.{kind.split()[0]}"
-    if kind.endswith("cut"):
-        whole = write_parquet(tmp_path / "whole.parquet", ["219-41-5522"] * 1000).read_bytes()
-        path.write_bytes(whole[: len(whole) // 2])
-    elif kind.endswith("page"):
-        whole = write_parquet(tmp_path / "whole.parquet", ["219-41-5522"] * 1000).read_bytes()
-        path.write_bytes(whole[:4] + b"\xff" * 36 + whole[40:])
-    elif kind.endswith("null"):
-        write_parquet(path, ["219-41-5522", None])
-    elif kind.endswith("numbers"):
-        write_parquet(path, [1, 2], kind=pa.int64())
-    elif kind.endswith("column"):
-        write_parquet(path, ["219-41-5522"], column="body")
-    elif kind.endswith("UTF-8"):
-        binary = pa.array([b"ok", SECRET + b"\xff"], pa.binary())
-        pq.write_table(pa.table({"text": binary.view(pa.string())}), path)
-    return path
-
-
-BAD_LINES = [
-    (
-        "c.txt",
-        b"ok\n" + SECRET + b"\xff\nmore\n",
-        r"'c\.txt', row 1 \(line 2\): not UTF-8 at byte 11; convert",
-        "UTF-8",
-    ),
-    ("c.jsonl", b'{"text": "' + SECRET + b'\xff"}\n', r"'c\.jsonl', row 0 \(line 1\): not UTF-8 at byte 21", "UTF-8"),
-    ("c.jsonl", b'{"text": "a"}\n\n{"text": "' + SECRET, r"row 1 \(line 3\): not valid JSON; write one", "cut line"),
-    ("c.jsonl", b"[" * 100_000, r"row 0 \(line 1\): not valid JSON", "nested beyond reason"),
-    ("c.jsonl", b'["' + SECRET + b'"]\n', r"row 0 \(line 1\): not a JSON object", "no object"),
-    (
-        "c.jsonl",
-        b'{"body": "' + SECRET + b'"}\n',
-        r"row 0 \(line 1\): no text column 'text'; name the right",
-        "no column",
-    ),
-    ("c.jsonl", b'{"text": 219415522}\n', r"row 0 \(line 1\): 'text' is int, not a string", "a number"),
-    ("c.jsonl", b'{"text": null}\n', r"'text' is NoneType, not a string", "null"),
-    (
-        "c.jsonl",
-        b'{"text": "' + SECRET + b' \\ud800"}\n',
-        r"half a surrogate pair at character 12; repair",
-        "surrogate",
-    ),
-    ("c.txt", b"", r"holds no text \(0 rows\); name a file", "empty file"),
-    ("c.txt", b"\n \n", r"holds no text \(2 rows\)", "blank rows alone"),
-    ("c.csv", b"text\n" + SECRET, r"c\.csv' is no \.txt, \.jsonl or \.parquet file; convert", "another kind"),
-]
-
-
-@pytest.mark.parametrize(("name", "content", "message", "why"), BAD_LINES, ids=[f"{r[0]} {r[3]}" for r in BAD_LINES])
-def test_a_bad_file_is_refused_by_file_and_row(
-    name: str, content: bytes, message: str, why: str, tmp_path: Path
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    refused(tmp_path / name, message)
-
-
-BAD_PARQUET = [
-    ("parquet cut", r"'bad\.parquet' is no whole Parquet file \(cut short or damaged\); copy it again"),
-    ("parquet page", r"'bad\.parquet' is no whole Parquet file"),
-    ("parquet null", r"'bad\.parquet', row 1: 'text' is null; drop the row"),
-    ("parquet numbers", r"column 'text' is int64, not string; name a column of text"),
-    ("parquet column", r"no text column 'text' but 'body'; name one of these"),
-    ("parquet UTF-8", r"'bad\.parquet', row 1: not UTF-8 at byte 11"),
-]
-
-
-@pytest.mark.parametrize(("kind", "message"), BAD_PARQUET, ids=[row[0] for row in BAD_PARQUET])
-def test_a_bad_parquet_file_is_refused_by_file_and_row(kind: str, message: str, tmp_path: Path) -> None:
-    refused(damaged(tmp_path, kind), message)
-
-
-def test_a_missing_path_and_a_folder_without_corpus_are_refused(tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere.txt", r"nowhere\.txt' does not exist; check the path")
-    refused(tmp_path, r"holds no \.txt, \.jsonl or \.parquet file; name a folder that does")
-
-
-def test_a_file_without_rights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbid(*_args: object, **_options: object) -> NoReturn:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    path = write_txt(tmp_path / "c.txt", ROWS)
-    monkeypatch.setattr(Path, "open", forbid)  # root, who may run the tests, reads every file
-    refused(path, r"'c\.txt' cannot be read \(Permission denied\); check the file and its rights")
-
-
-def refused(path: Path, message: str) -> None:
-    with pytest.raises(BadInput, match=message) as caught:
-        Corpus.open(path)
-    error: BaseException | None = caught.value
-    while error is not None:  # neither the message nor what a traceback would show of its causes
-        assert "219" not in str(error) or "219" in str(path)
-        assert error.__cause__ is None
-        assert error.__context__ is None or error.__suppress_context__
-        error = error.__cause__
+def test_a_data_set_is_sharded_and_resumes_where_it_stopped(tmp_path: Path) -> None:
+    write_txt(tmp_path / "a.txt", [f"a {n}" for n in range(20)])
+    write_parquet(tmp_path / "b.parquet", [f"b {n}" for n in range(6)], row_group_size=2)
+    corpus = Corpus.open(tmp_path, shard_bytes=40)
+    expected = [{"file": "a.txt", "row": n, "text": f"a {n}"} for n in range(20)]
+    expected += [{"file": "b.parquet", "row": n, "text": f"b {n}"} for n in range(6)]
+    data = corpus.dataset()
+    assert data.num_shards == len(corpus.shards) > 3
+    assert list(data) == expected
+    parts = [list(data.shard(num_shards=2, index=index)) for index in range(2)]
+    assert sorted(parts[0] + parts[1], key=lambda row: (row["file"], row["row"])) == expected
+    reader = iter(data)
+    begun = [next(reader) for _ in range(17)]
+    state = json.loads(json.dumps(data.state_dict()))
+    resumed = corpus.dataset()
+    resumed.load_state_dict(state)
+    assert begun + list(resumed) == expected
 
 
 READ_IN_A_FRESH_PROCESS = """
 import sys
 from infra.corpus import Corpus
 for path in sys.argv[1:]:
-    corpus = Corpus.open(path)
+    corpus = Corpus.open(path, shard_bytes=300_000)
     assert sum("marker" in text for _, text in corpus) == 20_000, path
     assert corpus.texts(range(5)) and corpus.text(7)
+    assert sum("marker" in row["text"] for row in corpus.dataset()) == 20_000, path
 """
 
 
 def test_reading_leaves_no_copy_of_the_text_in_any_cache_or_temporary_folder(tmp_path: Path) -> None:
     rows = [f"{MARKER} {i}" for i in range(20_000)]
-    paths = [
-        write_txt(tmp_path / "c.txt", rows),
-        write_jsonl(tmp_path / "c.jsonl", rows),
-        write_parquet(tmp_path / "c.parquet", rows),
-    ]
+    paths = [write(tmp_path / f"c.{kind}", rows, 9_000) for kind in KINDS]
     away = {name: tmp_path / "away" / name for name in ("HOME", "TMPDIR", "HF_HOME", "HF_DATASETS_CACHE", "cwd")}
     for folder in away.values():
         folder.mkdir(parents=True)
@@ -277,3 +381,10 @@ def test_reading_leaves_no_copy_of_the_text_in_any_cache_or_temporary_folder(tmp
     assert [
         path for path in left if path.suffix in {".arrow", ".parquet"} or MARKER.encode() in path.read_bytes()
     ] == []
+
+
+def test_a_corpus_without_text_is_refused(tmp_path: Path) -> None:
+    for content, rows in ((b"", 0), (b"\n \n", 2)):
+        (tmp_path / "c.txt").write_bytes(content)
+        with pytest.raises(BadInput, match=rf"holds no text \({rows} rows\); name a file"):
+            Corpus.open(tmp_path / "c.txt")
