@@ -130,7 +130,7 @@ def search_forms(type_: str, value: str) -> tuple[str, ...]:
 
 def same_case(type_: str, value: str, written: str) -> bool:
     """Whether case allows `written` to be the identifier: names as given or in capitals, own strings exactly."""
-    if type_ not in {"PERSON", "CUSTOM"}:
+    if written == value or type_ not in {"PERSON", "CUSTOM"}:
         return True
     given, found = (fold(text, casefold=False).text.strip() for text in (value, written))
     return found == given or (type_ == "PERSON" and found == given.upper())

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from infra import boundaries
-from infra.normalise import MAX_SEPARATORS, Stream, normal_form, reduced, same_case, search_forms, stream_of
+from infra.normalise import Stream, compact, normal_form, reduced, same_case, search_forms, stream_of
 from infra.search.batch import Batch, batches
 from infra.search.disguises import Reading, may_be_disguised, readings, undisguised
-from infra.search.patterns import Ints, Patterns
+from infra.search.patterns import Patterns
+from infra.search.streams import StreamSearch
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ BATCH_CHARACTERS = 1 << 19
 """Characters that are folded together: few enough for the processor's caches."""
 _NAMED_AT_MOST = 10
 _STREAMS: tuple[Stream, ...] = ("words", "compact")
-_SEPARATORS = b" -./()"
-_IS_KEPT = bytes(byte not in _SEPARATORS for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +88,7 @@ class Search:
                 self._request_of.append(request)
                 self._index_of.append(index)
         self._owners = owners
-        self._patterns = {stream: Patterns(forms.pop(stream)) for stream in _STREAMS if forms[stream]}
+        self._streams = {s: StreamSearch(s, Patterns(forms.pop(s))) for s in _STREAMS if forms[s]}
 
     def __repr__(self) -> str:
         return f"Search(requests={len(self._requests)}, identifiers={len(self._index_of)})"
@@ -102,7 +99,7 @@ class Search:
         Of several spellings of one identifier at one place the longest is given. How the texts are split over calls
         does not matter.
         """
-        for rows in _portions(texts) if self._patterns else ():
+        for rows in _portions(texts) if self._streams else ():
             sources = [_Source(row=row, text=texts[row]) for row in rows]
             for row in rows:
                 if may_be_disguised(texts[row]):
@@ -115,25 +112,28 @@ class Search:
                 yield from ((row, found) for found in self._in_row(matches[row]))
 
     def _in_batch(self, batch: Batch, sources: Sequence[_Source]) -> Iterator[_Match]:
-        for stream, patterns in self._patterns.items():
-            hits = _in_words(patterns, batch) if stream == "words" else _in_numbers(patterns, batch)
+        for stream, search in self._streams.items():
             owners = self._owners[stream]
-            for pattern, start, end in hits.tolist():
+            for pattern, start, end in search.find(batch).tolist():
                 match = self._checked(batch, sources, owners[pattern], start, end)
                 if match is not None:
                     yield match
 
     def _checked(self, batch: Batch, sources: Sequence[_Source], owner: int, start: int, end: int) -> _Match | None:
-        """The match of what stands at `batch.text[start:end]`, or None: a part of something longer, written otherwise."""
+        """What stands at `batch.text[start:end]`, or None: a part of something longer, or written otherwise."""
         identifier = self._identifier(owner)
-        start = boundaries.with_opening(batch.text, start, identifier.type)
+        form = batch.text[start:end] if stream_of(identifier.type) == "words" else compact(batch.text[start:end])
+        start = boundaries.with_opening(batch.text, start, end, identifier.type)
         if not boundaries.stands_alone(batch.text, start, end, identifier.type):
             return None
         place = batch.span(start, end)
         if place is None:
             return None
         source, first, last = sources[place[0]], place[1], place[2]
-        if not _is_it(identifier, batch.folded(start, end, place), source.text[first:last]):
+        normal = reduced(identifier.type, batch.text[start:end])
+        if normal != form and normal not in forms_of(identifier):
+            return None
+        if not _case_allows(identifier, source.text[first:last]):
             return None
         span = source.span(first, last)
         return None if span is None else (source.row, *span, owner)
@@ -198,39 +198,8 @@ def _portions(texts: Sequence[str]) -> Iterator[range]:
         yield range(first, len(texts))
 
 
-def _in_words(patterns: Patterns, batch: Batch) -> Ints:
-    """Pattern, start and end of matches in the stream of words, in characters of `batch.text`."""
-    hits = patterns.matches(batch.words, np.flatnonzero(patterns.starts(batch.words)))
-    return _in_characters(hits, batch, batch.words)
-
-
-def _in_numbers(patterns: Patterns, batch: Batch) -> Ints:
-    """The same in the stream without separators, where no two characters stand too far apart."""
-    begins = patterns.starts(batch.numbers)
-    is_kept = np.frombuffer(batch.numbers.translate(_IS_KEPT), np.bool_)
-    data = batch.numbers.translate(None, _SEPARATORS)
-    hits = patterns.matches(data, np.flatnonzero(begins[is_kept]))
-    if not len(hits):
-        return hits
-    kept = np.flatnonzero(is_kept)
-    too_far = np.concatenate([[0], np.cumsum(np.diff(kept) > MAX_SEPARATORS + 1)])  # gaps before each kept byte
-    starts, lasts = hits[:, 1], hits[:, 2] - 1
-    tight = too_far[lasts] == too_far[starts]
-    hits = np.stack([hits[:, 0], kept[starts], kept[lasts] + 1], axis=1)[tight]
-    return _in_characters(hits, batch, batch.numbers)
-
-
-def _in_characters(hits: Ints, batch: Batch, stream: bytes) -> Ints:
-    if len(hits):
-        hits[:, 1] = batch.characters(hits[:, 1], stream)
-        hits[:, 2] = batch.characters(hits[:, 2] - 1, stream) + 1
-    return hits
-
-
-def _is_it(identifier: Identifier, folded: str, written: str) -> bool:
+def _case_allows(identifier: Identifier, written: str) -> bool:
     type_, value = identifier.type, identifier.value
-    if reduced(type_, folded) not in forms_of(identifier):
-        return False
     if same_case(type_, value, written):
         return True
     return may_be_disguised(value) and same_case(type_, undisguised(value), written)

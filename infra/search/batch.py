@@ -14,8 +14,8 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from infra.normalise import Folded, fold
-from infra.search.folding import ASCII_TABLE, NUL, ROW_END, folded_text, without_far_separators
+from infra.normalise import fold
+from infra.search.folding import ASCII_TABLE, NUL, ROW_END, Offsets, folded_text, without_far_separators
 from infra.search.patterns import PADDING, Ints
 
 Place = tuple[int, int, int]
@@ -47,10 +47,6 @@ class PlainBatch:
         """Where in `text` the bytes at `places` of a stream stand."""
         return places
 
-    def folded(self, start: int, end: int, _place: Place) -> str:
-        """The folded text of a place that was found at `text[start:end]`."""
-        return self.text[start:end]
-
     def span(self, start: int, end: int) -> Place | None:
         """Where `text[start:end]` came from; None where an edge falls inside one original character."""
         if self._kept is not None:
@@ -68,7 +64,7 @@ class MixedBatch:
         self.texts = texts
         rows = [folded_text(text) for text in texts]
         self._offsets = [0, *accumulate(len(row) + 1 for row in rows)]
-        self._last: tuple[int, Folded] | None = None
+        self._last: tuple[int, Offsets] | None = None
         self.text = ROW_END.join([*rows, PADDING.decode()])
         self.words = self.text.encode("utf-8", "surrogatepass")
         self.numbers = without_far_separators(self.text).encode("utf-8", "surrogatepass")
@@ -78,11 +74,6 @@ class MixedBatch:
         numbers = self._words_numbered if stream is self.words else self._numbers_numbered
         return numbers[places].astype(np.int64)
 
-    def folded(self, start: int, end: int, place: Place) -> str:
-        """The folded text of a place that was found at `text[start:end]`."""
-        number, first, last = place
-        return fold(self.texts[number][first:last]).text
-
     def span(self, start: int, end: int) -> Place | None:
         """Where `text[start:end]` came from; None where an edge falls inside one original character."""
         number = bisect_right(self._offsets, start) - 1
@@ -90,9 +81,9 @@ class MixedBatch:
         span = self._row(number).span(start - offset, end - offset)
         return None if span is None else (number, *span)
 
-    def _row(self, number: int) -> Folded:
+    def _row(self, number: int) -> Offsets:
         if self._last is None or self._last[0] != number:
-            self._last = number, fold(self.texts[number])
+            self._last = number, Offsets(self.texts[number])
         return self._last[1]
 
     @cached_property

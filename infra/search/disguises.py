@@ -2,9 +2,9 @@ r"""Other ways to read a text: what a mail program, a browser or a line wrapper 
 
 decoded   quoted-printable (`=40`, a soft line break `=\r\n`), HTML entities (`&#64;`, `&commat;`, `&nbsp;`) and
           percent-encoding (`%40`) are read as what they stand for, once: `&amp;#64;` is `&#64;`.
-unwrapped a line break inside an address is left out: beside one of the signs `@ . - _ + /`, in a word that, put
-          together, holds an `@` or begins as a URL does. In "jane.\nroe@example.com" it counts as nothing, in
-          "Thanks.\nroe@example.com" too; the text as written is read as well, so nothing is lost by it.
+unwrapped a line break inside an address is left out: behind one of the signs `@ . - _ + /` or in front of `@` or `.`,
+          where a word beside it holds `@`, `://` or `www.`, or goes on from such a break. In "jane.\nroe@example.com"
+          it counts as nothing, and also in "Thanks.\nroe@example.com": but there the text as written tells.
 
 An escape is ambiguous: `x=20` is also an assignment. So these are further readings beside the text as written, never in
 its place, and an `=` with two decimal digits is no escape in front of a third.
@@ -14,23 +14,28 @@ from __future__ import annotations
 
 import html.entities
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+# Each pattern begins with a class of single characters: what is no candidate is passed over at the speed of C.
+_QUOTED = r"(?:[0-9]{2}(?![0-9])|[0-9][A-F]|[A-F][0-9A-F])"
 _ESCAPE = re.compile(
-    r"=[ \t]*\r?\n"
-    r"|(?:=(?:[0-9]{2}(?![0-9])|[0-9][A-F]|[A-F][0-9A-F]))+"
-    r"|(?:%[0-9A-Fa-f]{2})+"
-    r"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+    r"[=%&](?:"
+    r"(?<==)[ \t]*\r?\n"
+    rf"|(?<==){_QUOTED}(?:={_QUOTED})*"
+    r"|(?<=%)[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*"
+    r"|(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)"
 )
-_BREAK = re.compile(r"[ \t]*(?:\r\n|\r|\n)[ \t]*(?=\S)")
-_SIGNS = frozenset("@.-_+/")
-_ADDRESS = re.compile(r"[^@]+@|(?:https?://|www\.)", re.IGNORECASE)
-_WORD_END = re.compile(r"\s|\Z")
+_BREAK = re.compile(r"[\r\n](?:(?<=\r)\n)?[ \t]*(?=\S)")
+_ANCHOR = re.compile(r"[@:wW](?:(?<=@)|(?<=:)//|(?<=w)ww\.|(?<=W)WW\.)")
+_SPACE = re.compile(r"\s")
+_SIGNS = "@.-_+/"
 
 Piece = tuple[int, int, int, int]
 """Where a piece of the reading begins in it and in its text, and its length in both."""
+Token = tuple[int, list[tuple[str, int]]]
+"""Where something is replaced: in parts, characters and the width that they take the place of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +61,7 @@ class Reading:
 
 def may_be_disguised(text: str) -> bool:
     """Whether `text` holds a character without which it has no other reading; fast."""
-    if "=" in text or "&" in text or "%" in text:
-        return True
-    return ("\n" in text or "\r" in text) and ("@" in text or "://" in text or "www." in text.lower())
+    return _may_hold_escapes(text) or _may_hold_breaks(text)
 
 
 def readings(text: str) -> Iterator[tuple[str, tuple[Reading, ...]]]:
@@ -81,7 +84,7 @@ def undisguised(text: str) -> str:
 
 def decoded(text: str) -> Reading | None:
     """`text` with its escapes resolved, or None where it has none."""
-    if not ("=" in text or "&" in text or "%" in text):
+    if not _may_hold_escapes(text):
         return None
     tokens = [(hit.start(), units) for hit in _ESCAPE.finditer(text) if (units := _units(hit[0])) is not None]
     return _spliced(text, tokens) if tokens else None
@@ -89,30 +92,40 @@ def decoded(text: str) -> Reading | None:
 
 def unwrapped(text: str) -> Reading | None:
     """`text` without the line breaks inside its addresses, or None where it has none."""
-    if not may_be_disguised(text):
+    anchors = [hit.start() for hit in _ANCHOR.finditer(text)] if _may_hold_breaks(text) else []
+    if not anchors:
         return None
-    tokens: list[tuple[int, list[tuple[str, int]]]] = []
+    tokens: list[Token] = []
     joined = -1  # the end of the last break that was left out: what follows it goes on with an address
     for hit in _BREAK.finditer(text):
-        first = max(joined, _word_start(text, hit.start()))
-        before, after = text[first : hit.start()], text[hit.end() : _word_end(text, hit.end())]
-        beside = before[-1:] in _SIGNS or (bool(before) and after[0] in "@.")
-        if beside and (first == joined or _ADDRESS.match(before + after)):
-            tokens.append((hit.start(), [("", hit.end() - hit.start())]))
-            joined = hit.end()
+        end = hit.end()
+        start = hit.start()
+        while start > 0 and text[start - 1] in " \t":
+            start -= 1
+        if start == 0 or text[start - 1].isspace() or not (text[start - 1] in _SIGNS or text[end] in "@."):
+            continue
+        if (joined >= 0 and not _SPACE.search(text, joined, start)) or _beside(text, anchors, start, end):
+            tokens.append((start, [("", end - start)]))
+            joined = end
     return _spliced(text, tokens) if tokens else None
 
 
-def _word_start(text: str, end: int) -> int:
-    start = end
-    while start > 0 and not text[start - 1].isspace():
-        start -= 1
-    return start
+def _may_hold_escapes(text: str) -> bool:
+    return "=" in text or "&" in text or "%" in text
 
 
-def _word_end(text: str, start: int) -> int:
-    found = _WORD_END.search(text, start)
-    return found.start() if found else len(text)
+def _may_hold_breaks(text: str) -> bool:
+    if not ("\n" in text or "\r" in text):
+        return False
+    return "@" in text or "://" in text or "www." in text or "WWW." in text
+
+
+def _beside(text: str, anchors: list[int], start: int, end: int) -> bool:
+    """Whether the word that ends at `start` or the one that begins at `end` holds an anchor."""
+    after = bisect_left(anchors, end)
+    if after < len(anchors) and not _SPACE.search(text, end, anchors[after]):
+        return True
+    return after > 0 and not _SPACE.search(text, anchors[after - 1], start)
 
 
 def _units(escape: str) -> list[tuple[str, int]] | None:
@@ -137,8 +150,8 @@ def _entity(escape: str) -> str | None:
     return chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else None
 
 
-def _spliced(text: str, tokens: list[tuple[int, list[tuple[str, int]]]]) -> Reading:
-    """`text` with parts replaced: at each position (ascending), characters and the width that they take the place of."""
+def _spliced(text: str, tokens: list[Token]) -> Reading:
+    """`text` with its tokens replaced, which are in ascending order."""
     parts: list[str] = []
     pieces: list[Piece] = []
     at = position = 0

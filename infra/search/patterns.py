@@ -25,7 +25,6 @@ _SLOTS = (12, 24)
 """Least and most binary digits of a slot number."""
 _UNBOUNDED = 0xFFFF
 _ODD_NUMBERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
-_WORD_BYTES = b"0123456789abcdefghijklmnopqrstuvwxyz"
 
 Ints = npt.NDArray[np.int64]
 
@@ -47,20 +46,11 @@ class Patterns:
 
         # a DFA is faster on few patterns and grows beyond bounds on many
         self._automaton: Any = BytesAhoCorasick(forms, implementation=Implementation.ContiguousNFA)
-        firsts = bytes({form[0] for form in forms})
-        self._first = _members(firsts)
-        self._word = _members(_WORD_BYTES)
+        self.first_bytes = bytes({form[0] for form in forms})
         self._tables = _tables(forms)
 
-    def starts(self, data: bytes) -> npt.NDArray[np.bool_]:
-        """Where in `data` a form may begin: at its first byte, and not inside an ASCII word."""
-        begins = np.frombuffer(data.translate(self._first), np.bool_).copy()
-        word = np.frombuffer(data.translate(self._word), np.bool_)
-        begins[1:] &= ~(word[1:] & word[:-1])
-        return begins
-
     def matches(self, data: bytes, starts: Ints) -> Ints:
-        """Pattern, start and end (N×3) of every form that begins at one of `starts` in `data`; others may be among them.
+        """Pattern, start and end (N×3) of every form that begins at one of `starts`; others may be among them.
 
         Args:
             data: folded text that ends in `PADDING`.
@@ -89,10 +79,6 @@ class Patterns:
         return np.where(reaches == _UNBOUNDED, len(data), reaches.astype(np.int64))
 
 
-def _members(of: bytes) -> bytes:
-    return bytes(byte in set(of) for byte in range(256))
-
-
 def _tables(forms: Sequence[bytes]) -> list[_Table]:
     lengths = np.fromiter(map(len, forms), np.int64, len(forms))
     offsets = np.cumsum(lengths) - lengths
@@ -107,7 +93,7 @@ def _tables(forms: Sequence[bytes]) -> list[_Table]:
 
 
 def _table(blob: bytes, offsets: Ints, lengths: Ints, key: int) -> _Table:
-    digits = min(max(int(len(offsets)).bit_length() + 3, _SLOTS[0]), _SLOTS[1])
+    digits = min(max(len(offsets).bit_length() + 3, _SLOTS[0]), _SLOTS[1])
     shift = np.uint64(64 - digits)
     reaches = np.zeros(1 << digits, np.uint16)
     low = _words_at(blob, offsets)
