@@ -19,10 +19,7 @@ _DIGIT = re.compile(r"[0-9]")
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 _HEX = re.compile(r"[0-9a-f:]")
 _COUNTRY_CODE = re.compile(r"(?<![0-9a-z.\-])\+?[0-9]{1,3}[-.]$")
-_OPENING = {
-    "PHONE_NUMBER": re.compile(r"[+(]{1,2}$"),
-    "URL": re.compile(r"(?:https?://(?:www\.)?|www\.)$"),
-}
+_URL_OPENING = re.compile(r"(?:https?://(?:www\.)?|www\.)$")
 _LOOK_BACK = 16
 
 
@@ -50,11 +47,21 @@ EDGES = {
 }
 
 
-def with_opening(text: str, start: int, type_: str) -> int:
-    """Where the match begins with what is written before it as a part of it: `https://www.`, `+`, `(`."""
-    opening = _OPENING.get(type_)
-    found = opening.search(text, max(0, start - _LOOK_BACK), start) if opening else None
+def with_opening(text: str, start: int, end: int, type_: str) -> int:
+    """Where the match begins with what is written before it as a part of it: `https://www.`, `+`, a `(` closed in it."""
+    if type_ == "PHONE_NUMBER":
+        return _with_signs(text, start, end)
+    found = _URL_OPENING.search(text, max(0, start - _LOOK_BACK), start) if type_ == "URL" else None
     return found.start() if found else start
+
+
+def _with_signs(text: str, start: int, end: int) -> int:
+    closing = text.count(")", start, end) - text.count("(", start, end)
+    first = max(0, start - 2)
+    while start > first and (text[start - 1] == "+" or (text[start - 1] == "(" and closing > 0)):
+        closing -= text[start - 1] == "("
+        start -= 1
+    return start
 
 
 def stands_alone(text: str, start: int, end: int, type_: str) -> bool:

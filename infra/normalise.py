@@ -101,7 +101,11 @@ def stream_of(type_: str) -> Stream:
 
 def normal_form(type_: str, value: str) -> str:
     """The form in which two spellings of one identifier of this type are equal; may be empty."""
-    folded = fold(value).text
+    return reduced(type_, fold(value).text)
+
+
+def reduced(type_: str, folded: str) -> str:
+    """The normal form of a folded text."""
     if type_ in DIGIT_TYPES:
         return "".join(character for character in folded if character in "0123456789")
     if type_ == "IBAN_CODE":
@@ -126,7 +130,7 @@ def search_forms(type_: str, value: str) -> tuple[str, ...]:
 
 def same_case(type_: str, value: str, written: str) -> bool:
     """Whether case allows `written` to be the identifier: names as given or in capitals, own strings exactly."""
-    if type_ not in {"PERSON", "CUSTOM"}:
+    if written == value or type_ not in {"PERSON", "CUSTOM"}:
         return True
     given, found = (fold(text, casefold=False).text.strip() for text in (value, written))
     return found == given or (type_ == "PERSON" and found == given.upper())
@@ -146,7 +150,7 @@ def _cluster_end(text: str, start: int) -> int:
     """The end of the characters from `start` on that Unicode normalisation treats together."""
     end = start + 1
     while end < len(text) and not text[end].isascii():
-        if not unicodedata.combining(text[end]):
+        if not unicodedata.combining(unicodedata.normalize("NFKC", text[end])[0]):
             together = unicodedata.normalize("NFKC", text[start : end + 1])
             apart = unicodedata.normalize("NFKC", text[start:end]) + unicodedata.normalize("NFKC", text[end])
             if together == apart:
@@ -158,10 +162,11 @@ def _cluster_end(text: str, start: int) -> int:
 @lru_cache(maxsize=4096)
 def _fold_cluster(cluster: str, casefold: bool) -> str:
     normal = unicodedata.normalize("NFKC", cluster)
-    return "".join(map(_fold_character, normal.casefold() if casefold else normal))
+    return "".join(map(fold_character, normal.casefold() if casefold else normal))
 
 
-def _fold_character(character: str) -> str:
+def fold_character(character: str) -> str:
+    """What is left of one character after Unicode normalisation and case folding; may be empty."""
     if character.isspace():
         return " "
     if character.isdecimal():

@@ -1,0 +1,215 @@
+"""Known identifiers in many texts: what is sought is built once, and batches of texts are searched for all of it.
+
+A text is folded (infra/normalise.py) into two streams: the words, and the words without the separators of numbers.
+What is found there counts where it stands alone (infra/boundaries.py), and is given in offsets of the original text.
+A text with escapes or broken lines is also read without them (infra/search/disguises.py).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infra import boundaries
+from infra.normalise import Stream, compact, normal_form, reduced, same_case, search_forms, stream_of
+from infra.search.batch import Batch, batches
+from infra.search.disguises import Reading, may_be_disguised, readings, undisguised
+from infra.search.patterns import Patterns
+from infra.search.streams import StreamSearch
+from revs.errors import BadInput
+
+if TYPE_CHECKING:
+    from infra.requests import Identifier
+
+MIN_CHARACTERS = 4
+"""Fewest characters of a normal form that can be sought; shorter ones stand everywhere."""
+BATCH_CHARACTERS = 1 << 19
+"""Characters that are folded together: few enough for the processor's caches."""
+_NAMED_AT_MOST = 10
+_STREAMS: tuple[Stream, ...] = ("words", "compact")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An identifier of a request at `text[start:end]`; `identifier` is its index in the request, from 0."""
+
+    request_id: str
+    identifier: int
+    type: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A text that is searched: the text of `row` as written, or another reading of it."""
+
+    row: int
+    text: str
+    steps: tuple[Reading, ...] = ()
+
+    def span(self, start: int, end: int) -> tuple[int, int] | None:
+        span: tuple[int, int] | None = (start, end)
+        for step in reversed(self.steps):
+            if span is not None:
+                span = step.span(*span)
+        return span
+
+
+_Match = tuple[int, int, int, int]
+"""Row, start, end and the number of the identifier among all."""
+
+
+class Search:
+    """Finds the identifiers of many requests in texts, without taking longer for more of them.
+
+    Args:
+        identifiers: by request id; they are looked at again when something is found, and must not change.
+
+    Raises:
+        BadInput: an identifier has fewer than `MIN_CHARACTERS` normalised characters; the message lists the requests.
+    """
+
+    def __init__(self, identifiers: Mapping[str, Sequence[Identifier]]) -> None:
+        _refuse(unsearchable(identifiers))
+        self._requests = list(identifiers)
+        self._identifiers = identifiers
+        self._request_of, self._index_of = array("i"), array("i")
+        owners: dict[Stream, array[int]] = {stream: array("i") for stream in _STREAMS}
+        forms: dict[Stream, list[bytes]] = {stream: [] for stream in _STREAMS}
+        for request, wanted in enumerate(identifiers.values()):
+            for index, identifier in enumerate(wanted):
+                stream = stream_of(identifier.type)
+                for form in forms_of(identifier):
+                    forms[stream].append(form.encode("utf-8", "surrogatepass"))
+                    owners[stream].append(len(self._index_of))
+                self._request_of.append(request)
+                self._index_of.append(index)
+        self._owners = owners
+        self._streams = {s: StreamSearch(s, Patterns(forms.pop(s))) for s in _STREAMS if forms[s]}
+
+    def __repr__(self) -> str:
+        return f"Search(requests={len(self._requests)}, identifiers={len(self._index_of)})"
+
+    def in_texts(self, texts: Sequence[str]) -> Iterator[tuple[int, Found]]:
+        """Every place where an identifier stands: the number of the text and the place, by text, start and end.
+
+        Of several spellings of one identifier at one place the longest is given. How the texts are split over calls
+        does not matter.
+        """
+        for rows in _portions(texts) if self._streams else ():
+            sources = [_Source(row=row, text=texts[row]) for row in rows]
+            for row in rows:
+                if may_be_disguised(texts[row]):
+                    sources += [_Source(row=row, text=text, steps=steps) for text, steps in readings(texts[row])]
+            matches: dict[int, list[_Match]] = {}
+            for numbers, batch in batches([source.text for source in sources]):
+                for match in self._in_batch(batch, [sources[number] for number in numbers]):
+                    matches.setdefault(match[0], []).append(match)
+            for row in sorted(matches):
+                yield from ((row, found) for found in self._in_row(matches[row]))
+
+    def _in_batch(self, batch: Batch, sources: Sequence[_Source]) -> Iterator[_Match]:
+        for stream, search in self._streams.items():
+            owners = self._owners[stream]
+            for pattern, start, end in search.find(batch).tolist():
+                match = self._checked(batch, sources, owners[pattern], start, end)
+                if match is not None:
+                    yield match
+
+    def _checked(self, batch: Batch, sources: Sequence[_Source], owner: int, start: int, end: int) -> _Match | None:
+        """What stands at `batch.text[start:end]`, or None: a part of something longer, or written otherwise."""
+        identifier = self._identifier(owner)
+        form = batch.text[start:end] if stream_of(identifier.type) == "words" else compact(batch.text[start:end])
+        start = boundaries.with_opening(batch.text, start, end, identifier.type)
+        if not boundaries.stands_alone(batch.text, start, end, identifier.type):
+            return None
+        place = batch.span(start, end)
+        if place is None:
+            return None
+        source, first, last = sources[place[0]], place[1], place[2]
+        normal = reduced(identifier.type, batch.text[start:end])
+        if normal != form and normal not in forms_of(identifier):
+            return None
+        if not _case_allows(identifier, source.text[first:last]):
+            return None
+        span = source.span(first, last)
+        return None if span is None else (source.row, *span, owner)
+
+    def _in_row(self, matches: Iterable[_Match]) -> list[Found]:
+        found = [
+            Found(
+                request_id=self._requests[self._request_of[owner]],
+                identifier=self._index_of[owner],
+                type=self._identifier(owner).type,
+                start=start,
+                end=end,
+            )
+            for _, start, end, owner in _longest(matches)
+        ]
+        return sorted(found, key=lambda f: (f.start, f.end, f.request_id, f.identifier))
+
+    def _identifier(self, owner: int) -> Identifier:
+        return self._identifiers[self._requests[self._request_of[owner]]][self._index_of[owner]]
+
+
+def unsearchable(identifiers: Mapping[str, Sequence[Identifier]]) -> dict[str, str]:
+    """Requests that `Search` refuses, with the reason; no reason shows a value."""
+    reasons: dict[str, str] = {}
+    for request_id, wanted in identifiers.items():
+        for index, identifier in enumerate(wanted):
+            length = len(normal_form(identifier.type, identifier.value))
+            if length < MIN_CHARACTERS:
+                reasons.setdefault(
+                    request_id,
+                    f"identifier {index} ({identifier.type}) has {length} characters after normalisation, "
+                    f"{MIN_CHARACTERS} are needed",
+                )
+    return reasons
+
+
+def forms_of(identifier: Identifier) -> tuple[str, ...]:
+    """Every form under which the identifier is sought; one that is itself written with escapes also without them."""
+    forms = search_forms(identifier.type, identifier.value)
+    if may_be_disguised(identifier.value):
+        forms += search_forms(identifier.type, undisguised(identifier.value))
+    return tuple(form for form in dict.fromkeys(forms) if len(form) >= MIN_CHARACTERS)
+
+
+def _refuse(reasons: Mapping[str, str]) -> None:
+    if not reasons:
+        return
+    some = "; ".join(f"request {request_id}: {reason}" for request_id, reason in list(reasons.items())[:_NAMED_AT_MOST])
+    more = f"; and {len(reasons) - _NAMED_AT_MOST} more requests" if len(reasons) > _NAMED_AT_MOST else ""
+    raise BadInput(f"identifiers too short to be sought: {some}{more}; reject these requests or complete them")
+
+
+def _portions(texts: Sequence[str]) -> Iterator[range]:
+    """The numbers of the texts, in portions of `BATCH_CHARACTERS` or of one text."""
+    first, size = 0, 0
+    for number, text in enumerate(texts):
+        if size + len(text) > BATCH_CHARACTERS and number > first:
+            yield range(first, number)
+            first, size = number, 0
+        size += len(text)
+    if first < len(texts):
+        yield range(first, len(texts))
+
+
+def _case_allows(identifier: Identifier, written: str) -> bool:
+    type_, value = identifier.type, identifier.value
+    if same_case(type_, value, written):
+        return True
+    return may_be_disguised(value) and same_case(type_, undisguised(value), written)
+
+
+def _longest(matches: Iterable[_Match]) -> Iterator[_Match]:
+    """Of overlapping matches of one identifier the first, and of those the longest."""
+    ends: dict[int, int] = {}
+    for match in sorted(matches, key=lambda m: (m[1], -m[2])):
+        _, start, end, owner = match
+        if start >= ends.get(owner, 0):
+            ends[owner] = end
+            yield match

@@ -1,0 +1,171 @@
+r"""Other ways to read a text: what a mail program, a browser or a line wrapper has put in the place of characters.
+
+decoded   quoted-printable (`=40`, a soft line break `=\r\n`), HTML entities (`&#64;`, `&commat;`, `&nbsp;`) and
+          percent-encoding (`%40`) are read as what they stand for, once: `&amp;#64;` is `&#64;`.
+unwrapped a line break inside an address is left out: behind one of the signs `@ . - _ + /` or in front of `@` or `.`,
+          where a word beside it holds `@`, `://` or `www.`, or goes on from such a break. In "jane.\nroe@example.com"
+          it counts as nothing, and also in "Thanks.\nroe@example.com": but there the text as written tells.
+
+An escape is ambiguous: `x=20` is also an assignment. So these are further readings beside the text as written, never in
+its place, and an `=` with two decimal digits is no escape in front of a third.
+"""
+
+from __future__ import annotations
+
+import html.entities
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+# Each pattern begins with a class of single characters: what is no candidate is passed over at the speed of C.
+_QUOTED = r"(?:[0-9]{2}(?![0-9])|[0-9][A-F]|[A-F][0-9A-F])"
+_ESCAPE = re.compile(
+    r"[=%&](?:"
+    r"(?<==)[ \t]*\r?\n"
+    rf"|(?<==){_QUOTED}(?:={_QUOTED})*"
+    r"|(?<=%)[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*"
+    r"|(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)"
+)
+_BREAK = re.compile(r"[\r\n](?:(?<=\r)\n)?[ \t]*(?=\S)")
+_ANCHOR = re.compile(r"[@:wW](?:(?<=@)|(?<=:)//|(?<=w)ww\.|(?<=W)WW\.)")
+_SPACE = re.compile(r"\s")
+_SIGNS = "@.-_+/"
+
+Piece = tuple[int, int, int, int]
+"""Where a piece of the reading begins in it and in its text, and its length in both."""
+Token = tuple[int, list[tuple[str, int]]]
+"""Where something is replaced: in parts, characters and the width that they take the place of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Another reading of a text; its pieces lie side by side and say where each of its characters came from."""
+
+    text: str = field(repr=False)
+    pieces: tuple[Piece, ...] = field(repr=False)
+
+    def span(self, start: int, end: int) -> tuple[int, int] | None:
+        """The span of `text[start:end]` in the text that was read; None where an edge falls inside one escape."""
+        first, last = self._origin(start), self._origin(end - 1)
+        splits_first = start > 0 and self._origin(start - 1)[0] == first[0]
+        splits_last = end < len(self.text) and self._origin(end)[0] == last[0]
+        return None if splits_first or splits_last else (first[0], last[1])
+
+    def _origin(self, position: int) -> tuple[int, int]:
+        at, origin, length, width = self.pieces[bisect_right(self.pieces, position, key=lambda piece: piece[0]) - 1]
+        if length == width:
+            return origin + position - at, origin + position - at + 1
+        return origin, origin + width
+
+
+def may_be_disguised(text: str) -> bool:
+    """Whether `text` holds a character without which it has no other reading; fast."""
+    return _may_hold_escapes(text) or _may_hold_breaks(text)
+
+
+def readings(text: str) -> Iterator[tuple[str, tuple[Reading, ...]]]:
+    """The further readings of `text`, each with the steps that lead to it; none where they would not differ."""
+    steps: tuple[Reading, ...] = ()
+    for read in (decoded, unwrapped):
+        reading = read(text)
+        if reading is not None:
+            text, steps = reading.text, (*steps, reading)
+            yield text, steps
+
+
+def undisguised(text: str) -> str:
+    """The last reading of `text`; `text` itself where it has no other."""
+    for read in (decoded, unwrapped):
+        reading = read(text)
+        text = text if reading is None else reading.text
+    return text
+
+
+def decoded(text: str) -> Reading | None:
+    """`text` with its escapes resolved, or None where it has none."""
+    if not _may_hold_escapes(text):
+        return None
+    tokens = [(hit.start(), units) for hit in _ESCAPE.finditer(text) if (units := _units(hit[0])) is not None]
+    return _spliced(text, tokens) if tokens else None
+
+
+def unwrapped(text: str) -> Reading | None:
+    """`text` without the line breaks inside its addresses, or None where it has none."""
+    anchors = [hit.start() for hit in _ANCHOR.finditer(text)] if _may_hold_breaks(text) else []
+    if not anchors:
+        return None
+    tokens: list[Token] = []
+    joined = -1  # the end of the last break that was left out: what follows it goes on with an address
+    for hit in _BREAK.finditer(text):
+        end = hit.end()
+        start = hit.start()
+        while start > 0 and text[start - 1] in " \t":
+            start -= 1
+        if start == 0 or text[start - 1].isspace() or not (text[start - 1] in _SIGNS or text[end] in "@."):
+            continue
+        if (joined >= 0 and not _SPACE.search(text, joined, start)) or _beside(text, anchors, start, end):
+            tokens.append((start, [("", end - start)]))
+            joined = end
+    return _spliced(text, tokens) if tokens else None
+
+
+def _may_hold_escapes(text: str) -> bool:
+    return "=" in text or "&" in text or "%" in text
+
+
+def _may_hold_breaks(text: str) -> bool:
+    if not ("\n" in text or "\r" in text):
+        return False
+    return "@" in text or "://" in text or "www." in text or "WWW." in text
+
+
+def _beside(text: str, anchors: list[int], start: int, end: int) -> bool:
+    """Whether the word that ends at `start` or the one that begins at `end` holds an anchor."""
+    after = bisect_left(anchors, end)
+    if after < len(anchors) and not _SPACE.search(text, end, anchors[after]):
+        return True
+    return after > 0 and not _SPACE.search(text, anchors[after - 1], start)
+
+
+def _units(escape: str) -> list[tuple[str, int]] | None:
+    """What an escape stands for, in parts: characters, and how much of the escape they take; None: it is no escape."""
+    if escape[0] == "&":
+        stands_for = _entity(escape)
+        return None if stands_for is None else [(stands_for, len(escape))]
+    if escape[-1] == "\n":
+        return [("", len(escape))]
+    raw = bytes.fromhex(escape.replace(escape[0], ""))
+    try:
+        return [(character, 3 * len(character.encode())) for character in raw.decode()]
+    except UnicodeDecodeError:
+        return [(character, 3) for character in raw.decode("latin-1")]
+
+
+def _entity(escape: str) -> str | None:
+    name = escape[1:-1]
+    if name[0] != "#":
+        return html.entities.html5.get(f"{name};")
+    code = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
+    return chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else None
+
+
+def _spliced(text: str, tokens: list[Token]) -> Reading:
+    """`text` with its tokens replaced, which are in ascending order."""
+    parts: list[str] = []
+    pieces: list[Piece] = []
+    at = position = 0
+
+    def put(part: str, width: int) -> None:
+        nonlocal at, position
+        if part:
+            parts.append(part)
+            pieces.append((at, position, len(part), width))
+        at, position = at + len(part), position + width
+
+    for start, units in tokens:
+        put(text[position:start], start - position)
+        for part, width in units:
+            put(part, width)
+    put(text[position:], len(text) - position)
+    return Reading(text="".join(parts), pieces=tuple(pieces))

@@ -1,0 +1,132 @@
+"""What is sought, ready to be found: an automaton over all forms, asked only about stretches where one may begin.
+
+An Aho-Corasick automaton reads about 40 MB/s with 10⁵ patterns and 10 MB/s with 10⁶: its states no longer fit in the
+caches. Nearly all of a text can be ruled out for less. A match begins where a word begins, so at each such place the
+next bytes (the whole of a form of 4 to 7 bytes, else its first 8 or 12) are hashed into a table that holds the length
+of the longest form with this hash, 0 where there is none. What is left, from the place on for that length, is read by
+the automaton, which decides. No form is missed, and where all of a text is left the speed is the automaton's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from infra.search.folding import ROW_END
+
+KEY_BYTES = (4, 5, 6, 7, 8, 12)
+"""How many first bytes of a form are hashed: the largest of these that it has."""
+PADDING = ROW_END.encode() * KEY_BYTES[-1]
+_SLOTS = (12, 24)
+"""Least and most binary digits of a slot number."""
+_UNBOUNDED = 0xFFFF
+_ODD_NUMBERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """The lengths of the forms whose first `key` bytes are hashed; 0 where there is none with this hash."""
+
+    key: int
+    shift: np.uint64
+    reaches: npt.NDArray[np.uint16]
+
+
+class Patterns:
+    """Byte strings, each at least `KEY_BYTES[0]` long and without `ROW_END`, sought together; equal ones each match."""
+
+    def __init__(self, forms: Sequence[bytes]) -> None:
+        from ahocorasick_rs import BytesAhoCorasick, Implementation
+
+        # a DFA is faster on few patterns and grows beyond bounds on many
+        self._automaton: Any = BytesAhoCorasick(forms, implementation=Implementation.ContiguousNFA)
+        self.first_bytes = bytes({form[0] for form in forms})
+        self._tables = _tables(forms)
+
+    def matches(self, data: bytes, starts: Ints) -> Ints:
+        """Pattern, start and end (N×3) of every form that begins at one of `starts`; others may be among them.
+
+        Args:
+            data: folded text that ends in `PADDING`.
+            starts: places in it, ascending.
+        """
+        reaches = self._reaches(data, starts)
+        kept = np.flatnonzero(reaches)
+        if not len(kept):
+            return np.empty((0, 3), np.int64)
+        lows, highs = _stretches(starts[kept], reaches[kept], len(data))
+        joined = _joined(data, lows, highs)
+        hits = np.array(self._automaton.find_matches_as_indexes(joined, overlapping=True), np.int64).reshape(-1, 3)
+        # each stretch stands in `joined` behind those before it, with one `ROW_END` after each
+        places = np.cumsum(highs - lows + 1) - (highs - lows + 1)
+        moved = (lows - places)[np.searchsorted(places, hits[:, 1], side="right") - 1]
+        hits[:, 1:] += moved[:, None]
+        return hits
+
+    def _reaches(self, data: bytes, starts: Ints) -> Ints:
+        """How far from each start a form may reach, in bytes; 0 where none begins."""
+        reaches = np.zeros(len(starts), np.uint16)
+        low = _words_at(data, starts)
+        for table in self._tables:
+            high = _words_at(data, starts + 4) if table.key > 8 else low
+            np.maximum(reaches, table.reaches[_slots(low, high, table.key, table.shift)], out=reaches)
+        return np.where(reaches == _UNBOUNDED, len(data), reaches.astype(np.int64))
+
+
+def _tables(forms: Sequence[bytes]) -> list[_Table]:
+    lengths = np.fromiter(map(len, forms), np.int64, len(forms))
+    offsets = np.cumsum(lengths) - lengths
+    blob = b"".join(forms) + PADDING
+    tables = []
+    for number, key in enumerate(KEY_BYTES):
+        longer = KEY_BYTES[number + 1] if number + 1 < len(KEY_BYTES) else np.inf
+        chosen = np.flatnonzero((lengths >= key) & (lengths < longer))
+        if len(chosen):
+            tables.append(_table(blob, offsets[chosen], lengths[chosen], key))
+    return tables
+
+
+def _table(blob: bytes, offsets: Ints, lengths: Ints, key: int) -> _Table:
+    digits = min(max(len(offsets).bit_length() + 3, _SLOTS[0]), _SLOTS[1])
+    shift = np.uint64(64 - digits)
+    reaches = np.zeros(1 << digits, np.uint16)
+    low = _words_at(blob, offsets)
+    high = _words_at(blob, offsets + 4) if key > 8 else low
+    np.maximum.at(reaches, _slots(low, high, key, shift), np.minimum(lengths, _UNBOUNDED).astype(np.uint16))
+    return _Table(key=key, shift=shift, reaches=reaches)
+
+
+def _words_at(data: bytes, places: Ints) -> npt.NDArray[np.uint64]:
+    """The eight bytes at each place as one number."""
+    overlapping: npt.NDArray[np.uint64] = np.ndarray((max(len(data) - 7, 0),), "<u8", data, 0, (1,))
+    return overlapping[places]
+
+
+def _slots(
+    low: npt.NDArray[np.uint64], high: npt.NDArray[np.uint64], key: int, shift: np.uint64
+) -> npt.NDArray[np.int64]:
+    if key < 8:
+        low = low & np.uint64((1 << (8 * key)) - 1)
+    mixed = low * _ODD_NUMBERS[0]
+    if key > 8:
+        mixed = (mixed ^ (mixed >> np.uint64(32))) + high * _ODD_NUMBERS[1]
+    return (mixed >> shift).astype(np.int64)
+
+
+def _stretches(starts: Ints, reaches: Ints, end: int) -> tuple[Ints, Ints]:
+    """The union of `[start, start + reach)` as separate stretches, cut at `end`."""
+    ends = np.maximum.accumulate(np.minimum(starts + reaches, end))
+    first = np.concatenate([[True], starts[1:] > ends[:-1]])
+    last = np.concatenate([first[1:], [True]])
+    return starts[first], ends[last]
+
+
+def _joined(data: bytes, lows: Ints, highs: Ints) -> bytes:
+    end = ROW_END.encode()
+    return end.join([data[low:high] for low, high in zip(lows.tolist(), highs.tolist(), strict=True)])
