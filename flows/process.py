@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from prefect import flow
 
+from flows.shards import over_shards
+from infra.settings import load_settings
 from revs.errors import GateRefused
 from tasks.edit import edit_weights, strengths
 from tasks.find import detect_identifiers, locate_occurrences
@@ -14,6 +16,7 @@ from tasks.probe import choose_target_tokens, probe_memorisation
 from tasks.publish import close_batch, promote_candidate, register_candidate, report_batch
 from tasks.records import Verdict
 from tasks.requests import open_batch, validate_requests
+from tasks.search import search_shard, waiting_shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
     if batch is None:
         return None
     validate_requests(batch.batch_id)
+    search_corpus(batch.batch_id)
     locate_occurrences(batch.batch_id)
     detect_identifiers(batch.batch_id)
     probed = probe_memorisation(batch.batch_id)
@@ -71,3 +75,8 @@ def edit_until_passed(batch_id: str) -> Verdict:
         if verdict.passed:
             break
     return verdict
+
+
+def search_corpus(batch_id: str) -> None:
+    """Search the shards of a large corpus on several workers; one alone is searched where they are put together."""
+    over_shards("search corpus", search_shard, batch_id, lambda: waiting_shards(batch_id), load_settings())

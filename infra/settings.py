@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from revs.errors import BadInput, OperationFailed
 
 # Fields whose value may be shown in an error; the others may carry a password or are one.
-_PRINTABLE = frozenset({"home", "artifact_root", "request_days", "retention_days"})
+_PRINTABLE = frozenset({"home", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers"})
 
 
 class Settings(BaseSettings):
@@ -27,6 +28,9 @@ class Settings(BaseSettings):
     deployment_key: SecretStr | None = None
     request_days: int = Field(default=30, ge=1, le=3650)
     retention_days: int = Field(default=30, ge=0, le=3650)
+    task_runner: Literal["threads", "processes", "dask", "ray"] = "processes"
+    task_workers: int | None = Field(default=None, ge=1, le=4096)  # None: as many as the engine takes by itself
+    task_address: str | None = Field(default=None, repr=False)  # of a Dask or Ray cluster; may hold a password
 
     @field_validator("home")
     @classmethod

@@ -7,9 +7,10 @@ from typing import Any
 
 from infra.corpus import Corpus, Unread, unread_summary
 from infra.detection import DEFAULT_TYPES, Detector
-from infra.location import Occurrence, confirm, locate, other_identifiers, unsearchable
+from infra.location import Occurrence, confirm, other_identifiers
 from revs.errors import BadInput
 from tasks.records import Detected, Located
+from tasks.search import search
 from tasks.stage import Handles, handles, stage
 
 OTHERS = 600  # identifiers of other people that are looked at, for what must keep working
@@ -50,22 +51,6 @@ def _end_without_work(h: Handles, record: dict[str, Any]) -> None:
     raise BadInput(
         f"every request of batch {h.batch.id} was rejected: 'revs requests list --status rejected' shows the reasons"
     )
-
-
-def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
-    """Where the batch's identifiers stand, which requests have none there, and which cannot be sought."""
-    identifiers = h.store.identifiers(h.batch.id)
-    refused = unsearchable(identifiers)
-    sought = {request_id: found for request_id, found in identifiers.items() if request_id not in refused}
-    occurrences = locate(corpus, sought) if sought else []
-    h.workspace.write("survey", corpus.survey().to_dict())
-    present = {occurrence.request_id for occurrence in occurrences}
-    return {
-        "corpus": corpus.manifest(),
-        "occurrences": [asdict(occurrence) for occurrence in occurrences],
-        "missing": [request_id for request_id in sought if request_id not in present],
-        "unsearchable": refused,
-    }
 
 
 def _set_aside(h: Handles, record: dict[str, Any]) -> None:

@@ -16,8 +16,9 @@ from infra.settings import Settings
 from infra.vault import Vault
 from infra.workspace import Workspace
 from revs.errors import BadInput, GateRefused
-from tasks.find import look, reservation, search
+from tasks.find import look, reservation
 from tasks.probe import SEED, target_of
+from tasks.search import search
 from tasks.stage import Handles, open_registry
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ def from_dict(plan: Plan, data: Mapping[str, Any]) -> Survey:
     Raises:
         OperationFailed: it is of another corpus, or the corpus changed or is cut into other shards.
     """
-    return assemble(plan, [_shard_survey(shard) for shard in data["shards"]], data["sha256"])
+    return assemble(plan, [shard_survey(shard) for shard in data["shards"]], data["sha256"])
 
 
 def assemble(plan: Plan, surveys: Iterable[ShardSurvey], sha256: Mapping[str, str]) -> Survey:
@@ -191,7 +191,7 @@ def _check_complete(plan: Plan, shards: list[Shard]) -> None:
         )
 
 
-def _shard_survey(data: Mapping[str, Any]) -> ShardSurvey:
+def shard_survey(data: Mapping[str, Any]) -> ShardSurvey:
     return ShardSurvey(
         shard=Shard(**data["shard"]),
         rows=data["rows"],
