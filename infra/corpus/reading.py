@@ -193,27 +193,39 @@ def _pieces(
     if kind == "parquet":
         yield from parquet_rows(handle, shard.begin, shard.end, column, longest)
         return
-    packed = kind.endswith(".gz")
+    packed, begin, end = kind.endswith(".gz"), shard.begin, shard.end
     if packed:
-        handle, begin, end, tap = gzip.GzipFile(mode="rb", fileobj=_Tee(handle, tap)), 0, sys.maxsize, _nothing
-    else:
-        begin, end = shard.begin, shard.end
-    try:
-        for block in line_blocks(handle, begin, end, longest=longest, tap=tap):
-            mark = None if packed else block.byte
-            if isinstance(block, LongLine):
-                yield mark, block
-            else:
-                yield (
-                    mark,
-                    jsonl_rows(block, column, longest) if kind.startswith("jsonl") else text_rows(block, longest),
-                )
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise Unusable(_CUT_GZIP) from None
+        handle, begin, end, tap = _Unpacked(handle, tap), 0, sys.maxsize, _nothing
+    for block in line_blocks(handle, begin, end, longest=longest, tap=tap):
+        mark = None if packed else block.byte
+        if isinstance(block, LongLine):
+            yield mark, block
+        else:
+            yield mark, jsonl_rows(block, column, longest) if kind.startswith("jsonl") else text_rows(block, longest)
+
+
+class _Unpacked:
+    """What a gzip file holds, its own bytes told to the tap; one that was cut short gives all that came before."""
+
+    def __init__(self, handle: Any, tap: Callable[[int, bytes], None]) -> None:
+        self._file = gzip.GzipFile(mode="rb", fileobj=_Tee(handle, tap))
+        self._cut = False
+
+    def read(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        try:
+            while size > 0 and not self._cut and (part := self._file.read1(size)):
+                parts.append(part)
+                size -= len(part)
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            self._cut = True
+        if self._cut and not parts:
+            raise Unusable(_CUT_GZIP)
+        return b"".join(parts)
 
 
 class _Tee:
-    """What gzip reads of its file, told to the tap as well."""
+    """A file whose reader is listened to."""
 
     def __init__(self, handle: Any, tap: Callable[[int, bytes], None]) -> None:
         self._handle, self._tap = handle, tap
