@@ -9,8 +9,8 @@ import gzip
 import hashlib
 import sys
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from infra.corpus.lines import LongLine, line_blocks
@@ -57,12 +57,29 @@ class ShardSurvey:
     """SHA-256 over the rows (infra/corpus/rows.py)."""
     has_text: bool
     intact: bool
-    """Whether the file was, before and after, the one that was planned, and could be read to the end."""
+    """Whether the file was, before and after, the one that was planned, and was there to be read.
+
+    Where it was not, trying again may help; what is damaged in a file that is intact stays so.
+    """
     sha256: str | None
     """Of the whole file's bytes, where they came by; None otherwise."""
     marks: tuple[tuple[int, int], ...]
     """Places from which reading can start again: a row within the shard, and the byte or row group it begins at."""
     unread: tuple[Unread, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, without any text."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ShardSurvey:
+        """What `to_dict` wrote."""
+        made: dict[str, Any] = {
+            "shard": Shard(**data["shard"]),
+            "marks": tuple((row, place) for row, place in data["marks"]),
+            "unread": tuple(Unread(**unread) for unread in data["unread"]),
+        }
+        return cls(**{**data, **made})
 
 
 def read_shard(
