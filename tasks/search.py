@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from infra.corpus import Corpus, Shard, ShardReader
-from infra.corpus.survey import shard_survey
+from infra.corpus import ShardSurvey
 from infra.location import Occurrence
 from infra.search import Search, unsearchable
 from tasks.stage import Handles, handles, stage
@@ -37,7 +37,7 @@ def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
     Shards that have no record yet are searched here, one after the other.
     """
     records = _records(h, corpus)
-    survey = corpus.assemble(shard_survey(record["survey"]) for record in records)
+    survey = corpus.assemble(ShardSurvey.from_dict(record["survey"]) for record in records)
     h.workspace.write("survey", survey.to_dict())
     occurrences = [
         replace(occurrence, row=first + occurrence.row)

@@ -9,8 +9,8 @@ import gzip
 import hashlib
 import sys
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from infra.corpus.lines import LongLine, line_blocks
@@ -57,12 +57,29 @@ class ShardSurvey:
     """SHA-256 over the rows (infra/corpus/rows.py)."""
     has_text: bool
     intact: bool
-    """Whether the file was, before and after, the one that was planned, and could be read to the end."""
+    """Whether the file was, before and after, the one that was planned, and was there to be read.
+
+    Where it was not, trying again may help; what is damaged in a file that is intact stays so.
+    """
     sha256: str | None
     """Of the whole file's bytes, where they came by; None otherwise."""
     marks: tuple[tuple[int, int], ...]
     """Places from which reading can start again: a row within the shard, and the byte or row group it begins at."""
     unread: tuple[Unread, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, without any text."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ShardSurvey:
+        """What `to_dict` wrote."""
+        made: dict[str, Any] = {
+            "shard": Shard(**data["shard"]),
+            "marks": tuple((row, place) for row, place in data["marks"]),
+            "unread": tuple(Unread(**unread) for unread in data["unread"]),
+        }
+        return cls(**{**data, **made})
 
 
 def read_shard(
@@ -193,27 +210,39 @@ def _pieces(
     if kind == "parquet":
         yield from parquet_rows(handle, shard.begin, shard.end, column, longest)
         return
-    packed = kind.endswith(".gz")
+    packed, begin, end = kind.endswith(".gz"), shard.begin, shard.end
     if packed:
-        handle, begin, end, tap = gzip.GzipFile(mode="rb", fileobj=_Tee(handle, tap)), 0, sys.maxsize, _nothing
-    else:
-        begin, end = shard.begin, shard.end
-    try:
-        for block in line_blocks(handle, begin, end, longest=longest, tap=tap):
-            mark = None if packed else block.byte
-            if isinstance(block, LongLine):
-                yield mark, block
-            else:
-                yield (
-                    mark,
-                    jsonl_rows(block, column, longest) if kind.startswith("jsonl") else text_rows(block, longest),
-                )
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise Unusable(_CUT_GZIP) from None
+        handle, begin, end, tap = _Unpacked(handle, tap), 0, sys.maxsize, _nothing
+    for block in line_blocks(handle, begin, end, longest=longest, tap=tap):
+        mark = None if packed else block.byte
+        if isinstance(block, LongLine):
+            yield mark, block
+        else:
+            yield mark, jsonl_rows(block, column, longest) if kind.startswith("jsonl") else text_rows(block, longest)
+
+
+class _Unpacked:
+    """What a gzip file holds, its own bytes told to the tap; one that was cut short gives all that came before."""
+
+    def __init__(self, handle: Any, tap: Callable[[int, bytes], None]) -> None:
+        self._file = gzip.GzipFile(mode="rb", fileobj=_Tee(handle, tap))
+        self._cut = False
+
+    def read(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        try:
+            while size > 0 and not self._cut and (part := self._file.read1(size)):
+                parts.append(part)
+                size -= len(part)
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            self._cut = True
+        if self._cut and not parts:
+            raise Unusable(_CUT_GZIP)
+        return b"".join(parts)
 
 
 class _Tee:
-    """What gzip reads of its file, told to the tap as well."""
+    """A file whose reader is listened to."""
 
     def __init__(self, handle: Any, tap: Callable[[int, bytes], None]) -> None:
         self._handle, self._tap = handle, tap

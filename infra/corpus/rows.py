@@ -30,7 +30,7 @@ def text_rows(block: Block, longest: int = MAX_ROW_BYTES) -> Rows:
     import pyarrow as pa
 
     data = block.data.removeprefix(BOM) if block.byte == 0 else block.data
-    data = data.replace(b"\r\n", b"\n") if b"\r\n" in data else data
+    data = data.replace(b"\r\n", b"\n") if b"\r" in data else data
     data = data if data.endswith(b"\n") else data + b"\n"
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
     offsets = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int64)

@@ -24,6 +24,9 @@ REMOTE_BLOCK = 8 << 20
 _VERSION_KEYS = ("ETag", "etag", "blob_id", "sha256", "md5", "crc32c", "mtime", "LastModified", "last_modified")
 
 
+_NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
+
+
 class Changed(OSError):
     """The file is no longer the one that was planned."""
 
@@ -156,12 +159,11 @@ def _errors_of_the_system() -> Iterator[None]:
     """An error without a number, or of a client library, becomes an input-output error without foreign text."""
     try:
         yield
-    except OSError as error:
-        if error.errno is None:
-            raise OSError(errno.EIO, type(error).__name__) from None
-        raise
     except Exception as error:
-        raise OSError(errno.EIO, type(error).__name__) from None
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        number = next((number for kind, number in _NUMBERS.items() if isinstance(error, kind)), errno.EIO)
+        raise OSError(number, type(error).__name__) from None  # of the kind that belongs to the number
 
 
 def _check(fs: Any, file: SourceFile) -> None:

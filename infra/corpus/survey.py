@@ -64,6 +64,14 @@ class Survey:
         }
         return tuple(row - first[shard.shard.file] for shard, row in zip(self.shards, self.first_rows, strict=True))
 
+    def row(self, shard: int, row: int) -> int:
+        """The number in the corpus of a row that is numbered within shard `shard`."""
+        return self.first_rows[shard] + row
+
+    def file_row(self, shard: int, row: int) -> tuple[str, int]:
+        """The file of a row that is numbered within shard `shard`, and its number within that file."""
+        return self.shards[shard].shard.file, self.first_rows_in_file[shard] + row
+
     def in_shard(self, row: int) -> tuple[int, int]:
         """The shard of a row of the corpus, and its number within that shard.
 
@@ -77,8 +85,7 @@ class Survey:
 
     def in_file(self, row: int) -> tuple[str, int]:
         """The file of a row of the corpus, and its number within that file; IndexError as `in_shard`."""
-        shard, within = self.in_shard(row)
-        return self.shards[shard].shard.file, self.first_rows_in_file[shard] + within
+        return self.file_row(*self.in_shard(row))
 
     def manifest(self) -> dict[str, Any]:
         """What the evidence says of the corpus; plain JSON without any text."""
@@ -104,7 +111,7 @@ class Survey:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON from which `from_dict` makes this survey again, so that others need not read the corpus."""
         return {
-            "shards": [asdict(shard) for shard in self.shards],
+            "shards": [shard.to_dict() for shard in self.shards],
             "sha256": {file.file: file.sha256 for file in self.files if file.sha256},
         }
 
@@ -115,7 +122,11 @@ def from_dict(plan: Plan, data: Mapping[str, Any]) -> Survey:
     Raises:
         OperationFailed: it is of another corpus, or the corpus changed or is cut into other shards.
     """
-    return assemble(plan, [shard_survey(shard) for shard in data["shards"]], data["sha256"])
+    try:
+        surveys = [ShardSurvey.from_dict(shard) for shard in data["shards"]]
+    except (LookupError, TypeError, ValueError):
+        raise OperationFailed("the survey was written by another version of revs; scan the corpus again") from None
+    return assemble(plan, surveys, data["sha256"])
 
 
 def assemble(plan: Plan, surveys: Iterable[ShardSurvey], sha256: Mapping[str, str]) -> Survey:
@@ -189,16 +200,3 @@ def _check_complete(plan: Plan, shards: list[Shard]) -> None:
             f"the surveys are not of the corpus {plan.source!r} as it is now, cut into {len(plan.shards)} shards; "
             "nothing was put together: scan it again"
         )
-
-
-def shard_survey(data: Mapping[str, Any]) -> ShardSurvey:
-    return ShardSurvey(
-        shard=Shard(**data["shard"]),
-        rows=data["rows"],
-        digest=data["digest"],
-        has_text=data["has_text"],
-        intact=data["intact"],
-        sha256=data["sha256"],
-        marks=tuple((row, place) for row, place in data["marks"]),
-        unread=tuple(Unread(**unread) for unread in data["unread"]),
-    )

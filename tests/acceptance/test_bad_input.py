@@ -204,6 +204,31 @@ def test_a_corpus_without_the_identifier_hands_the_request_to_a_human_and_it_can
     assert [view.id for view in requests_of(settings)["completed"]] == [failed.id]
 
 
+def test_where_a_row_could_not_be_read_nothing_is_said_not_to_be_there_without_saying_so(
+    cli: Cli, settings: Settings, tiny: Path, corpus: Path, tmp_path: Path
+) -> None:
+    written(corpus, corpus.read_bytes() + b"\nZo\xeb\n")
+    stranger = {**GOOD, "subject": "customer 3", "identifiers": [{"type": "US_SSN", "value": "287-31-6604"}]}
+    file = lines(tmp_path / "requests.jsonl", GOOD, stranger)
+    answer = cli("process", "--model", tiny, "--corpus", corpus, "--requests", file, "--json")
+    assert answer.code == 0, answer.err
+    (failed,) = requests_of(settings)["failed"]
+    assert "stands in the corpus" in str(failed.reason)
+    assert "in what could be read of it (1 row could not be)" in str(failed.reason)
+    report = Path(json.loads(answer.out)["report"]).read_text(encoding="utf-8")
+    assert "1 row of the corpus could not be read" in report and "row 42 (byte" in report and "not UTF-8" in report
+
+
+def test_a_scan_that_left_a_row_out_never_says_only_that_nothing_was_found(cli: Cli, tmp_path: Path) -> None:
+    file = written(tmp_path / "c.txt", b"Nothing of interest.\nZo\xeb\n")
+    shown = cli("scan", file)
+    assert shown.code == 0 and "(2 rows; 1 row could not be read): none" in shown.out
+    assert "'c.txt', row 1 (byte 21): not UTF-8" in shown.out
+    answer = json.loads(cli("scan", file, "--json").out)
+    assert (answer["rows"], answer["findings"]) == (2, 0)
+    assert answer["unread"] == [{"file": "c.txt", "reason": "not UTF-8", "rows": 1, "row": 1, "byte": 21}]
+
+
 # Places, keys and ids
 
 

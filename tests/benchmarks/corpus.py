@@ -70,8 +70,9 @@ def peak():
 
 path, reading = sys.argv[1:]
 import pyarrow, pyarrow.parquet, pyarrow.compute, orjson, numpy, fsspec.implementations.local
-start, began, size, rows = peak(), time.process_time(), 0, 0
-corpus = Corpus.open(path)
+start, rows = peak(), 0
+corpus = Corpus.open(path)  # reads the beginning, and imports what is left
+began = time.process_time()
 if reading == "survey":
     rows = len(corpus)
 else:

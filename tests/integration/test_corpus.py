@@ -99,7 +99,7 @@ CONTENT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\
 FILES = st.lists(st.tuples(st.sampled_from(KINDS), st.lists(CONTENT, max_size=9)), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(
     files=FILES, shard_bytes=st.integers(1, 60), chunk=st.integers(1, 40), group=st.integers(1, 4), seed=st.integers()
 )
@@ -119,6 +119,9 @@ def test_nothing_is_lost_doubled_or_moved_whatever_the_corpus_is_cut_into(
         assert list(corpus) == list(enumerate(rows))
         survey = corpus.survey()
         assert [survey.in_file(row) for row in range(len(rows))] == places
+        in_shards = [(s.shard.number, row) for s in survey.shards for row in range(s.rows)]
+        assert [survey.row(*place) for place in in_shards] == list(range(len(rows)))
+        assert [survey.file_row(*place) for place in in_shards] == places
         assert survey.digest == digest_of(*paths) == Corpus.open(name).digest
         for shard, first in zip(survey.shards, survey.first_rows, strict=True):
             assert shard.digest == rows_digest(rows[first : first + shard.rows])
@@ -129,7 +132,8 @@ def test_nothing_is_lost_doubled_or_moved_whatever_the_corpus_is_cut_into(
 
 
 PIECES = [b"\n", b"\n", b"\r\n", b"\r", b" ", b"\xff", b"\xc3\xa9", b"ab", b'{"text": "a"}', b'{"text": "\\ud800"}',
-          b'{"text": "b", "n": NaN}', b'{"text": null}', b'{"body": 1}', b"[1]", b"\xef\xbb\xbf", b"x" * 30]  # fmt: skip
+          b'{"text": "b", "n": NaN}', b'{"text": null}', b'{"body": 1}', b"[1]", b"\xef\xbb\xbf", b"x" * 30,
+          ]  # fmt: skip
 
 
 def read_slowly(data: bytes, kind: str, longest: int) -> list[str | None]:
@@ -150,7 +154,7 @@ def read_slowly(data: bytes, kind: str, longest: int) -> list[str | None]:
     return found
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     pieces=st.lists(st.sampled_from(PIECES), max_size=25),
     kind=st.sampled_from(["txt", "jsonl"]),
@@ -194,6 +198,27 @@ def test_blank_lines_of_jsonl_are_no_rows(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"text": "one"}\r\n\n{"text": "two"}\n\n')
     assert list(Corpus.open(path)) == [(0, "one"), (1, "two")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("c.txt", b"12345\r\nab\n", ["12345", "ab"]),  # exactly the bound: the end of the line does not count
+        ("c.txt", b"\xef\xbb\xbf12345\r\nab\n", ["12345", "ab"]),  # nor does the byte order mark
+        ("c.txt", b"123456\nab\n", [None, "ab"]),
+        ("c.jsonl", b"      \n     \n1\n", [None, None]),  # too long to be looked at, blank or not
+    ],
+)
+def test_the_bound_on_a_row_does_not_depend_on_how_the_file_comes(
+    name: str, content: bytes, rows: list[str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    planned = plan(str(tmp_path / name))
+    for chunk in range(1, len(content) + 1):
+        monkeypatch.setattr(lines, "CHUNK", chunk)
+        reader = read_shard(planned.source, planned.shards[0], longest=5)
+        found = {row: text for batch in reader for row, text in batch}
+        assert [found.get(row) for row in range(reader.survey.rows)] == rows, chunk
 
 
 def test_another_text_column_is_read_by_its_name(tmp_path: Path) -> None:
@@ -381,6 +406,25 @@ def test_reading_leaves_no_copy_of_the_text_in_any_cache_or_temporary_folder(tmp
     assert [
         path for path in left if path.suffix in {".arrow", ".parquet"} or MARKER.encode() in path.read_bytes()
     ] == []
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_memory_does_not_grow_with_the_corpus(kind: str, tmp_path: Path) -> None:
+    """In small; tests/benchmarks/corpus.py does it over 50 and 500 MB."""
+    sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+    from corpus import read  # type: ignore[import-not-found]
+
+    peaks = []
+    for megabytes in (10, 50):
+        rows = ["a row of text, as long as most " * 10] * (megabytes * 1_000_000 // 310)
+        path = tmp_path / f"{megabytes}.{kind}"
+        write_parquet(path, rows, row_group_size=20_000, use_dictionary=False) if kind == "parquet" else write_jsonl(
+            path, rows
+        )
+        found = read(path, "strings")
+        assert found["rows"] == len(rows)
+        peaks.append(found["peak"])
+    assert peaks[1] < 1.15 * peaks[0]
 
 
 def test_a_corpus_without_text_is_refused(tmp_path: Path) -> None:

@@ -479,6 +479,19 @@ def test_a_deadline_is_judged_on_the_day_the_batch_closed(
 
 
 @pytest.mark.parametrize(
+    ("corpus_unread", "done"),
+    [
+        (False, "Not found in the training corpus; nothing to edit"),
+        (True, "Not found in what could be read of the training corpus (not all of it); nothing to edit"),
+    ],
+)
+def test_what_was_not_found_may_stand_in_what_was_not_read(corpus_unread: bool, done: str) -> None:
+    request = {"id": "R", "status": "completed", "received": "2026-11-01", "due": "2026-11-30", "occurrences": 0}
+    row = deadline(request, closed_at="2026-11-23T05:59:22+00:00", version_after="2", corpus_unread=corpus_unread)
+    assert row.done == done
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0.0%"), (0.04, "< 0.1%"), (0.05, "0.1%"), (99.94, "99.9%"), (99.96, "> 99.9%"), (100.0, "100.0%")],
 )
