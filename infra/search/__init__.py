@@ -10,12 +10,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from infra import boundaries
 from infra.normalise import Stream, compact, normal_form, reduced, same_case, search_forms, stream_of
 from infra.search.batch import Batch, batches
-from infra.search.disguises import Reading, may_be_disguised, readings, undisguised
+from infra.search.disguises import Reading, disguised, may_be_disguised, readings, undisguised
 from infra.search.patterns import Patterns
 from infra.search.streams import StreamSearch
 from revs.errors import BadInput
@@ -42,8 +42,7 @@ class Found:
     end: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
+class _Source(NamedTuple):
     """A text that is searched: the text of `row` as written, or another reading of it."""
 
     row: int
@@ -100,10 +99,10 @@ class Search:
         does not matter.
         """
         for rows in _portions(texts) if self._streams else ():
-            sources = [_Source(row=row, text=texts[row]) for row in rows]
-            for row in rows:
-                if may_be_disguised(texts[row]):
-                    sources += [_Source(row=row, text=text, steps=steps) for text, steps in readings(texts[row])]
+            sources = [_Source(row, texts[row]) for row in rows]
+            for number in disguised([texts[row] for row in rows]):
+                row = rows[number]
+                sources += [_Source(row, text, steps) for text, steps in readings(texts[row])]
             matches: dict[int, list[_Match]] = {}
             for numbers, batch in batches([source.text for source in sources]):
                 for match in self._in_batch(batch, [sources[number] for number in numbers]):

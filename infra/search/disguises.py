@@ -14,9 +14,14 @@ from __future__ import annotations
 
 import html.entities
 import re
+import string
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+
+from infra.search.folding import NUL
 
 # Each pattern begins with a class of single characters: what is no candidate is passed over at the speed of C.
 _QUOTED = r"(?:[0-9]{2}(?![0-9])|[0-9][A-F]|[A-F][0-9A-F])"
@@ -31,6 +36,12 @@ _BREAK = re.compile(r"[\r\n](?:(?<=\r)\n)?[ \t]*(?=\S)")
 _ANCHOR = re.compile(r"[@:wW](?:(?<=@)|(?<=:)//|(?<=w)ww\.|(?<=W)WW\.)")
 _SPACE = re.compile(r"\s")
 _SIGNS = "@.-_+/"
+
+# What each byte may be, for a first look at many texts. A blank may hide the sign beside a line end.
+_IS_MARK, _IS_CODE, _IS_BLANK, _IS_LINE_END, _IS_SIGN, _IS_NUL = (np.uint8(1 << bit) for bit in range(6))
+_CODE = b"#" + (string.digits + string.ascii_letters).encode()
+_SETS = (b"=%&", _CODE, b" \t", b"\r\n", b"@.-_+/ \t\r\n", b"\0")
+_CLASSES = bytes(sum(1 << bit for bit, of in enumerate(_SETS) if byte in of) for byte in range(256))
 
 Piece = tuple[int, int, int, int]
 """Where a piece of the reading begins in it and in its text, and its length in both."""
@@ -62,6 +73,25 @@ class Reading:
 def may_be_disguised(text: str) -> bool:
     """Whether `text` holds a character without which it has no other reading; fast."""
     return _may_hold_escapes(text) or _may_hold_breaks(text)
+
+
+def disguised(texts: Sequence[str]) -> list[int]:
+    """The numbers of the texts that may have another reading: of all that have one, and few others."""
+    data = NUL.encode().join([*(text.encode("utf-8", "surrogatepass") for text in texts), b"  "])
+    classes = np.frombuffer(data.translate(_CLASSES), np.uint8)
+    ends = np.flatnonzero(classes & _IS_NUL)
+    if len(ends) != len(texts):  # some hold NUL
+        return [number for number, text in enumerate(texts) if may_be_disguised(text)]
+    marks = np.flatnonzero(classes & _IS_MARK)
+    first, second = classes[marks + 1], classes[marks + 2]
+    coded = ((first & _IS_CODE) != 0) & ((second & _IS_CODE) != 0)
+    soft = ((first & _IS_LINE_END) != 0) | (((first & _IS_BLANK) != 0) & ((second & (_IS_BLANK | _IS_LINE_END)) != 0))
+    escapes = marks[coded | soft]
+    lines = np.flatnonzero(classes & _IS_LINE_END)
+    breaks = lines[((classes[lines - 1] & _IS_SIGN) | (classes[lines + 1] & _IS_SIGN)) != 0]
+    by_escape = set(np.searchsorted(ends, escapes).tolist())
+    by_break = set(np.searchsorted(ends, breaks).tolist()) - by_escape
+    return sorted(by_escape | {number for number in by_break if _may_hold_breaks(texts[number])})
 
 
 def readings(text: str) -> Iterator[tuple[str, tuple[Reading, ...]]]:
