@@ -13,21 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from infra import boundaries
-from infra.normalise import Stream, compact, normal_form, reduced, same_case, search_forms, stream_of
+from infra.normalise import Stream, compact, reduced, same_case, search_forms, stream_of
 from infra.search.batch import Batch, batches
 from infra.search.disguises import Reading, disguised, may_be_disguised, readings, undisguised
 from infra.search.patterns import Patterns
+from infra.search.refusals import MIN_CHARACTERS, refuse, unsearchable
 from infra.search.streams import StreamSearch
-from revs.errors import BadInput
 
 if TYPE_CHECKING:
     from infra.requests import Identifier
 
-MIN_CHARACTERS = 4
-"""Fewest characters of a normal form that can be sought; shorter ones stand everywhere."""
 BATCH_CHARACTERS = 1 << 19
 """Characters that are folded together: few enough for the processor's caches."""
-_NAMED_AT_MOST = 10
 _STREAMS: tuple[Stream, ...] = ("words", "compact")
 
 
@@ -72,7 +69,7 @@ class Search:
     """
 
     def __init__(self, identifiers: Mapping[str, Sequence[Identifier]]) -> None:
-        _refuse(unsearchable(identifiers))
+        refuse(unsearchable(identifiers))
         self._requests = list(identifiers)
         self._identifiers = identifiers
         self._request_of, self._index_of = array("i"), array("i")
@@ -154,35 +151,12 @@ class Search:
         return self._identifiers[self._requests[self._request_of[owner]]][self._index_of[owner]]
 
 
-def unsearchable(identifiers: Mapping[str, Sequence[Identifier]]) -> dict[str, str]:
-    """Requests that `Search` refuses, with the reason; no reason shows a value."""
-    reasons: dict[str, str] = {}
-    for request_id, wanted in identifiers.items():
-        for index, identifier in enumerate(wanted):
-            length = len(normal_form(identifier.type, identifier.value))
-            if length < MIN_CHARACTERS:
-                reasons.setdefault(
-                    request_id,
-                    f"identifier {index} ({identifier.type}) has {length} characters after normalisation, "
-                    f"{MIN_CHARACTERS} are needed",
-                )
-    return reasons
-
-
 def forms_of(identifier: Identifier) -> tuple[str, ...]:
     """Every form under which the identifier is sought; one that is itself written with escapes also without them."""
     forms = search_forms(identifier.type, identifier.value)
     if may_be_disguised(identifier.value):
         forms += search_forms(identifier.type, undisguised(identifier.value))
     return tuple(form for form in dict.fromkeys(forms) if len(form) >= MIN_CHARACTERS)
-
-
-def _refuse(reasons: Mapping[str, str]) -> None:
-    if not reasons:
-        return
-    some = "; ".join(f"request {request_id}: {reason}" for request_id, reason in list(reasons.items())[:_NAMED_AT_MOST])
-    more = f"; and {len(reasons) - _NAMED_AT_MOST} more requests" if len(reasons) > _NAMED_AT_MOST else ""
-    raise BadInput(f"identifiers too short to be sought: {some}{more}; reject these requests or complete them")
 
 
 def _portions(texts: Sequence[str]) -> Iterator[range]:

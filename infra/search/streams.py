@@ -71,6 +71,6 @@ class StreamSearch:
 
 def _begins(classes: npt.NDArray[np.uint8]) -> Flags:
     """Where a form may begin: at its first byte, and not inside an ASCII word."""
-    begins = (classes & _FIRST).astype(np.bool_)
-    begins[1:] &= ~(classes[1:] & classes[:-1] & _WORD).astype(np.bool_)
+    begins: Flags = (classes & _FIRST) != 0
+    begins[1:] &= (classes[1:] & classes[:-1] & _WORD) == 0
     return begins
