@@ -48,7 +48,7 @@ EDGES = {
 
 
 def with_opening(text: str, start: int, end: int, type_: str) -> int:
-    """Where the match begins with what is written before it as a part of it: `https://www.`, `+`, a `(` closed in it."""
+    """Where the match begins with what is written before it as a part of it: `https://www.`, `+`, a closed `(`."""
     if type_ == "PHONE_NUMBER":
         return _with_signs(text, start, end)
     found = _URL_OPENING.search(text, max(0, start - _LOOK_BACK), start) if type_ == "URL" else None

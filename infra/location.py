@@ -6,12 +6,14 @@ Known identifiers are sought in batches of rows (infra/search/).
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra.search import Search, unsearchable
+from infra.search import Search
+from infra.search.refusals import Named
 
 if TYPE_CHECKING:
     from infra.corpus import Corpus
@@ -68,6 +70,12 @@ def locate(corpus: Corpus, identifiers: Mapping[str, Sequence[Identifier]]) -> l
         for rows, texts in (_portions(corpus) if any(identifiers.values()) else ())
         for number, found in search.in_texts(texts)
     ]
+
+
+def rows_hit(occurrences: Iterable[Occurrence]) -> dict[Named, int]:
+    """In how many rows each identifier stands, for `infra.search.refusals.too_common`."""
+    places = {(o.request_id, o.identifier, o.type, o.row) for o in occurrences}
+    return dict(Counter(place[:3] for place in places))
 
 
 def confirm(corpus: Corpus, occurrences: Sequence[Occurrence], detector: Detector) -> list[Detection]:

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from infra.corpus import Corpus, Unread, unread_summary
-from infra.detection import DEFAULT_TYPES, Detector
+from infra.detection import DEFAULT_TYPES, Detector, Finding
 from infra.location import Occurrence, confirm, other_identifiers
+from infra.proposals import propose
 from revs.errors import BadInput
 from tasks.records import Detected, Located
 from tasks.search import search
@@ -81,16 +82,43 @@ def detect_identifiers(batch_id: str) -> Detected:
     h = handles(batch_id)
     record = h.workspace.once("detections", lambda: look(h))
     confirmed = sum(seen["type"] is not None for seen in record["seen"])
-    return Detected(confirmed=confirmed, unconfirmed=len(record["seen"]) - confirmed, others=len(record["others"]))
+    return Detected(
+        confirmed=confirmed,
+        unconfirmed=len(record["seen"]) - confirmed,
+        others=len(record["others"]),
+        proposed=len(record.get("proposed", ())),
+    )
 
 
 def look(h: Handles) -> dict[str, Any]:
-    """What the detector sees at the occurrences, and identifiers of the same types in other rows."""
+    """What the detector sees at the occurrences and near them, and identifiers of the same types in other rows.
+
+    What stands near an occurrence is proposed, never erased: no request names it.
+    """
     occurrences = [Occurrence(**row) for row in h.workspace.require("occurrences")["occurrences"]]
     corpus = Corpus.open(h.batch.corpus, survey=h.workspace.read("survey"))
-    seen = [{"type": found.detected_type, "score": found.score} for found in confirm(corpus, occurrences, Detector())]
+    detector = _Remembering()
+    seen = [{"type": found.detected_type, "score": found.score} for found in confirm(corpus, occurrences, detector)]
+    proposed = propose(occurrences, corpus.texts(occurrence.row for occurrence in occurrences), detector)
     # Of the same types as the batch's: these stand in the contexts that the edit could harm.
     types = {occurrence.type for occurrence in occurrences}.intersection(DEFAULT_TYPES) or DEFAULT_TYPES
     rows = {occurrence.row for occurrence in occurrences}
     others = other_identifiers(corpus, exclude_rows=rows, detector=Detector(types), limit=OTHERS, seed=_SEED)
-    return {"seen": seen, "others": [asdict(other) for other in others]}
+    return {
+        "seen": seen,
+        "others": [asdict(other) for other in others],
+        "proposed": [asdict(proposal) | {"reason": proposal.reason} for proposal in proposed],
+    }
+
+
+class _Remembering(Detector):
+    """Reads each text once, though it is asked twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[str, list[Finding]] = {}
+
+    def find(self, text: str) -> list[Finding]:
+        if text not in self._found:
+            self._found[text] = super().find(text)
+        return self._found[text]

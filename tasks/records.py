@@ -38,11 +38,12 @@ class Detected:
     confirmed: int
     unconfirmed: int
     others: int
+    proposed: int = 0
 
     def __str__(self) -> str:
-        return (
-            f"{self.confirmed} confirmed as personal data, {self.unconfirmed} not; {self.others} identifiers of others"
-        )
+        seen = f"{self.confirmed} confirmed as personal data, {self.unconfirmed} not"
+        near = f"; {self.proposed} more stand near them and are named by no request" if self.proposed else ""
+        return f"{seen}; {self.others} identifiers of others{near}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 from infra.corpus import Corpus, Shard, ShardReader
 from infra.corpus import ShardSurvey
-from infra.location import Occurrence
-from infra.search import Search, unsearchable
+from infra.location import Occurrence, rows_hit
+from infra.search import Search
+from infra.search.refusals import too_common, unsearchable
 from tasks.stage import Handles, handles, stage
 
 
@@ -45,7 +46,8 @@ def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
         for occurrence in (Occurrence(**found) for found in record["occurrences"])
     ]
     identifiers = h.store.identifiers(h.batch.id)
-    refused = unsearchable(identifiers)
+    refused = unsearchable(identifiers) | too_common(rows_hit(occurrences), survey.rows)
+    occurrences = [occurrence for occurrence in occurrences if occurrence.request_id not in refused]
     present = {occurrence.request_id for occurrence in occurrences}
     return {
         "corpus": survey.manifest(),

@@ -10,24 +10,21 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from infra import boundaries
-from infra.normalise import Stream, compact, normal_form, reduced, same_case, search_forms, stream_of
+from infra.normalise import Stream, compact, reduced, same_case, search_forms, stream_of
 from infra.search.batch import Batch, batches
-from infra.search.disguises import Reading, may_be_disguised, readings, undisguised
+from infra.search.disguises import Reading, disguised, may_be_disguised, readings, undisguised
 from infra.search.patterns import Patterns
+from infra.search.refusals import MIN_CHARACTERS, refuse, unsearchable
 from infra.search.streams import StreamSearch
-from revs.errors import BadInput
 
 if TYPE_CHECKING:
     from infra.requests import Identifier
 
-MIN_CHARACTERS = 4
-"""Fewest characters of a normal form that can be sought; shorter ones stand everywhere."""
 BATCH_CHARACTERS = 1 << 19
 """Characters that are folded together: few enough for the processor's caches."""
-_NAMED_AT_MOST = 10
 _STREAMS: tuple[Stream, ...] = ("words", "compact")
 
 
@@ -42,8 +39,7 @@ class Found:
     end: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
+class _Source(NamedTuple):
     """A text that is searched: the text of `row` as written, or another reading of it."""
 
     row: int
@@ -73,7 +69,7 @@ class Search:
     """
 
     def __init__(self, identifiers: Mapping[str, Sequence[Identifier]]) -> None:
-        _refuse(unsearchable(identifiers))
+        refuse(unsearchable(identifiers))
         self._requests = list(identifiers)
         self._identifiers = identifiers
         self._request_of, self._index_of = array("i"), array("i")
@@ -100,10 +96,10 @@ class Search:
         does not matter.
         """
         for rows in _portions(texts) if self._streams else ():
-            sources = [_Source(row=row, text=texts[row]) for row in rows]
-            for row in rows:
-                if may_be_disguised(texts[row]):
-                    sources += [_Source(row=row, text=text, steps=steps) for text, steps in readings(texts[row])]
+            sources = [_Source(row, texts[row]) for row in rows]
+            for number in disguised([texts[row] for row in rows]):
+                row = rows[number]
+                sources += [_Source(row, text, steps) for text, steps in readings(texts[row])]
             matches: dict[int, list[_Match]] = {}
             for numbers, batch in batches([source.text for source in sources]):
                 for match in self._in_batch(batch, [sources[number] for number in numbers]):
@@ -155,35 +151,12 @@ class Search:
         return self._identifiers[self._requests[self._request_of[owner]]][self._index_of[owner]]
 
 
-def unsearchable(identifiers: Mapping[str, Sequence[Identifier]]) -> dict[str, str]:
-    """Requests that `Search` refuses, with the reason; no reason shows a value."""
-    reasons: dict[str, str] = {}
-    for request_id, wanted in identifiers.items():
-        for index, identifier in enumerate(wanted):
-            length = len(normal_form(identifier.type, identifier.value))
-            if length < MIN_CHARACTERS:
-                reasons.setdefault(
-                    request_id,
-                    f"identifier {index} ({identifier.type}) has {length} characters after normalisation, "
-                    f"{MIN_CHARACTERS} are needed",
-                )
-    return reasons
-
-
 def forms_of(identifier: Identifier) -> tuple[str, ...]:
     """Every form under which the identifier is sought; one that is itself written with escapes also without them."""
     forms = search_forms(identifier.type, identifier.value)
     if may_be_disguised(identifier.value):
         forms += search_forms(identifier.type, undisguised(identifier.value))
     return tuple(form for form in dict.fromkeys(forms) if len(form) >= MIN_CHARACTERS)
-
-
-def _refuse(reasons: Mapping[str, str]) -> None:
-    if not reasons:
-        return
-    some = "; ".join(f"request {request_id}: {reason}" for request_id, reason in list(reasons.items())[:_NAMED_AT_MOST])
-    more = f"; and {len(reasons) - _NAMED_AT_MOST} more requests" if len(reasons) > _NAMED_AT_MOST else ""
-    raise BadInput(f"identifiers too short to be sought: {some}{more}; reject these requests or complete them")
 
 
 def _portions(texts: Sequence[str]) -> Iterator[range]:

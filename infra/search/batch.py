@@ -14,8 +14,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from infra.normalise import fold
-from infra.search.folding import ASCII_TABLE, NUL, ROW_END, Offsets, folded_text, without_far_separators
+from infra.search.folding import ASCII_TABLE, NUL, ROW_END, Offsets, folded_texts, without_far_separators
 from infra.search.patterns import PADDING, Ints
 
 Place = tuple[int, int, int]
@@ -62,7 +61,7 @@ class MixedBatch:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
-        rows = [folded_text(text) for text in texts]
+        rows = folded_texts(texts)
         self._offsets = [0, *accumulate(len(row) + 1 for row in rows)]
         self._last: tuple[int, Offsets] | None = None
         self.text = ROW_END.join([*rows, PADDING.decode()])

@@ -14,9 +14,13 @@ from __future__ import annotations
 
 import html.entities
 import re
+import string
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 # Each pattern begins with a class of single characters: what is no candidate is passed over at the speed of C.
 _QUOTED = r"(?:[0-9]{2}(?![0-9])|[0-9][A-F]|[A-F][0-9A-F])"
@@ -31,6 +35,12 @@ _BREAK = re.compile(r"[\r\n](?:(?<=\r)\n)?[ \t]*(?=\S)")
 _ANCHOR = re.compile(r"[@:wW](?:(?<=@)|(?<=:)//|(?<=w)ww\.|(?<=W)WW\.)")
 _SPACE = re.compile(r"\s")
 _SIGNS = "@.-_+/"
+
+# What each byte may be, for a first look at many texts. A blank may hide the sign beside a line end.
+_IS_MARK, _IS_CODE, _IS_BLANK, _IS_LINE_END, _IS_SIGN = (np.uint8(1 << bit) for bit in range(5))
+_CODE = b"#" + (string.digits + string.ascii_letters).encode()
+_SETS = (b"=%&", _CODE, b" \t", b"\r\n", b"@.-_+/ \t\r\n")
+_CLASSES = bytes(sum(1 << bit for bit, of in enumerate(_SETS) if byte in of) for byte in range(256))
 
 Piece = tuple[int, int, int, int]
 """Where a piece of the reading begins in it and in its text, and its length in both."""
@@ -62,6 +72,26 @@ class Reading:
 def may_be_disguised(text: str) -> bool:
     """Whether `text` holds a character without which it has no other reading; fast."""
     return _may_hold_escapes(text) or _may_hold_breaks(text)
+
+
+def disguised(texts: Sequence[str]) -> list[int]:
+    """The numbers of the texts that may have another reading: of all that have one, and few others."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    ends = np.cumsum([len(text) for text in encoded])
+    classes = np.frombuffer(b"".join([*encoded, b"  "]).translate(_CLASSES), np.uint8)
+    places = np.flatnonzero((classes & (_IS_MARK | _IS_LINE_END)) != 0)
+    first, second = classes[places + 1], classes[places + 2]
+    is_mark = (classes[places] & _IS_MARK) != 0
+    coded = ((first & _IS_CODE) != 0) & ((second & _IS_CODE) != 0)
+    soft = ((first & _IS_LINE_END) != 0) | (((first & _IS_BLANK) != 0) & ((second & (_IS_BLANK | _IS_LINE_END)) != 0))
+    beside_sign = ((classes[places - 1] | first) & _IS_SIGN) != 0
+    by_escape = _rows(ends, places[is_mark & (coded | soft)])
+    by_break = _rows(ends, places[~is_mark & beside_sign]) - by_escape
+    return sorted(by_escape | {number for number in by_break if _may_hold_breaks(texts[number])})
+
+
+def _rows(ends: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> set[int]:
+    return set(np.searchsorted(ends, places, side="right").tolist())
 
 
 def readings(text: str) -> Iterator[tuple[str, tuple[Reading, ...]]]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cache, lru_cache
-from itertools import accumulate, pairwise
+from itertools import islice
+
+import numpy as np
 
 from infra.normalise import SEPARATORS, Folded, fold, fold_character
 
@@ -14,78 +17,116 @@ ROW_END = "\n"
 """Stands between folded rows: no folded text holds it, and no identifier."""
 NUL = "\x00"
 _FAR_SEPARATORS = "".join(character for character in SEPARATORS if not character.isascii())
-_RUN = re.compile(rb"[\x80-\xff]+")
-_BASE_AND_RUN = re.compile(rb"[ -~]?[\x80-\xff]+")
-_SPACES = re.compile(b"  +")
 _SPACE_AND_NEXT = re.compile(r"\s[^\x00-\x7f]")
-_MARKED_SPACE = b"\r"
+_MARKED_SPACE = "\r"
 """Stands for a space that carries a mark, which is in no run of spaces; no folded text holds it."""
 
-_SAFE_CUT = re.compile(r"(?<=[!-~])[!-~]")
-"""Between two visible ASCII characters nothing is folded together."""
-_BLOCK = 128
+_NOT_PLAIN = re.compile(r"[^!-~](?:(?<! )|(?= ))[^!-~]*")
+"""Anything but single spaces among what is not visible ASCII."""
 
 ASCII_TABLE = bytes(
     ord(ROW_END) if c == 0 else ord(fold_character(chr(c).lower())) if c < 128 else c for c in range(256)
 )
 """Folds ASCII bytes one to one; NUL, put between rows, becomes `ROW_END`."""
-_ASCII_BUT_NUL = b"\0" + ASCII_TABLE[1:]
 
 
-def folded_text(text: str) -> str:
-    """`fold(text).text`."""
-    lower = text.encode("utf-8", "surrogatepass").translate(_ASCII_BUT_NUL)
-    try:
-        folded = _RUN.sub(lambda hit: _folded_run(hit[0], False), lower)
-    except _ComposesError:
-        folded = _BASE_AND_RUN.sub(lambda hit: _folded_run(hit[0], True), lower)
-    if b"  " in folded:
-        folded = _SPACES.sub(b" ", folded)
-    return folded.replace(_MARKED_SPACE, b" ").decode("utf-8", "surrogatepass")
+def folded_texts(texts: Sequence[str]) -> list[str]:
+    """`fold(text).text` of each."""
+    if not texts:
+        return []
+    joined = NUL.encode().join([text.encode("utf-8", "surrogatepass") for text in texts])
+    pieces = _folded_together(joined).split(ROW_END)
+    if len(pieces) == len(texts):
+        return pieces
+    waiting = iter(pieces)  # some texts hold NUL, which folds to itself
+    return [NUL.join(islice(waiting, text.count(NUL) + 1)) for text in texts]
 
 
-class _ComposesError(Exception):
-    """A run begins with a mark, so the ASCII character in front of it is folded with it."""
+def _folded_together(joined: bytes) -> str:
+    """Texts with NUL between them, folded, with `ROW_END` between them; only what is not ASCII is looked at in turn."""
+    data = joined.translate(ASCII_TABLE)
+    places = np.flatnonzero(np.frombuffer(data, np.uint8) >= 0x80)
+    far = np.diff(places) > 1
+    starts, ends = places[np.r_[places[:1] >= 0, far]], places[np.r_[far, places[:1] >= 0]] + 1
+    parts: list[bytes] = []
+    last = 0
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        run, base = data[start:end], start
+        if _begins_with_mark(run) and start > last and data[start - 1] >= 32:
+            base = start - 1
+        parts += (data[last:base], _folded_run(data[base:end]))
+        last = end
+    folded = b"".join([*parts, data[last:]]).decode("utf-8", "surrogatepass")
+    while "  " in folded:
+        folded = folded.replace("  ", " ")
+    return folded.replace(_MARKED_SPACE, " ")
 
 
 @lru_cache(maxsize=1 << 14)
-def _folded_run(run: bytes, with_base: bool) -> bytes:
+def _begins_with_mark(run: bytes) -> bool:
+    """Whether the character in front of these is folded with them."""
     normal = unicodedata.normalize("NFKC", run.decode("utf-8", "surrogatepass"))
-    if not with_base and unicodedata.combining(normal[0]):
-        raise _ComposesError
+    return unicodedata.combining(normal[0]) != 0
+
+
+@lru_cache(maxsize=1 << 14)
+def _folded_run(run: bytes) -> bytes:
+    normal = unicodedata.normalize("NFKC", run.decode("utf-8", "surrogatepass"))
     marked = _SPACE_AND_NEXT.sub(_with_marked_space, normal)
     folded = _odd().sub(lambda odd: fold_character(odd[0]), marked.casefold())
     return folded.encode("utf-8", "surrogatepass")
 
 
 def _with_marked_space(pair: re.Match[str]) -> str:
-    return _MARKED_SPACE.decode() + pair[0][1] if unicodedata.combining(pair[0][1]) else pair[0]
+    """A space that carries a mark is in no run of spaces."""
+    return _MARKED_SPACE + pair[0][1] if unicodedata.combining(pair[0][1]) else pair[0]
 
 
 class Offsets:
-    """The way back from `folded_text(text)` to `text`: only the blocks that are asked for are folded with offsets."""
+    """The way back from the folded text to `text`.
+
+    Most of a text folds one to one. Only the stretches in between, from the visible ASCII character in front of
+    something else to the next visible ASCII character, are folded with their offsets.
+    """
 
     def __init__(self, text: str) -> None:
-        self._cuts = [0]
-        while self._cuts[-1] < len(text):
-            safe = _SAFE_CUT.search(text, self._cuts[-1] + _BLOCK)
-            self._cuts.append(safe.start() if safe else len(text))
-        self._blocks = [text[start:end] for start, end in pairwise(self._cuts)]
-        self._ends = list(accumulate(len(folded_text(block)) for block in self._blocks))
+        self._folded, self._original, self._stretches = [0], [0], [""]  # where parts begin, and what is no plain part
+        for hit in _NOT_PLAIN.finditer(text):
+            low, high = hit.span()
+            low -= low > 0 and text[low - 1] == " "
+            low -= low > 0 and text[low - 1] > " "
+            stretch = text[low:high]
+            start = self._folded[-1] + low - self._original[-1]
+            self._folded += (start, start + len(_folded_stretch(stretch).text))
+            self._original += (low, high)
+            self._stretches += (stretch, "")
 
     def span(self, start: int, end: int) -> tuple[int, int] | None:
         """As `fold(text).span(start, end)`."""
-        first, last = bisect_right(self._ends, start), bisect_right(self._ends, end - 1)
-        begins, ends = self._block(first), self._block(last)
-        low = begins.span(start - self._before(first), end - self._before(first) if first == last else len(begins.text))
-        high = low if first == last else ends.span(0, end - self._before(last))
-        return None if low is None or high is None else (self._cuts[first] + low[0], self._cuts[last] + high[1])
+        low, high = self._low(start), self._high(end)
+        return None if low is None or high is None else (low, high)
 
-    def _before(self, block: int) -> int:
-        return self._ends[block - 1] if block else 0
+    def _low(self, start: int) -> int | None:
+        part = bisect_right(self._folded, start) - 1
+        start -= self._folded[part]
+        if self._stretches[part]:
+            folded = _folded_stretch(self._stretches[part])
+            span = folded.span(start, len(folded.text))
+            return None if span is None else self._original[part] + span[0]
+        return self._original[part] + start
 
-    def _block(self, number: int) -> Folded:
-        return fold(self._blocks[number])
+    def _high(self, end: int) -> int | None:
+        part = bisect_right(self._folded, end - 1) - 1
+        end -= self._folded[part]
+        if self._stretches[part]:
+            span = _folded_stretch(self._stretches[part]).span(0, end)
+            return None if span is None else self._original[part] + span[1]
+        return self._original[part] + end
+
+
+@lru_cache(maxsize=1 << 12)
+def _folded_stretch(stretch: str) -> Folded:
+    return fold(stretch)
 
 
 def without_far_separators(folded: str) -> str:

@@ -21,9 +21,12 @@ from infra.search.folding import ROW_END
 KEY_BYTES = (4, 5, 6, 7, 8, 12)
 """How many first bytes of a form are hashed: the largest of these that it has."""
 PADDING = ROW_END.encode() * KEY_BYTES[-1]
-_SLOTS = (12, 24)
+_SLOTS = (12, 26)
 """Least and most binary digits of a slot number."""
-_UNBOUNDED = 0xFFFF
+_SPARSE = 5
+"""With so many more binary digits than the number of forms has, at most 1 slot in 32 is taken."""
+_LONG = 0xFF
+"""Stands for the length of the longest form."""
 _ODD_NUMBERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 Ints = npt.NDArray[np.int64]
@@ -35,7 +38,7 @@ class _Table:
 
     key: int
     shift: np.uint64
-    reaches: npt.NDArray[np.uint16]
+    reaches: npt.NDArray[np.uint8]
 
 
 class Patterns:
@@ -47,6 +50,7 @@ class Patterns:
         # a DFA is faster on few patterns and grows beyond bounds on many
         self._automaton: Any = BytesAhoCorasick(forms, implementation=Implementation.ContiguousNFA)
         self.first_bytes = bytes({form[0] for form in forms})
+        self.longest = max(map(len, forms))
         self._tables = _tables(forms)
 
     def matches(self, data: bytes, starts: Ints) -> Ints:
@@ -60,23 +64,20 @@ class Patterns:
         kept = np.flatnonzero(reaches)
         if not len(kept):
             return np.empty((0, 3), np.int64)
-        lows, highs = _stretches(starts[kept], reaches[kept], len(data))
-        joined = _joined(data, lows, highs)
-        hits = np.array(self._automaton.find_matches_as_indexes(joined, overlapping=True), np.int64).reshape(-1, 3)
-        # each stretch stands in `joined` behind those before it, with one `ROW_END` after each
-        places = np.cumsum(highs - lows + 1) - (highs - lows + 1)
-        moved = (lows - places)[np.searchsorted(places, hits[:, 1], side="right") - 1]
-        hits[:, 1:] += moved[:, None]
+        lows, highs = stretches(starts[kept], reaches[kept], len(data))
+        text = joined(data, lows, highs)
+        hits = np.array(self._automaton.find_matches_as_indexes(text, overlapping=True), np.int64).reshape(-1, 3)
+        hits[:, 1:] += moved(lows, highs, hits[:, 1])[:, None]
         return hits
 
     def _reaches(self, data: bytes, starts: Ints) -> Ints:
         """How far from each start a form may reach, in bytes; 0 where none begins."""
-        reaches = np.zeros(len(starts), np.uint16)
+        reaches = np.zeros(len(starts), np.uint8)
         low = _words_at(data, starts)
         for table in self._tables:
             high = _words_at(data, starts + 4) if table.key > 8 else low
             np.maximum(reaches, table.reaches[_slots(low, high, table.key, table.shift)], out=reaches)
-        return np.where(reaches == _UNBOUNDED, len(data), reaches.astype(np.int64))
+        return np.where(reaches == _LONG, self.longest, reaches.astype(np.int64))
 
 
 def _tables(forms: Sequence[bytes]) -> list[_Table]:
@@ -93,12 +94,12 @@ def _tables(forms: Sequence[bytes]) -> list[_Table]:
 
 
 def _table(blob: bytes, offsets: Ints, lengths: Ints, key: int) -> _Table:
-    digits = min(max(len(offsets).bit_length() + 3, _SLOTS[0]), _SLOTS[1])
+    digits = min(max(len(offsets).bit_length() + _SPARSE, _SLOTS[0]), _SLOTS[1])
     shift = np.uint64(64 - digits)
-    reaches = np.zeros(1 << digits, np.uint16)
+    reaches = np.zeros(1 << digits, np.uint8)
     low = _words_at(blob, offsets)
     high = _words_at(blob, offsets + 4) if key > 8 else low
-    np.maximum.at(reaches, _slots(low, high, key, shift), np.minimum(lengths, _UNBOUNDED).astype(np.uint16))
+    np.maximum.at(reaches, _slots(low, high, key, shift), np.minimum(lengths, _LONG).astype(np.uint8))
     return _Table(key=key, shift=shift, reaches=reaches)
 
 
@@ -119,7 +120,7 @@ def _slots(
     return (mixed >> shift).astype(np.int64)
 
 
-def _stretches(starts: Ints, reaches: Ints, end: int) -> tuple[Ints, Ints]:
+def stretches(starts: Ints, reaches: Ints, end: int) -> tuple[Ints, Ints]:
     """The union of `[start, start + reach)` as separate stretches, cut at `end`."""
     ends = np.maximum.accumulate(np.minimum(starts + reaches, end))
     first = np.concatenate([[True], starts[1:] > ends[:-1]])
@@ -127,6 +128,13 @@ def _stretches(starts: Ints, reaches: Ints, end: int) -> tuple[Ints, Ints]:
     return starts[first], ends[last]
 
 
-def _joined(data: bytes, lows: Ints, highs: Ints) -> bytes:
-    end = ROW_END.encode()
-    return end.join([data[low:high] for low, high in zip(lows.tolist(), highs.tolist(), strict=True)])
+def moved(lows: Ints, highs: Ints, places: Ints) -> Ints:
+    """How much further on in the data each of the places of what was `joined` stands."""
+    starts = np.cumsum(highs - lows + 1) - (highs - lows + 1)
+    offsets: Ints = (lows - starts)[np.searchsorted(starts, places, side="right") - 1]
+    return offsets
+
+
+def joined(data: bytes, lows: Ints, highs: Ints) -> bytes:
+    """The stretches of `data`, with `ROW_END` between them."""
+    return ROW_END.encode().join([data[low:high] for low, high in zip(lows.tolist(), highs.tolist(), strict=True)])

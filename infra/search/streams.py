@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from infra.normalise import MAX_SEPARATORS, Stream
 from infra.search.batch import Batch
-from infra.search.patterns import Ints, Patterns
+from infra.search.patterns import PADDING, Ints, Patterns, joined, moved, stretches
 
 _SEPARATORS = b" -./()"
+_IS_SEPARATOR = bytes(byte in _SEPARATORS for byte in range(256))
 _WORD_BYTES = b"0123456789abcdefghijklmnopqrstuvwxyz"
-_FIRST, _WORD, _APART = np.uint8(1), np.uint8(2), np.uint8(4)
+_FIRST, _WORD = np.uint8(1), np.uint8(2)
 
 Flags = npt.NDArray[np.bool_]
 
@@ -26,7 +27,7 @@ class StreamSearch:
     def __init__(self, stream: Stream, patterns: Patterns) -> None:
         self._is_words = stream == "words"
         self._patterns = patterns
-        sets = (patterns.first_bytes, _WORD_BYTES, _SEPARATORS)
+        sets = (patterns.first_bytes, _WORD_BYTES)
         self._table = bytes(sum(1 << bit for bit, of in enumerate(sets) if byte in of) for byte in range(256))
 
     def find(self, batch: Batch) -> Ints:
@@ -34,29 +35,35 @@ class StreamSearch:
         stream = batch.words if self._is_words else batch.numbers
         classes = np.frombuffer(stream.translate(self._table), np.uint8)
         starts = np.flatnonzero(_begins(classes))
-        if self._is_words:
-            hits = self._patterns.matches(stream, starts)
-        elif len(starts):
-            hits = self._among_separators(stream, starts, np.flatnonzero(classes & _APART))
-        else:
-            return np.empty((0, 3), np.int64)
+        hits = self._patterns.matches(stream, starts) if self._is_words else self._in_numbers(stream, starts)
         if len(hits):
             hits[:, 1] = batch.characters(hits[:, 1], stream)
             hits[:, 2] = batch.characters(hits[:, 2] - 1, stream) + 1
         return hits
 
-    def _among_separators(self, stream: bytes, starts: Ints, separators: Ints) -> Ints:
-        """Matches in `stream` without the `separators`, where at most `MAX_SEPARATORS` stand in one place."""
-        data = stream.translate(None, _SEPARATORS)
-        hits = self._patterns.matches(data, starts - np.searchsorted(separators, starts))
-        if not len(hits):
-            return hits
-        # where in `data` each separator stood: in front of the byte with this number
+    def _in_numbers(self, stream: bytes, starts: Ints) -> Ints:
+        """The same in `stream` without separators. Few places begin a number, so only what is near them is read."""
+        if not len(starts):
+            return np.empty((0, 3), np.int64)
+        reach = np.full(len(starts), self._patterns.longest * (MAX_SEPARATORS + 1))
+        lows, highs = stretches(starts, reach, len(stream))
+        near = joined(stream, lows, highs) + PADDING
+        # a stretch begins with a start, and each stands one `ROW_END` further on than what is left out between them
+        behind = np.searchsorted(lows, starts, side="right") - 1
+        gone = lows - np.cumsum(highs - lows + 1) + (highs - lows + 1)
+        hits = self._among_separators(near, starts - gone[behind])
+        hits[:, 1:] += moved(lows, highs, hits[:, 1])[:, None]
+        return hits
+
+    def _among_separators(self, data: bytes, starts: Ints) -> Ints:
+        """Matches in `data` without its separators, where at most `MAX_SEPARATORS` stand in one place."""
+        separators = np.flatnonzero(np.frombuffer(data.translate(_IS_SEPARATOR), np.bool_))
+        hits = self._patterns.matches(data.translate(None, _SEPARATORS), starts - np.searchsorted(separators, starts))
+        # in front of which byte that is left each separator stood
         stood = separators - np.arange(len(separators))
         wide = stood[MAX_SEPARATORS:][stood[MAX_SEPARATORS:] == stood[: max(len(stood) - MAX_SEPARATORS, 0)]]
         starts, lasts = hits[:, 1], hits[:, 2] - 1
-        tight = np.searchsorted(wide, starts, side="right") == np.searchsorted(wide, lasts, side="right")
-        hits = hits[tight]
+        hits = hits[np.searchsorted(wide, starts, side="right") == np.searchsorted(wide, lasts, side="right")]
         hits[:, 1] += np.searchsorted(stood, hits[:, 1], side="right")
         hits[:, 2] += np.searchsorted(stood, hits[:, 2] - 1, side="right")
         return hits
@@ -64,6 +71,6 @@ class StreamSearch:
 
 def _begins(classes: npt.NDArray[np.uint8]) -> Flags:
     """Where a form may begin: at its first byte, and not inside an ASCII word."""
-    begins = (classes & _FIRST).astype(np.bool_)
-    begins[1:] &= ~(classes[1:] & classes[:-1] & _WORD).astype(np.bool_)
+    begins: Flags = (classes & _FIRST) != 0
+    begins[1:] &= (classes[1:] & classes[:-1] & _WORD) == 0
     return begins

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from revs.development.ordinary_text import paragraphs
 
 PEOPLE = 7_000_000
+SHARE_OF_ROWS = 0.1
 # of a hundred identifiers so many are of this type
 SHARES = (
     ("EMAIL_ADDRESS", 25),
@@ -66,7 +67,7 @@ def wanted(number: int) -> Wanted:
 
 
 def corpus(characters: int, *, sought: Sequence[int], seed: int) -> Iterator[Planted]:
-    """Rows of ordinary English, together of about `characters`; in every third somebody's identifiers stand.
+    """Rows of ordinary English, together of about `characters`; in one of ten somebody's identifiers stand.
 
     Args:
         characters: about how long all texts are together.
@@ -79,7 +80,7 @@ def corpus(characters: int, *, sought: Sequence[int], seed: int) -> Iterator[Pla
     while made < characters:
         prose = [_typeset(rng, rng.choice(ordinary)) for _ in range(rng.randint(1, 6))]
         drawn = [rng.randrange(below) for below in sought] + [rng.randrange(max(sought), PEOPLE)]
-        row = _row(rng, prose, drawn if rng.random() < 1 / 3 else [])
+        row = _row(rng, prose, drawn if rng.random() < SHARE_OF_ROWS else [])
         made += len(row.text)
         yield row
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from infra.corpus import Corpus
 from infra.detection import Detector, Finding
-from infra.location import Detection, Occurrence, confirm, locate, other_identifiers, unsearchable
+from infra.location import Detection, Occurrence, confirm, locate, other_identifiers
 from infra.normalise import normal_form, search_forms
+from infra.search.refusals import unsearchable
 from revs.errors import BadInput
 
 
