@@ -30,9 +30,8 @@ def scan(
     """
     from infra.corpus import Corpus
     from infra.detection import Detector
-    from infra.detection.custom import read_recognisers
 
-    detector = Detector(custom=read_recognisers(recognisers) if recognisers else ())
+    detector = Detector.from_file(recognisers) if recognisers else Detector()
     rows = Corpus.open(corpus)
     files = [(file.file, row) for file in rows.files for row in range(file.rows)]
     found = [

@@ -10,6 +10,8 @@ in "in that case, 219-41-5522" it is not. Labels are the usual names of these th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 REACH = 48
 STEP = 0.35
@@ -44,10 +46,22 @@ _WORDS = {
         rf"|[^\W\d_]{{2,24}}?(?:[\s_\-]*(?:numbers?|nummer|#)|[\s_\-]+(?:num|nº|n°|nos?|nr|ids?|code|ref)){_END}"
     ),
 }
-_LABEL = re.compile(
-    rf"(?<![^\W_])(?:{'|'.join(f'(?P<{kind}>{words})' for kind, words in _WORDS.items())})"
-    rf"|(?P<UNSPACED>{_UNSPACED_PHONE})|(?P<SIGN>§|#(?=\s*$))"
-)
+Labels = re.Pattern[str]
+
+
+def labels(more: Mapping[str, Sequence[str]] | None = None) -> Labels:
+    """The expression of all labels: the usual ones, and for some types the customer's further words."""
+    further = {kind: "".join(rf"|{_of_word(word)}" for word in words) for kind, words in (more or {}).items()}
+    kinds = "|".join(f"(?P<{kind}>{words}{further.get(kind, '')})" for kind, words in _WORDS.items())
+    return re.compile(rf"(?<![^\W_])(?:{kinds})|(?P<UNSPACED>{_UNSPACED_PHONE})|(?P<SIGN>§|#(?=\s*$))")
+
+
+def _of_word(word: str) -> str:
+    escaped = r"\s+".join(re.escape(part) for part in word.lower().split())
+    return rf"{escaped}{_END}{_NUMBER}" if word.isascii() else escaped
+
+
+USUAL = labels()
 _KIND = {"UNSPACED": "PHONE_NUMBER", "SIGN": "OTHER"}
 _NOTHING_BETWEEN = re.compile(
     r"(?:[^\w,;!?]|_|[,;](?=\S)|(?<![^\W_])(?:numbers?|nos?|nr|num|ids?|is|was|are|code|ref)(?![^\W_]))*"
@@ -57,19 +71,28 @@ NAMES_ITSELF = frozenset({"EMAIL_ADDRESS", "URL", "IBAN_CODE"})
 """Types whose form is proof enough: no label before them lowers their score."""
 
 
-def adjusted(text: str, start: int, type_: str, score: float) -> float:
+def adjusted(text: str, start: int, type_: str, score: float, known: Labels = USUAL) -> float:
     """The score (0 to 1) of a finding of this type that begins at `start`, in view of the label before it."""
     if score >= 1.0 and type_ in NAMES_ITSELF:
         return score
     before = text[max(0, start - REACH) : start].lower()
-    labels = list(_LABEL.finditer(before))
-    label = labels[-1] if labels else None
-    if label is None or _NUMBER_BETWEEN.search(before, label.end()):
+    label = _last(known, before)
+    if label is None or _NUMBER_BETWEEN.search(before, label[1]):
         return score
-    kind = _KIND.get(label.lastgroup or "", label.lastgroup)
+    kind, end = label
     if kind == type_:
         return min(1.0, max(LEAST, score + STEP))
     if type_ in NAMES_ITSELF or (type_ == "IP_ADDRESS" and kind != "OTHER"):
         return score
-    called_so = _NOTHING_BETWEEN.fullmatch(before, label.end())
+    called_so = _NOTHING_BETWEEN.fullmatch(before, end)
     return max(0.0, score - STEP) if called_so else score
+
+
+@lru_cache(maxsize=512)
+def _last(known: Labels, before: str) -> tuple[str, int] | None:
+    """Kind and end of the last label; several types are often asked about one place."""
+    found = list(known.finditer(before))
+    if not found:
+        return None
+    name = found[-1].lastgroup or ""
+    return _KIND.get(name, name), found[-1].end()

@@ -106,6 +106,15 @@ def plan(region: str) -> Plan:
 
 
 @cache
-def plans_for(first: str, length: int) -> tuple[Plan, ...]:
-    """The plans in which that many digits, beginning with this one, can be a number; prefixes are one digit or none."""
-    return tuple(plan(region) for region in REGIONS if plan(region).national(first + "5" * (length - 1)))
+def plans_for(head: str, length: int, regions: tuple[str, ...] = REGIONS) -> tuple[Plan, ...]:
+    """The plans in which that many digits, beginning with these two, can be a number; no prefix is longer than that."""
+    tail = "5" * (length - len(head))
+    return tuple(plan(region) for region in regions if plan(region).national(head + tail))
+
+
+def is_region(code: str) -> bool:
+    """Whether the library has a plan for this region, in which national prefixes have at most two digits."""
+    import phonenumbers
+
+    known = code in phonenumbers.SUPPORTED_REGIONS
+    return known and len(plan(code).prefix) <= 2

@@ -21,7 +21,8 @@ class Recogniser:
     clocks around each of them: start, end and score of what it finds in a text. It has no context words: labels
     are weighed for all types in one place (infra/detection/context.py), which is also what Presidio's engine is
     given when it runs these.
-    With `labelled` False the score stands as it is.
+    With `labelled` False the score stands as it is. `timed` is `spans` for recognisers that may run for long: it
+    takes the seconds it has. Both raise `infra.detection.findings.Stopped` where they do not get through a text.
     """
 
     type: str
@@ -29,6 +30,8 @@ class Recogniser:
     spans: Callable[[str], Spans]
     windows: Windows
     labelled: bool = True
+    name: str = ""
+    timed: Callable[[str, float], Spans] | None = None
 
 
 def from_patterns(type_: str, presidio: Any, windows: Windows) -> Recogniser:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 BLANKS = " \n\t"
 EDGE = 8
 """Characters beside a digit run that a recogniser may look at."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(NamedTuple):
     """`text[start:end]` is read; findings count within `first` to `last`. All are offsets of the whole text."""
 
     start: int
