@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 REACH = 48
 STEP = 0.35
@@ -46,14 +47,24 @@ _WORDS = {
         rf"|[^\W\d_]{{2,24}}?(?:[\s_\-]*(?:numbers?|nummer|#)|[\s_\-]+(?:num|nº|n°|nos?|nr|ids?|code|ref)){_END}"
     ),
 }
-Labels = re.Pattern[str]
+
+
+class Labels(NamedTuple):
+    """Expressions of all labels, and of each type's own."""
+
+    every: re.Pattern[str]
+    own: Mapping[str, re.Pattern[str]]
 
 
 def labels(more: Mapping[str, Sequence[str]] | None = None) -> Labels:
     """The expression of all labels: the usual ones, and for some types the customer's further words."""
     further = {kind: "".join(rf"|{_of_word(word)}" for word in words) for kind, words in (more or {}).items()}
-    kinds = "|".join(f"(?P<{kind}>{words}{further.get(kind, '')})" for kind, words in _WORDS.items())
-    return re.compile(rf"(?<![^\W_])(?:{kinds})|(?P<UNSPACED>{_UNSPACED_PHONE})|(?P<SIGN>§|#(?=\s*$))")
+    all_words = {kind: f"{words}{further.get(kind, '')}" for kind, words in _WORDS.items()}
+    kinds = "|".join(f"(?P<{kind}>{words})" for kind, words in all_words.items())
+    every = re.compile(rf"(?<![^\W_])(?:{kinds})|(?P<UNSPACED>{_UNSPACED_PHONE})|(?P<SIGN>§|#(?=\s*$))")
+    own = {kind: re.compile(rf"(?<![^\W_])(?:{words})") for kind, words in all_words.items()}
+    own["PHONE_NUMBER"] = re.compile(rf"{own['PHONE_NUMBER'].pattern}|{_UNSPACED_PHONE}")
+    return Labels(every, own)
 
 
 def _of_word(word: str) -> str:
@@ -66,18 +77,24 @@ _KIND = {"UNSPACED": "PHONE_NUMBER", "SIGN": "OTHER"}
 _NOTHING_BETWEEN = re.compile(
     r"(?:[^\w,;!?]|_|[,;](?=\S)|(?<![^\W_])(?:numbers?|nos?|nr|num|ids?|is|was|are|code|ref)(?![^\W_]))*"
 )
-_NUMBER_BETWEEN = re.compile(r"\d(?:[\s.\-/]?\d){4}")
+_NUMBER_BETWEEN = re.compile(r"(?<!ipv)\d(?:[\s.\-/]?\d){4}")
 NAMES_ITSELF = frozenset({"EMAIL_ADDRESS", "URL", "IBAN_CODE"})
 """Types whose form is proof enough: no label before them lowers their score."""
 
 
-def adjusted(text: str, start: int, type_: str, score: float, known: Labels = USUAL) -> float:
-    """The score (0 to 1) of a finding of this type that begins at `start`, in view of the label before it."""
+def adjusted(text: str, start: int, type_: str, score: float, known: Labels = USUAL, least: float = 0.0) -> float:
+    """The score (0 to 1) of a finding of this type that begins at `start`, in view of the label before it.
+
+    A score that would stay below `least` may be given back as it is.
+    """
     if score >= 1.0 and type_ in NAMES_ITSELF:
         return score
-    before = text[max(0, start - REACH) : start].lower()
-    label = _last(known, before)
-    if label is None or _NUMBER_BETWEEN.search(before, label[1]):
+    before = text[start - REACH if start > REACH else 0 : start].lower()
+    raised_alone = score < least or type_ in NAMES_ITSELF  # no other label could make a difference
+    if raised_alone and not known.own[type_].search(before):
+        return score
+    label = _last(known.every, before)
+    if label is None:
         return score
     kind, end = label
     if kind == type_:
@@ -89,9 +106,10 @@ def adjusted(text: str, start: int, type_: str, score: float, known: Labels = US
 
 
 @lru_cache(maxsize=512)
-def _last(known: Labels, before: str) -> tuple[str, int] | None:
-    """Kind and end of the last label; several types are often asked about one place."""
-    found = list(known.finditer(before))
+def _last(known: re.Pattern[str], before: str) -> tuple[str, int] | None:
+    """Kind and end of the last label behind the last number; several types are often asked about one place."""
+    numbers = _NUMBER_BETWEEN.findall(before)
+    found = list(known.finditer(before, before.rindex(numbers[-1]) + len(numbers[-1]) if numbers else 0))
     if not found:
         return None
     name = found[-1].lastgroup or ""

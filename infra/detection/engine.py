@@ -47,13 +47,13 @@ def examine(
 
     Recognisers that may run for long share the seconds that the limits allow for one document.
     """
-    found: set[Finding] = set()
+    found: list[Finding] = []
     unread: list[Unread] = []
     left = config.limits.for_document(text)
     for recogniser in using:
-        started = time.monotonic()
+        started = time.monotonic() if recogniser.timed is not None else 0.0
         try:
-            found.update(_decide(text, recogniser, config.min_score, known, left))
+            found += _decide(text, recogniser, config.min_score, known, left)
         except Stopped as stop:
             unread.append(Unread(recogniser=recogniser.name or recogniser.type, reason=str(stop)))
         if recogniser.timed is not None:
@@ -66,7 +66,7 @@ def _decide(text: str, of: Recogniser, min_score: float, known: Labels, seconds:
         for from_, to, raw in _spans(of, text[whole_start:whole_end], seconds):
             start, end = whole_start + from_, whole_start + to
             if first <= start and end <= last:
-                score = _final(of, text, start, raw, known)
+                score = adjusted(text, start, of.type, raw, known, min_score) if of.labelled else raw
                 if score >= min_score:
                     yield Finding(start=start, end=end, type=of.type, score=score)
 

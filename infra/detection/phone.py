@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate
 
-from infra.detection.numbering import REGIONS, Plan, plans_for
+from infra.detection.numbering import REGIONS, Plan, groupings, plans_for
 from infra.detection.recogniser import Recogniser, deciding_by
-from infra.detection.shapes import DIGIT_RUN, WORD, digits_of
+from infra.detection.shapes import WORD, digit_runs, digits_of
 from infra.detection.windows import runs
 
 WELL_WRITTEN = 0.4
@@ -51,13 +51,13 @@ def build(regions: Regions = REGIONS) -> Recogniser:
     """The recogniser of PHONE_NUMBER; national writings are known of these regions, ISO 3166 codes."""
     find = partial(spans, regions=regions)
     presidio = deciding_by("PHONE_NUMBER", find)
-    return Recogniser(type="PHONE_NUMBER", presidio=presidio, spans=find, windows=runs(DIGIT_RUN))
+    return Recogniser(type="PHONE_NUMBER", presidio=presidio, spans=find, windows=runs())
 
 
 def spans(text: str, regions: Regions = REGIONS) -> Iterator[tuple[int, int, float]]:
     """Start, end and score of every phone number in the text."""
-    for run in DIGIT_RUN.finditer(text):
-        for start, end in _parts(text, run.start(), run.end()):
+    for run in digit_runs(text):
+        for start, end in _parts(text, *run):
             yield from _best(text, start, end, regions)
 
 
@@ -114,6 +114,7 @@ def _scored(text: str, start: int, end: int, regions: Regions) -> tuple[int, int
     return (start, end, score) if score else None
 
 
+@lru_cache(maxsize=4096)  # dates and times come again and again
 def _score(written: str, regions: Regions) -> float:
     digits = digits_of(written)
     if not 7 <= len(digits) <= MOST_DIGITS or _is_something_else(written):
@@ -144,19 +145,29 @@ def _score_international(digits: str, *, if_possible: float) -> float:
 
 
 def _score_national(digits: str, groups: tuple[int, ...], regions: Regions) -> float:
-    plans = plans_for(digits[:2], len(digits), regions)
-    if len(groups) > 1 and any(_is_well_written(of, digits, groups) for of in plans):
-        return WELL_WRITTEN
-    return POSSIBLE if plans else 0.0
+    head, length = digits[:2], len(digits)
+    if len(groups) > 1:
+        for of, national_groups, trunk in _plans_that_part_so(head, length, groups, regions):
+            national = of.national(digits)
+            if _agree(national_groups, of.grouping(national), exactly=not trunk) and (trunk or of.is_valid(national)):
+                return WELL_WRITTEN
+    return POSSIBLE if plans_for(head, length, regions) else 0.0
 
 
-def _is_well_written(of: Plan, digits: str, groups: tuple[int, ...]) -> bool:
-    national = of.national(digits)
-    has_prefix = len(national) < len(digits)
-    if has_prefix and groups[0] == len(of.prefix):  # 1-NNN-NNN-NNNN
-        groups = groups[1:]
-    trunk = has_prefix and of.prefix == "0"
-    return _agree(groups, of.grouping(national), exactly=not trunk) and (trunk or of.is_valid(national))
+@lru_cache(maxsize=1 << 14)
+def _plans_that_part_so(
+    head: str, length: int, groups: tuple[int, ...], regions: Regions
+) -> tuple[tuple[Plan, tuple[int, ...], bool], ...]:
+    """Plans that part some number of these first digits so; with the groups of its national part, and if 0 stands."""
+    found = []
+    for of in plans_for(head, length, regions):
+        digits_left = len(of.national(head + "5" * (length - len(head))))
+        has_prefix = digits_left < length
+        left = groups[1:] if has_prefix and groups[0] == len(of.prefix) else groups  # 1-NNN-NNN-NNNN
+        trunk = has_prefix and of.prefix == "0"
+        if any(_agree(left, usual, exactly=not trunk) for usual in groupings(of.region, digits_left)):
+            found.append((of, left, trunk))
+    return tuple(found)
 
 
 def _agree(groups: tuple[int, ...], usual: tuple[int, ...], *, exactly: bool) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from infra.detection.windows import Windows
@@ -34,17 +35,27 @@ class Recogniser:
     timed: Callable[[str, float], Spans] | None = None
 
 
-def from_patterns(type_: str, presidio: Any, windows: Windows) -> Recogniser:
-    """A recogniser from a Presidio `PatternRecognizer`: its patterns, its checks, no context words."""
+def from_patterns(
+    type_: str, presidio: Any, windows: Windows, needs: Mapping[str, str] = MappingProxyType({})
+) -> Recogniser:
+    """A recogniser from a Presidio `PatternRecognizer`: its patterns, its checks, no context words.
+
+    `needs` names, for some of the patterns, what every match of it holds, in lower case: without that in the text the
+    pattern is not tried.
+    """
     presidio.context = []
-    return Recogniser(type=type_, presidio=presidio, spans=_spans_of(presidio), windows=windows)
+    return Recogniser(type=type_, presidio=presidio, spans=_spans_of(presidio, needs), windows=windows)
 
 
-def _spans_of(presidio: Any) -> Callable[[str], Spans]:
-    forms = [(re.compile(form.regex, presidio.global_regex_flags & _FLAGS), form.score) for form in presidio.patterns]
+def _spans_of(presidio: Any, needs: Mapping[str, str]) -> Callable[[str], Spans]:
+    flags = presidio.global_regex_flags & _FLAGS
+    forms = [(re.compile(form.regex, flags), form.score, needs.get(form.name, "")) for form in presidio.patterns]
 
     def spans(text: str) -> Spans:
-        for expression, score in forms:
+        lower = text.lower() if needs else text
+        for expression, score, need in forms:
+            if need not in lower:
+                continue
             for match in expression.finditer(text):
                 written = match[0]
                 valid = presidio.validate_result(written)

@@ -361,7 +361,7 @@ def put_named(page: Page, type_: str, link_: str) -> None:
 
 
 def letter(page: Page) -> None:
-    page.say(f"{page.fake.name()}\n{page.fake.city()}\n\n{page.sentence()} ")
+    page.say(f"{page.fake.name()}\n{page.fake.last_name()}\n\n{page.sentence()} ")
     for type_ in some(page, 4):
         if page.rng.random() < 0.5:
             put_named(page, type_, page.of(": ", " ", " is "))
