@@ -20,6 +20,13 @@ LEAST = 0.4
 
 _NUMBER = r"(?:[\s_\-]*(?:numbers?|num|nummer|nº|n°|nos?|nr|#)(?![^\W_]))?"
 _END = r"(?![^\W_])"
+_SOFTWARE = (
+    "android|angular|apache|chrome|chromium|curl|django|docker|dotnet|edge|electron|firefox|gcc|git|glibc|go|gradle|java"
+    "|jdk|jre|kubernetes|linux|macos|mariadb|maven|mongodb|mysql|nginx|node|npm|numpy|openjdk|openssh|openssl|opera"
+    "|pandas|perl|php|postgres|postgresql|python|pytorch|react|redis|ruby|rust|safari|spring|tensorflow|tomcat|ubuntu"
+    "|unity|webkit|windows"
+)
+"""Programs whose versions have four parts, or are written so."""
 _UNSPACED_PHONE = "電話|携帯|电话|手机|전화|휴대"
 _WORDS = {
     "US_SSN": rf"(?:ssns?|ssid|itin|tin|soc(?:ial)?[\s._\-]+sec(?:urity)?|taxpayer|ss(?=\s?#)){_NUMBER}",
@@ -37,10 +44,10 @@ _WORDS = {
     "URL": rf"(?:urls?|web\s?sites?|links?|homepage){_END}",
     "EMAIL_ADDRESS": rf"e[\-\s]?mails?{_END}",
     "OTHER": (
-        r"(?:orders?|invoices?|bill|parts?|items?|serials?|sku|s/n|isbn|issn|doi|ean|upc|gtin|imei|iccid|vin|asin"
+        rf"(?:{_SOFTWARE})(?=[\s\-]+(?:v\.?\s?)?(?:\d|$))|(?:orders?|invoices?|bill|parts?|items?|serials?|sku|s/n|isbn|issn|doi|ean|upc|gtin|imei|iccid|vin|asin"
         r"|tickets?|cases?|issues?|bugs?|ref(?:erence|erenz|s)?|track\w*|shipments?|parcels?|waybills?|versions?|ver"
         r"|releases?|builds?|firmware|kernel|driver|rev(?:ision)?|patch|zip|postcode|postal|plz|lots?|batch(?:es)?|models?"
-        r"|dates?|customers?|clients?|patents?|commits?|hash|checksum|pages?|sections?|chapters?|clauses?|figures?|tables?"
+        r"|dates?|customers?|clients?|patents?|commits?|hash|checksum|pages?|pp|sections?|chapters?|clauses?|figures?|tables?"
         r"|polic(?:y|ies)|claims?|contracts?|licen[cs]es?|po|pin|codes?|bestell\w*|rechnung\w*|artikel\w*|commande|facture"
         r"|pedido|factura|ordine|fattura|zamówieni\w*|faktur\w*|amount|total|sum|price|timestamp|epoch|uid|pid|port|size"
         rf"|bytes?){_END}"

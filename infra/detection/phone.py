@@ -41,7 +41,7 @@ _TRUNK_IN_BRACKETS = re.compile(r"\(0\)")
 _BLANK = re.compile(r"[ \u00a0]")
 _LIKE_A_CARD = re.compile(r"\d{4}[ \-]\d{4}[ \-]\d{4}")
 _GROUP = re.compile(r"\d+")
-_ODD = re.compile(r"[\-.]{2}|\.\s|\s\.|^[\d ]+\.\d+$")
+_ODD = re.compile(r"[\-.]{2}|\.\s|\s\.|^[\d ]+\.\d+$|(?:^| )\d\.\d+(?= |$)")
 
 
 Regions = tuple[str, ...]
