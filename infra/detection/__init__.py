@@ -80,7 +80,9 @@ class Detector:
         found = self.find_all(text)
         if found.unread:
             first = found.unread[0]
-            raise BadInput(f"recogniser {first.recogniser!r} {first.reason}; simplify it or leave it out")
+            raise BadInput(
+                f"recogniser {first.recogniser!r} {first.reason} ({first.detail}); simplify it or leave it out"
+            )
         return list(found.findings)
 
     def find_all(self, text: str) -> Findings:

@@ -85,13 +85,13 @@ def _pattern_spans(stated: CustomRecogniser, limits: Limits) -> Callable[[str, f
         nonlocal stops
         seconds = min(seconds, limits.for_pattern(text))
         if stops >= limits.stops:
-            raise Stopped(f"was left out after {limits.stops} texts on which it took too long")
+            raise Stopped("was left out", f"it took too long on {limits.stops} texts before")
         try:
             # a list, so that the clock runs for the pattern alone
             places = [match.span() for match in compiled.finditer(text, timeout=seconds) if match.end() > match.start()]
         except TimeoutError:
             stops += 1
-            raise Stopped(f"took more than {seconds:.2g} s on one text of {len(text)} characters") from None
+            raise Stopped("took too long", f"more than {seconds:.2g} s on a text of {len(text)} characters") from None
         return _weighed(stated, context, text, places)
 
     return spans

@@ -55,7 +55,7 @@ def examine(
         try:
             found += _decide(text, recogniser, config.min_score, known, left)
         except Stopped as stop:
-            unread.append(Unread(recogniser=recogniser.name or recogniser.type, reason=str(stop)))
+            unread.append(Unread(recogniser=recogniser.name or recogniser.type, reason=stop.reason, detail=stop.detail))
         if recogniser.timed is not None:
             left -= time.monotonic() - started
     return without_parts(found), tuple(dict.fromkeys(unread))
@@ -75,7 +75,7 @@ def _spans(of: Recogniser, text: str, seconds: float) -> Spans:
     if of.timed is None:
         return of.spans(text)
     if seconds <= 0:
-        raise Stopped("was left out: the patterns before it took all the time that one text may take")
+        raise Stopped("was left out", "the patterns before it took all the time that one text may take")
     return of.timed(text, seconds)
 
 

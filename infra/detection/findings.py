@@ -18,10 +18,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """A recogniser that did not get through the text, and why; the reason quotes no text."""
+    """A recogniser that did not get through the text: one of few reasons, and the figures. No text is quoted."""
 
     recogniser: str
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,12 @@ class Findings:
 
 
 class Stopped(Exception):
-    """A recogniser did not get through the text. Its message is a reason for `Unread`."""
+    """A recogniser did not get through the text; the words are those of `Unread`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
 
 
 def without_parts(findings: Iterable[Finding]) -> list[Finding]:

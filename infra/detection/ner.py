@@ -51,7 +51,7 @@ def _of_type(read: Reader, type_: str, least: float, text: str) -> Spans:
     try:
         entities = read(text)
     except Exception as error:  # the library's messages quote the text
-        raise Stopped(f"failed on one text of {len(text)} characters ({type(error).__name__})") from None
+        raise Stopped(f"failed ({type(error).__name__})", f"on a text of {len(text)} characters") from None
     return [(start, end, score) for kind, start, end, score in entities if kind == type_ and score >= least]
 
 

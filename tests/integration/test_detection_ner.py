@@ -140,8 +140,8 @@ def test_a_model_that_fails_is_told_and_is_no_nothing(
     monkeypatch.setattr(TokenClassificationPipeline, "__call__", fails)
     found = detector.find_all(TEXT + "!")
     assert [f.type for f in found.findings] == ["EMAIL_ADDRESS"]
-    reason = f"failed on one text of {len(TEXT) + 1} characters (RuntimeError)"
-    assert found.unread == (Unread(recogniser="transformers tiny", reason=reason),)
+    detail = f"on a text of {len(TEXT) + 1} characters"
+    assert found.unread == (Unread(recogniser="transformers tiny", reason="failed (RuntimeError)", detail=detail),)
 
 
 REFUSED = [
