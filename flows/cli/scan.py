@@ -33,9 +33,8 @@ def scan(
     """
     from infra.corpus import Corpus, unread_summary
     from infra.detection import Detector
-    from infra.detection.custom import read_recognisers
 
-    detector = Detector(custom=read_recognisers(recognisers) if recognisers else ())
+    detector = Detector.from_file(recognisers) if recognisers else Detector()
     rows = Corpus.open(corpus)
     placed = [(number, finding) for number, text in rows for finding in detector.find(text)]
     survey = rows.survey()

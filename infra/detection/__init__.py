@@ -1,33 +1,35 @@
 """Personal data that nobody named: Microsoft Presidio's recognisers, offline, on the stretches of text that need them.
 
-Nothing is downloaded: the public-suffix list is the one packed with tldextract, and no language model is used.
+Nothing is downloaded: the public-suffix list is the one packed with tldextract, and no language model is used unless
+one that lies on this machine is named (infra/detection/ner.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.detection.config import DEFAULT_MIN_SCORE, DEFAULT_TYPES, DetectorConfig, NerConfig, read_config
+from infra.detection.findings import Finding, Findings, Unread, without_parts
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
     from infra.detection.custom import CustomRecogniser
 
-DEFAULT_TYPES = ("EMAIL_ADDRESS", "US_SSN", "PHONE_NUMBER", "URL", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS")
-DEFAULT_MIN_SCORE = 0.4
-"""Presidio's score of a phone number without context; a bare nine-digit number has 0.05 and is left out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Personal data at `text[start:end]`, with Presidio's type and score (0 to 1)."""
-
-    start: int
-    end: int
-    type: str
-    score: float
+__all__ = [
+    "DEFAULT_MIN_SCORE",
+    "DEFAULT_TYPES",
+    "Detector",
+    "DetectorConfig",
+    "Finding",
+    "Findings",
+    "NerConfig",
+    "Unread",
+    "read_config",
+    "without_parts",
+]
 
 
 class Detector:
@@ -37,9 +39,12 @@ class Detector:
         types: types to look for, a subset of `DEFAULT_TYPES`.
         min_score: findings with a lower score (0 to 1) are left out.
         custom: recognisers of the customer's own identifiers (infra/detection/custom.py), beside those types.
+        ner: names and addresses by a language model, as `spacy:MODEL`, `transformers:MODEL_OR_FOLDER` or
+            `gliner:MODEL`; empty for none.
+        config: all of this and more in one; the arguments before it then have to be left out.
 
     Raises:
-        BadInput: a type is unknown or needs a named-entity model, or a custom score can never reach `min_score`.
+        BadInput: a value is out of its bounds; the message names it.
     """
 
     def __init__(
@@ -48,47 +53,69 @@ class Detector:
         *,
         min_score: float = DEFAULT_MIN_SCORE,
         custom: Sequence[CustomRecogniser] = (),
+        ner: str = "",
+        config: DetectorConfig | None = None,
     ) -> None:
-        self.types = tuple(dict.fromkeys(types))
-        self.min_score = min_score
-        self.custom = tuple(custom)
-        for stated in self.custom:
-            if not stated.context and stated.score < min_score:
-                raise BadInput(
-                    f"recogniser {stated.name!r}: score {stated.score} is below {min_score}, the least reported; "
-                    "raise it or name context words"
-                )
-        unknown = [type_ for type_ in self.types if type_ not in DEFAULT_TYPES]
-        if unknown or not self.types:
-            given = ", ".join(unknown) or "none"
-            raise BadInput(f"cannot detect these types: {given}; choose from {', '.join(DEFAULT_TYPES)}")
+        self.config = config or DetectorConfig(
+            types=tuple(dict.fromkeys(types)),
+            min_score=min_score,
+            custom=tuple(custom),
+            ner=NerConfig.parse(ner) if ner else None,
+        )
+
+    @classmethod
+    def from_file(cls, path: Path) -> Detector:
+        """The detector of a YAML file (docs/detection.md lists its keys)."""
+        return cls(config=read_config(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _detector_of, (self.config,)
 
     def find(self, text: str) -> list[Finding]:
-        """Findings in order of their place; one that lies within a longer one of no lower score is left out."""
-        from infra.detection.engine import decide
+        """Findings in order of their place; one that lies within a longer one of no lower score is left out.
 
-        found = decide(text, self.recognisers, self.min_score)
-        return without_parts({Finding(start=s, end=e, type=type_, score=score) for s, e, type_, score in found})
+        Raises:
+            BadInput: a recogniser did not get through the text; `find_all` tells without raising.
+        """
+        found = self.find_all(text)
+        if found.unread:
+            first = found.unread[0]
+            raise BadInput(
+                f"recogniser {first.recogniser!r} {first.reason} ({first.detail}); simplify it or leave it out"
+            )
+        return list(found.findings)
+
+    def find_all(self, text: str) -> Findings:
+        """Findings as `find` gives them, and the recognisers that did not get through the text."""
+        from infra.detection.engine import examine
+
+        found, unread = examine(text, self.recognisers, self.config, self._labels)
+        allowed = self._allowed
+        if allowed:
+            found = [each for each in found if text[each.start : each.end] not in allowed]
+        return Findings(findings=tuple(found), unread=unread)
 
     @cached_property
     def recognisers(self) -> list[Any]:
-        """The recognisers behind `find`, for `infra.detection.engine.presidio_engine` to be compared with."""
+        """The recognisers behind `find`, for `infra.detection.engine.presidio_engine` to be compared with.
+
+        Raises:
+            BadInput: the model or the package of the named-entity engine is not on this machine.
+        """
         from infra.detection.engine import recognisers
 
-        return recognisers(self.types, self.custom)
+        return recognisers(self.config)
+
+    @cached_property
+    def _labels(self) -> Any:
+        from infra.detection.context import labels
+
+        return labels(self.config.context)
+
+    @cached_property
+    def _allowed(self) -> frozenset[str]:
+        return frozenset(self.config.allow_list)
 
 
-def without_parts(findings: Iterable[Finding]) -> list[Finding]:
-    """An e-mail address holds a domain that reads as a URL: keep the whole; of one place and type the highest score."""
-    kept: list[Finding] = []
-    for finding in sorted(findings, key=lambda f: (f.start, -f.end, -f.score, f.type)):
-        if not any(_is_part(finding, whole) for whole in kept):
-            kept.append(finding)
-    return kept
-
-
-def _is_part(part: Finding, whole: Finding) -> bool:
-    within = whole.start <= part.start and part.end <= whole.end
-    if not within or part.score > whole.score:
-        return False
-    return part.end - part.start < whole.end - whole.start or part.type == whole.type
+def _detector_of(config: DetectorConfig) -> Detector:
+    return Detector(config=config)

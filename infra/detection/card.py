@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
-from infra.detection.shapes import BLANK, DASH, DIGIT_RUN, WORD, digits_of
+from infra.detection.shapes import BLANK, DASH, WORD, digits_of
 from infra.detection.windows import runs
 
 _BEFORE, _AFTER = rf"(?<!{WORD})(?<![^\W_][.{DASH}/])", rf"(?!{WORD})(?![.{DASH}/][^\W_])"
@@ -16,7 +16,7 @@ _FORMS = (
     ("4-4-4-4-3", rf"[0-9]{{4}}{_GAP}[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{3}}"),
     ("4-6-5", rf"[0-9]{{4}}{_GAP}[0-9]{{6}}\1[0-9]{{4,5}}"),
 )
-_SHAPE = rf"[0-9]{{4}}[{BLANK}{DASH}]?[0-9]{{4}}(?:[{BLANK}{DASH}]?[0-9]){{4}}"
+_SHAPE = rf"(?<!\d)[0-9]{{4}}[{BLANK}{DASH}]?[0-9]{{4}}(?:[{BLANK}{DASH}]?[0-9]){{4}}"
 _BRANDS = re.compile(
     r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})"  # Visa
     r"|(?:5[1-5][0-9]{2}|222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"  # Mastercard
@@ -43,4 +43,4 @@ def build() -> Recogniser:
         return True if digits != written else None  # one bare number in thirty of this length passes by chance
 
     presidio.validate_result = is_card
-    return from_patterns("CREDIT_CARD", presidio, runs(DIGIT_RUN, _SHAPE))
+    return from_patterns("CREDIT_CARD", presidio, runs(_SHAPE))

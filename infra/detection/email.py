@@ -1,7 +1,7 @@
 """E-mail addresses (RFC 5322 dot-atoms of common characters) at a host under a known suffix.
 
 Left out: `=`, `/`, `?` and the like in the local part, which in practice end a key or a path before the address; and
-what reads `git@host:path/to`, a place to copy from.
+what reads `git@host:path/to` or `user@host:~$`, a place to copy from and a prompt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PROBE = re.compile(r"@")
 _LABEL = rf"(?:(?![{UNSPACED}_])\w)+(?:-+(?:(?![{UNSPACED}_])\w)+)*"
 _ADDRESS = (
     rf"(?<!{WORD}){WORD}(?:(?![{UNSPACED}])(?:[\w+%'&\-]|\.(?!\.))){{0,62}}(?<![.'&])@{_LABEL}(?:\.{_LABEL})+"
-    rf"(?!{WORD}|@)(?!:[\w.~\-]*/)"
+    rf"(?!{WORD}|@|[.\-]+{WORD})(?!:~|:[\w.~\-]*/)"
 )
 
 

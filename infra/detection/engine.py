@@ -8,12 +8,15 @@ recogniser could care about.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from infra.detection import card, custom, email, iban, ip, phone, ssn, url
-from infra.detection.context import adjusted
-from infra.detection.recogniser import Recogniser
+from infra.detection import card, custom, email, iban, ip, ner, phone, ssn, url
+from infra.detection.config import DetectorConfig
+from infra.detection.context import USUAL, Labels, adjusted
+from infra.detection.findings import Finding, Stopped, Unread, without_parts
+from infra.detection.recogniser import Recogniser, Spans
 
 BUILDERS: dict[str, Callable[[], Recogniser]] = {
     "EMAIL_ADDRESS": email.build,
@@ -25,28 +28,58 @@ BUILDERS: dict[str, Callable[[], Recogniser]] = {
     "IP_ADDRESS": ip.build,
 }
 _LOGGERS_THAT_QUOTE_TEXT = ("presidio-analyzer", "decision_process", "tldextract")
-Found = tuple[int, int, str, float]
 
 
-def recognisers(types: Iterable[str], stated: Iterable[custom.CustomRecogniser] = ()) -> list[Recogniser]:
-    """A recogniser for each type, a name in `BUILDERS`, and each stated one; from here on no logger quotes texts."""
+def recognisers(config: DetectorConfig) -> list[Recogniser]:
+    """The recognisers of a configuration; from here on no logger quotes texts."""
     _quiet()
-    return [*(BUILDERS[type_]() for type_ in types), *map(custom.build, stated)]
+    known = [BUILDERS[type_]() for type_ in config.types if type_ != "PHONE_NUMBER"]
+    if "PHONE_NUMBER" in config.types:
+        known.append(phone.build(config.phone_regions))
+    own = [custom.build(stated, config.limits) for stated in config.custom]
+    return [*known, *own, *(ner.build(config.ner) if config.ner else ())]
 
 
-def decide(text: str, using: Sequence[Recogniser], min_score: float) -> Iterator[Found]:
-    """Start, end, type and score of what the recognisers find, with at least `min_score`, in no order."""
+def examine(
+    text: str, using: Sequence[Recogniser], config: DetectorConfig, known: Labels = USUAL
+) -> tuple[list[Finding], tuple[Unread, ...]]:
+    """Findings of at least `config.min_score` without the parts of longer ones, and who did not get through the text.
+
+    Recognisers that may run for long share the seconds that the limits allow for one document.
+    """
+    found: list[Finding] = []
+    unread: list[Unread] = []
+    left = config.limits.for_document(text)
     for recogniser in using:
-        for window in recogniser.windows(text):
-            for first, last, raw in recogniser.spans(text[window.start : window.end]):
-                start, end = window.start + first, window.start + last
-                if window.first <= start and end <= window.last:
-                    score = _final(recogniser, text, start, raw)
-                    if score >= min_score:
-                        yield start, end, recogniser.type, score
+        started = time.monotonic() if recogniser.timed is not None else 0.0
+        try:
+            found += _decide(text, recogniser, config.min_score, known, left)
+        except Stopped as stop:
+            unread.append(Unread(recogniser=recogniser.name or recogniser.type, reason=stop.reason, detail=stop.detail))
+        if recogniser.timed is not None:
+            left -= time.monotonic() - started
+    return without_parts(found), tuple(dict.fromkeys(unread))
 
 
-def presidio_engine(using: Sequence[Recogniser]) -> Any:
+def _decide(text: str, of: Recogniser, min_score: float, known: Labels, seconds: float) -> Iterator[Finding]:
+    for whole_start, whole_end, first, last in of.windows(text):
+        for from_, to, raw in _spans(of, text[whole_start:whole_end], seconds):
+            start, end = whole_start + from_, whole_start + to
+            if first <= start and end <= last:
+                score = adjusted(text, start, of.type, raw, known, min_score) if of.labelled else raw
+                if score >= min_score:
+                    yield Finding(start=start, end=end, type=of.type, score=score)
+
+
+def _spans(of: Recogniser, text: str, seconds: float) -> Spans:
+    if of.timed is None:
+        return of.spans(text)
+    if seconds <= 0:
+        raise Stopped("was left out", "the patterns before it took all the time that one text may take")
+    return of.timed(text, seconds)
+
+
+def presidio_engine(using: Sequence[Recogniser], known: Labels = USUAL) -> Any:
     """Presidio's `AnalyzerEngine` with these recognisers and this weighing of labels, offline, on a blank pipeline."""
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
 
@@ -55,7 +88,7 @@ def presidio_engine(using: Sequence[Recogniser]) -> Any:
         registry=registry,
         nlp_engine=blank_nlp_engine(),
         supported_languages=["en"],
-        context_aware_enhancer=_enhancer(using),
+        context_aware_enhancer=_enhancer(using, known),
     )
 
 
@@ -75,11 +108,11 @@ def blank_nlp_engine() -> Any:
     return engine
 
 
-def _final(recogniser: Recogniser, text: str, start: int, score: float) -> float:
-    return adjusted(text, start, recogniser.type, float(score)) if recogniser.labelled else float(score)
+def _final(recogniser: Recogniser, text: str, start: int, score: float, known: Labels) -> float:
+    return adjusted(text, start, recogniser.type, float(score), known) if recogniser.labelled else float(score)
 
 
-def _enhancer(using: Sequence[Recogniser]) -> Any:
+def _enhancer(using: Sequence[Recogniser], known: Labels) -> Any:
     from presidio_analyzer import RecognizerResult
     from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
 
@@ -91,7 +124,7 @@ def _enhancer(using: Sequence[Recogniser]) -> Any:
         ) -> list[Any]:
             for result in raw_results:
                 recogniser = by_id[result.recognition_metadata[RecognizerResult.RECOGNIZER_IDENTIFIER_KEY]]
-                result.score = _final(recogniser, text, result.start, result.score)
+                result.score = _final(recogniser, text, result.start, result.score, known)
             return raw_results
 
     return Labels(0.0, 0.0, 0, 0)

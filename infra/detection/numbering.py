@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
+from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 REGIONS = (
@@ -106,6 +108,30 @@ def plan(region: str) -> Plan:
 
 
 @cache
-def plans_for(first: str, length: int) -> tuple[Plan, ...]:
-    """The plans in which that many digits, beginning with this one, can be a number; prefixes are one digit or none."""
-    return tuple(plan(region) for region in REGIONS if plan(region).national(first + "5" * (length - 1)))
+def plans_for(head: str, length: int, regions: tuple[str, ...] = REGIONS) -> tuple[Plan, ...]:
+    """The plans in which that many digits, beginning with these two, can be a number; no prefix is longer than that."""
+    tail = "5" * (length - len(head))
+    return tuple(plan(region) for region in regions if plan(region).national(head + tail))
+
+
+@cache
+def groupings(region: str, length: int) -> frozenset[tuple[int, ...]]:
+    """Every tuple that `Plan.grouping` can give for numbers of that many digits, and perhaps more."""
+    widths = [_widths(form) for _, form in plan(region).formats]
+    found = {lengths for ranges in widths for lengths in product(*ranges) if sum(lengths) == length}
+    return frozenset(found | {(length,)})
+
+
+def _widths(form: re.Pattern[str]) -> list[range]:
+    """The lengths that each group of the expression can have."""
+    parsed = _parser.parse(form.pattern)
+    bodies = [argument[-1] for operation, argument in parsed if str(operation) == "SUBPATTERN"]
+    return [range(low, high + 1) for low, high in (body.getwidth() for body in bodies)]
+
+
+def is_region(code: str) -> bool:
+    """Whether the library has a plan for this region, in which national prefixes have at most two digits."""
+    import phonenumbers
+
+    known = code in phonenumbers.SUPPORTED_REGIONS
+    return known and len(plan(code).prefix) <= 2

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from itertools import accumulate
 
-from infra.detection.numbering import Plan, plans_for
+from infra.detection.numbering import REGIONS, Plan, groupings, plans_for
 from infra.detection.recogniser import Recogniser, deciding_by
-from infra.detection.shapes import DIGIT_RUN, WORD, digits_of
+from infra.detection.shapes import WORD, digit_runs, digits_of
 from infra.detection.windows import runs
 
 WELL_WRITTEN = 0.4
@@ -40,20 +41,24 @@ _TRUNK_IN_BRACKETS = re.compile(r"\(0\)")
 _BLANK = re.compile(r"[ \u00a0]")
 _LIKE_A_CARD = re.compile(r"\d{4}[ \-]\d{4}[ \-]\d{4}")
 _GROUP = re.compile(r"\d+")
-_ODD = re.compile(r"[\-.]{2}|\.\s|\s\.|^[\d ]+\.\d+$")
+_ODD = re.compile(r"[\-.]{2}|\.\s|\s\.|^[\d ]+\.\d+$|(?:^| )\d\.\d+(?= |$)")
 
 
-def build() -> Recogniser:
-    """The recogniser of PHONE_NUMBER."""
-    presidio = deciding_by("PHONE_NUMBER", spans)
-    return Recogniser(type="PHONE_NUMBER", presidio=presidio, spans=spans, windows=runs(DIGIT_RUN))
+Regions = tuple[str, ...]
 
 
-def spans(text: str) -> Iterator[tuple[int, int, float]]:
+def build(regions: Regions = REGIONS) -> Recogniser:
+    """The recogniser of PHONE_NUMBER; national writings are known of these regions, ISO 3166 codes."""
+    find = partial(spans, regions=regions)
+    presidio = deciding_by("PHONE_NUMBER", find)
+    return Recogniser(type="PHONE_NUMBER", presidio=presidio, spans=find, windows=runs())
+
+
+def spans(text: str, regions: Regions = REGIONS) -> Iterator[tuple[int, int, float]]:
     """Start, end and score of every phone number in the text."""
-    for run in DIGIT_RUN.finditer(text):
-        for start, end in _parts(text, run.start(), run.end()):
-            yield from _best(text, start, end)
+    for run in digit_runs(text):
+        for start, end in _parts(text, *run):
+            yield from _best(text, start, end, regions)
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -73,10 +78,10 @@ def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
-def _best(text: str, start: int, end: int) -> Iterator[tuple[int, int, float]]:
+def _best(text: str, start: int, end: int, regions: Regions) -> Iterator[tuple[int, int, float]]:
     """The part; or, where that is no number, the best of what is left of it without some of its groups."""
-    whole = _scored(text, start, end)
-    found = [whole] if whole else [also for edges in _shorter(text, start, end) if (also := _scored(text, *edges))]
+    whole = _scored(text, start, end, regions)
+    found = [whole] if whole else [s for edges in _shorter(text, start, end) if (s := _scored(text, *edges, regions))]
     if found:
         yield max(found, key=lambda span: (span[2], span[1] - span[0]))
 
@@ -95,7 +100,7 @@ def _shorter(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             yield from ((begin, last - 1) for last in edges[first + 1 : first + 6])
 
 
-def _scored(text: str, start: int, end: int) -> tuple[int, int, float] | None:
+def _scored(text: str, start: int, end: int, regions: Regions) -> tuple[int, int, float] | None:
     while start < end and not (text[start].isdigit() or text[start] in "+("):
         start += 1
     while end > start and not text[end - 1].isdigit():
@@ -105,11 +110,12 @@ def _scored(text: str, start: int, end: int) -> tuple[int, int, float] | None:
         start, written = start + 1, written[1:]
     if not _stands_alone(text, start, end):
         return None
-    score = _score(written)
+    score = _score(written, regions)
     return (start, end, score) if score else None
 
 
-def _score(written: str) -> float:
+@lru_cache(maxsize=4096)  # dates and times come again and again
+def _score(written: str, regions: Regions) -> float:
     digits = digits_of(written)
     if not 7 <= len(digits) <= MOST_DIGITS or _is_something_else(written):
         return 0.0
@@ -119,7 +125,7 @@ def _score(written: str) -> float:
     if digits.startswith("00"):
         grouped = WELL_WRITTEN if len(groups) > 2 else POSSIBLE
         return _score_international(digits_of(_TRUNK_IN_BRACKETS.sub("", written))[2:], if_possible=grouped)
-    return _score_national(digits, groups)
+    return _score_national(digits, groups, regions)
 
 
 def _is_something_else(written: str) -> bool:
@@ -138,20 +144,30 @@ def _score_international(digits: str, *, if_possible: float) -> float:
     return if_possible if phonenumbers.is_possible_number(number) else 0.0
 
 
-def _score_national(digits: str, groups: tuple[int, ...]) -> float:
-    plans = plans_for(digits[0], len(digits))
-    if len(groups) > 1 and any(_is_well_written(of, digits, groups) for of in plans):
-        return WELL_WRITTEN
-    return POSSIBLE if plans else 0.0
+def _score_national(digits: str, groups: tuple[int, ...], regions: Regions) -> float:
+    head, length = digits[:2], len(digits)
+    if len(groups) > 1:
+        for of, national_groups, trunk in _plans_that_part_so(head, length, groups, regions):
+            national = of.national(digits)
+            if _agree(national_groups, of.grouping(national), exactly=not trunk) and (trunk or of.is_valid(national)):
+                return WELL_WRITTEN
+    return POSSIBLE if plans_for(head, length, regions) else 0.0
 
 
-def _is_well_written(of: Plan, digits: str, groups: tuple[int, ...]) -> bool:
-    national = of.national(digits)
-    has_prefix = len(national) < len(digits)
-    if has_prefix and groups[0] == len(of.prefix):  # 1-NNN-NNN-NNNN
-        groups = groups[1:]
-    trunk = has_prefix and of.prefix == "0"
-    return _agree(groups, of.grouping(national), exactly=not trunk) and (trunk or of.is_valid(national))
+@lru_cache(maxsize=1 << 14)
+def _plans_that_part_so(
+    head: str, length: int, groups: tuple[int, ...], regions: Regions
+) -> tuple[tuple[Plan, tuple[int, ...], bool], ...]:
+    """Plans that part some number of these first digits so; with the groups of its national part, and if 0 stands."""
+    found = []
+    for of in plans_for(head, length, regions):
+        digits_left = len(of.national(head + "5" * (length - len(head))))
+        has_prefix = digits_left < length
+        left = groups[1:] if has_prefix and groups[0] == len(of.prefix) else groups  # 1-NNN-NNN-NNNN
+        trunk = has_prefix and of.prefix == "0"
+        if any(_agree(left, usual, exactly=not trunk) for usual in groupings(of.region, digits_left)):
+            found.append((of, left, trunk))
+    return tuple(found)
 
 
 def _agree(groups: tuple[int, ...], usual: tuple[int, ...], *, exactly: bool) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from infra.detection.windows import Windows
@@ -21,7 +22,8 @@ class Recogniser:
     clocks around each of them: start, end and score of what it finds in a text. It has no context words: labels
     are weighed for all types in one place (infra/detection/context.py), which is also what Presidio's engine is
     given when it runs these.
-    With `labelled` False the score stands as it is.
+    With `labelled` False the score stands as it is. `timed` is `spans` for recognisers that may run for long: it
+    takes the seconds it has. Both raise `infra.detection.findings.Stopped` where they do not get through a text.
     """
 
     type: str
@@ -29,19 +31,31 @@ class Recogniser:
     spans: Callable[[str], Spans]
     windows: Windows
     labelled: bool = True
+    name: str = ""
+    timed: Callable[[str, float], Spans] | None = None
 
 
-def from_patterns(type_: str, presidio: Any, windows: Windows) -> Recogniser:
-    """A recogniser from a Presidio `PatternRecognizer`: its patterns, its checks, no context words."""
+def from_patterns(
+    type_: str, presidio: Any, windows: Windows, needs: Mapping[str, str] = MappingProxyType({})
+) -> Recogniser:
+    """A recogniser from a Presidio `PatternRecognizer`: its patterns, its checks, no context words.
+
+    `needs` names, for some of the patterns, what every match of it holds, in lower case: without that in the text the
+    pattern is not tried.
+    """
     presidio.context = []
-    return Recogniser(type=type_, presidio=presidio, spans=_spans_of(presidio), windows=windows)
+    return Recogniser(type=type_, presidio=presidio, spans=_spans_of(presidio, needs), windows=windows)
 
 
-def _spans_of(presidio: Any) -> Callable[[str], Spans]:
-    forms = [(re.compile(form.regex, presidio.global_regex_flags & _FLAGS), form.score) for form in presidio.patterns]
+def _spans_of(presidio: Any, needs: Mapping[str, str]) -> Callable[[str], Spans]:
+    flags = presidio.global_regex_flags & _FLAGS
+    forms = [(re.compile(form.regex, flags), form.score, needs.get(form.name, "")) for form in presidio.patterns]
 
     def spans(text: str) -> Spans:
-        for expression, score in forms:
+        lower = text.lower() if needs else text
+        for expression, score, need in forms:
+            if need not in lower:
+                continue
             for match in expression.finditer(text):
                 written = match[0]
                 valid = presidio.validate_result(written)

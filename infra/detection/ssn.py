@@ -7,7 +7,7 @@ serial 0000, published samples). 900 to 999 are kept: taxpayer numbers (ITIN) be
 from __future__ import annotations
 
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
-from infra.detection.shapes import BLANK, DASH, DIGIT_RUN, WORD
+from infra.detection.shapes import BLANK, DASH, WORD
 from infra.detection.windows import runs
 
 _BEFORE, _AFTER = rf"(?<!{WORD})(?<![^\W_][.\-/+])(?<![$€£+])", rf"(?!{WORD})(?![.\-/][^\W_])"
@@ -17,7 +17,7 @@ _FORMS = (
     ("half separated", rf"{_BEFORE}(?:[0-9]{{5}}-[0-9]{{4}}|[0-9]{{3}}-[0-9]{{6}}){_AFTER}", 0.05),
     ("bare", rf"{_BEFORE}[0-9]{{9}}{_AFTER}", 0.05),
 )
-_SHAPE = rf"[0-9]{{3}}[{BLANK}{DASH}.]?[0-9]{{2}}[{BLANK}{DASH}.]?[0-9]{{4}}"
+_SHAPE = rf"(?<!\d)[0-9]{{3}}[{BLANK}{DASH}.]?[0-9]{{2}}[{BLANK}{DASH}.]?[0-9]{{4}}(?!\d)"
 
 
 def build() -> Recogniser:
@@ -25,4 +25,4 @@ def build() -> Recogniser:
     from presidio_analyzer.predefined_recognizers import UsSsnRecognizer
 
     presidio = UsSsnRecognizer(patterns=patterns(*_FORMS))
-    return from_patterns("US_SSN", presidio, runs(DIGIT_RUN, _SHAPE))
+    return from_patterns("US_SSN", presidio, runs(_SHAPE))

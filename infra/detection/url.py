@@ -11,7 +11,7 @@ from infra.detection.recogniser import Recogniser, from_patterns, patterns
 from infra.detection.shapes import UNSPACED, has_public_suffix, has_special_suffix
 from infra.detection.windows import tokens
 
-_PROBE = re.compile(r"\w\.[^\W\d_]{2}|://|\w\.xn--")
+_PROBE = re.compile(r"\.(?<=\w\.)(?:[^\W\d_]{2}|xn--)|://")  # literals first: such an expression is searched fast
 _LABEL = rf"(?:(?![{UNSPACED}_])\w)+(?:-+(?:(?![{UNSPACED}_])\w)+)*"
 _HOST = rf"{_LABEL}(?:\.{_LABEL})+"
 _BRACKETS = r"\([^\s()<>\"']{0,64}\)"
@@ -23,7 +23,7 @@ def _path(without: str) -> str:
     """What may follow the host, without one of the delimiters."""
     inside = "-A-Za-z0-9._~:/?#@!$&*+,;=%".replace(without or " ", "")
     quote = r"(?<=\w)'(?=\w)"
-    body = rf"(?:[{inside}]|{quote}|{_BRACKETS})*(?:[-A-Za-z0-9_~/#@$&*+=%]|{_BRACKETS})"
+    body = rf"(?:[{inside}]|{quote}|{_BRACKETS})*(?:[-A-Za-z0-9_~/#@$&+=%]|{_BRACKETS})"
     return rf"(?:[/?#]{body}|/)?"
 
 
@@ -83,6 +83,48 @@ FILE_ENDINGS = frozenset(
     )
 )
 """Top-level names that are better known as the ends of file names, modules or attributes."""
+BASE_NAMES = frozenset({"makefile", "requirements", "configure", "manifest", "dockerfile", "changelog", "readme"})
+"""First halves of file names that are followed by almost anything."""
+OBJECTS = frozenset(
+    (
+        "self",
+        "this",
+        "cls",
+        "super",
+        "args",
+        "kwargs",
+        "config",
+        "console",
+        "ctx",
+        "document",
+        "e",
+        "event",
+        "log",
+        "logger",
+        "logging",
+        "np",
+        "obj",
+        "os",
+        "params",
+        "pd",
+        "props",
+        "req",
+        "request",
+        "res",
+        "response",
+        "result",
+        "session",
+        "state",
+        "sys",
+        "tf",
+        "torch",
+        "user",
+        "window",
+    )
+)
+"""Names of objects and modules in programs: what follows is an attribute."""
+REVERSED = frozenset({"com", "org", "net", "edu", "gov", "io", "java", "javax", "android"})
+"""A package of a program is named by its host in reverse."""
 _AUTHORITY = re.compile(r"(?:(\w+)://)?(?:[^/?#@\s]*@)?([^/?#:\s]+)(.*)", re.DOTALL)
 
 
@@ -93,7 +135,7 @@ def build() -> Recogniser:
     forms = patterns(("with scheme", _SCHEME, 0.6), ("with www", _WWW, 0.5), ("bare", _BARE, 0.5))
     presidio = UrlRecognizer(patterns=forms)
     presidio.invalidate_result = _is_no_url
-    return from_patterns("URL", presidio, tokens(_PROBE))
+    return from_patterns("URL", presidio, tokens(_PROBE), {"with scheme": "://", "with www": "www."})
 
 
 def _is_no_url(written: str) -> bool:
@@ -107,10 +149,13 @@ def _is_no_url(written: str) -> bool:
 
 
 def _reads_as_a_name(host: str) -> bool:
-    """`setup.py`, `end.So`: a file, an attribute, or two sentences without a blank between."""
+    """`setup.py`, `end.So`, `self.id`, `com.example.app`, `m.in`: a file, two sentences, a program, an abbreviation."""
     name, _, ending = host.rpartition(".")
+    first = host.partition(".")[0].lower()
     glued = ending != ending.lower() and host != host.upper()
-    return glued or ("." not in name and ending.lower() in FILE_ENDINGS)
+    file = "." not in name and (ending.lower() in FILE_ENDINGS or first in BASE_NAMES)
+    abbreviation = len(name) == 1 and len(ending) == 2
+    return glued or file or abbreviation or first in OBJECTS or first in REVERSED
 
 
 def _is_address(host: str) -> bool:

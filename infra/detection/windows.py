@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
+
+from infra.detection.shapes import digit_runs
 
 BLANKS = " \n\t"
 EDGE = 8
 """Characters beside a digit run that a recogniser may look at."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(NamedTuple):
     """`text[start:end]` is read; findings count within `first` to `last`. All are offsets of the whole text."""
 
     start: int
@@ -33,7 +34,7 @@ Windows = Callable[[str], Iterator[Window]]
 
 def whole(text: str) -> Iterator[Window]:
     """The text as one window."""
-    yield Window(start=0, end=len(text), first=0, last=len(text))
+    yield Window(0, len(text), 0, len(text))
 
 
 def tokens(probe: re.Pattern[str]) -> Windows:
@@ -41,36 +42,34 @@ def tokens(probe: re.Pattern[str]) -> Windows:
     return lambda text: _tokens(probe, text)
 
 
-def runs(probe: re.Pattern[str], holding: str = "") -> Windows:
-    """The hits of the probe that hold a match of `holding`, with `EDGE` characters on either side to look at."""
+def runs(holding: str = "") -> Windows:
+    """The rows of digits that hold a match of `holding`, with `EDGE` characters on either side to look at."""
     wanted = re.compile(holding)
-    return lambda text: _runs(probe, wanted, text)
+    return lambda text: _runs(wanted, text)
 
 
-def reaches(probe: re.Pattern[str], reach: int) -> Windows:
-    """From each hit of the probe `reach` characters on; hits within the reach of one before share its window."""
-    return lambda text: _reaches(probe, reach, text)
+def reaches(probe: re.Pattern[str], reach: int, *, lead: int = 0) -> Windows:
+    """From `lead` before each hit of the probe `reach` characters on; hits within the reach of one share its window."""
+    return lambda text: _reaches(probe, reach, lead, text)
 
 
-def _runs(probe: re.Pattern[str], wanted: re.Pattern[str], text: str) -> Iterator[Window]:
-    for first, last in _hits(probe, text):
+def _runs(wanted: re.Pattern[str], text: str) -> Iterator[Window]:
+    for first, last in _digit_runs(text):
         if wanted.search(text, first, last):
             yield _with_edge(text, first, last)
 
 
-@lru_cache(maxsize=1)
-def _hits(probe: re.Pattern[str], text: str) -> tuple[tuple[int, int], ...]:
-    """Three recognisers in turn ask for the digit runs of one text."""
-    return tuple(hit.span() for hit in probe.finditer(text))
+_digit_runs = lru_cache(maxsize=1)(digit_runs)  # three recognisers in turn ask for those of one text
 
 
 def _tokens(probe: re.Pattern[str], text: str) -> Iterator[Window]:
     end = 0
     hit = probe.search(text)
     while hit:
-        start = max(text.rfind(blank, end, hit.start()) for blank in BLANKS) + 1 or end
+        begin, rfind = hit.start(), text.rfind
+        start = max(rfind(" ", end, begin), rfind("\n", end, begin), rfind("\t", end, begin)) + 1 or end
         end = _next_blank(text, hit.end())
-        yield Window(start=start, end=end, first=start, last=end)
+        yield Window(start, end, start, end)
         hit = probe.search(text, end)
 
 
@@ -82,17 +81,18 @@ def _next_blank(text: str, position: int) -> int:
 _BLANK = re.compile(f"[{BLANKS}]")
 
 
-def _reaches(probe: re.Pattern[str], reach: int, text: str) -> Iterator[Window]:
+def _reaches(probe: re.Pattern[str], reach: int, lead: int, text: str) -> Iterator[Window]:
     first = last = -1
     for hit in probe.finditer(text):
-        if first >= 0 and hit.start() > last:
+        start = hit.start() - lead
+        if first >= 0 and start > last:
             yield _with_edge(text, first, last)
             first = -1
-        first = hit.start() if first < 0 else first
-        last = min(len(text), hit.start() + reach)
+        first = start if first < 0 else first
+        last = min(len(text), start + reach)
     if first >= 0:
         yield _with_edge(text, first, last)
 
 
 def _with_edge(text: str, first: int, last: int) -> Window:
-    return Window(start=max(0, first - EDGE), end=min(len(text), last + EDGE), first=first, last=last)
+    return Window(first - EDGE if first > EDGE else 0, min(len(text), last + EDGE), first, last)

@@ -1,7 +1,8 @@
-"""The record of a batch, for the one who signs it and the one who verifies it: `write_report`."""
+"""Records to be signed and verified: of a batch (`write_report`) and of a scan (`write_scan_report`)."""
 
 from __future__ import annotations
 
 from infra.report.report import write_report
+from infra.report.scan import ScanSummary, write_scan_report
 
-__all__ = ["write_report"]
+__all__ = ["ScanSummary", "write_report", "write_scan_report"]

@@ -6,6 +6,7 @@ No chart tells anything by colour alone: every line has its own marker, dash and
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from infra.report.figures import Figure, gap, is_number, percent
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 62, 90, 30, 44
 PLOT_HEIGHT = 250
 LABEL_GAP = 16
+LONGEST_NAME = 24
 BAR_HEIGHT, BAR_STEP, GROUP_GAP, BAR_LEFT, BAR_RIGHT = 16, 23, 34, 190, 110
 
 
@@ -155,6 +157,33 @@ def extraction_chart(scores: dict[str, Any], gaps: dict[str, str]) -> BarChart |
         ticks=tuple(Tick(at=BAR_LEFT + plot * step / 4, text=f"{step * 25}%") for step in range(5)),
         groups=tuple(groups),
         description=" ".join(said),
+    )
+
+
+def counts_chart(counts: Mapping[str, int]) -> BarChart | None:
+    """One bar for each name, the largest number first; None where there is nothing to draw."""
+    if not any(counts.values()):
+        return None
+    plot, most = WIDTH - BAR_LEFT - BAR_RIGHT, max(counts.values())
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    bars = tuple(
+        Bar(
+            kind="after",
+            name=name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…",
+            y=32 + index * BAR_STEP,
+            width=round(plot * number / most, 1),
+            figure=Figure(text=f"{number:,}"),
+        )
+        for index, (name, number) in enumerate(ordered)
+    )
+    return BarChart(
+        width=WIDTH,
+        height=32 + len(bars) * BAR_STEP + 8,
+        left=BAR_LEFT,
+        bar_height=BAR_HEIGHT,
+        ticks=(Tick(at=BAR_LEFT, text="0"), Tick(at=BAR_LEFT + plot, text=f"{most:,}")),
+        groups=(BarGroup(name="Findings", y=22, bars=bars),),
+        description=", ".join(f"{bar.name} {bar.figure.text}" for bar in bars) + ".",
     )
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChainableUndefined, Environment, FileSystemLoader, Template
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from infra.report.canonical import Record, canonical
 from infra.report.figures import NOT_RECORDED
@@ -32,8 +32,8 @@ def write_report(evidence: dict[str, Any], folder: Path) -> Path:
     page = folder / "report.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / "report.json", record.content)
-        _replace(page, html.encode())
+        replace_file(folder / "report.json", record.content)
+        replace_file(page, html.encode())
     except OSError as error:
         raise OperationFailed(
             f"the report could not be written to {folder} ({error.strerror}); the batch and its model version are not"
@@ -44,21 +44,21 @@ def write_report(evidence: dict[str, Any], folder: Path) -> Path:
 
 def render(record: Record) -> str:
     """Return the page: one file, no script, nothing loaded from elsewhere."""
-    return _page().render(view(record))
+    return environment().get_template("report.html.j2").render(view(record))
 
 
 @cache
-def _page() -> Template:
-    # Every template escapes, whatever its file name: the evidence is not trusted to be harmless.
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of this folder; each escapes, whatever its file name: what is shown is not trusted."""
+    found = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["recorded"] = _recorded
-    return environment.get_template("report.html.j2")
+    found.filters["recorded"] = _recorded
+    return found
 
 
 def _recorded(value: Any) -> str:
@@ -66,7 +66,8 @@ def _recorded(value: Any) -> str:
     return text or NOT_RECORDED
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Put the content in the place of the file in one step; an earlier one stays until then."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from faker import Faker
+from lookalikes import sceptical
 
 LOCALES = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "sv_SE", "pl_PL", "pt_BR", "nl_NL", "ja_JP", "zh_CN")
 HELD_OUT = frozenset({"list", "html", "chat"})
@@ -361,7 +362,7 @@ def put_named(page: Page, type_: str, link_: str) -> None:
 
 
 def letter(page: Page) -> None:
-    page.say(f"{page.fake.name()}\n{page.fake.city()}\n\n{page.sentence()} ")
+    page.say(f"{page.fake.name()}\n{page.fake.last_name()}\n\n{page.sentence()} ")
     for type_ in some(page, 4):
         if page.rng.random() < 0.5:
             put_named(page, type_, page.of(": ", " ", " is "))
@@ -447,6 +448,39 @@ def plain(page: Page) -> None:
         page.say(f" {lookalike(page)} {page.sentence()}")
 
 
+def markdown(page: Page) -> None:
+    """Links, code spans and a signature; half of the rest is what looks like personal data."""
+    page.say(f"# {page.sentence()}\n\n")
+    for _ in range(page.rng.randint(1, 4)):
+        page.say(f"- {page.sentence()[:-1]} `{sceptical(page.rng)}` and {sceptical(page.rng)}.\n")
+    page.say(f"\nSee [{page.fake.word()}](").put("URL").say(page.of(") ", "), ", ").\n"))
+    page.say("or <").put(page.of("URL", "EMAIL_ADDRESS")).say(">.\n\n")
+    for type_ in some(page, 3):
+        put_named(page, type_, page.of(": ", ": **", ": `"))
+        page.say(page.of("**\n", "`\n", "\n"))
+
+
+def record(page: Page) -> None:
+    """JSON of one object, with ids, times and amounts beside what is personal."""
+    keys = {"EMAIL_ADDRESS": "email", "US_SSN": "ssn", "PHONE_NUMBER": "phone", "URL": "website"}
+    keys |= {"CREDIT_CARD": "card_number", "IBAN_CODE": "iban", "IP_ADDRESS": "client_ip"}
+    page.say("{")
+    for type_ in some(page, 4):
+        page.say(f'"{keys[type_]}": "').put(type_).say('", ')
+        page.say(f'"note": "{sceptical(page.rng)}", "created": 17{page.digits(8)}, ')
+    page.say(f'"customer_id": {page.digits(9)}, "sku": "{page.digits(4)}-{page.digits(4)}"' + "}\n")
+
+
+def terminal(page: Page) -> None:
+    """A session at a prompt: versions, paths, hashes; addresses only where a program prints them."""
+    for _ in range(page.rng.randint(2, 6)):
+        page.say(f"{page.of('$ ', '# ', '> ', 'kim@build:~$ ')}{sceptical(page.rng)} {sceptical(page.rng)}\n")
+        type_ = page.of("IP_ADDRESS", "EMAIL_ADDRESS", "URL")
+        if page.rng.random() < 0.5:
+            page.say({"IP_ADDRESS": "PING ", "EMAIL_ADDRESS": "Author: Kim <", "URL": "Cloning "}[type_]).put(type_)
+            page.say({"IP_ADDRESS": " 56(84) bytes\n", "EMAIL_ADDRESS": ">\n", "URL": " ...\n"}[type_])
+
+
 STYLES: dict[str, Callable[[Page], None]] = {
     "letter": letter,
     "ticket": ticket,
@@ -456,6 +490,9 @@ STYLES: dict[str, Callable[[Page], None]] = {
     "html": markup,
     "chat": chat,
     "plain": plain,
+    "markdown": markdown,
+    "json": record,
+    "shell": terminal,
 }
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from infra.detection import Detector
-from infra.detection import custom as custom_module
-from infra.detection.custom import CustomRecogniser, read_recognisers
+from infra.detection import Detector, DetectorConfig, read_config
+from infra.detection.backtracking import Limits
+from infra.detection.custom import CustomRecogniser
 from revs.errors import BadInput
 
 STAFF = CustomRecogniser(name="staff", type="STAFF_NUMBER", pattern=r"\bS-\d{6}\b")
@@ -58,9 +60,31 @@ REFUSED = [
     ("recognisers: [{name: a, pattern: x, score: high}]", "score is no number"),
     ("recognisers: [{name: a, pattern: 5}]", "pattern is int"),
     ("recognisers: [{pattern: x}]", "with a name"),
-    ("recognisers: []", "needs one key"),
-    ("other: [1]", "needs one key"),
+    ("recognisers: []", "needs a list"),
+    ("{}", "needs at least one key"),
+    ("- a", "needs at least one key"),
+    ("other: [1]", "unknown key 'other'"),
     ("recognisers: [", "not valid YAML"),
+    ("types: [PERSON]", "cannot detect these types: PERSON"),
+    ("types: EMAIL_ADDRESS", "types is no list of strings"),
+    ("types: []", "cannot detect these types: none"),
+    ("min_score: high", "min_score is no number"),
+    ("min_score: 2", "min_score 2.0 is not between 0 and 1"),
+    ("phone_regions: [US, XX]", "'XX' is no region"),
+    ("context: [US_SSN]", "no mapping of types"),
+    ("context: {PERSON: [name]}", "cannot detect these types: PERSON"),
+    ("allow_list: [1]", "no list of strings"),
+    ("ner: spacy", "the model is missing"),
+    ("ner: bert:some-model", "engine 'bert' is not known"),
+    ("ner: {engine: spacy, model: m, colour: red}", "unknown key 'colour'"),
+    ("ner: {engine: spacy, model: m, types: [DOG]}", "types DOG"),
+    ("ner: {engine: spacy, model: m, min_score: 3}", "min_score 3.0 is not between"),
+    ("ner: [spacy]", "give ENGINE:MODEL"),
+    ("limits: {seconds: 1}", "unknown key 'seconds'"),
+    ("limits: {pattern_seconds: 0}", "pattern_seconds 0 is no number above 0"),
+    ("limits: {pattern_seconds: soon}", "pattern_seconds 'soon' is no number"),
+    ("recognisers: [{name: a, values_file: none.txt}]", "cannot be read"),
+    ("recognisers: [{name: a, values: [abc], values_file: none.txt}]", "either values or values_file"),
 ]
 
 
@@ -69,13 +93,13 @@ def test_a_file_that_cannot_be_meant_is_refused_in_one_line(tmp_path: Path, text
     path = tmp_path / "own.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(BadInput, match=reason) as caught:
-        read_recognisers(path)
+        read_config(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
-        read_recognisers(tmp_path / "none.yaml")
+        read_config(tmp_path / "none.yaml")
 
 
 def test_a_score_that_is_never_reported_is_refused() -> None:
@@ -83,11 +107,89 @@ def test_a_score_that_is_never_reported_is_refused() -> None:
         Detector(custom=[CustomRecogniser(name="weak", pattern="x", score=0.1)])
 
 
-def test_a_pattern_that_takes_too_long_stops_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(custom_module, "SECONDS", 0.05)
-    slow = CustomRecogniser(name="slow", pattern=r"(?:a|a)(?:a|aa){3,90}!")
-    with pytest.raises(BadInput, match="took more than"):
-        Detector(["US_SSN"], custom=[slow]).find("a" * 200)
+QUICK = Limits(pattern_seconds=0.05, document_seconds=0.2, seconds_per_million=1e-6, stops=3)
+SLOW = CustomRecogniser(name="slow", pattern=r"(?:a|a)(?:a|aa){3,90}!")
+ENDLESS = "a" * 200 + " jane@example.com S-123456"
+
+
+def test_a_pattern_that_takes_too_long_is_told_and_the_others_go_on() -> None:
+    detector = Detector(config=DetectorConfig(custom=(SLOW, STAFF), limits=QUICK))
+    found = detector.find_all(ENDLESS)
+    assert [f.type for f in found.findings] == ["EMAIL_ADDRESS", "STAFF_NUMBER"]
+    assert [unread.recogniser for unread in found.unread] == ["slow"]
+    assert found.unread[0].reason == "took too long"
+    assert found.unread[0].detail == "more than 0.05 s on a text of 226 characters"
+    assert "jane" not in str(found.unread)
+    assert detector.find_all("S-123456").unread == ()
+
+
+def test_what_cannot_be_told_is_raised() -> None:
+    with pytest.raises(BadInput, match=r"recogniser 'slow' took too long \(more than .*\); simplify it"):
+        Detector(config=DetectorConfig(custom=(SLOW,), limits=QUICK)).find(ENDLESS)
+
+
+def test_a_pattern_that_is_stopped_again_and_again_is_tried_no_more_and_told_every_time() -> None:
+    detector = Detector(config=DetectorConfig(custom=(SLOW,), limits=QUICK))
+    reasons = [detector.find_all(ENDLESS).unread[0].reason for _ in range(5)]
+    assert reasons == ["took too long"] * 3 + ["was left out"] * 2
+    assert detector.find_all("nothing to see").unread[0].detail == "it took too long on 3 texts before"
+
+
+def test_all_patterns_together_have_one_limit_for_a_text() -> None:
+    slow = tuple(CustomRecogniser(name=f"slow {n}", pattern=SLOW.pattern) for n in range(7))
+    started = time.monotonic()
+    found = Detector(config=DetectorConfig(custom=(*slow, NAMES), limits=QUICK)).find_all(ENDLESS + " Bluebird")
+    assert time.monotonic() - started < 10
+    assert len(found.unread) == 7
+    assert "took all the time" in found.unread[-1].detail
+    assert [f.type for f in found.findings] == ["EMAIL_ADDRESS", "CUSTOM"], "a list takes no time worth a limit"
+
+
+def test_a_long_text_has_more_time() -> None:
+    assert QUICK.for_pattern("a") < Limits(pattern_seconds=0.05).for_pattern("a" * 1_000_000) < 3
+
+
+def test_a_list_of_a_hundred_thousand_is_one_automaton(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("".join(f"name-{n:06}\n\n" for n in range(100_000)), encoding="utf-8")
+    (tmp_path / "own.yaml").write_text("recognisers: [{name: names, values_file: names.txt}]", encoding="utf-8")
+    detector = Detector.from_file(tmp_path / "own.yaml")
+    text = "some words that are none of them " * 30_000 + "name-099999 name-1000000"
+    started = time.process_time()
+    assert [text[f.start : f.end] for f in detector.find(text)] == ["name-099999"]
+    assert time.process_time() - started < 5, "a million characters; as one expression it takes minutes"
+
+
+def test_every_setting_can_stand_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        """
+types: [US_SSN, EMAIL_ADDRESS, PHONE_NUMBER]
+min_score: 0.5
+phone_regions: [GB]
+context: {US_SSN: [fiscal id]}
+allow_list: [help@example.com]
+limits: {pattern_seconds: 2}
+recognisers: [{name: names, values: [Bluebird]}]
+""",
+        encoding="utf-8",
+    )
+    detector = Detector.from_file(tmp_path / "own.yaml")
+    text = "fiscal id: 900-12-3456, help@example.com, jane@example.com, phone (202) 555-0143 or phone 020 7946 0958"
+    assert [(f.type, f.score) for f in detector.find(text)] == [
+        ("US_SSN", 0.85),
+        ("EMAIL_ADDRESS", 1.0),
+        ("PHONE_NUMBER", 0.75),
+    ]
+    assert detector.config.limits.pattern_seconds == 2
+    assert "Bluebird" not in json.dumps(detector.config.settings()) + repr(detector.config)
+    assert "help@" not in json.dumps(detector.config.settings()) + repr(detector.config)
+
+
+def test_a_detector_travels_to_another_process_with_all_it_was_told() -> None:
+    detector = Detector(["US_SSN"], custom=[STAFF])
+    before = detector.find("S-123456")
+    there = pickle.loads(pickle.dumps(detector))
+    assert there.find("S-123456") == before
+    assert there.config == detector.config
 
 
 def scan(*arguments: str) -> Any:
