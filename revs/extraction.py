@@ -35,8 +35,13 @@ def greedily_extracted(
 
 def holds(tokenizer: PreTrainedTokenizerBase, target: TokenisedTarget, answer: str) -> bool:
     """Whether an answer begins with the secret. Compared as text: another spelling by tokens counts too."""
-    secret: str = tokenizer.decode(target.secret_ids).strip()
-    return answer.strip().startswith(secret)
+    return answer.strip().startswith(secret_text(tokenizer, target))
+
+
+def secret_text(tokenizer: PreTrainedTokenizerBase, target: TokenisedTarget) -> str:
+    """The secret as the tokenizer gives it back, without space around it."""
+    text: str = tokenizer.decode(target.secret_ids)
+    return text[: len(text) - target.beyond].strip()
 
 
 def answers(

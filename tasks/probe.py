@@ -173,7 +173,8 @@ def _choose(h: Handles) -> dict[str, Any]:
     from safetensors.torch import save_file
     from transformers import AutoTokenizer
 
-    from revs.targets import count_tokens, tokenise
+    from revs.rarity import count_tokens
+    from revs.targets import tokenise
 
     m = material(h)
     tokenizer = AutoTokenizer.from_pretrained(h.registry.download(h.registry.resolve(h.batch.source)))
