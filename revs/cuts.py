@@ -1,10 +1,10 @@
 """Cuts: where in a text the prompt of an occurrence begins, where its secret does, and where its last token ends.
 
 A secret must be put to the model in the tokens in which the model has seen it. Three borders can spoil that: the prompt
-cannot reach back further than the context, and a text that begins elsewhere may tokenise otherwise (a prefix space, half
-a word); a token may lie across the border of prompt and secret; another across the secret's end. So the prompt begins
-where the tokens behind it come out as they were, the border moves to the start of the token across it, and the last
-token is completed.
+cannot reach back further than the context, and a text that begins elsewhere may tokenise otherwise (a prefix space,
+half a word); a token may lie across the border of prompt and secret; another across the secret's end. So the prompt
+begins where the tokens behind it come out as they were, the border moves to the start of the token across it, and the
+last token is completed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _cut(
 
 
 def _around(tokenizer: PreTrainedTokenizerBase, text: str, start: int, end: int, context: int) -> tuple[int, str]:
-    """A part of a long text, with its first character, that holds more tokens than the context before the occurrence."""
+    """The first character of a part of a long text, and the part, with more than the context before the occurrence."""
     width = _WIDTH * context
     while True:
         first = max(0, start - width)
@@ -119,7 +119,7 @@ def _begin(
 
 
 def _beginnings(text: str, encoding: Encoding, token: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Tokens from `token` on and, for each, the characters at which a text could begin with it: with its space first."""
+    """Tokens from `token` on, each with the characters at which a text could begin with it: with its space first."""
     for number in range(token, min(token + _TRIED, stop)):
         start, end = encoding.offsets[number]
         before = min(encoding.offsets[number - 1][1], start) if number else start

@@ -77,7 +77,10 @@ def corpus_counts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], *, b
 def kept_counts(
     tokenizer: PreTrainedTokenizerBase, texts: Callable[[], Iterable[str]], *, corpus_digest: str, folder: Path
 ) -> Int[Tensor, " V"]:
-    """`corpus_counts`, kept in `folder` under the digests of corpus and tokenizer; `texts` is called where it is new."""
+    """`corpus_counts`, kept in `folder` under the digests of corpus and tokenizer.
+
+    `texts` is called where they are new. A count says nothing of where a token stands.
+    """
     from safetensors.torch import load_file, save_file
 
     path = folder / f"{text_digest(f'{corpus_digest} {tokenizer_digest(tokenizer)}')[7:39]}.safetensors"
