@@ -40,7 +40,7 @@ def representatives(contexts: Sequence[Hashable], groups: Sequence[int], *, at_m
     different: dict[int, dict[Hashable, int]] = defaultdict(dict)
     for place, (context, group) in enumerate(zip(contexts, groups, strict=True)):
         different[group].setdefault(context, place)
-    chosen = []
+    chosen: list[int] = []
     for members in different.values():
         places = list(members.values())
         taken = min(at_most, len(places))
