@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from revs.targets import Target
 
@@ -24,7 +25,7 @@ def decoys(targets: Sequence[Target], *, seed: int) -> list[Target]:
     bare = [target.secret.strip() for target in targets]
     drawn = {secret: _redraw(secret, rng) for secret in dict.fromkeys(bare)}
     return [
-        Target(prompt=target.prompt, secret=target.secret.replace(secret, drawn[secret]))
+        replace(target, secret=target.secret.replace(secret, drawn[secret]))
         for target, secret in zip(targets, bare, strict=True)
     ]
 

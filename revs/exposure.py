@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -88,7 +89,7 @@ def _candidates(
 ) -> list[tuple[int, ...]]:
     """Token ids of the decoys that differ from the secret and leave the prompt's last token as it is."""
     tail = target.prompt[-_TAIL:]
-    some = [Target(prompt=tail, secret=other.secret, after=target.after) for other in drawn]
+    some = [replace(other, prompt=tail) for other in drawn]
     some = [other for other in some if other.secret != target.secret]
     if not tail or not some:
         return []

@@ -1,36 +1,42 @@
-"""Stages 4 and 5: what the model memorised of it, which contexts are edited, and which tokens are the rarest."""
+"""Stage 4: what the model memorised of what was found, and which contexts are edited and which are kept to measure on.
+
+Contexts of one secret that are near duplicates form a group: a few of each are probed and edited, the others are copies
+of them. Some groups are held out as a whole, so that no unseen context is a copy of an edited one.
+"""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
-from revs.errors import OperationFailed
-from tasks.records import Probed, TargetTokens
+from tasks.records import Probed
 from tasks.stage import Handles, handles, stage
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from revs.targets import Target
 
-# Of the contexts of a secret that has three or more: kept from the edit, to measure generality on.
-UNSEEN_SHARE = 0.5
+UNSEEN_SHARE = 0.5  # of the groups of contexts of a secret that has three or more: kept from the edit, for generality
 MEASURED_SHARE = 0.25  # of the retained secrets: kept from the edit, to measure specificity
+PER_GROUP = 3  # contexts of a group of near duplicates that are probed and edited
+PROMPT_TOKENS = 1024  # a longer prompt brings out hardly more (Carlini et al. 2023, figure 1c) and costs its square
 ORDINARY_ROWS, HELD_OUT_ROWS = 400, 200
 SEED = 0
+_AT_ONCE = 256  # rows of the corpus, or targets, in memory together
+
+Row = dict[str, Any]
 
 
 @stage("probe memorisation")
 def probe_memorisation(batch_id: str) -> Probed:
-    """Put every prompt to the champion, keep which secrets it completes, and plan what is edited and what is not.
+    """Put every prompt to the champion, keep which secrets it knows, and plan what is edited and what is not.
 
-    All contexts of a secret that is memorised in any of them are targets. Of others' identifiers, those that the
-    champion completes are what it must still complete afterwards.
+    All contexts of a secret that is memorised, or exposed, in any of them are targets. Of others' identifiers, those
+    that the champion completes are what it must still complete afterwards.
     """
     h = handles(batch_id)
     record = h.workspace.once("targets", lambda: _probe(h))
@@ -38,6 +44,7 @@ def probe_memorisation(batch_id: str) -> Probed:
     return Probed(
         found=len(targets),
         memorised=sum(target["memorised"] for target in targets),
+        exposed=sum(target["exposed"] and not target["memorised"] for target in targets),
         edited=sum(target["use"] == "edit" for target in targets),
         unseen=sum(target["use"] == "unseen" for target in targets),
         retained=sum(other["memorised"] for other in record["others"]),
@@ -46,53 +53,155 @@ def probe_memorisation(batch_id: str) -> Probed:
 
 def _probe(h: Handles) -> dict[str, Any]:
     import revs
-    from revs.architectures import context_length
-    from revs.extraction import greedily_extracted
-    from revs.targets import tokenise
 
     model, tokenizer = revs.load(h.registry.download(h.registry.resolve(h.batch.source)), dtype="auto")
     corpus = Corpus.open(h.batch.corpus)
-    context = context_length(model)
-
-    def probed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows that have a prompt, each with whether its secret is memorised."""
-        usable = [row for row in rows if target_of(corpus, row).prompt.strip()]
-        tokenised = tokenise(tokenizer, [target_of(corpus, row) for row in usable], context=context)
-        said = greedily_extracted(model, tokenizer, tokenised)
-        return [{**row, "memorised": flag} for row, flag in zip(usable, said, strict=True)]
-
+    context = prompt_context(model)
     occurrences, others = h.workspace.require("occurrences")["occurrences"], h.workspace.require("detections")["others"]
-    targets = _plan(probed(occurrences), random.Random(SEED))
+    found = with_cuts(corpus, occurrences, tokenizer, context=context)
+    _group(corpus, found, tokenizer)
+    _examine(corpus, [row for row in found if not row["copy"]], model, tokenizer, decoys=True)
+    retained = with_cuts(corpus, others, tokenizer, context=context)
+    _examine(corpus, retained, model, tokenizer, decoys=False)
     return {
-        "targets": targets,
-        "without_prompt": len(occurrences) - len(targets),
-        "others": _parts(corpus, probed(others), random.Random(SEED)),
+        "targets": _plan(found, random.Random(SEED)),
+        "without_prompt": len(occurrences) - len(found),
+        "others": _parts(corpus, retained, random.Random(SEED)),
         **_text_rows(corpus, {row["row"] for row in (*occurrences, *others)}, random.Random(SEED)),
     }
 
 
-def target_of(corpus: Corpus, row: dict[str, Any]) -> Target:
-    from revs.targets import Target
+def prompt_context(model: PreTrainedModel) -> int:
+    """The most tokens that prompt and secret have together."""
+    from revs.architectures import context_length
 
-    return Target.at(corpus.text(row["row"]), row["start"], row["end"])
+    return min(context_length(model), PROMPT_TOKENS)
 
 
-def _plan(targets: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
-    """Decide the use of every target: "edit", "unseen", or "none" where the secret is memorised nowhere."""
+def with_cuts(corpus: Corpus, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, *, context: int) -> list[Row]:
+    """The occurrences that have a prompt, each with the characters at which it begins and its secret does (`Cut`)."""
+    from revs.cuts import cuts
+
+    places: dict[int, list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        places[row["row"]].append(number)
+    found: dict[int, Row] = {}
+    for texts in _texts(corpus, list(places)):
+        for place, text in texts.items():
+            spans = [(rows[number]["start"], rows[number]["end"]) for number in places[place]]
+            for number, cut in zip(places[place], cuts(tokenizer, text, spans, context=context), strict=True):
+                if text[cut.begin : cut.border].strip():
+                    found[number] = {**rows[number], "begin": cut.begin, "border": cut.border, "until": cut.until}
+    return [found[number] for number in sorted(found)]
+
+
+def targets_of(corpus: Corpus, rows: Sequence[Row]) -> list[Target]:
+    """The targets of rows with cuts, in their order; in memory only."""
+    found: list[Target] = []
+    for some in _chunks(rows):
+        texts = corpus.texts(row["row"] for row in some)
+        found.extend(target_of(texts[row["row"]], row) for row in some)
+    return found
+
+
+def target_of(text: str, row: Row) -> Target:
+    """The target that a row with a cut names in the text of its corpus row."""
+    from revs.cuts import Cut
+
+    return Cut(begin=row["begin"], border=row["border"], end=row["end"], until=row["until"]).target(text)
+
+
+def _texts(corpus: Corpus, rows: Sequence[int]) -> Iterator[Mapping[int, str]]:
+    for first in range(0, len(rows), _AT_ONCE):
+        yield corpus.texts(rows[first : first + _AT_ONCE])
+
+
+def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for first in range(0, len(rows), _AT_ONCE):
+        yield rows[first : first + _AT_ONCE]
+
+
+def _secret_of(row: Row) -> tuple[str, int]:
+    return row["request_id"], row["identifier"]
+
+
+def _group(corpus: Corpus, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give each row the "group" of near-duplicate contexts that it is in, and whether it is a "copy" of others in it.
+
+    Groups are numbered through the batch. What is kept of a context meanwhile is its end and a hash of its tokens.
+    """
+    from revs.contexts import grouped, representatives
+    from revs.targets import tokenise
+
     by_secret: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for place, target in enumerate(targets):
-        by_secret[target["request_id"], target["identifier"]].append(place)
-    use = ["none"] * len(targets)
+    ends: list[tuple[int, ...]] = []
+    contexts: list[Hashable] = []
+    for some in _chunks(rows):
+        for target in tokenise(tokenizer, targets_of(corpus, some)):
+            ends.append(target.ids[: target.start][-_END:])
+            contexts.append((hash(target.ids), len(target.ids)))
+    for place, row in enumerate(rows):
+        by_secret[_secret_of(row)].append(place)
+    before = 0
     for places in by_secret.values():
-        if not any(targets[place]["memorised"] for place in places):
-            continue
-        kept = rng.sample(places, int(UNSEEN_SHARE * len(places))) if len(places) >= 3 else []
-        for place in places:
-            use[place] = "unseen" if place in kept else "edit"
-    return [{**target, "id": f"T{n:04d}", "use": use[n]} for n, target in enumerate(targets)]
+        groups = grouped([ends[place] for place in places])
+        standing = set(representatives([contexts[place] for place in places], groups, at_most=PER_GROUP))
+        for number, (place, group) in enumerate(zip(places, groups, strict=True)):
+            rows[place].update(group=before + group, copy=number not in standing)
+        before += max(groups) + 1
 
 
-def _parts(corpus: Corpus, others: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+_END = 64  # tokens of a prompt that are kept to compare it with others; `revs.contexts` looks at no more
+
+
+def _examine(
+    corpus: Corpus, rows: Sequence[Row], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, decoys: bool
+) -> None:
+    """Give each row what the model knows of its secret; with `decoys` also its place among theirs."""
+    from revs.exposure import decoy_quantiles, exposed
+    from revs.probing import probe
+    from revs.targets import tokenise
+
+    targets = targets_of(corpus, rows)
+    tokens = tokenise(tokenizer, targets, context=prompt_context(model))
+    probes = probe(model, tokenizer, tokens)
+    quantiles = decoy_quantiles(model, tokenizer, targets, tokens, seed=SEED) if decoys else [None] * len(rows)
+    for row, found, quantile in zip(rows, probes, quantiles, strict=True):
+        row.update(
+            memorised=found.memorised,
+            extraction_strength=round(found.extraction_strength, 4),
+            loss=round(found.loss, 6),
+            decoy_quantile=quantile,
+            exposed=exposed(quantile),
+        )
+
+
+def _plan(rows: list[Row], rng: random.Random) -> list[Row]:
+    """Decide the use of every target.
+
+    "edit" or "unseen" where the secret is memorised, or exposed, in any context; "none" where in none; "copy" of a
+    context that was probed.
+    """
+    from revs.contexts import held_out
+
+    by_secret: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        by_secret[_secret_of(row)].append(row)
+    for contexts in by_secret.values():
+        probed = [row for row in contexts if not row["copy"]]
+        known = any(row["memorised"] or row["exposed"] for row in probed)
+        aside = held_out([row["group"] for row in probed], share=UNSEEN_SHARE, rng=rng) if known else set()
+        for row in probed:
+            row["use"] = ("unseen" if row["group"] in aside else "edit") if known else "none"
+    unprobed = {"use": "copy", "memorised": False, "exposed": False}
+    return [
+        {**(unprobed if row["copy"] else {}), **{key: value for key, value in row.items() if key != "copy"},
+         "id": f"T{number:04d}"}
+        for number, row in enumerate(rows)
+    ]  # fmt: skip
+
+
+def _parts(corpus: Corpus, others: list[Row], rng: random.Random) -> list[Row]:
     """Split others' identifiers by secret: what the edit protects, and what specificity is measured on.
 
     Identifiers that are not memorised cannot be lost; all are protected, since they show the type without a secret.
@@ -113,79 +222,3 @@ def _text_rows(corpus: Corpus, taken: set[int], rng: random.Random) -> dict[str,
     rows = rng.sample(free, min(ORDINARY_ROWS + HELD_OUT_ROWS, len(free)))
     cut = len(rows) * ORDINARY_ROWS // (ORDINARY_ROWS + HELD_OUT_ROWS)
     return {"ordinary_rows": rows[:cut], "held_out_rows": rows[cut:]}
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What the edit and the measurements work on, rebuilt from the corpus and the recorded places; memory only."""
-
-    edit: list[Target]
-    edit_ids: list[str]
-    unseen: list[Target]
-    unmemorised: list[Target]
-    protect: list[Target]
-    measure: list[Target]
-    ordinary: list[str]
-    held_out: list[str]
-    corpus: Corpus
-
-    def __repr__(self) -> str:
-        return f"Material({len(self.edit)} to edit)"
-
-
-def material(h: Handles) -> Material:
-    """Rebuild targets and texts of a probed batch."""
-    record, corpus = h.workspace.require("targets"), Corpus.open(h.batch.corpus)
-    if corpus.digest != h.workspace.require("occurrences")["corpus"]["digest"]:
-        raise OperationFailed(
-            f"the corpus {h.batch.corpus} changed while batch {h.batch.id} was under way, so the recorded places no "
-            "longer hold; nothing was promoted: start the flow again, it looks anew"
-        )
-    held_out = h.registry.resolve(h.batch.source).tags.get("revs.held_out")
-
-    def those(rows: Sequence[dict[str, Any]], key: str, value: str) -> list[Target]:
-        return [target_of(corpus, row) for row in rows if row[key] == value]
-
-    return Material(
-        edit=those(record["targets"], "use", "edit"),
-        edit_ids=[row["id"] for row in record["targets"] if row["use"] == "edit"],
-        unseen=those(record["targets"], "use", "unseen"),
-        unmemorised=those(record["targets"], "use", "none"),
-        protect=those(record["others"], "part", "protect"),
-        measure=those(record["others"], "part", "measure"),
-        ordinary=[corpus.text(row) for row in record["ordinary_rows"]],
-        held_out=[text for _, text in Corpus.open(held_out)]
-        if held_out
-        else [corpus.text(row) for row in record["held_out_rows"]],
-        corpus=corpus,
-    )
-
-
-@stage("choose target tokens")
-def choose_target_tokens(batch_id: str) -> TargetTokens:
-    """Count the tokens of the corpus and of all secrets in it; record which places of each secret are the rarest."""
-    h = handles(batch_id)
-    record = h.workspace.once("tokens", lambda: _choose(h))
-    return TargetTokens(tokens=sum(len(places) for places in record["places"]), secrets=len(record["places"]))
-
-
-def _choose(h: Handles) -> dict[str, Any]:
-    from safetensors.torch import save_file
-    from transformers import AutoTokenizer
-
-    from revs.rarity import count_tokens
-    from revs.targets import tokenise
-
-    m = material(h)
-    tokenizer = AutoTokenizer.from_pretrained(h.registry.download(h.registry.resolve(h.batch.source)))
-    secrets = [target.secret.strip() for target in (*m.edit, *m.unseen, *m.protect, *m.measure)]
-    counts_V = count_tokens(tokenizer, [text for _, text in m.corpus], secrets=secrets)
-    save_file({"counts": counts_V}, h.workspace.folder / "token_counts.safetensors")
-    return {"places": [target.chosen for target in tokenise(tokenizer, m.edit, token_counts_V=counts_V)]}
-
-
-def token_counts(h: Handles) -> Tensor:
-    """The counts that `choose_target_tokens` recorded, shape (V,)."""
-    from safetensors.torch import load_file
-
-    return load_file(h.workspace.folder / "token_counts.safetensors")["counts"]
