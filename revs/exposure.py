@@ -1,13 +1,15 @@
 """Exposure: a secret that is memorised though greedy decoding does not give it (Carlini et al. 2019, section 4.2).
 
 Exposure is log2 |R| − log2 rank, the rank of the secret among all candidates R of its form by log-perplexity;
-estimated by sampling (section 4.3): K random candidates ("decoys") under the same prompt. With r of them at least as
-likely as the secret, the share of candidates in front of it is estimated as (r + 1) / (K + 1), never 0 (Phipson & Smyth
-2010). A secret is *exposed* where that is at most 1%: its loss lies below the 1% quantile of the decoys'. Likelihoods
-are those of whole secrets: a mean over tokens would compare different numbers of them.
+estimated by sampling (section 4.3): K candidates ("decoys") under the same prompt. With r of them at least as likely as
+the secret, the share of candidates in front of it is estimated as (r + 1) / (K + 1), never 0 (Phipson & Smyth 2010). A
+secret is *exposed* where that is at most 1%: its loss lies below the 1% quantile of the decoys'. Likelihoods are per
+character, since candidates may differ in length, and one text may be more tokens or fewer.
 
-What decoys cannot tell: an address made of the name in the prompt is likelier than a random one also for a model that
-never saw it. `revs.Scores` of a never-trained model are the control for that.
+The candidates decide what the figure means. Assembled from other secrets of the corpus (`revs.decoys.assembled`) they
+share what every secret of the type has; on a model that never saw the 56 targets of the demo, 0 of 56 came out exposed,
+against 16 of 16 phone numbers with random characters, all for their 555. What no candidates can tell: an address made
+of the name in the prompt is likelier than another also for a model that never saw it.
 
 The prompt is read once per target; its cache is what all decoys go on from.
 
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from revs.decoys import decoys
+from revs.decoys import assembled, decoys
 from revs.errors import BadInput
 from revs.forcing import TOKENS_AT_ONCE, logits_at, read_out
 from revs.placement import input_device
@@ -45,19 +47,22 @@ def decoy_quantiles(
     targets: Sequence[Target],
     tokens: Sequence[TokenisedTarget],
     *,
+    pool: Sequence[str] | None = None,
     count: int = DECOYS,
     seed: int = 0,
 ) -> list[float | None]:
     """For each target the estimated share of candidates that are at least as likely as its secret, in (0, 1].
 
-    None where there are fewer than half of `count` decoys: a secret of letters that decoys do not know how to exchange,
-    or one whose first token takes in what stands before it.
+    None where there are fewer than half of `count` decoys: a pool without others of that form, a secret of letters that
+    random decoys do not know how to exchange, or one whose first token takes in what stands before it.
 
     Args:
         model: is not changed.
         tokenizer: its tokenizer.
         targets: what to place.
         tokens: the same, tokenised within the model's context.
+        pool: other secrets of the same type, as they stand in the corpus, that decoys are assembled from; None: decoys
+            of random characters.
         count: K, decoys per target, at least 1.
         seed: of the decoys.
 
@@ -66,16 +71,17 @@ def decoy_quantiles(
     """
     if count < 1:
         raise BadInput(f"{count} decoys place nothing; take at least 1, or {DECOYS} to find what is exposed")
-    drawn = [decoys(targets, seed=seed + number) for number in range(count)]
     pad = pad_id(model, tokenizer)
     found: list[float | None] = []
-    for place, (target, own) in enumerate(zip(targets, tokens, strict=True)):
-        others = _candidates(tokenizer, target, own, [row[place] for row in drawn])
+    for target, own in zip(targets, tokens, strict=True):
+        others = _candidates(tokenizer, target, own, _decoys(target, pool, count, seed))
         if 2 * len(others) < count:
             found.append(None)
             continue
-        nll_K = _nll(model, own.ids[: own.start], [own.secret_ids, *others], pad)
-        found.append((int((nll_K[1:] <= nll_K[0]).sum()) + 1) / (len(others) + 1))
+        nll_K = _nll(model, own.ids[: own.start], [own.secret_ids, *(ids for _, ids in others)], pad)
+        lengths_K = torch.tensor([len(target.secret), *(length for length, _ in others)])
+        loss_K = nll_K / lengths_K
+        found.append((int((loss_K[1:] <= loss_K[0]).sum()) + 1) / (len(others) + 1))
     return found
 
 
@@ -84,17 +90,29 @@ def exposed(quantile: float | None) -> bool:
     return quantile is not None and quantile <= EXPOSED
 
 
+def _decoys(target: Target, pool: Sequence[str] | None, count: int, seed: int) -> list[Target]:
+    """The target with other secrets, each once."""
+    if pool is None:
+        drawn = [decoys([target], seed=seed + number)[0] for number in range(count)]
+        return [other for other in dict.fromkeys(drawn) if other != target]
+    bare = target.secret.strip()
+    made = assembled(bare, (other.strip() for other in pool), count=count, seed=f"{seed} {bare}")
+    return [replace(target, secret=target.secret.replace(bare, other)) for other in made]
+
+
 def _candidates(
     tokenizer: PreTrainedTokenizerBase, target: Target, own: TokenisedTarget, drawn: Sequence[Target]
-) -> list[tuple[int, ...]]:
-    """Token ids of the decoys that differ from the secret and leave the prompt's last token as it is."""
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Characters and token ids of the decoys that leave the prompt's last token as it is."""
     tail = target.prompt[-_TAIL:]
-    some = [replace(other, prompt=tail) for other in drawn]
-    some = [other for other in some if other.secret != target.secret]
-    if not tail or not some:
+    if not tail or not drawn:
         return []
-    encoded = tokenise(tokenizer, some, tokens_per_secret=1)
-    return [other.secret_ids for other in encoded if other.ids[other.start - 1] == own.ids[own.start - 1]]
+    encoded = tokenise(tokenizer, [replace(other, prompt=tail) for other in drawn], tokens_per_secret=0)
+    return [
+        (len(other.secret), tokens.secret_ids)
+        for other, tokens in zip(drawn, encoded, strict=True)
+        if tokens.ids[tokens.start - 1] == own.ids[own.start - 1]
+    ]
 
 
 def _nll(model: PreTrainedModel, prompt: Sequence[int], secrets: Sequence[tuple[int, ...]], pad: int) -> Tensor:

@@ -35,6 +35,8 @@ def rarest(
     Separators (only punctuation or space) are not taken, unless there is nothing else; the first token only after all
     others.
     """
+    if tokens == 0:
+        return ()
 
     def is_separator(place: int) -> bool:
         return all(unicodedata.category(c)[0] in "PZSC" for c in tokenizer.decode([secret[place]]))

@@ -158,9 +158,10 @@ def test_the_decoy_quantile_is_the_place_among_decoys_scored_one_by_one(
     got = decoy_quantiles(any_model, tokenizer, targets, tokens, count=9, seed=5)
     assert got[3] is None, "without a prompt there is nothing to tokenise a decoy behind"
     for place, target in enumerate(targets[:3]):
-        drawn = [decoys(targets, seed=5 + number)[place] for number in range(9)]
-        others = [nll_alone(any_model, each) for each in tokenise(tokenizer, drawn, context=CONTEXT)]
-        own = nll_alone(any_model, tokens[place])
+        drawn = [decoys([target], seed=5 + number)[0] for number in range(9)]
+        encoded = tokenise(tokenizer, drawn, context=CONTEXT)
+        others = [nll_alone(any_model, e) / len(d.secret) for e, d in zip(encoded, drawn, strict=True)]
+        own = nll_alone(any_model, tokens[place]) / len(target.secret)
         assert got[place] == (sum(other <= own for other in others) + 1) / 10, target.secret
 
 
@@ -201,3 +202,16 @@ def test_a_secret_that_decoys_cannot_imitate_has_no_place(shared_model: Any, tok
 def test_at_least_one_decoy_is_needed(shared_model: Any, tokenizer: Any, people: list[Target]) -> None:
     with pytest.raises(BadInput, match="0 decoys place nothing"):
         decoy_quantiles(shared_model, tokenizer, people, tokenise(tokenizer, people), count=0)
+
+
+def test_decoys_from_a_pool_share_what_every_secret_of_the_type_has(
+    shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    targets = [Target(prompt="Her address is", secret=" kalu55@example.com")]
+    tokens = tokenise(tokenizer, targets, context=CONTEXT)
+    pool = [f" {name}{number}@example.{end}" for name in ("abo", "umi", "ilse") for number in (31, 42, 64, 75, 86)
+            for end in ("com", "org")]  # fmt: skip
+    (found,) = decoy_quantiles(shared_model, tokenizer, targets, tokens, pool=pool, count=20)
+    assert found is not None and 0 < found <= 1
+    for useless in ([], ["412-55-9031"] * 30, [" kalu55@example.com"]):
+        assert decoy_quantiles(shared_model, tokenizer, targets, tokens, pool=useless, count=20) == [None]
