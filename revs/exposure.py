@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 DECOYS = 99  # the fewest with which a secret in front of all of them stands at 1%
 EXPOSED = 0.01
+_FIRST = 16  # decoys that are tried first: where they settle that a secret is not exposed, the share is theirs
 _TAIL = 64  # characters of the prompt in front of a decoy while it is tokenised
 
 
@@ -78,10 +79,9 @@ def decoy_quantiles(
         if 2 * len(others) < count:
             found.append(None)
             continue
-        nll_K = _nll(model, own.ids[: own.start], [own.secret_ids, *(ids for _, ids in others)], pad)
-        lengths_K = torch.tensor([len(target.secret), *(length for length, _ in others)])
-        loss_K = nll_K / lengths_K
-        found.append((int((loss_K[1:] <= loss_K[0]).sum()) + 1) / (len(others) + 1))
+        first = _share(model, target, own, others[:_FIRST], pad)
+        settled = len(others) <= _FIRST or first * (_FIRST + 1) / (len(others) + 1) > EXPOSED
+        found.append(first if settled else _share(model, target, own, others, pad))
     return found
 
 
@@ -113,6 +113,19 @@ def _candidates(
         for other, tokens in zip(drawn, encoded, strict=True)
         if tokens.ids[tokens.start - 1] == own.ids[own.start - 1]
     ]
+
+
+def _share(
+    model: PreTrainedModel,
+    target: Target,
+    own: TokenisedTarget,
+    others: Sequence[tuple[int, tuple[int, ...]]],
+    pad: int,
+) -> float:
+    """(r + 1) / (K + 1), with r of the K others at least as likely, per character, as the secret."""
+    nll_K = _nll(model, own.ids[: own.start], [own.secret_ids, *(ids for _, ids in others)], pad)
+    loss_K = nll_K / torch.tensor([len(target.secret), *(length for length, _ in others)])
+    return (int((loss_K[1:] <= loss_K[0]).sum()) + 1) / (len(others) + 1)
 
 
 def _nll(model: PreTrainedModel, prompt: Sequence[int], secrets: Sequence[tuple[int, ...]], pad: int) -> Tensor:

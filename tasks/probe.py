@@ -26,6 +26,7 @@ PER_GROUP = 3  # contexts of a group of near duplicates that are probed and edit
 PROMPT_TOKENS = 1024  # a longer prompt brings out hardly more (Carlini et al. 2023, figure 1c) and costs its square
 ORDINARY_ROWS, HELD_OUT_ROWS = 400, 200
 SEED = 0
+_POOL = 500  # secrets of a type that decoys are assembled from
 _AT_ONCE = 256  # rows of the corpus, or targets, in memory together
 
 Row = dict[str, Any]
@@ -59,10 +60,12 @@ def _probe(h: Handles) -> dict[str, Any]:
     context = prompt_context(model)
     occurrences, others = h.workspace.require("occurrences")["occurrences"], h.workspace.require("detections")["others"]
     found = with_cuts(corpus, occurrences, tokenizer, context=context)
-    _group(corpus, found, tokenizer)
-    _examine(corpus, [row for row in found if not row["copy"]], model, tokenizer, decoys=True)
     retained = with_cuts(corpus, others, tokenizer, context=context)
-    _examine(corpus, retained, model, tokenizer, decoys=False)
+    _group(corpus, found, tokenizer)
+    probed = [row for row in found if not row["copy"]]
+    for rows in (probed, retained):
+        _examine(corpus, rows, model, tokenizer)
+    _expose(corpus, probed, [*found, *retained], model, tokenizer)
     return {
         "targets": _plan(found, random.Random(SEED)),
         "without_prompt": len(occurrences) - len(found),
@@ -154,26 +157,43 @@ def _group(corpus: Corpus, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBa
 _END = 64  # tokens of a prompt that are kept to compare it with others; `revs.contexts` looks at no more
 
 
-def _examine(
-    corpus: Corpus, rows: Sequence[Row], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, decoys: bool
-) -> None:
-    """Give each row what the model knows of its secret; with `decoys` also its place among theirs."""
-    from revs.exposure import decoy_quantiles, exposed
+def _examine(corpus: Corpus, rows: Sequence[Row], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give each row what greedy decoding and the loss tell of its secret."""
     from revs.probing import probe
     from revs.targets import tokenise
 
-    targets = targets_of(corpus, rows)
-    tokens = tokenise(tokenizer, targets, context=prompt_context(model))
-    probes = probe(model, tokenizer, tokens)
-    quantiles = decoy_quantiles(model, tokenizer, targets, tokens, seed=SEED) if decoys else [None] * len(rows)
-    for row, found, quantile in zip(rows, probes, quantiles, strict=True):
+    tokens = tokenise(tokenizer, targets_of(corpus, rows), context=prompt_context(model))
+    for row, found in zip(rows, probe(model, tokenizer, tokens), strict=True):
         row.update(
             memorised=found.memorised,
             extraction_strength=round(found.extraction_strength, 4),
             loss=round(found.loss, 6),
-            decoy_quantile=quantile,
-            exposed=exposed(quantile),
         )
+
+
+def _expose(
+    corpus: Corpus,
+    rows: Sequence[Row],
+    known: Sequence[Row],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Give each row the place of its secret among decoys, assembled from the `known` secrets of its type."""
+    from revs.exposure import decoy_quantiles, exposed
+    from revs.targets import tokenise
+
+    pools: dict[str, set[str]] = defaultdict(set)
+    for some in _chunks(known):
+        for row, target in zip(some, targets_of(corpus, some), strict=True):
+            pools[row["type"]].add(target.secret.strip())
+    for type_ in sorted({row["type"] for row in rows}):
+        mine = [row for row in rows if row["type"] == type_]
+        targets = targets_of(corpus, mine)
+        tokens = tokenise(tokenizer, targets, context=prompt_context(model))
+        pool = random.Random(SEED).sample(sorted(pools[type_]), min(_POOL, len(pools[type_])))
+        places = decoy_quantiles(model, tokenizer, targets, tokens, pool=pool, seed=SEED)
+        for row, place in zip(mine, places, strict=True):
+            row.update(decoy_quantile=place, exposed=exposed(place))
 
 
 def _plan(rows: list[Row], rng: random.Random) -> list[Row]:
