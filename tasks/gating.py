@@ -17,7 +17,8 @@ from infra.vault import Vault
 from infra.workspace import Workspace
 from revs.errors import BadInput, GateRefused
 from tasks.find import look, search
-from tasks.probe import SEED, prompt_context, targets_of, with_cuts
+from tasks.places import prompt_context, targets_of, with_cuts
+from tasks.probe import SEED
 from tasks.stage import Handles, open_registry
 
 if TYPE_CHECKING:

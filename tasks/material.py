@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
 from revs.errors import OperationFailed
-from tasks.probe import targets_of
+from tasks.places import targets_of
 from tasks.stage import Handles
 
 if TYPE_CHECKING:
