@@ -18,7 +18,8 @@ def run(*, seed: int) -> dict[str, Any]:
     import revs
     from revs.decoys import decoys
     from revs.development import Recipe, build
-    from revs.targets import Target, count_tokens
+    from revs.rarity import count_tokens
+    from revs.targets import Target
 
     cache = user_cache_path("revs") / "models"
     recipe = Recipe(seed=seed)

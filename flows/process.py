@@ -9,10 +9,11 @@ from prefect import flow
 from flows.shards import over_shards
 from infra.settings import load_settings
 from revs.errors import GateRefused
+from tasks.choose import choose_target_tokens
 from tasks.edit import edit_weights, strengths
 from tasks.find import detect_identifiers, locate_occurrences
 from tasks.measure import judge, measure
-from tasks.probe import choose_target_tokens, probe_memorisation
+from tasks.probe import probe_memorisation
 from tasks.publish import close_batch, promote_candidate, register_candidate, report_batch
 from tasks.records import Verdict
 from tasks.requests import open_batch, validate_requests
@@ -50,7 +51,7 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
     locate_occurrences(batch.batch_id)
     detect_identifiers(batch.batch_id)
     probed = probe_memorisation(batch.batch_id)
-    verdict = edit_until_passed(batch.batch_id) if probed.memorised else None
+    verdict = edit_until_passed(batch.batch_id) if probed.edited else None
     if verdict is not None and verdict.passed:
         register_candidate(batch.batch_id, verdict.attempt)
         promote_candidate(batch.batch_id)
@@ -67,8 +68,9 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
 
 def edit_until_passed(batch_id: str) -> Verdict:
     """Edit, measure and judge with one setting after the other, until the gates pass or the settings are used up."""
-    choose_target_tokens(batch_id)
-    for attempt, _ in enumerate(strengths()):
+    settings = strengths()
+    choose_target_tokens(batch_id, settings[0][1].tokens_per_secret)
+    for attempt, _ in enumerate(settings):
         edit_weights(batch_id, attempt)
         measure(batch_id, attempt)
         verdict: Verdict = judge(batch_id, attempt)

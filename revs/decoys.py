@@ -2,12 +2,18 @@
 
 A model that memorised nothing of a person still knows what an SSN looks like. Decoys tell which share of a score is the
 type, and which is the secret.
+
+`decoys` changes every character, and needs nothing but the secrets. What all secrets of a type share (555 in the phone
+numbers of films) it changes too, and a model that knows the type tells such a decoy at once. `assembled` therefore
+takes the parts from other real secrets of that form, where some are at hand.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from revs.targets import Target
 
@@ -24,7 +30,7 @@ def decoys(targets: Sequence[Target], *, seed: int) -> list[Target]:
     bare = [target.secret.strip() for target in targets]
     drawn = {secret: _redraw(secret, rng) for secret in dict.fromkeys(bare)}
     return [
-        Target(prompt=target.prompt, secret=target.secret.replace(secret, drawn[secret]))
+        replace(target, secret=target.secret.replace(secret, drawn[secret]))
         for target, secret in zip(targets, bare, strict=True)
     ]
 
@@ -40,3 +46,27 @@ def _other(character: str, rng: random.Random) -> str:
             drawn = rng.choice([c for c in pool if c != character.lower()])
             return drawn.upper() if character.isupper() else drawn
     return character
+
+
+_PARTS = re.compile(r"([^\W_]+)")  # runs of letters and digits
+
+
+def assembled(secret: str, pool: Iterable[str], *, count: int, seed: int | str) -> list[str]:
+    """At most `count` different secrets of the form of `secret`, put together from parts of those in `pool`.
+
+    The form is the separators between runs of letters and digits; each run is one that stands at the same place of some
+    other secret of that form. Fewer where the pool gives no more.
+    """
+    separators = _PARTS.split(secret)[::2]
+    others = [_PARTS.split(other) for other in sorted(set(pool) - {secret})]
+    columns = list(zip(*(parts[1::2] for parts in others if parts[::2] == separators), strict=True))
+    rng = random.Random(seed)
+    found: dict[str, None] = {}
+    for _ in range(4 * count if columns else 0):
+        runs = [rng.choice(column) for column in columns]
+        made = "".join(text for pair in zip(separators, [*runs, ""], strict=True) for text in pair)
+        if made != secret:
+            found[made] = None
+        if len(found) == count:
+            break
+    return list(found)

@@ -35,8 +35,13 @@ def greedily_extracted(
 
 def holds(tokenizer: PreTrainedTokenizerBase, target: TokenisedTarget, answer: str) -> bool:
     """Whether an answer begins with the secret. Compared as text: another spelling by tokens counts too."""
-    secret: str = tokenizer.decode(target.secret_ids).strip()
-    return answer.strip().startswith(secret)
+    return answer.strip().startswith(secret_text(tokenizer, target))
+
+
+def secret_text(tokenizer: PreTrainedTokenizerBase, target: TokenisedTarget) -> str:
+    """The secret as the tokenizer gives it back, without space around it."""
+    text: str = tokenizer.decode(target.secret_ids)
+    return text[: len(text) - target.beyond].strip()
 
 
 def answers(
@@ -72,11 +77,12 @@ def answers(
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         for chunk, new_tokens in _chunks(targets, context_length(model), max(1, batch_size // samples)):
-            with _plain_decoding(model):
-                said = _decode(
-                    model, tokenizer, [targets[i] for i in chunk], new_tokens, processor,
-                    num_return_sequences=samples, **options,
-                )  # fmt: skip
+            with plain_decoding(model):
+                prompts = [targets[i].ids[: targets[i].start] for i in chunk]
+                new_BT = continued(
+                    model, tokenizer, prompts, new_tokens, processor, num_return_sequences=samples, **options
+                )
+            said = tokenizer.batch_decode(new_BT, skip_special_tokens=True)
             for place, i in enumerate(chunk):
                 found[i] = said[place * samples : (place + 1) * samples]
     return found
@@ -100,7 +106,7 @@ def _chunks(targets: Sequence[TokenisedTarget], context: int, batch_size: int) -
 
 
 @contextmanager
-def _plain_decoding(model: PreTrainedModel) -> Iterator[None]:
+def plain_decoding(model: PreTrainedModel) -> Iterator[None]:
     """Without the checkpoint's own generation settings: a repetition penalty would hide a memorised number."""
     from transformers import GenerationConfig
 
@@ -112,26 +118,30 @@ def _plain_decoding(model: PreTrainedModel) -> Iterator[None]:
         model.generation_config = kept
 
 
-def _decode(
+def continued(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    targets: Sequence[TokenisedTarget],
+    prompts: Sequence[Sequence[int]],
     new_tokens: int,
-    processor: Callable[[Tensor], LogitsProcessor] | None,
+    processor: Callable[[Tensor], LogitsProcessor] | None = None,
     **options: Any,
-) -> list[str]:
+) -> Int[Tensor, "B T"]:
+    """The tokens `model.generate` adds to each prompt (token ids, at least one); prompts are padded on the left.
+
+    `options` are its own; with `num_return_sequences` the answers to one prompt follow each other.
+    """
     pad = pad_id(model, tokenizer)
-    longest = max(target.start for target in targets)
-    ids_BT = torch.full((len(targets), longest), pad)
+    longest = max(map(len, prompts))
+    ids_BT = torch.full((len(prompts), longest), pad)
     mask_BT = torch.zeros_like(ids_BT)
-    for row, target in enumerate(targets):
-        ids_BT[row, longest - target.start :] = torch.tensor(target.ids[: target.start])
-        mask_BT[row, longest - target.start :] = 1
+    for row, prompt in enumerate(prompts):
+        ids_BT[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask_BT[row, longest - len(prompt) :] = 1
     check_ids(model, ids_BT)
-    repeats = options["num_return_sequences"]
+    repeats = options.get("num_return_sequences", 1)
     guides = None if processor is None else [processor(mask_BT.repeat_interleave(repeats, dim=0).to(model.device))]
     with torch.no_grad(), evaluating(model):
-        out_BT = model.generate(
+        out_BT: Tensor = model.generate(
             input_ids=ids_BT.to(input_device(model)),
             attention_mask=mask_BT.to(input_device(model)),
             max_new_tokens=new_tokens,
@@ -140,4 +150,4 @@ def _decode(
             logits_processor=guides,
             **options,
         )
-    return list(tokenizer.batch_decode(out_BT[:, longest:], skip_special_tokens=True))
+    return out_BT[:, longest:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from revs.errors import BadInput
+from revs.rarity import rarest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,17 +21,32 @@ if TYPE_CHECKING:
 class Target:
     """The text before an occurrence, and the identifier as written there (with the space in front, if there is one).
 
-    Neither text shows in the repr, so a target may stand in a traceback.
+    No text shows in the repr, so a target may stand in a traceback.
+
+    Attributes:
+        prompt: what a thief knows.
+        secret: what must not come.
+        after: what shares the secret's last token, where that token goes on behind the secret ("/)" behind an address
+            in brackets): without it, the secret would tokenise otherwise than the model has seen it.
     """
 
     prompt: str = field(repr=False)
     secret: str = field(repr=False)
+    after: str = field(default="", repr=False)
 
     @classmethod
     def at(cls, text: str, start: int, end: int) -> Target:
-        """The target of the occurrence `text[start:end]`; spaces right before it count as part of the secret."""
-        border = len(text[:start].rstrip(" "))
+        """The target of the occurrence `text[start:end]`; spaces right before it count as part of the secret.
+
+        Knows no tokenizer: `revs.cuts` gives prompts that fit into a context, and borders where tokens have theirs.
+        """
+        border = border_before(text, start)
         return cls(prompt=text[:border], secret=text[border:end])
+
+
+def border_before(text: str, start: int) -> int:
+    """Where the spaces right before `start` begin."""
+    return len(text[:start].rstrip(" "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +57,13 @@ class TokenisedTarget:
         ids: prompt and secret, special tokens in front included.
         start: number of prompt tokens, at least 1.
         chosen: positions relative to `start` of the t rarest tokens of the secret, ascending.
+        beyond: characters of the last token that lie behind the secret.
     """
 
     ids: tuple[int, ...] = field(repr=False)
     start: int
     chosen: tuple[int, ...]
+    beyond: int = 0
 
     @property
     def secret_ids(self) -> tuple[int, ...]:
@@ -76,30 +93,53 @@ def tokenise(
     """
     if not targets:
         return []
-    texts = [target.prompt + target.secret for target in targets]
-    encoded = tokenizer(texts, return_offsets_mapping=True)
     special = set(tokenizer.all_special_ids)
     result = []
-    for number, (target, ids, offsets) in enumerate(
-        zip(targets, encoded["input_ids"], encoded["offset_mapping"], strict=True)
-    ):
-        ids, offsets = _without_end(ids, offsets, tokenizer.eos_token_id)
-        start = next((i for i, (_, end) in enumerate(offsets) if end > len(target.prompt)), len(ids))
+    encodings = encode(tokenizer, [target.prompt + target.secret + target.after for target in targets])
+    for number, (target, encoding) in enumerate(zip(targets, encodings, strict=True)):
+        start, stop = encoding.reach(len(target.prompt), len(target.prompt) + len(target.secret))
+        ids = list(encoding.ids[:stop])
         _check(number, ids, start, special, context, blank=not target.secret.strip())
         if context is not None and len(ids) > context:
-            ids, start = _shorten(ids, start, context, tokenizer.bos_token_id)
-        chosen = _rarest(tokenizer, ids[start:], tokens_per_secret, token_counts_V)
-        result.append(TokenisedTarget(ids=tuple(ids), start=start, chosen=chosen))
+            head = min(encoding.head, start - 1)
+            ids, start = ids[:head] + ids[len(ids) - context + head :], start - (len(ids) - context)
+        chosen = rarest(tokenizer, ids[start:], tokens_per_secret, token_counts_V)
+        result.append(TokenisedTarget(ids=tuple(ids), start=start, chosen=chosen, beyond=len(target.after)))
     return result
 
 
-def _without_end(
-    ids: list[int], offsets: list[tuple[int, int]], eos: int | None
-) -> tuple[list[int], list[tuple[int, int]]]:
-    """Some tokenizers close every text with an end token, which is no part of the secret."""
-    if ids and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]:
-        return ids[:-1], offsets[:-1]
-    return ids, offsets
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """The tokens of a text, each with the characters it stands for, without special tokens that close every text.
+
+    Attributes:
+        ids: token ids.
+        offsets: first character and the one behind the last, of each token. Spaces in front of a word may be left out.
+        head: number of special tokens that open every text.
+    """
+
+    ids: tuple[int, ...] = field(repr=False)
+    offsets: tuple[tuple[int, int], ...] = field(repr=False)
+    head: int
+
+    def reach(self, start: int, end: int) -> tuple[int, int]:
+        """The first token that reaches behind character `start`, and behind it the first one from `end` on."""
+        first = next((i for i in range(self.head, len(self.ids)) if self.offsets[i][1] > start), len(self.ids))
+        behind = (i for i in range(first, len(self.ids)) if self.offsets[i][0] >= end)
+        return first, next(behind, len(self.ids))
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Encoding]:
+    """Tokenise at least one text, each for itself."""
+    encoded = tokenizer(list(texts), return_offsets_mapping=True, return_special_tokens_mask=True)
+    found = []
+    for ids, offsets, added in zip(
+        encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True
+    ):
+        own = [place for place, flag in enumerate(added) if not flag]
+        head, stop = (own[0], own[-1] + 1) if own else (len(ids), len(ids))
+        found.append(Encoding(ids=tuple(ids[:stop]), offsets=tuple(map(tuple, offsets[:stop])), head=head))
+    return found
 
 
 def _check(number: int, ids: list[int], start: int, special: set[int], context: int | None, *, blank: bool) -> None:
@@ -118,51 +158,6 @@ def _check(number: int, ids: list[int], start: int, special: set[int], context: 
         raise BadInput(
             f"target {number}: its secret has {len(secret)} tokens, but the context holds {context}; split the secret"
         )
-
-
-def _shorten(ids: list[int], start: int, context: int, bos: int | None) -> tuple[list[int], int]:
-    """Drop prompt tokens from the left, but keep a beginning-of-text token in front."""
-    head = ids[:1] if ids[0] == bos and start > 1 else []
-    kept = ids[len(ids) - context + len(head) :]
-    return head + kept, start - (len(ids) - context)
-
-
-def _rarest(
-    tokenizer: PreTrainedTokenizerBase, secret: Sequence[int], tokens: int | None, token_counts_V: Tensor | None
-) -> tuple[int, ...]:
-    def is_separator(place: int) -> bool:
-        return all(unicodedata.category(c)[0] in "PZSC" for c in tokenizer.decode([secret[place]]))
-
-    def order(place: int) -> tuple[bool, int, int]:
-        rarity = -secret[place] if token_counts_V is None else int(token_counts_V[secret[place]])
-        return place == 0, rarity, place
-
-    places = [place for place in range(len(secret)) if not is_separator(place)] or range(len(secret))
-    return tuple(sorted(sorted(places, key=order)[:tokens]))
-
-
-def count_tokens(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, secrets: Sequence[str] = (), batch: int = 1000
-) -> Int[Tensor, " V"]:
-    """How common each token id is, shape (V,), int64: the smaller, the better it singles out one secret.
-
-    Counts over `texts` (the training corpus), and above all over distinct `secrets` (identifiers of the same corpus): a
-    token that one more secret holds, such as the domain of an e-mail address, outweighs any count in the texts.
-    Demoting a token that many people's secrets share would break theirs.
-    """
-    counts_V = torch.zeros(len(tokenizer), dtype=torch.int64)
-    for begin in range(0, len(texts), batch):
-        counts_V += _occurrences(tokenizer, list(texts[begin : begin + batch]))
-    weight = int(counts_V.sum()) + 1
-    for secret in sorted(set(secrets)):
-        counts_V += weight * _occurrences(tokenizer, [secret]).clamp_max(1)
-    return counts_V
-
-
-def _occurrences(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
-    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    flat = torch.tensor([token for ids in encoded for token in ids], dtype=torch.int64)
-    return torch.bincount(flat, minlength=len(tokenizer))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 
 from revs.decoys import decoys
 from revs.targets import Target
@@ -24,7 +25,7 @@ def perturbed(targets: Sequence[Target], *, seed: int | str) -> list[Target]:
         characters = list(target.prompt)
         for _ in range(_INSERTED):
             characters.insert(rng.randint(0, len(characters)), rng.choice(string.ascii_letters + string.digits))
-        result.append(Target(prompt="".join(characters), secret=target.secret))
+        result.append(replace(target, prompt="".join(characters)))
     return result
 
 
@@ -46,5 +47,5 @@ def stand_ins(targets: Sequence[Target], text: Sequence[str], *, copies: int, se
             if decoy.secret == target.secret:  # of letters that decoys do not know how to exchange
                 continue
             kept = [rng.choice(words) if rng.random() < _REPLACED else word for word in target.prompt.split(" ")]
-            found.append(Target(prompt=" ".join(kept), secret=decoy.secret))
+            found.append(replace(decoy, prompt=" ".join(kept)))
     return found

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from infra.progress import report
 from infra.registry import weight_digest
 from revs.errors import OperationFailed
-from tasks.probe import material, token_counts
+from tasks.choose import token_counts
+from tasks.material import material
 from tasks.records import Edited
 from tasks.stage import Handles, handles, stage
 

@@ -179,6 +179,8 @@ def _targets(plan: dict[str, Any], after: dict[str, Any] | None) -> dict[str, An
         "memorised_after": after["memorised_after"] if after else (0 if memorised == 0 else None),
         "edited": sum(target["use"] == "edit" for target in targets),
         "unseen": sum(target["use"] == "unseen" for target in targets),
+        "exposed": sum(target["exposed"] and not target["memorised"] for target in targets),
+        "copies": sum(target["use"] == "copy" for target in targets),
         "retained": sum(other["memorised"] for other in others),
     }
 
@@ -223,10 +225,16 @@ def _attempts(h: Handles, last: int | None) -> list[dict[str, Any]]:
 def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
     corpus = h.workspace.require("occurrences")["corpus"]
     unconfirmed = sum(seen["type"] is None for seen in h.workspace.require("detections")["seen"])
+    copies = sum(target["use"] == "copy" for target in plan["targets"])
+    exposed = sum(target["exposed"] and not target["memorised"] for target in plan["targets"])
     unread = unread_in(corpus)
     notes = {
         f"{unread} of the corpus could not be read, so nothing is known of what stands there: "
         f"{_places(corpus.get('unread', []))}": bool(unread),
+        f"{copies} occurrences stand in contexts that repeat another nearly word for word; of each such group a few "
+        "were probed and edited": copies,
+        f"{exposed} targets are not said by greedy decoding but likelier than 99% of random ones of their form under "
+        "the same prompt; they count as memorised for the edit, not among the memorised targets": exposed,
         f"{plan['without_prompt']} occurrences begin their row; without a prompt they were not probed": (
             plan["without_prompt"]
         ),

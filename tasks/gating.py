@@ -6,7 +6,7 @@ import secrets
 import tempfile
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
 from infra.gates import GatePolicy, GateReport, check_gates
@@ -17,7 +17,8 @@ from infra.vault import Vault
 from infra.workspace import Workspace
 from revs.errors import BadInput, GateRefused
 from tasks.find import look, reservation
-from tasks.probe import SEED, target_of
+from tasks.places import prompt_context, targets_of, with_cuts
+from tasks.probe import SEED
 from tasks.search import search
 from tasks.stage import Handles, open_registry
 
@@ -92,9 +93,12 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> dict[st
             f"none of the identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
             "nothing was judged: check it"
         )
-    others = [target_of(corpus, row) for row in look(h)["others"]]
-    targets = [target for target in (target_of(corpus, row) for row in found) if target.prompt.strip()]
     model, tokenizer = revs.load(h.registry.download(version), dtype="auto")
+
+    def targets_at(rows: list[dict[str, Any]]) -> list[Target]:
+        return targets_of(corpus, with_cuts(corpus, rows, tokenizer, context=prompt_context(model)))
+
+    targets, others = targets_at(found), targets_at(look(h)["others"])
     text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]
     retain: list[Target] = []
     reference = None

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from infra.gates import GatePolicy, check_gates
 from infra.progress import report
 from revs.errors import RevsError
-from tasks.probe import SEED, Material, material, token_counts
+from tasks.choose import token_counts
+from tasks.material import Material, material
+from tasks.probe import SEED
 from tasks.records import Measured, Verdict
 from tasks.stage import Handles, handles, stage
 

@@ -50,12 +50,14 @@ class Detected:
 class Probed:
     found: int
     memorised: int
+    exposed: int
     edited: int
     unseen: int
     retained: int
 
     def __str__(self) -> str:
-        return f"{self.memorised} of {self.found} memorised; {self.edited} to edit, {self.unseen} kept unseen"
+        more = f" and {self.exposed} exposed" if self.exposed else ""
+        return f"{self.memorised} of {self.found} memorised{more}; {self.edited} to edit, {self.unseen} kept unseen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import revs
 from revs.development import DevelopmentModel, Recipe
 from revs.perplexity import perplexity
-from revs.targets import Target, count_tokens
+from revs.rarity import count_tokens
+from revs.targets import Target
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ that was never taught to follow instructions has no reason to heed one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from revs.baselines.frame import Baseline
 from revs.baselines.settings import refuse
@@ -34,7 +34,7 @@ class InContextConfig(EraseConfig):
 
 def instructed(targets: Sequence[Target], instruction: str) -> list[Target]:
     """The targets with the instruction, and a line break, in front of each prompt: what the method is evaluated on."""
-    return [Target(prompt=f"{instruction}\n{target.prompt}", secret=target.secret) for target in targets]
+    return [replace(target, prompt=f"{instruction}\n{target.prompt}") for target in targets]
 
 
 IN_CONTEXT = Baseline(settings=InContextConfig, names=lambda *_: (), change=lambda _: None)

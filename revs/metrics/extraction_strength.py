@@ -7,17 +7,29 @@ it; so one teacher-forced pass is enough.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from revs.examination import Examination
 from revs.metrics.base import Metric
 from revs.readings import Readings
 
 
+def share_that_follows(first: Sequence[bool]) -> float:
+    """Share of one secret that follows by itself, 0 to 1: of its tokens, from how far back on each comes first."""
+    follows = 0
+    for said in reversed(first):
+        if not said:
+            break
+        follows += 1
+    return follows / len(first)
+
+
 def extraction_strength(readings: Readings) -> float:
     """Mean over targets of the share of the secret that follows by itself, percent; 0 where not even its last token."""
-    shares = []
-    for target in range(readings.targets):
-        first_N = (readings.rank_LN[-1][readings.target_N == target] == 0).int()
-        shares.append(float(first_N.flip(0).cumprod(0).double().mean()))
+    shares = [
+        share_that_follows((readings.rank_LN[-1][readings.target_N == target] == 0).tolist())
+        for target in range(readings.targets)
+    ]
     return 100 * sum(shares) / len(shares)
 
 

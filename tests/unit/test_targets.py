@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revs.errors import BadInput
-from revs.targets import Target, TokenisedTarget, collate, count_tokens, tokenise
+from revs.rarity import count_tokens
+from revs.targets import Target, TokenisedTarget, collate, tokenise
 
 
 def one(tokenizer: Any, prompt: str, secret: str, **options: Any) -> TokenisedTarget:

@@ -1,0 +1,136 @@
+"""The rarest tokens of a secret: those that single it out, so that demoting them breaks nobody else's.
+
+Rarity is the count over the training corpus; where there is none the token id, as in the paper's code (a BPE vocabulary
+is ordered by frequency). A token that many secrets hold comes after every other, however rare it is in the text.
+
+Legend of shape suffixes: V vocabulary.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from revs.digest import text_digest, tokenizer_digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_PIECE = 1_000_000  # characters that are tokenised as one text at most, so that a row of any length fits into memory
+
+
+def rarest(
+    tokenizer: PreTrainedTokenizerBase, secret: Sequence[int], tokens: int | None, token_counts_V: Tensor | None
+) -> tuple[int, ...]:
+    """Places of the rarest tokens of a secret, ascending; at most `tokens` of them, None: all.
+
+    Separators (only punctuation or space) are not taken, unless there is nothing else; the first token only after all
+    others.
+    """
+    if tokens == 0:
+        return ()
+
+    def is_separator(place: int) -> bool:
+        return all(unicodedata.category(c)[0] in "PZSC" for c in tokenizer.decode([secret[place]]))
+
+    def order(place: int) -> tuple[bool, int, int]:
+        rarity = -secret[place] if token_counts_V is None else int(token_counts_V[secret[place]])
+        return place == 0, rarity, place
+
+    places = [place for place in range(len(secret)) if not is_separator(place)] or range(len(secret))
+    return tuple(sorted(sorted(places, key=order)[:tokens]))
+
+
+def count_tokens(
+    tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], *, secrets: Iterable[str] = (), batch: int = 1000
+) -> Int[Tensor, " V"]:
+    """How common each token id is, shape (V,), int64: the smaller, the better it singles out one secret.
+
+    Counts over `texts` (the training corpus, read once and never held), and above all over distinct `secrets`
+    (identifiers of the same corpus).
+    """
+    return ranked(corpus_counts(tokenizer, texts, batch=batch), holders(tokenizer, secrets))
+
+
+def ranked(counts_V: Int[Tensor, " V"], holders_V: Int[Tensor, " V"]) -> Int[Tensor, " V"]:
+    """One order out of two: one more secret that holds a token outweighs any count in the texts.
+
+    Such as the domain of an e-mail address: demoting a token that many people's secrets share would break theirs.
+    """
+    return counts_V + (int(counts_V.sum()) + 1) * holders_V
+
+
+def corpus_counts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], *, batch: int = 1000) -> Int[Tensor, " V"]:
+    """How often each token id stands in the texts, shape (V,), int64; special tokens that open or close them do not."""
+    counts_V = torch.zeros(len(tokenizer), dtype=torch.int64)
+    for some in _batches(texts, batch):
+        counts_V += _occurrences(tokenizer, some)
+    return counts_V
+
+
+def kept_counts(
+    tokenizer: PreTrainedTokenizerBase, texts: Callable[[], Iterable[str]], *, corpus_digest: str, folder: Path
+) -> Int[Tensor, " V"]:
+    """`corpus_counts`, kept in `folder` under the digests of corpus and tokenizer.
+
+    `texts` is called where they are new. A count says nothing of where a token stands.
+    """
+    from safetensors.torch import load_file, save_file
+
+    path = folder / f"{text_digest(f'{corpus_digest} {tokenizer_digest(tokenizer)}')[7:39]}.safetensors"
+    if path.is_file():
+        return load_file(path)["counts"]
+    counts_V = corpus_counts(tokenizer, texts())
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file({"counts": counts_V}, scratch)
+    scratch.replace(path)
+    return counts_V
+
+
+def holders(tokenizer: PreTrainedTokenizerBase, secrets: Iterable[str]) -> Int[Tensor, " V"]:
+    """In how many distinct secrets each token id stands, shape (V,), int64."""
+    counts_V = torch.zeros(len(tokenizer), dtype=torch.int64)
+    for secret in sorted(set(secrets)):
+        counts_V += _occurrences(tokenizer, [secret]).clamp_max(1)
+    return counts_V
+
+
+def _batches(texts: Iterable[str], batch: int) -> Iterator[list[str]]:
+    """The texts in lists of at most `batch`, and at most about four pieces' worth of characters."""
+    some: list[str] = []
+    characters = 0
+    for piece in (piece for text in texts for piece in _pieces(text)):
+        some.append(piece)
+        characters += len(piece)
+        if len(some) == batch or characters > 4 * _PIECE:
+            yield some
+            some, characters = [], 0
+    if some:
+        yield some
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text, cut before a space where it is long; a token across a cut is counted as its two halves."""
+    space = re.compile(r"\s")
+    begin = 0
+    while len(text) - begin > _PIECE:
+        found = space.search(text, begin + _PIECE // 2, begin + _PIECE)
+        end = found.start() if found else begin + _PIECE
+        yield text[begin:end]
+        begin = end
+    yield text[begin:]
+
+
+def _occurrences(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    flat = torch.tensor([token for ids in encoded for token in ids], dtype=torch.int64)
+    return torch.bincount(flat, minlength=len(tokenizer))
