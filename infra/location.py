@@ -5,10 +5,8 @@ Known identifiers are sought in batches of rows (infra/search/).
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,20 +82,9 @@ def confirm(corpus: Corpus, occurrences: Sequence[Occurrence], detector: Detecto
     return [_detection(occurrence, findings[occurrence.row]) for occurrence in occurrences]
 
 
-def other_identifiers(
-    corpus: Corpus, *, exclude_rows: AbstractSet[int], detector: Detector, limit: int, seed: int
-) -> list[Occurrence]:
-    """At most `limit` detected identifiers from rows outside `exclude_rows`, by row and place.
-
-    Rows are read in an order that depends on `seed` and the number of rows alone, until there are enough.
-    """
-    rows = [row for row in random.Random(seed).sample(range(len(corpus)), len(corpus)) if row not in exclude_rows]
-    found: list[Occurrence] = []
-    for row in rows:
-        if len(found) >= limit:
-            break
-        found.extend(_as_occurrence(finding, row) for finding in _one_a_place(detector.find(corpus.text(row))))
-    return sorted(found[:limit], key=lambda o: (o.row, o.start, o.end))
+def detected(row: int, text: str, detector: Detector) -> list[Occurrence]:
+    """The identifiers that `detector` finds in the text of a row, one a place; they belong to no request."""
+    return [_as_occurrence(finding, row) for finding in _one_a_place(detector.find_all(text).findings)]
 
 
 def _portions(corpus: Corpus) -> Iterator[tuple[list[int], list[str]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.detection.findings import Finding, Findings
@@ -62,7 +62,7 @@ class ScanTally:
             self.stopped[file, f"recogniser {unread.recogniser!r} {unread.reason}"] += 1
 
     def skip(self, file: str, reason: str, *, rows: int = 1) -> None:
-        """Count rows of a file that were not read at all; the reason, one of few, quotes nothing."""
+        """Count rows of a file that were not read at all, 0 if nobody knows how many; the reason quotes nothing."""
         self.skipped[file, reason] += rows
 
     def merge(self, other: ScanTally) -> None:
@@ -84,6 +84,14 @@ class ScanTally:
         self.stopped += other.stopped
         for type_, samples in other._samples.items():
             self._keep(type_, samples)
+
+    def moved(self, first: int) -> ScanTally:
+        """The same with rows that were counted from the beginning of a shard counted from that of its file."""
+        moved = ScanTally.from_dict(self.to_dict())
+        moved._samples = {
+            type_: [replace(sample, row=first + sample.row) for sample in kept] for type_, kept in self._samples.items()
+        }
+        return moved
 
     @property
     def samples(self) -> dict[str, tuple[Sample, ...]]:

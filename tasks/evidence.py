@@ -30,6 +30,11 @@ _PACKAGES = (
 _UNREAD_NAMED = 10
 
 
+def versions() -> dict[str, str]:
+    """Versions of the programs that a result depends on."""
+    return {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
+
+
 def build_evidence(h: Handles, *, attempt: int | None, status: str, candidate: str | None) -> dict[str, Any]:
     """The evidence of a batch as it is now.
 
@@ -63,7 +68,7 @@ def build_evidence(h: Handles, *, attempt: int | None, status: str, candidate: s
         **_scores(h, after),
         "gates": h.workspace.require(f"gates-{attempt}")["gates"] if attempt is not None else [],
         "attempts": _attempts(h, attempt),
-        "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(),
         "code_commit": code_commit(),
         "seed": SEED,
         "seconds": {"total": seconds, "edit": edit["seconds"] if edit else 0.0},

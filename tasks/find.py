@@ -6,16 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from infra.corpus import Corpus, Unread, unread_summary
-from infra.detection import DEFAULT_TYPES, Detector, Finding
-from infra.location import Occurrence, confirm, other_identifiers
+from infra.detection import Detector, Finding
+from infra.location import Occurrence, confirm
 from infra.proposals import propose
 from revs.errors import BadInput
 from tasks.records import Detected, Located
 from tasks.search import search
 from tasks.stage import Handles, handles, stage
-
-OTHERS = 600  # identifiers of other people that are looked at, for what must keep working
-_SEED = 0
 
 
 @stage("locate occurrences")
@@ -95,18 +92,15 @@ def look(h: Handles) -> dict[str, Any]:
 
     What stands near an occurrence is proposed, never erased: no request names it.
     """
-    occurrences = [Occurrence(**row) for row in h.workspace.require("occurrences")["occurrences"]]
+    record = h.workspace.require("occurrences")
+    occurrences = [Occurrence(**row) for row in record["occurrences"]]
     corpus = Corpus.open(h.batch.corpus, survey=h.workspace.read("survey"))
     detector = _Remembering()
     seen = [{"type": found.detected_type, "score": found.score} for found in confirm(corpus, occurrences, detector)]
     proposed = propose(occurrences, corpus.texts(occurrence.row for occurrence in occurrences), detector)
-    # Of the same types as the batch's: these stand in the contexts that the edit could harm.
-    types = {occurrence.type for occurrence in occurrences}.intersection(DEFAULT_TYPES) or DEFAULT_TYPES
-    rows = {occurrence.row for occurrence in occurrences}
-    others = other_identifiers(corpus, exclude_rows=rows, detector=Detector(types), limit=OTHERS, seed=_SEED)
     return {
         "seen": seen,
-        "others": [asdict(other) for other in others],
+        "others": record["others"],
         "proposed": [asdict(proposal) | {"reason": proposal.reason} for proposal in proposed],
     }
 

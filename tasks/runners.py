@@ -50,19 +50,26 @@ def _processes(workers: int | None, _address: str | None) -> TaskRunner[Any]:
 def _dask(workers: int | None, address: str | None) -> TaskRunner[Any]:
     from prefect_dask import DaskTaskRunner
 
+    runner: TaskRunner[Any]
     if address:
-        return DaskTaskRunner(address=address)
-    # one thread a worker: the work is Python's, which threads of one process would only take from each other
-    cluster = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
-    return DaskTaskRunner(cluster_kwargs=cluster)
+        runner = DaskTaskRunner(address=address)
+    else:
+        # one thread a worker: the work is Python's, which threads of one process would only take from each other
+        own = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+        runner = DaskTaskRunner(cluster_kwargs=own)
+    return runner
 
 
 def _ray(workers: int | None, address: str | None) -> TaskRunner[Any]:
     from prefect_ray import RayTaskRunner
 
+    runner: TaskRunner[Any]
     if address:
-        return RayTaskRunner(address=address)
-    return RayTaskRunner(init_kwargs={"num_cpus": workers, "include_dashboard": False, "log_to_driver": False})
+        runner = RayTaskRunner(address=address)
+    else:
+        own = {"num_cpus": workers, "include_dashboard": False, "log_to_driver": False}
+        runner = RayTaskRunner(init_kwargs=own)
+    return runner
 
 
 _RUNNERS: dict[str, Callable[[int | None, str | None], TaskRunner[Any]]] = {

@@ -1,18 +1,35 @@
-"""Searching the training corpus for a batch's identifiers, shard by shard: each leaves a record of its own."""
+"""Searching the training corpus for a batch's identifiers, shard by shard: each leaves a record of its own.
+
+The text that passes by is also where identifiers of other people are sampled: what must keep working.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+import random
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from infra.corpus import Corpus, Shard, ShardReader
-from infra.corpus import ShardSurvey
-from infra.location import Occurrence, rows_hit
+from infra.corpus import Corpus, Shard, ShardSurvey, Survey
+from infra.detection import DEFAULT_TYPES, Detector
+from infra.location import Occurrence, detected, rows_hit
 from infra.search import Search
 from infra.search.refusals import too_common, unsearchable
 from tasks.stage import Handles, handles, stage
+
+SAMPLED_BYTES = 16 << 20  # of the corpus, about: in so much of it identifiers of other people are looked for
+OTHERS = 600  # of these that are kept
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a batch seeks: its identifiers (None where none can be sought), and others' of the same types."""
+
+    search: Search | None
+    detector: Detector
 
 
 @stage("search shard")
@@ -52,18 +69,31 @@ def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
     return {
         "corpus": survey.manifest(),
         "occurrences": [asdict(occurrence) for occurrence in occurrences],
+        "others": [asdict(other) for other in _others(survey, records, {each.row for each in occurrences})],
         "missing": [request_id for request_id in identifiers if request_id not in present | refused.keys()],
         "unsearchable": refused,
     }
+
+
+def _others(survey: Survey, records: Sequence[dict[str, Any]], taken: AbstractSet[int]) -> list[Occurrence]:
+    """Of the sampled identifiers outside the rows that are `taken`, `OTHERS` drawn, by row and place."""
+    found = [
+        replace(other, row=first + other.row)
+        for first, record in zip(survey.first_rows, records, strict=True)
+        for other in (Occurrence(**each) for each in record["others"])
+        if first + other.row not in taken
+    ]
+    return sorted(random.Random(SEED).sample(found, min(OTHERS, len(found))), key=lambda o: (o.row, o.start, o.end))
 
 
 def _records(h: Handles, corpus: Corpus) -> list[dict[str, Any]]:
     """Of every shard, its survey, and occurrences with rows counted from the shard's beginning."""
     records = {shard.number: _record(h, shard) for shard in corpus.shards}
     missing = [shard for shard in corpus.shards if records[shard.number] is None]
-    known = _search_for(h) if missing else None
+    sought = _sought(h) if missing else None
     for shard in missing:
-        records[shard.number] = h.workspace.write(_name(shard), _searched(known, corpus, shard))
+        assert sought is not None
+        records[shard.number] = h.workspace.write(_name(shard), _searched(sought, corpus, shard))
     return [record for record in records.values() if record is not None]
 
 
@@ -77,27 +107,35 @@ def _name(shard: Shard) -> str:
     return f"shard-{shard.number:06d}"
 
 
-def _searched(known: Search | None, corpus: Corpus, shard: Shard) -> dict[str, Any]:
+def _searched(sought: Sought, corpus: Corpus, shard: Shard) -> dict[str, Any]:
     reader = corpus.read(shard)
-    found = [asdict(occurrence) for occurrence in _occurrences(known, reader)]
-    return {"survey": asdict(reader.survey), "occurrences": found}
-
-
-def _occurrences(known: Search | None, reader: ShardReader) -> Iterator[Occurrence]:
+    share = SAMPLED_BYTES / max(sum(file.bytes for file in corpus.plan.files), 1)
+    drawn = random.Random(f"{SEED} {shard.file} {shard.begin}")
+    found: list[Occurrence] = []
+    others: list[Occurrence] = []
     for batch in reader:
-        for number, found in known.in_texts([text or "" for text in batch.texts()]) if known else ():
-            yield Occurrence(row=batch.first + number, **asdict(found))
+        if sought.search is not None:
+            texts = [text or "" for text in batch.texts()]
+            found += (Occurrence(row=batch.first + row, **asdict(each)) for row, each in sought.search.in_texts(texts))
+        sample = (numbered for numbered in batch if drawn.random() < share)
+        others += (each for row, text in sample for each in detected(row, text, sought.detector))
+    return {
+        "survey": reader.survey.to_dict(),
+        "occurrences": [asdict(each) for each in found],
+        "others": [asdict(each) for each in others],
+    }
 
 
 @lru_cache(maxsize=1)
-def _known(batch_id: str) -> Search | None:
+def _known(batch_id: str) -> Sought:
     """What a batch seeks, built once in a worker that searches many shards for it."""
-    return _search_for(handles(batch_id))
+    return _sought(handles(batch_id))
 
 
-def _search_for(h: Handles) -> Search | None:
-    """None where no identifier of the batch can be sought."""
+def _sought(h: Handles) -> Sought:
     identifiers = h.store.identifiers(h.batch.id)
     refused = unsearchable(identifiers)
-    sought = {request_id: wanted for request_id, wanted in identifiers.items() if request_id not in refused}
-    return Search(sought) if any(sought.values()) else None
+    wanted = {request_id: some for request_id, some in identifiers.items() if request_id not in refused}
+    # Others' identifiers of the same types: these stand in the contexts that the edit could harm.
+    types = {identifier.type for some in wanted.values() for identifier in some}.intersection(DEFAULT_TYPES)
+    return Sought(Search(wanted) if any(wanted.values()) else None, Detector(sorted(types) or DEFAULT_TYPES))

@@ -1,16 +1,25 @@
-"""`revs scan`: what personal data a corpus holds."""
+"""`revs scan`: what personal data a corpus holds, and what personal data a model says."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+import shutil
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.common import Json, console, emit, table
+from flows.cli.common import Home, Json, console, emit, settings_of, showing_stages, table
+
+if TYPE_CHECKING:
+    from infra.corpus import Corpus, Survey
+    from infra.report.scan import ScanSummary
+    from infra.settings import Settings
+    from tasks.leaks import Leaks
 
 
 def register(app: typer.Typer) -> None:
@@ -19,48 +28,167 @@ def register(app: typer.Typer) -> None:
 
 def scan(
     corpus: Annotated[
-        str, typer.Argument(help=".txt, .jsonl, .parquet, a folder of these, or an address such as s3://…")
-    ],
-    findings: Annotated[Path | None, typer.Option(help="Write every finding as a JSON line, without its text.")] = None,
-    recognisers: Annotated[
-        Path | None, typer.Option(help="YAML file with own recognisers, by pattern or list.", show_default=False)
+        str | None,
+        typer.Argument(help=".txt, .jsonl, .parquet, a folder of these, or an address such as s3://…"),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Read what this checkpoint or registered version says, sampled."),
+    ] = None,
+    findings: Annotated[Path | None, typer.Option(help="Write every finding as a JSON line, without its text.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for scan.html and scan.json.")] = None,
+    recognisers: Annotated[
+        Path | None, typer.Option(help="YAML file with types, own recognisers, limits …", show_default=False)
+    ] = None,
+    samples: Annotated[int, typer.Option(help="With --model: continuations to sample.", min=1)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of every draw of samples.")] = 0,
+    home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Count the personal data in a corpus, by type and file; optionally list every finding's place.
+    """Count the personal data in a corpus, by type and file; or, with --model, in what a model says unasked.
 
-    Example: revs scan corpus.parquet --findings findings.jsonl
+    Example: revs scan corpus.parquet --report scan-out
     """
-    from infra.corpus import Corpus, unread_summary
-    from infra.detection import Detector
+    from infra.corpus import Corpus
+    from revs.errors import BadInput
 
-    detector = Detector.from_file(recognisers) if recognisers else Detector()
-    rows = Corpus.open(corpus)
-    placed = [(number, finding) for number, text in rows for finding in detector.find(text)]
-    survey = rows.survey()
-    found = [
-        dict(zip(("file", "row"), survey.in_file(number), strict=True))
-        | {"start": f.start, "end": f.end, "type": f.type, "score": f.score}
-        for number, f in placed
-    ]
+    if corpus is None and model is None:
+        raise BadInput("nothing to scan; name a corpus, or a model with --model")
+    if model is not None and (findings or report):
+        raise BadInput("--findings and --report are of a corpus; leave them out with --model")
+    settings = settings_of(home)
+    opened = Corpus.open(corpus) if corpus is not None else None
+    if model is not None:
+        leaks = _leaks(settings, model, opened, recognisers=recognisers, samples=samples, seed=seed)
+        _show_leaks(leaks, model, as_json=as_json)
+    elif opened is not None:
+        survey, summary = _scan(settings, opened, findings, recognisers=recognisers, seed=seed, quiet=as_json)
+        page = _written(summary, report)
+        _show(survey, summary, page, as_json=as_json)
+
+
+def _scan(
+    settings: Settings, corpus: Corpus, findings: Path | None, *, recognisers: Path | None, seed: int, quiet: bool
+) -> tuple[Survey, ScanSummary]:
+    from infra.report.scan import ScanSummary
+    from tasks.evidence import versions
+    from tasks.scan import detector_settings, findings_of, open_scan, put_together, waiting_shards
+
+    started = time.perf_counter()
+    folder = str(open_scan(settings, corpus, recognisers=recognisers, seed=seed))
+    if len(waiting_shards(folder, corpus)) > 1:  # several: on the workers of the task runner
+        from flows.shards import over_shards
+        from tasks.scan import scan_shard
+
+        with showing_stages(quiet=quiet):
+            over_shards("scan corpus", scan_shard, folder, lambda: waiting_shards(folder, corpus), settings)
+    survey, tally = put_together(folder, corpus)
     if findings is not None:
-        findings.write_text("".join(json.dumps(finding) + "\n" for finding in found), encoding="utf-8")
-    counts = Counter((finding["file"], finding["type"]) for finding in found)
-    summary = [{"file": file, "type": type_, "findings": count} for (file, type_), count in sorted(counts.items())]
+        _write_lines(findings, findings_of(folder, survey))
+    shutil.rmtree(folder, ignore_errors=True)
+    summary = ScanSummary.of(
+        tally,
+        corpus=survey.manifest(),
+        settings=detector_settings(recognisers),
+        versions=versions(),
+        seconds=round(time.perf_counter() - started, 1),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return survey, summary
+
+
+def _write_lines(path: Path, lines: Any) -> None:
+    from revs.errors import OperationFailed
+
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+    except OSError as error:
+        raise OperationFailed(
+            f"the findings could not be written to {path} ({error.strerror}); name another file"
+        ) from None
+
+
+def _written(summary: ScanSummary, folder: Path | None) -> Path | None:
+    from infra.report.scan import write_scan_report
+
+    return write_scan_report(summary, folder) if folder is not None else None
+
+
+def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: bool) -> None:
+    from infra.corpus import unread_summary
+
+    counts = [
+        {"file": file, "type": type_, "findings": count}
+        for file, found in summary.by_file.items()
+        for type_, count in found.items()
+    ]
     if as_json:
         emit(
             {
-                "rows": len(rows),
-                "digest": rows.digest,
-                "findings": len(found),
-                "counts": summary,
-                "not_read": rows.ignored,
-                "unread": [asdict(unread) for unread in rows.unread],
+                "rows": survey.rows,
+                "digest": survey.digest,
+                "complete": summary.complete,
+                "findings": summary.findings,
+                "counts": counts,
+                "not_read": [asdict(left) for left in summary.not_read],
+                "report": str(page) if page else None,
             }
         )
         return
-    unread = unread_summary(rows.unread)
+    unread = unread_summary(survey.unread)
     left_out = f"; {unread} could not be read" if unread else ""
-    table(f"personal data in {rows.name} ({len(rows)} rows{left_out})", summary)
-    for what in (*rows.ignored, *rows.unread):
-        console().print(f"not read: {what}", style="yellow", markup=False)
+    table(f"personal data in {survey.name} ({survey.rows} rows{left_out})", counts)
+    for left in summary.not_read:
+        rows = "" if left.rows is None else f" ({left.rows} rows)"
+        console().print(f"not read: {left.file} {left.reason}{rows}", style="yellow", markup=False)
+    if not summary.findings and summary.complete:
+        console().print("no personal data was found; every row was read")
+    if page is not None:
+        console().print(f"report: {page}", markup=False)
+
+
+def _leaks(
+    settings: Settings, model: str, corpus: Corpus | None, *, recognisers: Path | None, samples: int, seed: int
+) -> Leaks:
+    import revs
+    from infra.detection import Detector
+    from infra.registry import Registry
+    from revs.sampling import Sampling
+    from tasks.leaks import find_leaks
+
+    folder = Path(model)
+    if not folder.exists():
+        registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
+        folder = registry.download(registry.resolve(model))
+    loaded, tokenizer = revs.load(folder, dtype="auto")
+    detector = Detector.from_file(recognisers) if recognisers else Detector()
+    return find_leaks(
+        loaded, tokenizer, sampling=Sampling(count=samples, seed=seed), detector=detector, corpus=corpus,
+        prompts=_prompts(detector),
+    )  # fmt: skip
+
+
+def _prompts(detector: Any) -> list[str]:
+    """Half of the continuations go on from nothing, half from words that call for one of the types."""
+    from revs.prompting import openings
+
+    asked = openings(detector.config.types)
+    return [prompt for opening in asked for prompt in ("", opening)] or [""]
+
+
+def _show_leaks(leaks: Leaks, model: str, *, as_json: bool) -> None:
+    if as_json:
+        emit({"model": model, **asdict(leaks)})
+        return
+    rows: list[Mapping[str, Any]] = [
+        {
+            "type": found.type,
+            "said": found.findings,
+            "distinct": found.distinct,
+            "in the corpus": "" if found.in_corpus is None else found.in_corpus,
+            "such as": ", ".join(found.samples),
+        }
+        for found in leaks.types
+    ]
+    table(f"personal data in {leaks.sampled} continuations of {model}, {leaks.with_findings} with any", rows)

@@ -188,7 +188,7 @@ def render_scan(summary: ScanSummary) -> str:
 
 
 def _not_read(tally: ScanTally, corpus: Mapping[str, Any]) -> tuple[NotRead, ...]:
-    skipped = [NotRead(file=f, reason=why, rows=n) for (f, why), n in sorted(tally.skipped.items())]
+    skipped = [NotRead(file=f, reason=why, rows=n or None) for (f, why), n in sorted(tally.skipped.items())]
     stopped = [NotRead(file=f, reason=why, rows=n, partly=True) for (f, why), n in sorted(tally.stopped.items())]
     ignored = [
         NotRead(file=str(f), reason="a kind of file that is not read", rows=None) for f in corpus.get("ignored") or ()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.corpus import Corpus
-from infra.detection import Detector, Finding
-from infra.location import Detection, Occurrence, confirm, locate, other_identifiers
+from infra.detection import Detector, Finding, Findings
+from infra.location import Detection, Occurrence, confirm, detected, locate
 from infra.normalise import normal_form, search_forms
 from infra.search.refusals import unsearchable
 from revs.errors import BadInput
@@ -270,29 +270,14 @@ def test_confirm_prefers_the_finding_of_the_same_type() -> None:
     assert (found[0].detected_type, found[0].score) == ("US_SSN", 0.5)
 
 
-def others(limit: int, seed: int, exclude: set[int], detector: MarkedDetector | None = None) -> list[Occurrence]:
-    rows = Rows(*(f"row {i} <m{i}>" for i in range(50)))
-    reader = cast(Detector, detector or MarkedDetector())
-    return other_identifiers(cast(Corpus, rows), exclude_rows=exclude, detector=reader, limit=limit, seed=seed)
+def test_what_the_detector_finds_in_a_row_belongs_to_no_request() -> None:
+    class Two:
+        def find_all(self, text: str) -> Findings:
+            better = Finding(start=4, end=8, type="EMAIL_ADDRESS", score=0.9)
+            return Findings(findings=(Finding(start=5, end=8, type="URL", score=0.5), better))
 
-
-def test_other_identifiers_come_from_rows_of_no_request() -> None:
-    excluded = set(range(0, 50, 2))
-    found = others(100, 0, excluded)
-    assert [o.row for o in found] == sorted(set(range(50)) - excluded)
-    assert {(o.request_id, o.identifier, o.type) for o in found} == {("", -1, "EMAIL_ADDRESS")}
-
-
-def test_the_sample_of_others_depends_on_the_seed_alone() -> None:
-    assert others(5, 1, set()) == others(5, 1, set())
-    assert others(5, 1, set()) != others(5, 2, set())
-
-
-def test_no_more_rows_are_read_than_the_sample_needs() -> None:
-    detector = MarkedDetector()
-    assert len(others(5, 1, set(), detector)) == 5
-    assert len(detector.read) == 5
-    assert others(0, 1, set(), detector) == []
+    found = detected(3, "row <m3>", cast(Detector, Two()))
+    assert found == [Occurrence(request_id="", identifier=-1, type="EMAIL_ADDRESS", row=3, start=4, end=8)]
 
 
 def test_no_value_stands_in_a_repr() -> None:
