@@ -18,14 +18,13 @@ from infra.search.batch import Batch, batches
 from infra.search.disguises import Reading, disguised, may_be_disguised, readings, undisguised
 from infra.search.patterns import Patterns
 from infra.search.refusals import MIN_CHARACTERS, refuse, unsearchable
-from infra.search.streams import StreamSearch
+from infra.search.streams import STREAMS, Classes, StreamSearch
 
 if TYPE_CHECKING:
     from infra.requests import Identifier
 
 BATCH_CHARACTERS = 1 << 19
 """Characters that are folded together: few enough for the processor's caches."""
-_STREAMS: tuple[Stream, ...] = ("words", "compact")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +72,8 @@ class Search:
         self._requests = list(identifiers)
         self._identifiers = identifiers
         self._request_of, self._index_of = array("i"), array("i")
-        owners: dict[Stream, array[int]] = {stream: array("i") for stream in _STREAMS}
-        forms: dict[Stream, list[bytes]] = {stream: [] for stream in _STREAMS}
+        owners: dict[Stream, array[int]] = {stream: array("i") for stream in STREAMS}
+        forms: dict[Stream, list[bytes]] = {stream: [] for stream in STREAMS}
         for request, wanted in enumerate(identifiers.values()):
             for index, identifier in enumerate(wanted):
                 stream = stream_of(identifier.type)
@@ -84,7 +83,9 @@ class Search:
                 self._request_of.append(request)
                 self._index_of.append(index)
         self._owners = owners
-        self._streams = {s: StreamSearch(s, Patterns(forms.pop(s))) for s in _STREAMS if forms[s]}
+        patterns = {stream: Patterns(forms.pop(stream)) for stream in STREAMS if forms[stream]}
+        self._classes = Classes(patterns)
+        self._streams = {stream: StreamSearch(stream, sought) for stream, sought in patterns.items()}
 
     def __repr__(self) -> str:
         return f"Search(requests={len(self._requests)}, identifiers={len(self._index_of)})"
@@ -108,9 +109,10 @@ class Search:
                 yield from ((row, found) for found in self._in_row(matches[row]))
 
     def _in_batch(self, batch: Batch, sources: Sequence[_Source]) -> Iterator[_Match]:
+        classes = self._classes.of(batch)
         for stream, search in self._streams.items():
             owners = self._owners[stream]
-            for pattern, start, end in search.find(batch).tolist():
+            for pattern, start, end in search.find(batch, classes[stream]).tolist():
                 match = self._checked(batch, sources, owners[pattern], start, end)
                 if match is not None:
                     yield match

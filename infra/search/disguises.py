@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 # Each pattern begins with a class of single characters: what is no candidate is passed over at the speed of C.
 _QUOTED = r"(?:[0-9]{2}(?![0-9])|[0-9][A-F]|[A-F][0-9A-F])"
@@ -77,21 +76,19 @@ def may_be_disguised(text: str) -> bool:
 def disguised(texts: Sequence[str]) -> list[int]:
     """The numbers of the texts that may have another reading: of all that have one, and few others."""
     encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    ends = np.cumsum([len(text) for text in encoded])
     classes = np.frombuffer(b"".join([*encoded, b"  "]).translate(_CLASSES), np.uint8)
     places = np.flatnonzero((classes & (_IS_MARK | _IS_LINE_END)) != 0)
-    first, second = classes[places + 1], classes[places + 2]
-    is_mark = (classes[places] & _IS_MARK) != 0
+    here, first, second = classes[places], classes[places + 1], classes[places + 2]
     coded = ((first & _IS_CODE) != 0) & ((second & _IS_CODE) != 0)
     soft = ((first & _IS_LINE_END) != 0) | (((first & _IS_BLANK) != 0) & ((second & (_IS_BLANK | _IS_LINE_END)) != 0))
-    beside_sign = ((classes[places - 1] | first) & _IS_SIGN) != 0
-    by_escape = _rows(ends, places[is_mark & (coded | soft)])
-    by_break = _rows(ends, places[~is_mark & beside_sign]) - by_escape
-    return sorted(by_escape | {number for number in by_break if _may_hold_breaks(texts[number])})
-
-
-def _rows(ends: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> set[int]:
-    return set(np.searchsorted(ends, places, side="right").tolist())
+    is_mark, beside_sign = (here & _IS_MARK) != 0, ((classes[places - 1] | first) & _IS_SIGN) != 0
+    chosen = np.where(is_mark, coded | soft, beside_sign)
+    rows = np.searchsorted(np.cumsum(list(map(len, encoded))), places[chosen], side="right")
+    by_escape, by_break = np.zeros(len(texts), np.bool_), np.zeros(len(texts), np.bool_)
+    by_escape[rows[is_mark[chosen]]] = True
+    by_break[rows[~is_mark[chosen]]] = True
+    flags = zip(by_escape.tolist(), by_break.tolist(), texts, strict=True)
+    return [number for number, (e, b, text) in enumerate(flags) if e or (b and _may_hold_breaks(text))]
 
 
 def readings(text: str) -> Iterator[tuple[str, tuple[Reading, ...]]]:
