@@ -63,10 +63,12 @@ class Proposal:
     @property
     def reason(self) -> str:
         """Why it is proposed, for a human; it shows no value."""
-        others = f"{self.other_requests} other requests' identifiers" if self.other_requests else "nobody else's"
+        others = (
+            f"also near those of {self.other_requests} other requests" if self.other_requests else "near no one else's"
+        )
         return (
-            f"{self.type} at a distance of {self.distance} characters, in {self.documents} of the person's "
-            f"{self.of_documents} documents, also near {others}"
+            f"{self.type} {self.distance} characters from an identifier of the request, in {self.documents} of the "
+            f"person's {self.of_documents} documents, {others}"
         )
 
 

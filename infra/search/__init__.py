@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from infra import boundaries
 from infra.normalise import Stream, compact, reduced, same_case, search_forms, stream_of
-from infra.search.batch import Batch, batches
+from infra.search.batch import Batch, Place, batches
 from infra.search.disguises import Reading, disguised, may_be_disguised, readings, undisguised
 from infra.search.patterns import Patterns
 from infra.search.refusals import MIN_CHARACTERS, refuse, unsearchable
-from infra.search.streams import StreamSearch
+from infra.search.streams import STREAMS, Classes, StreamSearch
 
 if TYPE_CHECKING:
     from infra.requests import Identifier
 
 BATCH_CHARACTERS = 1 << 19
 """Characters that are folded together: few enough for the processor's caches."""
-_STREAMS: tuple[Stream, ...] = ("words", "compact")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +38,12 @@ class Found:
     end: int
 
 
-class _Source(NamedTuple):
-    """A text that is searched: the text of `row` as written, or another reading of it."""
+class _Further(NamedTuple):
+    """Another reading of the text of `row`."""
 
     row: int
     text: str
-    steps: tuple[Reading, ...] = ()
+    steps: tuple[Reading, ...]
 
     def span(self, start: int, end: int) -> tuple[int, int] | None:
         span: tuple[int, int] | None = (start, end)
@@ -55,7 +54,7 @@ class _Source(NamedTuple):
 
 
 _Match = tuple[int, int, int, int]
-"""Row, start, end and the number of the identifier among all."""
+"""The number of a text, start, end, and the number of the identifier among all."""
 
 
 class Search:
@@ -73,8 +72,8 @@ class Search:
         self._requests = list(identifiers)
         self._identifiers = identifiers
         self._request_of, self._index_of = array("i"), array("i")
-        owners: dict[Stream, array[int]] = {stream: array("i") for stream in _STREAMS}
-        forms: dict[Stream, list[bytes]] = {stream: [] for stream in _STREAMS}
+        owners: dict[Stream, array[int]] = {stream: array("i") for stream in STREAMS}
+        forms: dict[Stream, list[bytes]] = {stream: [] for stream in STREAMS}
         for request, wanted in enumerate(identifiers.values()):
             for index, identifier in enumerate(wanted):
                 stream = stream_of(identifier.type)
@@ -84,7 +83,9 @@ class Search:
                 self._request_of.append(request)
                 self._index_of.append(index)
         self._owners = owners
-        self._streams = {s: StreamSearch(s, Patterns(forms.pop(s))) for s in _STREAMS if forms[s]}
+        patterns = {stream: Patterns(forms.pop(stream)) for stream in STREAMS if forms[stream]}
+        self._classes = Classes(patterns)
+        self._streams = {stream: StreamSearch(stream, sought) for stream, sought in patterns.items()}
 
     def __repr__(self) -> str:
         return f"Search(requests={len(self._requests)}, identifiers={len(self._index_of)})"
@@ -96,43 +97,45 @@ class Search:
         does not matter.
         """
         for rows in _portions(texts) if self._streams else ():
-            sources = [_Source(row, texts[row]) for row in rows]
-            for number in disguised([texts[row] for row in rows]):
-                row = rows[number]
-                sources += [_Source(row, text, steps) for text, steps in readings(texts[row])]
             matches: dict[int, list[_Match]] = {}
-            for numbers, batch in batches([source.text for source in sources]):
-                for match in self._in_batch(batch, [sources[number] for number in numbers]):
-                    matches.setdefault(match[0], []).append(match)
-            for row in sorted(matches):
-                yield from ((row, found) for found in self._in_row(matches[row]))
+            for match in self._in_portion([texts[row] for row in rows]):
+                matches.setdefault(match[0], []).append(match)
+            for number in sorted(matches):
+                yield from ((rows[number], found) for found in self._in_row(matches[number]))
 
-    def _in_batch(self, batch: Batch, sources: Sequence[_Source]) -> Iterator[_Match]:
+    def _in_portion(self, texts: Sequence[str]) -> Iterator[_Match]:
+        further = [_Further(n, text, steps) for n in disguised(texts) for text, steps in readings(texts[n])]
+        for numbers, batch in batches([*texts, *(reading.text for reading in further)]):
+            for place, start, end, owner in self._in_batch(batch):
+                number = numbers[place]
+                if number < len(texts):
+                    yield number, start, end, owner
+                elif span := further[number - len(texts)].span(start, end):
+                    yield further[number - len(texts)].row, *span, owner
+
+    def _in_batch(self, batch: Batch) -> Iterator[_Match]:
+        classes = self._classes.of(batch)
         for stream, search in self._streams.items():
             owners = self._owners[stream]
-            for pattern, start, end in search.find(batch).tolist():
-                match = self._checked(batch, sources, owners[pattern], start, end)
-                if match is not None:
-                    yield match
+            for pattern, start, end in search.find(batch, classes[stream]).tolist():
+                place = self._checked(batch, owners[pattern], start, end)
+                if place is not None:
+                    yield *place, owners[pattern]
 
-    def _checked(self, batch: Batch, sources: Sequence[_Source], owner: int, start: int, end: int) -> _Match | None:
-        """What stands at `batch.text[start:end]`, or None: a part of something longer, or written otherwise."""
+    def _checked(self, batch: Batch, owner: int, start: int, end: int) -> Place | None:
+        """Where `batch.text[start:end]` came from, or None: a part of something longer, or written otherwise."""
         identifier = self._identifier(owner)
         form = batch.text[start:end] if stream_of(identifier.type) == "words" else compact(batch.text[start:end])
         start = boundaries.with_opening(batch.text, start, end, identifier.type)
         if not boundaries.stands_alone(batch.text, start, end, identifier.type):
             return None
-        place = batch.span(start, end)
-        if place is None:
-            return None
-        source, first, last = sources[place[0]], place[1], place[2]
         normal = reduced(identifier.type, batch.text[start:end])
         if normal != form and normal not in forms_of(identifier):
             return None
-        if not _case_allows(identifier, source.text[first:last]):
+        place = batch.span(start, end)
+        if place is None or not _case_allows(identifier, batch.texts[place[0]][place[1] : place[2]]):
             return None
-        span = source.span(first, last)
-        return None if span is None else (source.row, *span, owner)
+        return place
 
     def _in_row(self, matches: Iterable[_Match]) -> list[Found]:
         found = [

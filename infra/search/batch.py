@@ -14,7 +14,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from infra.search.folding import ASCII_TABLE, NUL, ROW_END, Offsets, folded_texts, without_far_separators
+from infra.search.folding import ASCII_TABLE, NUL, ROW_END, Offsets, folded_texts, single_spaced, without_far_separators
 from infra.search.patterns import PADDING, Ints
 
 Place = tuple[int, int, int]
@@ -31,14 +31,9 @@ class PlainBatch:
         self.texts = texts
         self._offsets = [0, *accumulate(len(text) + 1 for text in texts)]
         folded = NUL.join([*texts, ""]).encode("ascii").translate(ASCII_TABLE)
-        self._kept: Ints | None = None
-        if b"  " in folded:
-            space = np.frombuffer(folded, np.uint8) == ord(" ")
-            kept = ~space
-            kept[1:] |= ~space[:-1]  # of a run the first
-            kept[0] = True
-            self._kept = np.flatnonzero(kept)
-            folded = np.frombuffer(folded, np.uint8)[kept].tobytes()
+        folded, dropped = single_spaced(folded)
+        # how many bytes are left in front of each that is left out
+        self._dropped = dropped - np.arange(len(dropped)) if len(dropped) else None
         self.words = self.numbers = folded + PADDING
         self.text = self.words.decode("ascii")
 
@@ -48,10 +43,10 @@ class PlainBatch:
 
     def span(self, start: int, end: int) -> Place | None:
         """Where `text[start:end]` came from; None where an edge falls inside one original character."""
-        if self._kept is not None:
+        if self._dropped is not None:
             # a run of white space ends where the next character begins
-            end = int(self._kept[end]) if self.text[end - 1] == " " else int(self._kept[end - 1]) + 1
-            start = int(self._kept[start])
+            end += int(np.searchsorted(self._dropped, end - (self.text[end - 1] != " "), side="right"))
+            start += int(np.searchsorted(self._dropped, start, side="right"))
         number = bisect_right(self._offsets, start) - 1
         return number, start - self._offsets[number], end - self._offsets[number]
 

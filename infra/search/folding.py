@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from infra.normalise import SEPARATORS, Folded, fold, fold_character
 
@@ -56,10 +57,19 @@ def _folded_together(joined: bytes) -> str:
             base = start - 1
         parts += (data[last:base], _folded_run(data[base:end]))
         last = end
-    folded = b"".join([*parts, data[last:]]).decode("utf-8", "surrogatepass")
-    while "  " in folded:
-        folded = folded.replace("  ", " ")
-    return folded.replace(_MARKED_SPACE, " ")
+    folded, _ = single_spaced(b"".join([*parts, data[last:]]))
+    return folded.decode("utf-8", "surrogatepass").replace(_MARKED_SPACE, " ")
+
+
+def single_spaced(data: bytes) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """The data with one space for each run of them, and where in the data those stood that are left out."""
+    characters = np.frombuffer(data, np.uint8)
+    space = characters == ord(" ")
+    again = space[1:] & space[:-1]
+    dropped = np.flatnonzero(again) + 1
+    if not len(dropped):
+        return data, dropped
+    return data[:1] + characters[1:][~again].tobytes(), dropped
 
 
 @lru_cache(maxsize=1 << 14)

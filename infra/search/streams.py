@@ -6,6 +6,8 @@ batches at a time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,9 +18,27 @@ from infra.search.patterns import PADDING, Ints, Patterns, joined, moved, stretc
 _SEPARATORS = b" -./()"
 _IS_SEPARATOR = bytes(byte in _SEPARATORS for byte in range(256))
 _WORD_BYTES = b"0123456789abcdefghijklmnopqrstuvwxyz"
-_FIRST, _WORD = np.uint8(1), np.uint8(2)
+STREAMS: tuple[Stream, ...] = ("words", "compact")
+_WORD = np.uint8(1 << len(STREAMS))
 
-Flags = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
+
+
+class Classes:
+    """What each byte of a stream may be: the first of a form, of either stream, or of a word."""
+
+    def __init__(self, patterns: Mapping[Stream, Patterns]) -> None:
+        sets = [patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS]
+        self._table = bytes(
+            sum(1 << bit for bit, of in enumerate([*sets, _WORD_BYTES]) if byte in of) for byte in range(256)
+        )
+
+    def of(self, batch: Batch) -> dict[Stream, Bytes]:
+        """The classes of a batch's bytes in each stream; looked up once where both streams are the same bytes."""
+        words = np.frombuffer(batch.words.translate(self._table), np.uint8)
+        same = batch.numbers is batch.words
+        numbers = words if same else np.frombuffer(batch.numbers.translate(self._table), np.uint8)
+        return {"words": words, "compact": numbers}
 
 
 class StreamSearch:
@@ -26,15 +46,13 @@ class StreamSearch:
 
     def __init__(self, stream: Stream, patterns: Patterns) -> None:
         self._is_words = stream == "words"
+        self._first = np.uint8(1 << STREAMS.index(stream))
         self._patterns = patterns
-        sets = (patterns.first_bytes, _WORD_BYTES)
-        self._table = bytes(sum(1 << bit for bit, of in enumerate(sets) if byte in of) for byte in range(256))
 
-    def find(self, batch: Batch) -> Ints:
+    def find(self, batch: Batch, classes: Bytes) -> Ints:
         """Pattern, start and end (N×3), in characters of `batch.text`, not yet checked for what stands around them."""
         stream = batch.words if self._is_words else batch.numbers
-        classes = np.frombuffer(stream.translate(self._table), np.uint8)
-        starts = np.flatnonzero(_begins(classes))
+        starts = np.flatnonzero(_begins(classes, self._first))
         hits = self._patterns.matches(stream, starts) if self._is_words else self._in_numbers(stream, starts)
         if len(hits):
             hits[:, 1] = batch.characters(hits[:, 1], stream)
@@ -63,14 +81,15 @@ class StreamSearch:
         stood = separators - np.arange(len(separators))
         wide = stood[MAX_SEPARATORS:][stood[MAX_SEPARATORS:] == stood[: max(len(stood) - MAX_SEPARATORS, 0)]]
         starts, lasts = hits[:, 1], hits[:, 2] - 1
-        hits = hits[np.searchsorted(wide, starts, side="right") == np.searchsorted(wide, lasts, side="right")]
-        hits[:, 1] += np.searchsorted(stood, hits[:, 1], side="right")
-        hits[:, 2] += np.searchsorted(stood, hits[:, 2] - 1, side="right")
-        return hits
+        tight = np.searchsorted(wide, starts, side="right") == np.searchsorted(wide, lasts, side="right")
+        kept: Ints = hits[tight]
+        kept[:, 1] += np.searchsorted(stood, kept[:, 1], side="right")
+        kept[:, 2] += np.searchsorted(stood, kept[:, 2] - 1, side="right")
+        return kept
 
 
-def _begins(classes: npt.NDArray[np.uint8]) -> Flags:
+def _begins(classes: Bytes, first: np.uint8) -> npt.NDArray[np.bool_]:
     """Where a form may begin: at its first byte, and not inside an ASCII word."""
-    begins: Flags = (classes & _FIRST) != 0
+    begins: npt.NDArray[np.bool_] = (classes & first) != 0
     begins[1:] &= (classes[1:] & classes[:-1] & _WORD) == 0
     return begins

@@ -4,6 +4,7 @@ import html.entities
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -169,7 +170,7 @@ def slow_matches(wanted: Sequence[Wanted], row: Row) -> Iterator[tuple[int, int,
         for form in forms_of(cast(Any, one)):
             for at in range(len(stream) - len(form) + 1):
                 used = places[at : at + len(form)]
-                far = any(q - p > MAX_SEPARATORS + 1 for p, q in zip(used, used[1:], strict=False))
+                far = any(q - p > MAX_SEPARATORS + 1 for p, q in pairwise(used))
                 if stream[at : at + len(form)] == form and not (far and stream_of(one.type) == "compact"):
                     span = slow_checked(one, text, folded, used[0], used[-1] + 1)
                     if span and slow_whole(row, *span):
@@ -318,6 +319,7 @@ DISGUISED = [
     ("EMAIL_ADDRESS", "jane%EF%BC%A0example.com", "percent-encoding of a full-width sign"),
     ("EMAIL_ADDRESS", "jane@\n  example.com", "a line break behind the sign"),
     ("EMAIL_ADDRESS", "jane\r\n@example.com", "a line break in front of the sign"),
+    ("EMAIL_ADDRESS", "jane\n@example.com", "a bare line feed in front of the sign"),
     ("EMAIL_ADDRESS", "jane@example.\ncom", "a line break behind a dot"),
     ("EMAIL_ADDRESS", "jane=40\nexample.\r\ncom", "escapes and two line breaks"),
     ("US_SSN", "219&#45;41&#8209;5522", "entities for hyphens"),
