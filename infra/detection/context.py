@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 REACH = 48
@@ -28,10 +29,18 @@ _SOFTWARE = (
 )
 """Programs whose versions have four parts, or are written so."""
 _UNSPACED_PHONE = "電話|携帯|电话|手机|전화|휴대"
+# The two that are sought at every letter of every word; `_last` leaves them out where they cannot stand.
+_PHONE_STEM = r"phone|t[eé]l[eé]f|mobil|m[oó]v[ií]l|cellul|celular|handy|puhelin|whatsapp"
+_PHONE_COMPOUND = rf"[^\W\d_]{{0,16}}?(?:{_PHONE_STEM})[^\W\d_]*"
+_NUMBERED = r"(?:num|nº|n°|nos?|nr|ids?|code|ref)"
+_ANY_NUMBERED = rf"[^\W\d_]{{2,24}}?(?:[\s_\-]*(?:numbers?|nummer|#)|[\s_\-]+{_NUMBERED}){_END}"
+_HAS_STEM = re.compile(_PHONE_STEM)
+_HAS_NUMBERED = re.compile(rf"number|nummer|#|[\s_\-]{_NUMBERED}{_END}")
+_NEVER = r"(?!)"
 _WORDS = {
     "US_SSN": rf"(?:ssns?|ssid|itin|tin|soc(?:ial)?[\s._\-]+sec(?:urity)?|taxpayer|ss(?=\s?#)){_NUMBER}",
     "PHONE_NUMBER": (
-        r"(?:[^\W\d_]{0,16}?(?:phone|t[eé]l[eé]f|mobil|m[oó]v[ií]l|cellul|celular|handy|puhelin|whatsapp)[^\W\d_]*"
+        rf"(?:{_PHONE_COMPOUND}"
         r"|(?:t[eé]l|tlf|tfno|ph|puh|cell|gsm|fax|sms|call(?:s|ed|ing)?|ring|dial|hotline|voicemail|reach|anruf\w*|appel\w*"
         rf"|llam\w*|chiam\w*|ring\w*|bel){_END}){_NUMBER}"
     ),
@@ -51,15 +60,15 @@ _WORDS = {
         r"|polic(?:y|ies)|claims?|contracts?|licen[cs]es?|po|pin|codes?|bestell\w*|rechnung\w*|artikel\w*|commande|facture"
         r"|pedido|factura|ordine|fattura|zamówieni\w*|faktur\w*|amount|total|sum|price|timestamp|epoch|uid|pid|port|size"
         rf"|bytes?){_END}"
-        rf"|[^\W\d_]{{2,24}}?(?:[\s_\-]*(?:numbers?|nummer|#)|[\s_\-]+(?:num|nº|n°|nos?|nr|ids?|code|ref)){_END}"
+        rf"|{_ANY_NUMBERED}"
     ),
 }
 
 
 class Labels(NamedTuple):
-    """Expressions of all labels, and of each type's own."""
+    """Expressions of all labels, by what the text can hold (see `_last`), and of each type's own."""
 
-    every: re.Pattern[str]
+    every: Mapping[tuple[bool, bool], re.Pattern[str]]
     own: Mapping[str, re.Pattern[str]]
 
 
@@ -68,7 +77,11 @@ def labels(more: Mapping[str, Sequence[str]] | None = None) -> Labels:
     further = {kind: "".join(rf"|{_of_word(word)}" for word in words) for kind, words in (more or {}).items()}
     all_words = {kind: f"{words}{further.get(kind, '')}" for kind, words in _WORDS.items()}
     kinds = "|".join(f"(?P<{kind}>{words})" for kind, words in all_words.items())
-    every = re.compile(rf"(?<![^\W_])(?:{kinds})|(?P<UNSPACED>{_UNSPACED_PHONE})|(?P<SIGN>§|#(?=\s*$))")
+    whole = rf"(?<![^\W_])(?:{kinds})|(?P<UNSPACED>{_UNSPACED_PHONE})|(?P<SIGN>§|#(?=\s*$))"
+    every = {}
+    for stem, numbered in product((True, False), repeat=2):
+        some = whole if stem else whole.replace(_PHONE_COMPOUND, _NEVER)
+        every[stem, numbered] = re.compile(some if numbered else some.replace(_ANY_NUMBERED, _NEVER))
     own = {kind: re.compile(rf"(?<![^\W_])(?:{words})") for kind, words in all_words.items()}
     own["PHONE_NUMBER"] = re.compile(rf"{own['PHONE_NUMBER'].pattern}|{_UNSPACED_PHONE}")
     return Labels(every, own)
@@ -100,7 +113,8 @@ def adjusted(text: str, start: int, type_: str, score: float, known: Labels = US
     raised_alone = score < least or type_ in NAMES_ITSELF  # no other label could make a difference
     if raised_alone and not known.own[type_].search(before):
         return score
-    label = _last(known.every, before)
+    stands = bool(_HAS_STEM.search(before)), bool(_HAS_NUMBERED.search(before))
+    label = _last(known.every[stands], before)
     if label is None:
         return score
     kind, end = label
