@@ -79,9 +79,11 @@ def decoy_quantiles(
         if 2 * len(others) < count:
             found.append(None)
             continue
-        first = _share(model, target, own, others[:_FIRST], pad)
-        settled = len(others) <= _FIRST or first * (_FIRST + 1) / (len(others) + 1) > EXPOSED
-        found.append(first if settled else _share(model, target, own, others, pad))
+        tried = others[:_FIRST]
+        ahead = _in_front(model, target, own, tried, pad)
+        if ahead == 0 or (ahead + 1) / (len(others) + 1) <= EXPOSED:
+            tried, ahead = others, _in_front(model, target, own, others, pad)
+        found.append((ahead + 1) / (len(tried) + 1))
     return found
 
 
@@ -115,17 +117,17 @@ def _candidates(
     ]
 
 
-def _share(
+def _in_front(
     model: PreTrainedModel,
     target: Target,
     own: TokenisedTarget,
     others: Sequence[tuple[int, tuple[int, ...]]],
     pad: int,
-) -> float:
-    """(r + 1) / (K + 1), with r of the K others at least as likely, per character, as the secret."""
+) -> int:
+    """How many of the others are at least as likely, per character, as the secret."""
     nll_K = _nll(model, own.ids[: own.start], [own.secret_ids, *(ids for _, ids in others)], pad)
     loss_K = nll_K / torch.tensor([len(target.secret), *(length for length, _ in others)])
-    return (int((loss_K[1:] <= loss_K[0]).sum()) + 1) / (len(others) + 1)
+    return int((loss_K[1:] <= loss_K[0]).sum())
 
 
 def _nll(model: PreTrainedModel, prompt: Sequence[int], secrets: Sequence[tuple[int, ...]], pad: int) -> Tensor:

@@ -52,3 +52,13 @@ def test_the_table_shows_the_best_setting_of_each_seed_as_mean_and_deviation() -
     assert lines[0] == "| | a | b |"
     assert lines[2] == "| unlearning score | 40 ± 14.1 | 90 |"
     assert "| delta |  |  |" in lines, "what was not measured is a gap, not a zero"
+
+
+def test_probing_and_one_generate_a_prompt_give_the_same_answers(
+    shared_model: Any, tokenizer: Any, people: list[Any]
+) -> None:
+    import probing
+
+    result = probing.compare(shared_model, tokenizer, people[:3], turns=1)
+    assert (result["targets"], result["memorised"], result["different_answers"]) == (3, 3, 0)
+    assert result["seconds"]["wall"]["probing"] > 0

@@ -31,10 +31,10 @@ def any_model(request: pytest.FixtureRequest, new_model: Any) -> Any:
 
 def strange(people: list[Target]) -> list[Target]:
     """Never seen, and with prompts of many lengths."""
-    strangers = [Target(prompt=target.prompt, secret=" 999-00-1234") for target in people[:3]]
+    strangers = [Target(prompt=target.prompt, secret=" 999-00-1234") for target in people[:2]]
     return strangers + [
         Target(prompt="Once more and once more. " * number + target.prompt, secret=target.secret)
-        for number, target in enumerate(people[:5])
+        for number, target in enumerate(people[:4])
     ]
 
 
@@ -51,7 +51,7 @@ def own_words(model: Any, tokenizer: Any, tokens: TokenisedTarget) -> list[Token
 
 def asked(model: Any, tokenizer: Any, people: list[Target]) -> list[TokenisedTarget]:
     """What the model says, the same with another token in it or in part given, and what it has never seen."""
-    prompts = tokenise(tokenizer, people, context=CONTEXT)
+    prompts = tokenise(tokenizer, people[:5], context=CONTEXT)
     known = [own for each in prompts for own in own_words(model, tokenizer, each)]
     other = [replace(each, ids=(*each.ids[:-2], 77, each.ids[-1])) for each in known if len(each.secret_ids) > 2]
     given = [replace(each, start=each.start + 1) for each in known[:4] if len(each.secret_ids) > 1]
@@ -86,7 +86,7 @@ def test_every_family_is_probed_as_if_prompt_by_prompt_in_any_order_and_company(
 ) -> None:
     tokens = asked(any_model, tokenizer, people)
     said = [generated(any_model, tokenizer, each) for each in tokens]
-    assert sum(said) >= 4 and not all(said)
+    assert sum(said) >= 3 and not all(said)
     together = probe(any_model, tokenizer, tokens)
     assert [each.memorised for each in together] == said
     for each, target in zip(together, tokens, strict=True):
@@ -153,11 +153,11 @@ def nll_alone(model: Any, tokens: TokenisedTarget) -> float:
 def test_the_decoy_quantile_is_the_place_among_decoys_scored_one_by_one(
     any_model: Any, tokenizer: Any, people: list[Target]
 ) -> None:
-    targets = [*people[:2], Target(prompt=people[2].prompt, secret=" 999-00-1234"), Target(prompt="", secret="900-1")]
+    targets = [people[0], Target(prompt=people[2].prompt, secret=" 999-00-1234"), Target(prompt="", secret="900-1")]
     tokens = tokenise(tokenizer, targets, context=CONTEXT)
     got = decoy_quantiles(any_model, tokenizer, targets, tokens, count=9, seed=5)
-    assert got[3] is None, "without a prompt there is nothing to tokenise a decoy behind"
-    for place, target in enumerate(targets[:3]):
+    assert got[2] is None, "without a prompt there is nothing to tokenise a decoy behind"
+    for place, target in enumerate(targets[:2]):
         drawn = [decoys([target], seed=5 + number)[0] for number in range(9)]
         encoded = tokenise(tokenizer, drawn, context=CONTEXT)
         others = [nll_alone(any_model, e) / len(d.secret) for e, d in zip(encoded, drawn, strict=True)]
