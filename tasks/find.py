@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from infra.corpus import Corpus, Unread, unread_summary
+from infra.corpus import Unread, unread_summary
 from infra.detection import Detector, Finding
+from infra.expectations import check_occurrences
 from infra.location import Occurrence, confirm
 from infra.proposals import propose
 from revs.errors import BadInput
 from tasks.records import Detected, Located
-from tasks.search import search
-from tasks.stage import Handles, handles, stage
+from tasks.search import corpus_of, search
+from tasks.stage import Handles, handles, refuse_broken, stage
 
 
 @stage("locate occurrences")
@@ -23,7 +24,7 @@ def locate_occurrences(batch_id: str) -> Located:
         BadInput: none of the batch's identifiers stands in the corpus.
     """
     h = handles(batch_id)
-    corpus = Corpus.open(h.batch.corpus)
+    corpus = corpus_of(h)
     record = h.workspace.read("occurrences")
     if record is not None and record["corpus"]["digest"] != corpus.digest and not h.workspace.read("registered"):
         h.workspace.remove()  # the corpus changed since the batch was cut off: what was found in it no longer holds
@@ -78,6 +79,7 @@ def detect_identifiers(batch_id: str) -> Detected:
     """Look at the occurrences with Presidio, and sample identifiers of other people: what must keep working."""
     h = handles(batch_id)
     record = h.workspace.once("detections", lambda: look(h))
+    _check(h, record)
     confirmed = sum(seen["type"] is not None for seen in record["seen"])
     return Detected(
         confirmed=confirmed,
@@ -94,7 +96,7 @@ def look(h: Handles) -> dict[str, Any]:
     """
     record = h.workspace.require("occurrences")
     occurrences = [Occurrence(**row) for row in record["occurrences"]]
-    corpus = Corpus.open(h.batch.corpus, survey=h.workspace.read("survey"))
+    corpus = corpus_of(h)
     detector = _Remembering()
     seen = [{"type": found.detected_type, "score": found.score} for found in confirm(corpus, occurrences, detector)]
     proposed = propose(occurrences, corpus.texts(occurrence.row for occurrence in occurrences), detector)
@@ -103,6 +105,17 @@ def look(h: Handles) -> dict[str, Any]:
         "others": record["others"],
         "proposed": [asdict(proposal) | {"reason": proposal.reason} for proposal in proposed],
     }
+
+
+def _check(h: Handles, record: dict[str, Any]) -> None:
+    """The suite over the occurrences: what is recorded must be places in this corpus of this batch's requests."""
+    found = h.workspace.require("occurrences")
+    rows = [
+        {"id": f"occurrence {number}", "agrees": seen["type"] is not None, **occurrence}
+        for number, (occurrence, seen) in enumerate(zip(found["occurrences"], record["seen"], strict=True))
+    ]
+    requests = {row["request_id"] for row in found["occurrences"]} & h.store.identifiers(h.batch.id).keys()
+    refuse_broken(check_occurrences(rows, requests=sorted(requests), corpus_rows=found["corpus"]["rows"]))
 
 
 class _Remembering(Detector):

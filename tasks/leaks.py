@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from infra.corpus import Corpus
 from infra.detection import Detector
-from infra.location import locate, unsearchable
+from infra.location import locate
 from infra.masking import masked
 from infra.requests import Identifier
+from infra.search.refusals import unsearchable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from infra.corpus import Corpus
 from revs.errors import OperationFailed
 from tasks.places import targets_of
+from tasks.search import corpus_of
 from tasks.stage import Handles
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Material:
 
 def material(h: Handles) -> Material:
     """Rebuild targets and texts of a probed batch."""
-    record, corpus = h.workspace.require("targets"), Corpus.open(h.batch.corpus)
+    record, corpus = h.workspace.require("targets"), corpus_of(h)
     if corpus.digest != h.workspace.require("occurrences")["corpus"]["digest"]:
         raise OperationFailed(
             f"the corpus {h.batch.corpus} changed while batch {h.batch.id} was under way, so the recorded places no "

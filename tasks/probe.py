@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
+from infra.expectations import check_targets
 from tasks.places import Row, in_chunks, prompt_context, targets_of, with_cuts
 from tasks.planning import group, parts, planned, text_rows
 from tasks.records import Probed
-from tasks.stage import Handles, handles, stage
+from tasks.search import corpus_of
+from tasks.stage import Handles, handles, refuse_broken, stage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,7 +46,7 @@ def _probe(h: Handles) -> dict[str, Any]:
     import revs
 
     model, tokenizer = revs.load(h.registry.download(h.registry.resolve(h.batch.source)), dtype="auto")
-    corpus = Corpus.open(h.batch.corpus)
+    corpus = corpus_of(h)
     context = prompt_context(model)
     occurrences, others = h.workspace.require("occurrences")["occurrences"], h.workspace.require("detections")["others"]
     found = with_cuts(corpus, occurrences, tokenizer, context=context)
@@ -54,12 +56,24 @@ def _probe(h: Handles) -> dict[str, Any]:
     for rows in (probed, retained):
         _examine(corpus, rows, model, tokenizer)
     _expose(corpus, probed, [*found, *retained], model, tokenizer)
+    targets = planned(found, random.Random(SEED))
+    _check(targets, context=context)
     return {
-        "targets": planned(found, random.Random(SEED)),
+        "targets": targets,
         "without_prompt": len(occurrences) - len(found),
         "others": parts(corpus, retained, random.Random(SEED)),
         **text_rows(corpus, {row["row"] for row in (*occurrences, *others)}, random.Random(SEED)),
     }
+
+
+def _check(targets: Sequence[Row], *, context: int) -> None:
+    """The suite over the targets that were probed: nothing is edited or measured on a target that breaks a rule."""
+    rows = [
+        {**row, "secret": f"{row['request_id']} {row['identifier']}", "has_prompt": row["prompt_tokens"] > 0}
+        for row in targets
+        if row["use"] != "copy"
+    ]
+    refuse_broken(check_targets(rows, context=context, edited={"edit"}, kept={"unseen", "none"}))
 
 
 def _examine(corpus: Corpus, rows: Sequence[Row], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -68,8 +82,10 @@ def _examine(corpus: Corpus, rows: Sequence[Row], model: PreTrainedModel, tokeni
     from revs.targets import tokenise
 
     tokens = tokenise(tokenizer, targets_of(corpus, rows), context=prompt_context(model))
-    for row, found in zip(rows, probe(model, tokenizer, tokens), strict=True):
+    for row, target, found in zip(rows, tokens, probe(model, tokenizer, tokens), strict=True):
         row.update(
+            prompt_tokens=target.start,
+            secret_tokens=len(target.secret_ids),
             memorised=found.memorised,
             extraction_strength=round(found.extraction_strength, 4),
             loss=round(found.loss, 6),

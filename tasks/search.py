@@ -32,6 +32,11 @@ class Sought:
     detector: Detector
 
 
+def corpus_of(h: Handles) -> Corpus:
+    """The batch's corpus; what its survey said is not read again as long as the files are the same."""
+    return Corpus.open(h.batch.corpus, survey=h.workspace.read("survey"))
+
+
 @stage("search shard")
 def search_shard(batch_id: str, shard: Shard) -> int:
     """Search one shard for every identifier of the batch and record where they stand; how many occurrences."""

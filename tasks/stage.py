@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -19,6 +19,8 @@ from infra.settings import Settings, load_settings
 from infra.vault import Vault
 from infra.workspace import Workspace
 from revs.errors import OperationFailed, RevsError
+
+_NAMED_AT_MOST = 3
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,6 +77,18 @@ def open_store(settings: Settings) -> RequestStore:
 
 def open_registry(settings: Settings) -> Registry:
     return Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
+
+
+def refuse_broken(reasons: Mapping[str, str]) -> None:
+    """Raises:
+    OperationFailed: a suite found rows of a record broken; the message names some of them.
+    """
+    if reasons:
+        some = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:_NAMED_AT_MOST])
+        raise OperationFailed(
+            f"the record of this batch breaks {len(reasons)} times a rule it must keep: {some}; nothing was promoted: "
+            "start the flow again, and if it stays, report it"
+        )
 
 
 def handles(batch_id: str) -> Handles:
