@@ -75,7 +75,7 @@ def corpus(characters: int, *, sought: Sequence[int], seed: int) -> Iterator[Pla
         seed: what all is drawn from.
     """
     rng = random.Random(seed)
-    ordinary = paragraphs(limit=6000)
+    ordinary = paragraphs(limit=min(6_000, 100 + characters // 5_000))
     made = 0
     while made < characters:
         prose = [_typeset(rng, rng.choice(ordinary)) for _ in range(rng.randint(1, 6))]

@@ -1,0 +1,64 @@
+"""What the stages that find personal data write down, on a small corpus."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from infra.corpus import Corpus
+from infra.requests import Identifier
+from infra.workspace import Workspace
+from tasks.find import look, search
+from tasks.records import Detected
+
+MAIL, PHONE, WORD = "jane.roe@example.com", "202-555-0143", "document"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Two hundred rows that all say "document"; in two of them Jane's address and number stand side by side."""
+    rows = [f"This is document number {row}." for row in range(200)]
+    rows[3] += f" Write to {MAIL} or call {PHONE}."
+    rows[7] += f" It is {PHONE} or {MAIL.upper()}, and host 192.0.2.17."
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+def batch(corpus: Path, **requests: tuple[str, str]) -> Any:
+    wanted = {name: [Identifier(type=type_, value=value)] for name, (type_, value) in requests.items()}
+    return SimpleNamespace(
+        batch=SimpleNamespace(id="b", corpus=str(corpus)),
+        store=SimpleNamespace(identifiers=lambda batch_id: wanted),
+        workspace=Workspace(corpus.parent / "work", "b"),
+    )
+
+
+def test_an_identifier_that_is_a_word_of_the_corpus_sets_its_request_aside(corpus: Path) -> None:
+    h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL), word=("CUSTOM", WORD), short=("CUSTOM", "do"))
+    record = search(cast(Any, h), Corpus.open(corpus))
+    assert {row["request_id"] for row in record["occurrences"]} == {"jane"}
+    assert record["unsearchable"]["word"].startswith("identifier 0 (CUSTOM) stands in 200 of 200 rows")
+    assert set(record["unsearchable"]) == {"word", "short"}
+    assert record["missing"] == [], "a refused request is not missing too"
+
+
+def test_what_stands_near_is_proposed_and_counted_without_its_text(corpus: Path) -> None:
+    h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL))
+    h.workspace.write("occurrences", search(cast(Any, h), Corpus.open(corpus)))
+    record = look(cast(Any, h))
+    (phone,) = (proposal for proposal in record["proposed"] if proposal["type"] == "PHONE_NUMBER")
+    assert (phone["request_id"], phone["documents"], phone["of_documents"]) == ("jane", 2, 2)
+    texts = Corpus.open(corpus).texts([3, 7])
+    assert [texts[p["row"]][p["start"] : p["end"]] for p in phone["places"]] == [PHONE, PHONE]
+    assert not any(value in json.dumps(record) for value in (MAIL, PHONE, "192.0.2.17"))
+
+
+def test_the_summary_says_what_is_proposed_only_where_there_is_something() -> None:
+    some = Detected(confirmed=2, unconfirmed=0, others=5, proposed=1)
+    assert str(some).startswith("2 confirmed as personal data, 0 not; 5 identifiers of others; 1 more stand near")
+    assert "near" not in str(Detected(confirmed=2, unconfirmed=0, others=5))
