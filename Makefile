@@ -1,6 +1,6 @@
 # Every target that runs something builds .venv first, when it is missing or older than what it is built from.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench bench-attacks bench-editor venv clean
+.PHONY: help demo serve test lint bench bench-attacks bench-editor bench-probing venv clean
 
 # The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -42,6 +42,9 @@ bench-attacks: $(BUILT)  ## batched attacks against one pass per target, layer a
 
 bench-editor: $(BUILT)  ## the editor against the published search, on development models: an hour; results in bench-out/
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/editor.py $(ARGS)
+
+bench-probing: $(BUILT)  ## batched probing against one generate per prompt, and what is exposed; minutes; results in bench-out/
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/probing.py $(ARGS)
 
 venv: $(BUILT)  ## only the virtual environment
 
