@@ -9,7 +9,7 @@ from prefect import flow
 from flows.shards import over_shards
 from infra.settings import load_settings
 from revs.errors import GateRefused
-from tasks.choose import choose_target_tokens
+from tasks.choose import choose_target_tokens, count_shard, uncounted_shards
 from tasks.edit import edit_weights, strengths
 from tasks.find import detect_identifiers, locate_occurrences
 from tasks.measure import judge, measure
@@ -69,6 +69,7 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
 def edit_until_passed(batch_id: str) -> Verdict:
     """Edit, measure and judge with one setting after the other, until the gates pass or the settings are used up."""
     settings = strengths()
+    count_tokens(batch_id)
     choose_target_tokens(batch_id, settings[0][1].tokens_per_secret)
     for attempt, _ in enumerate(settings):
         edit_weights(batch_id, attempt)
@@ -82,3 +83,8 @@ def edit_until_passed(batch_id: str) -> Verdict:
 def search_corpus(batch_id: str) -> None:
     """Search the shards of a large corpus on several workers; one alone is searched where they are put together."""
     over_shards("search corpus", search_shard, batch_id, lambda: waiting_shards(batch_id), load_settings())
+
+
+def count_tokens(batch_id: str) -> None:
+    """The same for the tokens of the corpus."""
+    over_shards("count tokens", count_shard, batch_id, lambda: uncounted_shards(batch_id), load_settings())

@@ -76,6 +76,11 @@ def corpus_counts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], *, b
     return counts_V
 
 
+def counts_file(tokenizer: PreTrainedTokenizerBase, *, corpus_digest: str, folder: Path) -> Path:
+    """Where `kept_counts` keeps the counts of a corpus, or of a part of it."""
+    return folder / f"{text_digest(f'{corpus_digest} {tokenizer_digest(tokenizer)}')[7:39]}.safetensors"
+
+
 def kept_counts(
     tokenizer: PreTrainedTokenizerBase, texts: Callable[[], Iterable[str]], *, corpus_digest: str, folder: Path
 ) -> Int[Tensor, " V"]:
@@ -85,7 +90,7 @@ def kept_counts(
     """
     from safetensors.torch import load_file, save_file
 
-    path = folder / f"{text_digest(f'{corpus_digest} {tokenizer_digest(tokenizer)}')[7:39]}.safetensors"
+    path = counts_file(tokenizer, corpus_digest=corpus_digest, folder=folder)
     if path.is_file():
         return load_file(path)["counts"]
     counts_V = corpus_counts(tokenizer, texts())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.corpus import Corpus, Shard, ShardSurvey
 from infra.settings import Settings
 from tasks.material import material
 from tasks.records import TargetTokens
+from tasks.search import corpus_of
 from tasks.stage import Handles, handles, stage
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
 
 @stage("choose target tokens")
@@ -27,22 +31,55 @@ def counts_folder(settings: Settings) -> Path:
     return settings.home / "token-counts"
 
 
+@stage("count tokens of shard")
+def count_shard(batch_id: str, shard: Shard) -> int:
+    """Count the tokens of one shard of the batch's corpus, and keep the counts; how many tokens."""
+    h = handles(batch_id)
+    corpus = corpus_of(h)
+    return int(_counts(h, corpus, corpus.survey().shards[shard.number], _tokenizer(h)).sum())
+
+
+def uncounted_shards(batch_id: str) -> list[Shard]:
+    """The shards of the batch's corpus whose tokens were not counted yet, in this batch or another."""
+    h = handles(batch_id)
+    tokenizer, surveys = _tokenizer(h), corpus_of(h).survey().shards
+    return [survey.shard for survey in surveys if not _kept_in(h, survey, tokenizer).is_file()]
+
+
+def _tokenizer(h: Handles) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(h.registry.download(h.registry.resolve(h.batch.source)))
+
+
+def _counts(h: Handles, corpus: Corpus, survey: ShardSurvey, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Counts of token ids in one shard, shape (V,), from where they are kept or counted now."""
+    from revs.rarity import kept_counts
+
+    def texts() -> Iterator[str]:
+        return (text for batch in corpus.read(survey.shard) for _, text in batch)
+
+    return kept_counts(tokenizer, texts, corpus_digest=survey.digest, folder=counts_folder(h.settings))
+
+
+def _kept_in(h: Handles, survey: ShardSurvey, tokenizer: PreTrainedTokenizerBase) -> Path:
+    from revs.rarity import counts_file
+
+    return counts_file(tokenizer, corpus_digest=survey.digest, folder=counts_folder(h.settings))
+
+
 def _choose(h: Handles, tokens_per_secret: int) -> dict[str, Any]:
     """Of each edited target: the places of its target tokens, how often each token stands in the corpus, and how many
     distinct secrets hold it. Neither the tokens nor their ids.
     """
+    import torch
     from safetensors.torch import save_file
-    from transformers import AutoTokenizer
 
-    from revs.rarity import holders, kept_counts, ranked
+    from revs.rarity import holders, ranked
     from revs.targets import tokenise
 
-    m = material(h)
-    tokenizer = AutoTokenizer.from_pretrained(h.registry.download(h.registry.resolve(h.batch.source)))
-    counts_V = kept_counts(
-        tokenizer, lambda: (text for _, text in m.corpus), corpus_digest=m.corpus.digest,
-        folder=counts_folder(h.settings),
-    )  # fmt: skip
+    m, tokenizer = material(h), _tokenizer(h)
+    counts_V = torch.stack([_counts(h, m.corpus, shard, tokenizer) for shard in m.corpus.survey().shards]).sum(0)
     holders_V = holders(tokenizer, (t.secret.strip() for t in (*m.edit, *m.unseen, *m.protect, *m.measure)))
     ranked_V = ranked(counts_V, holders_V)
     save_file({"counts": ranked_V}, h.workspace.folder / "token_counts.safetensors")

@@ -34,7 +34,12 @@ def locate_occurrences(batch_id: str) -> Located:
     if not h.store.identifiers(batch_id):
         _end_without_work(h, record)
     found = {row["request_id"] for row in record["occurrences"]}
-    return Located(occurrences=len(record["occurrences"]), requests=len(found), missing=len(record["missing"]))
+    return Located(
+        occurrences=len(record["occurrences"]),
+        requests=len(found),
+        missing=len(record["missing"]),
+        unread=unread_in(record["corpus"]),
+    )
 
 
 def _end_without_work(h: Handles, record: dict[str, Any]) -> None:

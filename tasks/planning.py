@@ -92,8 +92,10 @@ def parts(corpus: Corpus, others: list[Row], rng: random.Random) -> list[Row]:
 
 def text_rows(corpus: Corpus, taken: set[int], rng: random.Random) -> dict[str, Any]:
     """Rows without any known identifier: some to hold still during the edit, others to measure perplexity on."""
-    free = [row for row in range(len(corpus)) if row not in taken]
-    rows = rng.sample(free, min(ORDINARY_ROWS + HELD_OUT_ROWS, len(free)))
+    wanted = ORDINARY_ROWS + HELD_OUT_ROWS
+    # so many are drawn that enough are free, and no list of all rows is made
+    drawn = rng.sample(range(len(corpus)), min(wanted + len(taken), len(corpus)))
+    rows = [row for row in drawn if row not in taken][:wanted]
     cut = len(rows) * ORDINARY_ROWS // (ORDINARY_ROWS + HELD_OUT_ROWS)
     return {"ordinary_rows": rows[:cut], "held_out_rows": rows[cut:]}
 

@@ -28,9 +28,14 @@ class Located:
     occurrences: int
     requests: int
     missing: int
+    unread: str = ""
+    """How much of the corpus could not be read; "" where all was."""
 
     def __str__(self) -> str:
-        return f"{self.occurrences} occurrences of {self.requests} requests, {self.missing} requests without any"
+        unread = f"; {self.unread} of the corpus could not be read" if self.unread else ""
+        return (
+            f"{self.occurrences} occurrences of {self.requests} requests, {self.missing} requests without any{unread}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

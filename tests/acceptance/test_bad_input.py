@@ -210,12 +210,14 @@ def test_where_a_row_could_not_be_read_nothing_is_said_not_to_be_there_without_s
     written(corpus, corpus.read_bytes() + b"\nZo\xeb\n")
     stranger = {**GOOD, "subject": "customer 3", "identifiers": [{"type": "US_SSN", "value": "287-31-6604"}]}
     file = lines(tmp_path / "requests.jsonl", GOOD, stranger)
-    answer = cli("process", "--model", tiny, "--corpus", corpus, "--requests", file, "--json")
+    answer = cli("process", "--model", tiny, "--corpus", corpus, "--requests", file)
     assert answer.code == 0, answer.err
+    assert "1 requests without any; 1 row of the corpus could not be read" in " ".join(answer.out.split())
     (failed,) = requests_of(settings)["failed"]
     assert "stands in the corpus" in str(failed.reason)
     assert "in what could be read of it (1 row could not be)" in str(failed.reason)
-    report = Path(json.loads(answer.out)["report"]).read_text(encoding="utf-8")
+    (page,) = (tmp_path / "home").rglob("report.html")
+    report = page.read_text(encoding="utf-8")
     assert "1 row of the corpus could not be read" in report and "row 42 (byte" in report and "not UTF-8" in report
 
 

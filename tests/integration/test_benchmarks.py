@@ -33,6 +33,18 @@ def test_batched_attacks_find_the_ranks_of_one_pass_per_target_layer_and_attack(
     assert result["ratio"] > 0
 
 
+def test_the_benchmark_of_corpora_reads_all_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import corpus
+
+    result = corpus.main(["--megabytes", "1", "--kinds", "parquet", "--out", str(tmp_path)])
+    rows = len(list(corpus.rows(1, 0)))
+    assert [(found["reading"], found["rows"]) for found in result["results"]] == [
+        (reading, rows) for reading in corpus.READINGS
+    ]
+    assert json.loads((tmp_path / "corpus.json").read_text(encoding="utf-8")) == result
+    assert capsys.readouterr().out.startswith("| kind | MB of text |")
+
+
 def row(method: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
     scores = {"unlearning_score": score, "efficacy": 100.0}
     return {"method": method, "seed": seed, "scores": scores, "milliseconds_per_token": 5.0, **more}
