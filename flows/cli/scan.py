@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tasks.leaks import Leaks
 
 
+SAMPLED_TOKENS = 128  # of a continuation at most; half of a shorter context
+
+
 def register(app: typer.Typer) -> None:
     app.command()(scan)
 
@@ -154,6 +157,7 @@ def _leaks(
     import revs
     from infra.detection import Detector
     from infra.registry import Registry
+    from revs.architectures import context_length
     from revs.sampling import Sampling
     from tasks.leaks import find_leaks
 
@@ -164,8 +168,8 @@ def _leaks(
     loaded, tokenizer = revs.load(folder, dtype="auto")
     detector = Detector.from_file(recognisers) if recognisers else Detector()
     return find_leaks(
-        loaded, tokenizer, sampling=Sampling(count=samples, seed=seed), detector=detector, corpus=corpus,
-        prompts=_prompts(detector),
+        loaded, tokenizer, detector=detector, corpus=corpus, prompts=_prompts(detector),
+        sampling=Sampling(count=samples, seed=seed, length=min(SAMPLED_TOKENS, context_length(loaded) // 2)),
     )  # fmt: skip
 
 

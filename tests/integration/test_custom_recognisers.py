@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
@@ -195,7 +198,8 @@ def test_a_detector_travels_to_another_process_with_all_it_was_told() -> None:
 def scan(*arguments: str) -> Any:
     from flows.cli.app import app
 
-    return CliRunner().invoke(app, ["scan", *arguments])
+    with mock.patch.dict(os.environ), tempfile.TemporaryDirectory() as home:  # what it sets is for its own process
+        return CliRunner().invoke(app, ["scan", *arguments, "--home", home])
 
 
 def test_the_scan_takes_own_recognisers_from_a_file(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""A batch's search of its corpus: shards apart, put together, resumed, with others sampled on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from infra.corpus import Corpus
+from infra.location import locate
+from infra.requests import Identifier
+from infra.workspace import Workspace
+from tasks import search as module
+from tasks.search import search
+
+MAIL, SSN = "jane.roe@example.com", "219-41-5522"
+WANTED = {
+    "jane": [Identifier(type="EMAIL_ADDRESS", value=MAIL), Identifier(type="US_SSN", value=SSN)],
+    "nobody": [Identifier(type="EMAIL_ADDRESS", value="no.body@example.org")],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three files of 40 rows; in the first and the last stands Jane, in every tenth row somebody else."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for number in range(3):
+        rows = [f"Row {row} of file {number} says little." for row in range(40)]
+        for row in range(0, 40, 10):
+            rows[row] += f" Write to person{number}{row}@example.net, host 192.0.2.{row}."
+        if number != 1:
+            rows[17] += f" Jane has {SSN}, and {MAIL.upper()} too."
+        (folder / f"{number}.txt").write_text("\n".join(rows), encoding="utf-8")
+    return folder
+
+
+def batch(folder: Path, wanted: Mapping[str, Sequence[Identifier]] = WANTED) -> Any:
+    return SimpleNamespace(
+        batch=SimpleNamespace(id="b", corpus=str(folder)),
+        store=SimpleNamespace(identifiers=lambda batch_id: dict(wanted)),
+        workspace=Workspace(folder.parent / "work", "b"),
+    )
+
+
+def searched(folder: Path, **options: Any) -> dict[str, Any]:
+    return search(cast(Any, batch(folder)), Corpus.open(folder, **options))
+
+
+@pytest.mark.parametrize("shard_bytes", [200, 10_000_000], ids=["many shards a file", "a shard a file"])
+def test_shards_put_together_are_the_corpus_searched_as_one(folder: Path, shard_bytes: int) -> None:
+    record = searched(folder, shard_bytes=shard_bytes)
+    corpus = Corpus.open(folder)
+    assert record["occurrences"] == [asdict(one) for one in locate(corpus, WANTED)]
+    assert len(record["occurrences"]) == 4
+    assert record["missing"] == ["nobody"]
+    assert record["corpus"]["digest"] == corpus.digest
+
+
+def test_others_are_of_the_batchs_types_from_rows_of_no_request_and_the_same_again(folder: Path) -> None:
+    record = searched(folder)
+    texts = dict(Corpus.open(folder))
+    found = {texts[other["row"]][other["start"] : other["end"]] for other in record["others"]}
+    assert found == {f"person{number}{row}@example.net" for number in range(3) for row in range(0, 40, 10)}
+    assert not {other["row"] for other in record["others"]} & {one["row"] for one in record["occurrences"]}
+    (folder.parent / "work").rename(folder.parent / "earlier")
+    assert searched(folder)["others"] == record["others"]
+
+
+def test_only_so_much_of_a_large_corpus_is_sampled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SAMPLED_BYTES", 1)
+    record = searched(folder)
+    assert len(record["others"]) < 3 and len(record["occurrences"]) == 4
+
+
+def test_a_shard_with_a_record_is_not_searched_again_unless_its_file_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = searched(folder)
+    done: list[str] = []
+    real = module._searched
+
+    def noting(sought: Any, corpus: Corpus, shard: Any) -> dict[str, Any]:
+        done.append(shard.file)
+        return real(sought, corpus, shard)
+
+    monkeypatch.setattr(module, "_searched", noting)
+    assert searched(folder) == before and done == []
+    with (folder / "1.txt").open("a", encoding="utf-8") as file:
+        file.write(f"\nNow also here: {MAIL}")
+    after = searched(folder)
+    assert done == ["1.txt"]
+    assert len(after["occurrences"]) == len(before["occurrences"]) + 1
