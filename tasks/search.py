@@ -19,7 +19,7 @@ from infra.search import Search
 from infra.search.refusals import too_common, unsearchable
 from tasks.stage import Handles, handles, stage
 
-SAMPLED_BYTES = 16 << 20  # of the corpus, about: in so much of it identifiers of other people are looked for
+SAMPLED_BYTES = 128 << 20  # of the corpus, about: in so much of it identifiers of other people are looked for
 OTHERS = 600  # of these that are kept
 SEED = 0
 
@@ -127,7 +127,7 @@ def _searched(sought: Sought, corpus: Corpus, shard: Shard) -> dict[str, Any]:
     return {
         "survey": reader.survey.to_dict(),
         "occurrences": [asdict(each) for each in found],
-        "others": [asdict(each) for each in others],
+        "others": [asdict(each) for each in drawn.sample(others, min(OTHERS, len(others)))],
     }
 
 
