@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,22 +70,27 @@ class Installation:
             "no_proxy": "127.0.0.1,localhost",
         }
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
-        """Start `revs` in a process group of its own; what it says goes to files below `logs`."""
+    def start(self, *arguments: str | Path, under: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start `revs` in a process group of its own; what it says goes to files below `logs`.
+
+        `under`: a command that runs the command behind it.
+        """
         number = len(list(self._made("logs").iterdir())) // 2
         with (
             (self.root / "logs" / f"{number}.stdout").open("wb") as stdout,
             (self.root / "logs" / f"{number}.stderr").open("wb") as stderr,
         ):
             return subprocess.Popen(
-                [str(REVS), *map(str, arguments)],
+                [*under, str(REVS), *map(str, arguments)],
                 cwd=self.root, env=self.env(), stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
 
-    def revs(self, *arguments: str | Path, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+    def revs(
+        self, *arguments: str | Path, seconds: float = 600, under: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
         """Run `revs` to its end."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, under=under)
         try:
             code = process.wait(seconds)
         finally:
