@@ -1,6 +1,6 @@
 # Every target that runs something builds .venv first, when it is missing or older than what it is built from.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench bench-attacks bench-editor bench-probing venv clean
+.PHONY: help demo serve test lint bench bench-attacks bench-editor bench-find venv clean
 
 # The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -11,7 +11,7 @@ BIN := .venv/bin
 BUILT := .venv/.built
 LOG := .venv/install.log
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --no-input --progress-bar off
-TIERS := $(wildcard tests/unit tests/integration tests/acceptance)
+TIERS := $(wildcard tests/acceptance tests/integration tests/unit)
 WORKERS ?= 2
 ARGS ?=
 
@@ -24,10 +24,11 @@ demo: $(BUILT)  ## the main job, end to end, on a model trained on the spot; res
 serve: $(BUILT)  ## Prefect, MLflow and the scheduled deployment on localhost
 	@$(BIN)/revs serve $(ARGS)
 
-# One thread a process: two torch threads on a busy machine are slower than one. A file is never split over processes,
+# One thread a process: two torch threads on a busy machine are slower than one. The longest files come first, so that
+# the processes end together. A file is never split over processes,
 # so what its fixtures build is built once. One file or test: make test ARGS='-n 0 -k sentence'
 test: $(BUILT)  ## unit, integration and acceptance tests: no network, no GPU
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --timeout 900 -m 'not gpu' $(TIERS) $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --timeout 900 -m 'not gpu' $(TIERS) $(ARGS)
 
 lint: $(BUILT)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check .
@@ -43,8 +44,9 @@ bench-attacks: $(BUILT)  ## batched attacks against one pass per target, layer a
 bench-editor: $(BUILT)  ## the editor against the published search, on development models: an hour; results in bench-out/
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/editor.py $(ARGS)
 
-bench-probing: $(BUILT)  ## batched probing against one generate per prompt, and what is exposed; minutes; results in bench-out/
-	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/probing.py $(ARGS)
+bench-find: $(BUILT)  ## corpora, known identifiers, detection, probing: speed, memory, precision; an hour; results in bench-out/
+	@for each in corpus search detection probing; do \
+	  OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/$$each.py $(ARGS) || exit 1; done
 
 venv: $(BUILT)  ## only the virtual environment
 

@@ -135,6 +135,7 @@ def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: b
                 "findings": summary.findings,
                 "counts": counts,
                 "not_read": [asdict(left) for left in summary.not_read],
+                "unread": [asdict(unread) for unread in survey.unread],
                 "report": str(page) if page else None,
             }
         )
@@ -142,9 +143,9 @@ def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: b
     unread = unread_summary(survey.unread)
     left_out = f"; {unread} could not be read" if unread else ""
     table(f"personal data in {survey.name} ({survey.rows} rows{left_out})", counts)
-    for left in summary.not_read:
-        rows = "" if left.rows is None else f" ({left.rows} rows)"
-        console().print(f"not read: {left.file} {left.reason}{rows}", style="yellow", markup=False)
+    stopped = (f"{left.file!r}: {left.reason} ({left.rows} rows)" for left in summary.not_read if left.partly)
+    for what in (*survey.ignored, *survey.unread, *stopped):
+        console().print(f"not read: {what}", style="yellow", markup=False)
     if not summary.findings and summary.complete:
         console().print("no personal data was found; every row was read")
     if page is not None:

@@ -190,7 +190,7 @@ def _of_run(result: dict[str, Any]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description="Quality and speed of detection beside Presidio as it comes.")
     parser.add_argument("--documents", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, nargs="+", default=[0])
+    parser.add_argument("--seed", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--lookalikes", type=int, default=1000, help="how many of each family")
     parser.add_argument("--out", type=Path, default=Path("bench-out"))
     asked = parser.parse_args(arguments)

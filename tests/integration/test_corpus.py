@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -289,22 +288,27 @@ def test_shards_are_planned_without_reading_text_and_row_groups_stay_whole(tmp_p
     assert [shard.number for shard in planned.shards] == list(range(10))
 
 
-def read_elsewhere(source: str, pickled: bytes) -> tuple[list[str], bytes]:
-    shard: Shard = pickle.loads(pickled)
-    reader = read_shard(source, shard)
-    texts = [text for batch in reader for _, text in batch]
-    return texts, pickle.dumps(reader.survey)
+ELSEWHERE = """
+import pickle, sys
+from infra.corpus import read_shard
+source, shards = pickle.load(sys.stdin.buffer)
+readers = [read_shard(source, shard) for shard in shards]
+texts = [[text for batch in reader for _, text in batch] for reader in readers]
+pickle.dump((texts, [reader.survey for reader in readers]), sys.stdout.buffer)
+"""
 
 
 def test_a_shard_is_read_in_another_process_by_source_and_shard_alone(tmp_path: Path) -> None:
     corpus = Corpus.open(write_txt(tmp_path / "c.txt", [f"row {n}" for n in range(20)]), shard_bytes=64)
     assert len(corpus.shards) == 3
-    here = [read_elsewhere(corpus.source, pickle.dumps(shard)) for shard in corpus.shards]
-    with get_context("spawn").Pool(1) as pool:
-        there = pool.starmap(read_elsewhere, [(corpus.source, pickle.dumps(shard)) for shard in corpus.shards])
-    assert there == here
-    assert [text for texts, _ in there for text in texts] == [f"row {n}" for n in range(20)]
-    assert corpus.assemble([pickle.loads(survey) for _, survey in there]).rows == 20
+    there = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], input=pickle.dumps((corpus.source, corpus.shards)), capture_output=True,
+        check=True, timeout=120,
+    )  # fmt: skip
+    texts, surveys = pickle.loads(there.stdout)
+    assert surveys == surveys_of(corpus)
+    assert [text for some in texts for text in some] == [f"row {n}" for n in range(20)]
+    assert corpus.assemble(surveys).rows == 20
 
 
 def test_a_missing_doubled_or_foreign_shard_is_refused(tmp_path: Path) -> None:

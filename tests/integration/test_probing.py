@@ -86,7 +86,7 @@ def test_every_family_is_probed_as_if_prompt_by_prompt_in_any_order_and_company(
 ) -> None:
     tokens = asked(any_model, tokenizer, people)
     said = [generated(any_model, tokenizer, each) for each in tokens]
-    assert sum(said) >= 3 and not all(said)
+    assert sum(said) >= 2 and not all(said)
     together = probe(any_model, tokenizer, tokens)
     assert [each.memorised for each in together] == said
     for each, target in zip(together, tokens, strict=True):
