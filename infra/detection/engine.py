@@ -118,7 +118,7 @@ def _enhancer(using: Sequence[Recogniser], known: Labels) -> Any:
 
     by_id = {recogniser.presidio.id: recogniser for recogniser in using}
 
-    class Labels(ContextAwareEnhancer):  # type: ignore[misc]
+    class Labels(ContextAwareEnhancer):  # type: ignore[misc]  # Presidio is untyped
         def enhance_using_context(
             self, text: str, raw_results: list[Any], nlp_artifacts: Any, recognizers: list[Any], context: Any = None
         ) -> list[Any]:

@@ -69,7 +69,7 @@ def deciding_by(type_: str, spans: Callable[[str], Spans]) -> Any:
     """A Presidio recogniser that gives `spans(text)`: start, end and score of each finding."""
     from presidio_analyzer import AnalysisExplanation, LocalRecognizer, RecognizerResult
 
-    class Deciding(LocalRecognizer):  # type: ignore[misc]
+    class Deciding(LocalRecognizer):  # type: ignore[misc]  # Presidio is untyped
         def load(self) -> None:
             return None
 

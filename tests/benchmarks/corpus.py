@@ -17,10 +17,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parent))
+
+from conditions import conditions, heading
 
 KINDS = ("txt", "jsonl", "parquet")
 READINGS = ("batches", "strings", "survey")
@@ -110,12 +113,14 @@ def measure(megabytes: Sequence[int], seed: int, kinds: Sequence[str] = KINDS) -
     return {
         "seed": seed,
         "results": results,
-        "versions": {name: version(name) for name in ("revs", "pyarrow", "orjson", "fsspec")},
+        "conditions": conditions("pyarrow", "orjson", "fsspec"),
     }
 
 
 def markdown(result: dict[str, Any]) -> str:
-    lines = ["| kind | MB of text | shards | reading | MB/s | peak MiB (start) |", "|---|--:|--:|---|--:|--:|"]
+    lines = heading("Corpora, measured", result["conditions"])
+    lines += ["MB of text a second of processor time, one core; peak memory of a process of its own, in MiB.", ""]
+    lines += ["| kind | MB of text | shards | reading | MB/s | peak MiB (start) |", "|---|--:|--:|---|--:|--:|"]
     lines += [
         f"| {r['kind']} | {r['megabytes']} | {r['shards']} | {r['reading']} | {r['speed']:.0f} | "
         f"{r['peak']:.0f} ({r['start']:.0f}) |"

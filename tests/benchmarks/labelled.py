@@ -232,8 +232,12 @@ def iban(page: Page) -> str:
 
 
 def ip_address(page: Page) -> str:
-    octet = lambda: str(page.rng.randint(1, 254))  # noqa: E731
-    group = lambda: f"{page.rng.randint(1, 0xFFFF):x}"  # noqa: E731
+    def octet() -> str:
+        return str(page.rng.randint(1, 254))
+
+    def group() -> str:
+        return f"{page.rng.randint(1, 0xFFFF):x}"
+
     return page.of(
         *(f"{net}.{octet()}" for net in ("192.0.2", "198.51.100", "203.0.113", f"192.168.{octet()}")),
         f"10.{octet()}.{octet()}.{octet()}",

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ from revs.exposure import DECOYS, decoy_quantiles, exposed
 from revs.extraction import holds
 from revs.probing import probe
 from revs.targets import Target, TokenisedTarget, tokenise
+
+sys.path.append(str(Path(__file__).parent))
+
+from conditions import conditions, heading
 
 TURNS = 3
 
@@ -98,6 +102,7 @@ def compare(model: Any, tokenizer: Any, targets: Sequence[Target], *, turns: int
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Two Markdown tables: time by model and clock, and what is exposed."""
     lines = [
+        *heading("Probing, measured", conditions("torch", "transformers")),
         "| model | clock | one by one, s | probing, s | times faster | different answers |",
         "|---|---|--:|--:|--:|--:|",
     ]
@@ -147,8 +152,7 @@ def main() -> None:
             control, _ = revs.load(build(recipe.never_trained(), asked.cache).folder)
             results[architecture]["exposure"] = exposure(model, control, tokenizer, records, development.records)
     asked.out.mkdir(parents=True, exist_ok=True)
-    versions = {name: version(name) for name in ("revs", "torch", "transformers")}
-    text = json.dumps({"models": results, "versions": versions}, indent=1)
+    text = json.dumps({"models": results, "conditions": conditions("torch", "transformers")}, indent=1)
     (asked.out / "probing.json").write_text(text + "\n", encoding="utf-8")
     (asked.out / "probing.md").write_text(table(results) + "\n", encoding="utf-8")
     print(table(results))
