@@ -81,7 +81,7 @@ def edit_until_passed(batch_id: str) -> Verdict:
 
 
 def search_corpus(batch_id: str) -> None:
-    """Search the shards of a large corpus on several workers; one alone is searched where they are put together."""
+    """Search the shards of a large corpus on several workers; few are searched where they are put together."""
     over_shards("search corpus", search_shard, batch_id, lambda: waiting_shards(batch_id), load_settings())
 
 

@@ -20,10 +20,19 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 RETRIES = 3
+WORTH_WORKERS = 64 << 20  # bytes of files: less is done before workers have started
 
 
-def over_shards(name: str, task: Any, key: str, waiting: Callable[[], Sequence[Shard]], settings: Settings) -> None:
-    """Run `task(key, shard)` for every shard that waits; a single one is left to the caller, without a worker.
+def over_shards(
+    name: str,
+    task: Any,
+    key: str,
+    waiting: Callable[[], Sequence[Shard]],
+    settings: Settings,
+    *,
+    at_least: int = WORTH_WORKERS,
+) -> None:
+    """Run `task(key, shard)` for every shard that waits; few are left to the caller, who does what has no result.
 
     Args:
         name: of the flow.
@@ -31,8 +40,10 @@ def over_shards(name: str, task: Any, key: str, waiting: Callable[[], Sequence[S
         key: what all tasks share, such as the id of a batch; Prefect keeps it.
         waiting: the shards without a result, asked anew at every try.
         settings: of this installation.
+        at_least: bytes of the files that the waiting shards are of; where there are fewer, no worker is started.
     """
-    if len(waiting()) < 2:
+    first = waiting()
+    if len(first) < 2 or sum({shard.path: shard.bytes for shard in first}.values()) < at_least:
         return
 
     @flow(

@@ -73,18 +73,15 @@ def scan(
 def _scan(
     settings: Settings, corpus: Corpus, findings: Path | None, *, recognisers: Path | None, seed: int, quiet: bool
 ) -> tuple[Survey, ScanSummary]:
+    from flows.shards import over_shards
     from infra.report.scan import ScanSummary
     from tasks.evidence import versions
-    from tasks.scan import detector_settings, findings_of, open_scan, put_together, waiting_shards
+    from tasks.scan import detector_settings, findings_of, open_scan, put_together, scan_shard, waiting_shards
 
     started = time.perf_counter()
     folder = str(open_scan(settings, corpus, recognisers=recognisers, seed=seed))
-    if len(waiting_shards(folder, corpus)) > 1:  # several: on the workers of the task runner
-        from flows.shards import over_shards
-        from tasks.scan import scan_shard
-
-        with showing_stages(quiet=quiet):
-            over_shards("scan corpus", scan_shard, folder, lambda: waiting_shards(folder, corpus), settings)
+    with showing_stages(quiet=quiet):
+        over_shards("scan corpus", scan_shard, folder, lambda: waiting_shards(folder, corpus), settings)
     survey, tally = put_together(folder, corpus)
     if findings is not None:
         _write_lines(findings, findings_of(folder, survey))
