@@ -16,10 +16,14 @@ import html.entities
 import re
 import string
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import AnyStr
 
 import numpy as np
+import numpy.typing as npt
+
+from infra.search.rows import END, Rows
 
 _QUOTED = r"(?:[0-9]{2}(?![0-9])|[0-9][A-F]|[A-F][0-9A-F])"
 _ESCAPE = re.compile(
@@ -33,11 +37,13 @@ _BREAK = re.compile(r"(?:\r\n|\r|\n)[ \t]*(?=\S)")
 _SPACE = re.compile(r"\s")
 _SIGNS = "@.-_+/"
 
-# What each byte may be, for a first look at many texts. A blank may hide the sign beside a line end.
-_IS_MARK, _IS_CODE, _IS_BLANK, _IS_LINE_END, _IS_SIGN = (np.uint8(1 << bit) for bit in range(5))
-_CODE = b"#" + (string.digits + string.ascii_letters).encode()
-_SETS = (b"=%&", _CODE, b" \t", b"\r\n", b"@.-_+/ \t\r\n")
-_CLASSES = bytes(sum(1 << bit for bit, of in enumerate(_SETS) if byte in of) for byte in range(256))
+# What each byte behind a mark may be, for a first look at many rows.
+_CODE, _BLANK, _LINE_END = (np.uint8(1 << bit) for bit in range(3))
+_SETS = (b"#" + (string.digits + string.ascii_letters).encode(), b" \t", b"\r\n")
+_CLASSES = np.array([sum(1 << bit for bit, of in enumerate(_SETS) if byte in of) for byte in range(256)], np.uint8)
+_WHITE = b" \t\r\n"
+_LONG_WORD = 4096
+"""Bytes after which the first look takes a word to go on as far as may be."""
 
 Piece = tuple[int, int, int, int]
 """Where a piece of the reading begins in it and in its text, and its length in both."""
@@ -71,22 +77,53 @@ def may_be_disguised(text: str) -> bool:
     return _may_hold_escapes(text) or _may_hold_breaks(text)
 
 
-def disguised(texts: Sequence[str]) -> list[int]:
-    """The numbers of the texts that may have another reading: of all that have one, and few others."""
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    classes = np.frombuffer(b"".join([*encoded, b"  "]).translate(_CLASSES), np.uint8)
-    places = np.flatnonzero((classes & (_IS_MARK | _IS_LINE_END)) != 0)
-    here, first, second = classes[places], classes[places + 1], classes[places + 2]
-    coded = ((first & _IS_CODE) != 0) & ((second & _IS_CODE) != 0)
-    soft = ((first & _IS_LINE_END) != 0) | (((first & _IS_BLANK) != 0) & ((second & (_IS_BLANK | _IS_LINE_END)) != 0))
-    is_mark, beside_sign = (here & _IS_MARK) != 0, ((classes[places - 1] | first) & _IS_SIGN) != 0
-    chosen = np.where(is_mark, coded | soft, beside_sign)
-    rows = np.searchsorted(np.cumsum(list(map(len, encoded))), places[chosen], side="right")
-    by_escape, by_break = np.zeros(len(texts), np.bool_), np.zeros(len(texts), np.bool_)
-    by_escape[rows[is_mark[chosen]]] = True
-    by_break[rows[~is_mark[chosen]]] = True
-    flags = zip(by_escape.tolist(), by_break.tolist(), texts, strict=True)
-    return [number for number, (e, b, text) in enumerate(flags) if e or (b and _may_hold_breaks(text))]
+def disguised(rows: Rows) -> list[int]:
+    """The numbers of the rows that may have another reading: of all that have one, and few others."""
+    data = rows.data
+    places = np.concatenate([_escapes(data), np.fromiter(_broken(data), np.int64)])
+    return sorted(set(rows.containing(places).tolist()))
+
+
+def _escapes(data: bytes) -> npt.NDArray[np.int64]:
+    """Where an escape may begin: a mark with two characters of a code behind it, or in front of a line end."""
+    characters = np.frombuffer(data + b"  ", np.uint8)
+    places = np.flatnonzero((characters == ord("=")) | (characters - np.uint8(ord("%")) <= 1))
+    first, second = _CLASSES[characters[places + 1]], _CLASSES[characters[places + 2]]
+    soft = (first & _LINE_END != 0) | ((first & _BLANK != 0) & (second & (_BLANK | _LINE_END) != 0))
+    return places[(first & second & _CODE != 0) | soft]
+
+
+def _broken(data: bytes) -> Iterator[int]:
+    """Anchors whose word may go on over a line end."""
+    anchors = _places(data, b"@", b"://", b"www.", b"WWW.")
+    if not anchors:
+        return
+    characters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero((characters == ord("\n")) | (characters == ord("\r")) | (characters == END))
+    following = np.searchsorted(ends, anchors)
+    for anchor, low, high in zip(anchors, ends[following - 1].tolist(), ends[following].tolist(), strict=True):
+        back = low < anchor and data[low] != END and _reaches_back(data, low, anchor) and _beside_sign(data, low)
+        if back or (data[high] != END and _reaches_on(data, anchor, high) and _beside_sign(data, high)):
+            yield anchor
+
+
+def _reaches_back(data: bytes, line_end: int, anchor: int) -> bool:
+    """Whether the word of the anchor may be the first behind this line end."""
+    space = data.rfind(b" ", max(line_end, anchor - _LONG_WORD), anchor)
+    return space < 0 or data[space - 1] in _WHITE
+
+
+def _reaches_on(data: bytes, anchor: int, line_end: int) -> bool:
+    """Whether the word of the anchor may be the last in front of this line end."""
+    space = data.find(b" ", anchor, min(line_end, anchor + _LONG_WORD))
+    return space < 0 or data[space + 1] in _WHITE
+
+
+def _beside_sign(data: bytes, line_end: int) -> bool:
+    """Whether a sign for which a break is left out may stand beside this line end."""
+    before = data[max(line_end - 8, 0) : line_end].rstrip(_WHITE)
+    after = data[line_end : line_end + 8].lstrip(_WHITE)
+    return not before or not after or before[-1] in _SIGNS.encode() or after[0] in b"@."
 
 
 def readings(text: str) -> Iterator[tuple[str, tuple[Reading, ...]]]:
@@ -139,7 +176,7 @@ def unwrapped(text: str) -> Reading | None:
     return _spliced(text, tokens) if tokens else None
 
 
-def _places(text: str, *of: str) -> list[int]:
+def _places(text: AnyStr, *of: AnyStr) -> list[int]:
     """Where any of these strings stands, in ascending order; faster than an expression where they are few."""
     places = []
     for one in of:

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from infra import boundaries
 from infra.normalise import MAX_SEPARATORS, SEPARATORS, fold, reduced, same_case, stream_of
 from infra.search import Found, Search, forms_of
+from infra.search.batch import Batch
 from infra.search.disguises import disguised, may_be_disguised, readings, undisguised
-from infra.search.folding import Offsets, folded_texts
+from infra.search.folding import Offsets
 from infra.search.patterns import PADDING, Patterns
 from infra.search.refusals import too_common
+from infra.search.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,7 @@ def test_a_portion_of_few_characters_finds_the_same(drawn: tuple[list[Wanted], l
 def test_the_first_look_misses_no_text_with_another_reading(drawn: tuple[list[Wanted], list[str]]) -> None:
     rows = drawn[1]
     have = [number for number, row in enumerate(rows) if list(readings(row))]
-    assert set(have) <= set(disguised(rows)), "the first look at many texts"
+    assert set(have) <= set(disguised(Rows.of(rows))), "the first look at many texts"
     assert all(may_be_disguised(rows[number]) for number in have), "the first look at one"
 
 
@@ -387,7 +389,8 @@ def test_a_text_without_escapes_is_read_once(monkeypatch: pytest.MonkeyPatch) ->
     )
 )
 def test_texts_folded_together_are_each_folded_as_alone(texts: list[str]) -> None:
-    assert folded_texts(texts) == [fold(text).text for text in texts]
+    words = Batch(Rows.of(texts)).words.decode("utf-8", "surrogatepass")
+    assert words == "".join(f"{fold(text).text}\n" for text in texts) + PADDING.decode()
 
 
 @given(
