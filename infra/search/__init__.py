@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from infra import boundaries
 from infra.normalise import Stream, compact, reduced, same_case, search_forms, stream_of
 from infra.search.batch import Batch, Place
-from infra.search.disguises import Reading, disguised, may_be_disguised, readings, undisguised
+from infra.search.disguises import Neighbours, Reading, disguised, may_be_disguised, readings, undisguised
 from infra.search.patterns import Patterns
 from infra.search.refusals import MIN_CHARACTERS, refuse, unsearchable
 from infra.search.rows import Rows, of_array, of_texts
@@ -84,6 +84,7 @@ class Search:
                 self._request_of.append(request)
                 self._index_of.append(index)
         self._owners = owners
+        self._neighbours = Neighbours([form for some in forms.values() for form in some])
         patterns = {stream: Patterns(forms.pop(stream)) for stream in STREAMS if forms[stream]}
         self._streams = Streams(patterns) if patterns else None
 
@@ -111,7 +112,7 @@ class Search:
                 yield from ((first + number, found) for found in self._in_row(matches[number]))
 
     def _in_rows(self, rows: Rows) -> Iterator[_Match]:
-        further = [_Further(n, text, steps) for n in disguised(rows) for text, steps in readings(rows.text(n))]
+        further = [_Further(n, text, steps) for n in disguised(rows, self._neighbours) for text, steps in readings(rows.text(n))]
         batch = Batch(rows.and_also([reading.text for reading in further]) if further else rows)
         for (number, start, end), owner in self._in_batch(batch):
             if number < len(rows):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from functools import cached_property
 
 import numpy as np
@@ -27,7 +27,9 @@ class Batch:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
+        self._bounds: list[int] = rows.bounds.tolist()
         folded, self._runs = folded_together(rows.data)
+        self._inner = memoryview(self._runs.inner)
         folded, dropped = single_spaced(folded)
         # how many bytes are left in front of each that is left out
         self._dropped: list[int] = (dropped - np.arange(len(dropped))).tolist()
@@ -58,10 +60,11 @@ class Batch:
         low, last = self._unfolded(start), self._unfolded(end - 1)
         if low is None or last is None or self.words[end - 1] == ord(" "):
             return self._origin_of_folded(start, end)
-        number = int(self.rows.containing(low))
-        first = int(self.rows.bounds[number])
-        place = number, self._characters(first, low), self._characters(first, last + 1)
-        return place, self.rows.data[low : last + 1].decode("utf-8", "surrogatepass")
+        number = bisect_right(self._bounds, low) - 1
+        inner = self._inner
+        ahead = self._bounds[number] + bisect_left(inner, low) - bisect_left(inner, self._bounds[number])
+        written = self.rows.data[low : last + 1].decode("utf-8", "surrogatepass")
+        return (number, low - ahead, low - ahead + len(written)), written
 
     def _unfolded(self, at: int) -> int | None:
         """Where in the data the byte `words[at]` stood; None where it came of folding something together."""
@@ -72,19 +75,11 @@ class Batch:
             return None
         return at + runs.shifts[run]
 
-    def _characters(self, start: int, end: int) -> int:
-        """How many characters these bytes of the data are."""
-        inner = self._runs.inner
-        if not len(inner):
-            return end - start
-        low, high = np.searchsorted(inner, (start, end))
-        return int(end - start - (high - low))
-
     def _origin_of_folded(self, start: int, end: int) -> tuple[Place, str] | None:
         first = self.words.rfind(b"\n", 0, start) + 1
         row_end = self._unfolded(first - 1) if first else -1
         assert row_end is not None
-        number = int(self.rows.containing(row_end + 1))
+        number = bisect_right(self._bounds, row_end + 1) - 1
         if self._last is None or self._last[0] != number:
             text = self.rows.text(number)
             self._last = number, text, Offsets(text)

@@ -223,6 +223,7 @@ DISGUISES = (
     escaped("={n:02X}", "&#{n};", "&#x{n:x};", "%{n:02x}"),
     escaped("={n:02X}", "%{n:02X}"),
     inserted("\u200b", "\u00ad", "=\r\n", "=\n", "\n", "\r\n  ", "&shy;", "=E2=80=8B", "=C2=AD", "%E2%80%8B"),
+    inserted("&amp;", "&lt;", "&#39;", "'", "&amp;&amp;", "=26", "&lt;\u0338"),
     lambda draw, value: value.replace("@", draw(st.sampled_from(["=40", "&commat;", "@\n", "@=\n", "＠", "%40"]))),
     lambda draw, value: value.replace(" ", draw(st.sampled_from(["&nbsp;", "\u00a0", "\n", "  ", "=20", "%20"]))),
 )
@@ -236,7 +237,7 @@ IDENTIFIERS = st.one_of(
     st.just(Wanted("IBAN_CODE", "DE89370400440532013000")),
     st.just(Wanted("IP_ADDRESS", "2001:db8::17")),
     st.just(Wanted("IP_ADDRESS", "192.0.2.17")),
-    st.text("aé\u0301İßﬁ½ 한x-&=", min_size=4, max_size=8).map(lambda v: Wanted("CUSTOM", v)),
+    st.text("aé\u0301İßﬁ½ 한x-&='<", min_size=4, max_size=8).map(lambda v: Wanted("CUSTOM", v)),
     st.text("Aé\u0301ñ 田x", min_size=4, max_size=8).map(lambda v: Wanted("PERSON", v)),
 ).filter(lambda one: len(reduced(one.type, fold(one.value).text)) >= 4)
 FILLER = st.text("ab1 -.+(/)\n\r\t\x00\u200b\u00a0é\u0301ﬁ한@:=%&;34", max_size=8)
