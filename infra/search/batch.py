@@ -34,7 +34,7 @@ class Batch:
         # how many bytes are left in front of each that is left out
         self._dropped: list[int] = (dropped - np.arange(len(dropped))).tolist()
         self.words = folded + PADDING
-        self.numbers = without_far_separators(self.words) if self._runs.starts else self.words
+        self.numbers = without_far_separators(self.words) if len(self._runs.inner) else self.words
         self._last: tuple[int, str, Offsets] | None = None
 
     def around(self, start: int, end: int) -> tuple[str, int, int]:
@@ -67,7 +67,9 @@ class Batch:
         return (number, low - ahead, low - ahead + len(written)), written
 
     def _unfolded(self, at: int) -> int | None:
-        """Where in the data the byte `words[at]` stood; None where it came of folding something together."""
+        """Where in the data the byte `words[at]` stood; None where more may have been folded into one character."""
+        if self.words[at] >= 0x80:
+            return None
         at += bisect_right(self._dropped, at)
         runs = self._runs
         run = bisect_right(runs.ends, at)

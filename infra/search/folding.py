@@ -19,6 +19,8 @@ ROW_END = "\n"
 FILLER = b"\xff"
 """Stands for the further bytes of a separator that is not ASCII."""
 _FAR_SEPARATORS = [character.encode() for character in SEPARATORS if not character.isascii()]
+_FEW = 128
+"""Where one byte of so many is left out, it is cheaper to put the others together piece by piece."""
 _SPACE_AND_NEXT = re.compile(r"\s[^\x00-\x7f]")
 _MARKED_SPACE = b"\r"
 """Stands for a space that carries a mark, which is in no run of spaces; no folded text holds it."""
@@ -31,7 +33,7 @@ ASCII_TABLE = bytes(ord(fold_character(chr(c).lower())) if c < 128 else c for c 
 
 
 class Runs(NamedTuple):
-    """Where folded bytes are not one to one those they came from: stretches of other characters than ASCII.
+    """Stretches of folded bytes that are not one to one those they came from.
 
     `starts` and `ends` are in the folded bytes, before runs of spaces become one; a byte behind n of the runs stood
     `shifts[n]` further on. `inner` are the places, before folding, of all but the first byte of each character.
@@ -56,12 +58,14 @@ def folded_together(joined: bytes) -> tuple[bytes, Runs]:
     places = np.flatnonzero(characters >= 0x80)
     gaps = np.flatnonzero(np.diff(places) > 1)
     starts, ends = places[np.r_[0, gaps + 1]].tolist(), (places[np.r_[gaps, -1]] + 1).tolist()
+    others = [data[start:end] for start, end in zip(starts, ends, strict=True)]
     parts: list[bytes] = []
     last = at = 0
-    for start, end in zip(starts, ends, strict=True):
-        base = start
-        if start > last and _begins_with_mark(data[start:end]) and data[start - 1] != ord(ROW_END):
-            base = start - 1
+    for start, end, changes in zip(starts, ends, map(_changes, others), strict=True):
+        if not changes:
+            continue
+        with_base = start > last and data[start - 1] != ord(ROW_END) and _begins_with_mark(data[start:end])
+        base = start - with_base
         run = _folded_run(data[base:end])
         parts += (data[last:base], run)
         at += base - last
@@ -74,14 +78,23 @@ def folded_together(joined: bytes) -> tuple[bytes, Runs]:
     return b"".join(parts), runs._replace(inner=places[characters[places] & 0xC0 == 0x80])
 
 
+@lru_cache(maxsize=1 << 14)
+def _changes(run: bytes) -> bool:
+    """Whether folding changes these characters, or the one in front of them goes with them."""
+    return _begins_with_mark(run) or _folded_run(run) != run
+
+
 def single_spaced(data: bytes) -> tuple[bytes, npt.NDArray[np.int64]]:
     """The data with one space for each run of them, and where in the data those stood that are left out."""
     characters = np.frombuffer(data, np.uint8)
     space = characters == ord(" ")
     again = space[1:] & space[:-1]
     dropped = np.flatnonzero(again) + 1
-    if len(dropped):
+    if len(dropped) > len(data) // _FEW:
         data = data[:1] + characters[1:][~again].tobytes()
+    elif len(dropped):
+        edges = zip([0, *(dropped + 1).tolist()], [*dropped.tolist(), len(data)], strict=True)
+        data = b"".join([data[start:end] for start, end in edges])
     return data.replace(_MARKED_SPACE, b" "), dropped
 
 
