@@ -16,6 +16,7 @@ from infra import boundaries
 from infra.normalise import Stream, compact, reduced, same_case, search_forms, stream_of
 from infra.search.batch import Batch, Place
 from infra.search.disguises import Neighbours, Reading, disguised, may_be_disguised, readings, undisguised
+from infra.search.folding import odd
 from infra.search.patterns import Patterns
 from infra.search.refusals import MIN_CHARACTERS, refuse, unsearchable
 from infra.search.rows import Rows, of_array, of_texts
@@ -70,6 +71,7 @@ class Search:
 
     def __init__(self, identifiers: Mapping[str, Sequence[Identifier]]) -> None:
         refuse(unsearchable(identifiers))
+        odd()  # takes a while, which the first batch need not wait for
         self._requests = list(identifiers)
         self._identifiers = identifiers
         self._request_of, self._index_of = array("i"), array("i")
@@ -112,7 +114,8 @@ class Search:
                 yield from ((first + number, found) for found in self._in_row(matches[number]))
 
     def _in_rows(self, rows: Rows) -> Iterator[_Match]:
-        further = [_Further(n, text, steps) for n in disguised(rows, self._neighbours) for text, steps in readings(rows.text(n))]
+        numbers = disguised(rows, self._neighbours)
+        further = [_Further(n, text, steps) for n in numbers for text, steps in readings(rows.text(n))]
         batch = Batch(rows.and_also([reading.text for reading in further]) if further else rows)
         for (number, start, end), owner in self._in_batch(batch):
             if number < len(rows):

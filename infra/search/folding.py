@@ -109,7 +109,7 @@ def _begins_with_mark(run: bytes) -> bool:
 def _folded_run(run: bytes) -> bytes:
     normal = unicodedata.normalize("NFKC", run.decode("utf-8", "surrogatepass"))
     marked = _SPACE_AND_NEXT.sub(_with_marked_space, normal)
-    folded = _odd().sub(lambda odd: fold_character(odd[0]), marked.casefold())
+    folded = odd().sub(lambda odd: fold_character(odd[0]), marked.casefold())
     return folded.encode("utf-8", "surrogatepass")
 
 
@@ -184,7 +184,7 @@ def without_far_separators(words: bytes) -> bytes:
 
 
 @cache
-def _odd() -> re.Pattern[str]:
+def odd() -> re.Pattern[str]:
     """Matches what folding may change after Unicode normalisation: white space, digits, invisible characters.
 
     Written as what it does not match below U+10000, because a class of these alone is one table lookup a character.

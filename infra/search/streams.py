@@ -54,8 +54,13 @@ class Streams:
 
 def _begins(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Where a form may begin: at its first byte, and not inside an ASCII word."""
-    begins: npt.NDArray[np.bool_] = (classes & (_WORDS | _COMPACT)) != 0
-    begins[1:] &= (classes[1:] & classes[:-1] & _WORD) == 0
+    inside = classes[1:] & classes[:-1]
+    inside &= _WORD
+    inside -= np.uint8(1)  # no bit inside a word, every bit elsewhere
+    inside &= classes[1:]
+    begins = np.empty(len(classes), np.bool_)
+    begins[0] = classes[0] > _WORD
+    np.greater(inside, _WORD, out=begins[1:])
     return begins
 
 
