@@ -29,7 +29,7 @@ class Batch:
         self.rows = rows
         self._bounds: list[int] = rows.bounds.tolist()
         folded, self._runs = folded_together(rows.data)
-        self._inner = memoryview(self._runs.inner)
+        self._inner = self._runs.inner.data  # bisect reads few numbers of a buffer faster than numpy does
         folded, dropped = single_spaced(folded)
         # how many bytes are left in front of each that is left out
         self._dropped: list[int] = (dropped - np.arange(len(dropped))).tolist()

@@ -134,7 +134,8 @@ def _escapes(data: bytes) -> npt.NDArray[np.int64]:
     first = _CLASSES[characters[places + 1]]
     second = _CLASSES[characters[np.minimum(places + 2, len(data) - 1)]]
     soft = (first & _LINE_END != 0) | ((first & _BLANK != 0) & (second & (_BLANK | _LINE_END) != 0))
-    return places[(first & second & _CODE != 0) | soft]
+    found: npt.NDArray[np.int64] = places[(first & second & _CODE != 0) | soft]
+    return found
 
 
 def _broken(data: bytes) -> Iterator[int]:

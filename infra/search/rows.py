@@ -63,16 +63,20 @@ def of_array(array: Any, size: int) -> Iterator[tuple[int, Rows]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if not len(array):
+        return
     array = array.cast(pa.large_binary())
     if array.null_count:
         array = array.fill_null(b"")
     offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
     listed = pa.list_(pa.large_binary())
-    end_of_row = pa.scalar(_END, pa.large_binary())
+    # made of buffers, because pyarrow imports pandas to look at a value of Python
+    end_of_row = pa.Array.from_buffers(
+        pa.large_binary(), 1, [None, pa.py_buffer(np.array([0, 1])), pa.py_buffer(_END)]
+    )[0]
     first = 0
     while first < len(array):
         end = max(int(np.searchsorted(offsets, offsets[first] + size, side="right")) - 1, first + 1)
-        # made of buffers, because pyarrow imports pandas to look at a list
         edges = [None, pa.py_buffer(np.array([0, end - first], np.int32))]
         rows = pa.Array.from_buffers(listed, 1, edges, children=[array.slice(first, end - first)])
         bounds = offsets[first : end + 1] - offsets[first] + np.arange(end - first + 1)

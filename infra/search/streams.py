@@ -31,7 +31,7 @@ class Streams:
 
     def __init__(self, patterns: Mapping[Stream, Patterns]) -> None:
         self._patterns = patterns
-        self._pairs = _pairs(patterns["compact"]) if "compact" in patterns else None
+        self._pairs = _pairs(patterns.get("compact"))
         sets = [_WORD_BYTES, *(patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS)]
         self._table = bytes(sum(1 << bit for bit, of in enumerate(sets) if byte in of) for byte in range(256))
 
@@ -64,10 +64,10 @@ def _begins(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     return begins
 
 
-def _pairs(patterns: Patterns) -> npt.NDArray[np.bool_]:
+def _pairs(patterns: Patterns | None) -> npt.NDArray[np.bool_]:
     """With which two bytes, the first in the lower half of their number, a form may begin among separators."""
     pairs = np.zeros((256, 256), np.bool_)
-    for first, second in patterns.first_pairs:
+    for first, second in patterns.first_pairs if patterns else ():
         pairs[[second, *_SEPARATORS], first] = True
     return pairs.reshape(-1)
 

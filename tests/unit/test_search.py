@@ -279,6 +279,30 @@ def test_how_rows_are_batched_does_not_matter(drawn: tuple[list[Wanted], list[st
     assert [(first + n, place) for first, part in parts for n, place in seeker.in_texts(part)] == alone
 
 
+@settings(deadline=None)  # the first import of pyarrow takes longer
+@given(documents(), st.data())
+def test_an_array_of_arrow_is_searched_as_its_texts(drawn: tuple[list[Wanted], list[str]], data: st.DataObject) -> None:
+    import pyarrow as pa
+
+    wanted, rows = drawn
+    texts = [data.draw(st.sampled_from([row, None])) for row in rows]
+    array = pa.array(["in front", *texts], data.draw(st.sampled_from([pa.string(), pa.large_string()])))
+    seeker = search({"r": wanted})
+    assert list(seeker.in_array(array[:0])) == []
+    assert list(seeker.in_array(array[1:])) == list(seeker.in_texts([text or "" for text in texts]))
+
+
+def test_an_escape_that_can_be_in_nothing_that_is_sought_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    import infra.search
+
+    read: list[str] = []
+    monkeypatch.setattr(infra.search, "readings", lambda text: read.append(text) or ())
+    seeker = search({"r": [Wanted("PERSON", "Barnes & Noble"), Wanted("URL", "example.com/?a=1&b=2")]})
+    texts = ["R&amp;D", "if x&lt;y: z", "A &amp; B", "a=1&amp;b=2", "x&commat;y", "so&nbsp;on"]
+    list(seeker.in_texts(texts))
+    assert read == texts[2:]
+
+
 @given(documents())
 def test_a_portion_of_few_characters_finds_the_same(drawn: tuple[list[Wanted], list[str]]) -> None:
     import infra.search
