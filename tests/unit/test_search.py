@@ -303,6 +303,23 @@ def test_an_escape_that_can_be_in_nothing_that_is_sought_is_not_read(monkeypatch
     assert read == texts[2:]
 
 
+HELD = [
+    ("<abcd", "x&lt;abcd", "begins a form"),
+    ("abcd<", "abcd&lt;x", "ends a form"),
+    ("ab<cd", "ab&lt;cd", "inside a form"),
+    ("ab \u226e cd", "ab &lt;\u0338 cd", "makes one character with the mark behind it"),
+    ("ab&<cd", "ab&amp;&lt;cd", "behind another entity"),
+    ("a\u00e9<cd", "a\u00e9&lt;cd", "behind a letter that is not ASCII"),
+    ("ab<\u00e9d", "ab&lt;\u00e9d", "in front of one"),
+]
+
+
+@pytest.mark.parametrize(("value", "written", "why"), HELD, ids=[row[2] for row in HELD])
+def test_an_entity_for_a_sign_of_a_form_is_read(value: str, written: str, why: str) -> None:
+    wanted = [Wanted("CUSTOM", value)]
+    assert spots(wanted, f"so, {written} on") == slow_search(wanted, f"so, {written} on") != []
+
+
 @given(documents())
 def test_a_portion_of_few_characters_finds_the_same(drawn: tuple[list[Wanted], list[str]]) -> None:
     import infra.search
