@@ -120,8 +120,8 @@ def _searched(sought: Sought, corpus: Corpus, shard: Shard) -> dict[str, Any]:
     others: list[Occurrence] = []
     for batch in reader:
         if sought.search is not None:
-            texts = [text or "" for text in batch.texts()]
-            found += (Occurrence(row=batch.first + row, **asdict(each)) for row, each in sought.search.in_texts(texts))
+            places = sought.search.in_array(batch.array)
+            found += (Occurrence(row=batch.first + row, **asdict(each)) for row, each in places)
         sample = (numbered for numbered in batch if drawn.random() < share)
         others += (each for row, text in sample for each in detected(row, text, sought.detector))
     return {

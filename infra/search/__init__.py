@@ -10,21 +10,23 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra import boundaries
 from infra.normalise import Stream, compact, reduced, same_case, search_forms, stream_of
-from infra.search.batch import Batch, Place, batches
-from infra.search.disguises import Reading, disguised, may_be_disguised, readings, undisguised
+from infra.search.batch import Batch, Place
+from infra.search.disguises import Neighbours, Reading, disguised, may_be_disguised, readings, undisguised
+from infra.search.folding import odd
 from infra.search.patterns import Patterns
 from infra.search.refusals import MIN_CHARACTERS, refuse, unsearchable
-from infra.search.streams import STREAMS, Classes, StreamSearch
+from infra.search.rows import Rows, of_array, of_texts
+from infra.search.streams import STREAMS, Streams
 
 if TYPE_CHECKING:
     from infra.requests import Identifier
 
 BATCH_CHARACTERS = 1 << 19
-"""Characters that are folded together: few enough for the processor's caches."""
+"""Characters, or bytes, that are folded together: few enough for the processor's caches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class Search:
 
     def __init__(self, identifiers: Mapping[str, Sequence[Identifier]]) -> None:
         refuse(unsearchable(identifiers))
+        odd()  # takes a while, which the first batch need not wait for
         self._requests = list(identifiers)
         self._identifiers = identifiers
         self._request_of, self._index_of = array("i"), array("i")
@@ -83,9 +86,9 @@ class Search:
                 self._request_of.append(request)
                 self._index_of.append(index)
         self._owners = owners
+        self._neighbours = Neighbours([form for some in forms.values() for form in some])
         patterns = {stream: Patterns(forms.pop(stream)) for stream in STREAMS if forms[stream]}
-        self._classes = Classes(patterns)
-        self._streams = {stream: StreamSearch(stream, sought) for stream, sought in patterns.items()}
+        self._streams = Streams(patterns) if patterns else None
 
     def __repr__(self) -> str:
         return f"Search(requests={len(self._requests)}, identifiers={len(self._index_of)})"
@@ -96,46 +99,54 @@ class Search:
         Of several spellings of one identifier at one place the longest is given. How the texts are split over calls
         does not matter.
         """
-        for rows in _portions(texts) if self._streams else ():
+        return self._in_portions(of_texts(texts, BATCH_CHARACTERS))
+
+    def in_array(self, array: Any) -> Iterator[tuple[int, Found]]:
+        """The same of a pyarrow array of strings, in which null is an empty text; faster."""
+        return self._in_portions(of_array(array, BATCH_CHARACTERS))
+
+    def _in_portions(self, portions: Iterable[tuple[int, Rows]]) -> Iterator[tuple[int, Found]]:
+        for first, rows in portions if self._streams else ():
             matches: dict[int, list[_Match]] = {}
-            for match in self._in_portion([texts[row] for row in rows]):
+            for match in self._in_rows(rows):
                 matches.setdefault(match[0], []).append(match)
             for number in sorted(matches):
-                yield from ((rows[number], found) for found in self._in_row(matches[number]))
+                yield from ((first + number, found) for found in self._in_row(matches[number]))
 
-    def _in_portion(self, texts: Sequence[str]) -> Iterator[_Match]:
-        further = [_Further(n, text, steps) for n in disguised(texts) for text, steps in readings(texts[n])]
-        for numbers, batch in batches([*texts, *(reading.text for reading in further)]):
-            for place, start, end, owner in self._in_batch(batch):
-                number = numbers[place]
-                if number < len(texts):
-                    yield number, start, end, owner
-                elif span := further[number - len(texts)].span(start, end):
-                    yield further[number - len(texts)].row, *span, owner
+    def _in_rows(self, rows: Rows) -> Iterator[_Match]:
+        numbers = disguised(rows, self._neighbours)
+        further = [_Further(n, text, steps) for n in numbers for text, steps in readings(rows.text(n))]
+        batch = Batch(rows.and_also([reading.text for reading in further]) if further else rows)
+        for (number, start, end), owner in self._in_batch(batch):
+            if number < len(rows):
+                yield number, start, end, owner
+            elif span := further[number - len(rows)].span(start, end):
+                yield further[number - len(rows)].row, *span, owner
 
-    def _in_batch(self, batch: Batch) -> Iterator[_Match]:
-        classes = self._classes.of(batch)
-        for stream, search in self._streams.items():
+    def _in_batch(self, batch: Batch) -> Iterator[tuple[Place, int]]:
+        assert self._streams is not None
+        for stream, hits in self._streams.find(batch):
             owners = self._owners[stream]
-            for pattern, start, end in search.find(batch, classes[stream]).tolist():
-                place = self._checked(batch, owners[pattern], start, end)
+            for pattern, start, end in hits.tolist():
+                place = self._checked(batch, stream, owners[pattern], start, end)
                 if place is not None:
-                    yield *place, owners[pattern]
+                    yield place, owners[pattern]
 
-    def _checked(self, batch: Batch, owner: int, start: int, end: int) -> Place | None:
-        """Where `batch.text[start:end]` came from, or None: a part of something longer, or written otherwise."""
+    def _checked(self, batch: Batch, stream: Stream, owner: int, start: int, end: int) -> Place | None:
+        """Where `batch.words[start:end]` came from, or None: a part of something longer, or written otherwise."""
         identifier = self._identifier(owner)
-        form = batch.text[start:end] if stream_of(identifier.type) == "words" else compact(batch.text[start:end])
-        start = boundaries.with_opening(batch.text, start, end, identifier.type)
-        if not boundaries.stands_alone(batch.text, start, end, identifier.type):
+        text, first, last = batch.around(start, end)
+        opening = boundaries.with_opening(text, first, last, identifier.type)
+        if not boundaries.stands_alone(text, opening, last, identifier.type):
             return None
-        normal = reduced(identifier.type, batch.text[start:end])
+        form = text[first:last] if stream == "words" else compact(text[first:last])
+        normal = reduced(identifier.type, text[opening:last])
         if normal != form and normal not in forms_of(identifier):
             return None
-        place = batch.span(start, end)
-        if place is None or not _case_allows(identifier, batch.texts[place[0]][place[1] : place[2]]):
+        origin = batch.origin(start - (first - opening), end)
+        if origin is None or not _case_allows(identifier, origin[1]):
             return None
-        return place
+        return origin[0]
 
     def _in_row(self, matches: Iterable[_Match]) -> list[Found]:
         found = [
@@ -160,18 +171,6 @@ def forms_of(identifier: Identifier) -> tuple[str, ...]:
     if may_be_disguised(identifier.value):
         forms += search_forms(identifier.type, undisguised(identifier.value))
     return tuple(form for form in dict.fromkeys(forms) if len(form) >= MIN_CHARACTERS)
-
-
-def _portions(texts: Sequence[str]) -> Iterator[range]:
-    """The numbers of the texts, in portions of `BATCH_CHARACTERS` or of one text."""
-    first, size = 0, 0
-    for number, text in enumerate(texts):
-        if size + len(text) > BATCH_CHARACTERS and number > first:
-            yield range(first, number)
-            first, size = number, 0
-        size += len(text)
-    if first < len(texts):
-        yield range(first, len(texts))
 
 
 def _case_allows(identifier: Identifier, written: str) -> bool:

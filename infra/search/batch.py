@@ -1,110 +1,95 @@
-"""Several texts folded into one, so that what is done to all of it is done at the speed of C.
-
-ASCII texts are folded byte by byte together. A text with other characters is folded on its own, and its offsets are
-worked out only where something was found in it.
-"""
+"""Rows folded together, so that what is done to all of them is done at the speed of C, and the way back."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
 from functools import cached_property
-from itertools import accumulate
 
 import numpy as np
-import numpy.typing as npt
 
-from infra.search.folding import ASCII_TABLE, NUL, ROW_END, Offsets, folded_texts, single_spaced, without_far_separators
+from infra.search.folding import Offsets, folded_together, single_spaced, without_far_separators
 from infra.search.patterns import PADDING, Ints
+from infra.search.rows import Rows
 
 Place = tuple[int, int, int]
-"""The number of a text, and a span in it."""
+"""The number of a row, and a span of its characters."""
+
+_LOOK_BEFORE, _LOOK_BEHIND = 128, 16
+"""Bytes on both sides of a match that decide whether it stands alone: more than infra/boundaries.py looks at."""
 
 
-class PlainBatch:
-    """ASCII texts without NUL. `text` is their folded text, each followed by `ROW_END`.
+class Batch:
+    """The folded text of some rows.
 
-    `words` are its bytes and end in `PADDING`; `numbers` are as many bytes with ASCII separators alone.
+    `words` are its bytes: each row is followed by `ROW_END`, and they end in `PADDING`. `numbers` are as many bytes, in
+    which every separator of numbers that is not ASCII is a hyphen and `FILLER`.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
-        self._offsets = [0, *accumulate(len(text) + 1 for text in texts)]
-        folded = NUL.join([*texts, ""]).encode("ascii").translate(ASCII_TABLE)
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self._bounds: list[int] = rows.bounds.tolist()
+        folded, self._runs = folded_together(rows.data)
+        self._inner = self._runs.inner.data  # bisect reads few numbers of a buffer faster than numpy does
         folded, dropped = single_spaced(folded)
         # how many bytes are left in front of each that is left out
-        self._dropped = dropped - np.arange(len(dropped)) if len(dropped) else None
-        self.words = self.numbers = folded + PADDING
-        self.text = self.words.decode("ascii")
+        self._dropped: list[int] = (dropped - np.arange(len(dropped))).tolist()
+        self.words = folded + PADDING
+        self.numbers = without_far_separators(self.words) if len(self._runs.inner) else self.words
+        self._last: tuple[int, str, Offsets] | None = None
 
-    def characters(self, places: Ints, _stream: bytes) -> Ints:
-        """Where in `text` the bytes at `places` of a stream stand."""
-        return places
+    def around(self, start: int, end: int) -> tuple[str, int, int]:
+        """The text near the bytes `words[start:end]`, and where they begin and end in it."""
+        words = self.words
+        low, high = max(start - _LOOK_BEFORE, 0), min(end + _LOOK_BEHIND, len(words))
+        while words[low] & 0xC0 == 0x80:
+            low += 1
+        while high < len(words) and words[high] & 0xC0 == 0x80:
+            high += 1
+        near = words[low:high]
+        text = near.decode("utf-8", "surrogatepass")
+        if len(text) == len(near):
+            return text, start - low, end - low
+        first = len(near[: start - low].decode("utf-8", "surrogatepass"))
+        return text, first, first + len(near[start - low : end - low].decode("utf-8", "surrogatepass"))
 
-    def span(self, start: int, end: int) -> Place | None:
-        """Where `text[start:end]` came from; None where an edge falls inside one original character."""
-        if self._dropped is not None:
-            # a run of white space ends where the next character begins
-            end += int(np.searchsorted(self._dropped, end - (self.text[end - 1] != " "), side="right"))
-            start += int(np.searchsorted(self._dropped, start, side="right"))
-        number = bisect_right(self._offsets, start) - 1
-        return number, start - self._offsets[number], end - self._offsets[number]
+    def origin(self, start: int, end: int) -> tuple[Place, str] | None:
+        """Where the bytes `words[start:end]` came from, and what is written there.
 
+        None where an edge falls inside one original character.
+        """
+        low, last = self._unfolded(start), self._unfolded(end - 1)
+        if low is None or last is None or self.words[end - 1] == ord(" "):
+            return self._origin_of_folded(start, end)
+        number = bisect_right(self._bounds, low) - 1
+        inner = self._inner
+        ahead = self._bounds[number] + bisect_left(inner, low) - bisect_left(inner, self._bounds[number])
+        written = self.rows.data[low : last + 1].decode("utf-8", "surrogatepass")
+        return (number, low - ahead, low - ahead + len(written)), written
 
-class MixedBatch:
-    """The same of any texts."""
+    def _unfolded(self, at: int) -> int | None:
+        """Where in the data the byte `words[at]` stood; None where more may have been folded into one character."""
+        if self.words[at] >= 0x80:
+            return None
+        at += bisect_right(self._dropped, at)
+        runs = self._runs
+        run = bisect_right(runs.ends, at)
+        if run < len(runs.starts) and runs.starts[run] <= at:
+            return None
+        return at + runs.shifts[run]
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
-        rows = folded_texts(texts)
-        self._offsets = [0, *accumulate(len(row) + 1 for row in rows)]
-        self._last: tuple[int, Offsets] | None = None
-        self.text = ROW_END.join([*rows, PADDING.decode()])
-        self.words = self.text.encode("utf-8", "surrogatepass")
-        self.numbers = without_far_separators(self.text).encode("utf-8", "surrogatepass")
-
-    def characters(self, places: Ints, stream: bytes) -> Ints:
-        """Where in `text` the bytes at `places` of a stream stand."""
-        numbers = self._words_numbered if stream is self.words else self._numbers_numbered
-        return numbers[places].astype(np.int64)
-
-    def span(self, start: int, end: int) -> Place | None:
-        """Where `text[start:end]` came from; None where an edge falls inside one original character."""
-        number = bisect_right(self._offsets, start) - 1
-        offset = self._offsets[number]
-        span = self._row(number).span(start - offset, end - offset)
-        return None if span is None else (number, *span)
-
-    def _row(self, number: int) -> Offsets:
+    def _origin_of_folded(self, start: int, end: int) -> tuple[Place, str] | None:
+        first = self.words.rfind(b"\n", 0, start) + 1
+        row_end = self._unfolded(first - 1) if first else -1
+        assert row_end is not None
+        number = bisect_right(self._bounds, row_end + 1) - 1
         if self._last is None or self._last[0] != number:
-            self._last = number, Offsets(self.texts[number])
-        return self._last[1]
+            text = self.rows.text(number)
+            self._last = number, text, Offsets(text)
+        _, text, offsets = self._last
+        inner = np.searchsorted(self._inner_of_words, (first, start, end))
+        span = offsets.span(int(start - first - inner[1] + inner[0]), int(end - first - inner[2] + inner[0]))
+        return None if span is None else ((number, *span), text[slice(*span)])
 
     @cached_property
-    def _words_numbered(self) -> npt.NDArray[np.int32]:
-        return _character_numbers(self.words)
-
-    @cached_property
-    def _numbers_numbered(self) -> npt.NDArray[np.int32]:
-        return _character_numbers(self.numbers)
-
-
-Batch = PlainBatch | MixedBatch
-
-
-def batches(texts: Sequence[str]) -> list[tuple[list[int], Batch]]:
-    """The texts in a batch of the plain ones and a batch of the others, with the numbers they had."""
-    plain = [number for number, text in enumerate(texts) if text.isascii() and NUL not in text]
-    others = sorted(set(range(len(texts))).difference(plain)) if len(plain) < len(texts) else []
-    found: list[tuple[list[int], Batch]] = []
-    if plain:
-        found.append((plain, PlainBatch([texts[number] for number in plain])))
-    if others:
-        found.append((others, MixedBatch([texts[number] for number in others])))
-    return found
-
-
-def _character_numbers(data: bytes) -> npt.NDArray[np.int32]:
-    """For each byte of UTF-8 the number of its character."""
-    is_first = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80
-    return np.cumsum(is_first, dtype=np.int32) - 1
+    def _inner_of_words(self) -> Ints:
+        return np.flatnonzero((np.frombuffer(self.words, np.uint8) & 0xC0) == 0x80)

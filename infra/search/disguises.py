@@ -18,8 +18,13 @@ import string
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import AnyStr
 
 import numpy as np
+import numpy.typing as npt
+
+from infra.search.folding import ASCII_TABLE
+from infra.search.rows import END, Rows
 
 _QUOTED = r"(?:[0-9]{2}(?![0-9])|[0-9][A-F]|[A-F][0-9A-F])"
 _ESCAPE = re.compile(
@@ -29,15 +34,22 @@ _ESCAPE = re.compile(
     r"|(?<=%)[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*"
     r"|(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)"
 )
+_ESCAPE_BYTES = re.compile(_ESCAPE.pattern.encode())
 _BREAK = re.compile(r"(?:\r\n|\r|\n)[ \t]*(?=\S)")
 _SPACE = re.compile(r"\s")
 _SIGNS = "@.-_+/"
 
-# What each byte may be, for a first look at many texts. A blank may hide the sign beside a line end.
-_IS_MARK, _IS_CODE, _IS_BLANK, _IS_LINE_END, _IS_SIGN = (np.uint8(1 << bit) for bit in range(5))
-_CODE = b"#" + (string.digits + string.ascii_letters).encode()
-_SETS = (b"=%&", _CODE, b" \t", b"\r\n", b"@.-_+/ \t\r\n")
-_CLASSES = bytes(sum(1 << bit for bit, of in enumerate(_SETS) if byte in of) for byte in range(256))
+# What each byte behind a mark may be, for a first look at many rows.
+_CODE, _BLANK, _LINE_END = (np.uint8(1 << bit) for bit in range(3))
+_SETS = (b"#" + (string.digits + string.ascii_letters).encode(), b" \t", b"\r\n")
+_CLASSES = np.array([sum(1 << bit for bit, of in enumerate(_SETS) if byte in of) for byte in range(256)], np.uint8)
+_IDLE = frozenset(string.punctuation) - set(".-_+@:()/")
+"""Signs beside which an identifier stands alone, as beside `&` and `;`, whatever its type."""
+_OPEN_BEFORE = frozenset((*range(0x80, END), ord(";")))
+_AT_ONCE = 1 << 14
+_WHITE = b" \t\r\n"
+_LONG_WORD = 4096
+"""Bytes after which the first look takes a word to go on as far as may be."""
 
 Piece = tuple[int, int, int, int]
 """Where a piece of the reading begins in it and in its text, and its length in both."""
@@ -71,22 +83,103 @@ def may_be_disguised(text: str) -> bool:
     return _may_hold_escapes(text) or _may_hold_breaks(text)
 
 
-def disguised(texts: Sequence[str]) -> list[int]:
-    """The numbers of the texts that may have another reading: of all that have one, and few others."""
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    classes = np.frombuffer(b"".join([*encoded, b"  "]).translate(_CLASSES), np.uint8)
-    places = np.flatnonzero((classes & (_IS_MARK | _IS_LINE_END)) != 0)
-    here, first, second = classes[places], classes[places + 1], classes[places + 2]
-    coded = ((first & _IS_CODE) != 0) & ((second & _IS_CODE) != 0)
-    soft = ((first & _IS_LINE_END) != 0) | (((first & _IS_BLANK) != 0) & ((second & (_IS_BLANK | _IS_LINE_END)) != 0))
-    is_mark, beside_sign = (here & _IS_MARK) != 0, ((classes[places - 1] | first) & _IS_SIGN) != 0
-    chosen = np.where(is_mark, coded | soft, beside_sign)
-    rows = np.searchsorted(np.cumsum(list(map(len, encoded))), places[chosen], side="right")
-    by_escape, by_break = np.zeros(len(texts), np.bool_), np.zeros(len(texts), np.bool_)
-    by_escape[rows[is_mark[chosen]]] = True
-    by_break[rows[~is_mark[chosen]]] = True
-    flags = zip(by_escape.tolist(), by_break.tolist(), texts, strict=True)
-    return [number for number, (e, b, text) in enumerate(flags) if e or (b and _may_hold_breaks(text))]
+class Neighbours:
+    """Which byte stands behind which in the forms that are sought, and which begins or ends one."""
+
+    def __init__(self, forms: Sequence[bytes]) -> None:
+        self._follows = np.zeros((256, 256), np.bool_)
+        for first in range(0, len(forms), _AT_ONCE):
+            joined = np.frombuffer(b"\n" + b"\n".join(forms[first : first + _AT_ONCE]) + b"\n", np.uint8)
+            self._follows[joined[:-1], joined[1:]] = True
+
+    def may_hold(self, before: int, character: str, behind: int) -> bool:
+        """Whether a form may hold this character of ASCII between these bytes of the text, which is not folded yet.
+
+        What is not ASCII may fold to anything, and behind an escape or in front of one it is not known what stands.
+        """
+        code = ord(character)
+        if 0x80 <= behind < END:
+            return True
+        holds_before = before in _OPEN_BEFORE or self._follows[ASCII_TABLE[before], code]
+        holds_behind = behind == ord("&") or self._follows[code, ASCII_TABLE[behind]]
+        return bool((holds_before or self._follows[10, code]) and (holds_behind or self._follows[code, 10]))
+
+
+def disguised(rows: Rows, sought: Neighbours | None = None) -> list[int]:
+    """The numbers of the rows that may have another reading: of all that have one, and few others.
+
+    With `sought`, of all that have one in which a form may stand that does not stand in the row as written: an entity
+    for a sign that ties nothing, where no form may hold it, changes nothing.
+    """
+    data = rows.data
+    escapes = [at for at in _escapes(data).tolist() if _matters(data, at, sought)]
+    places = np.array([*escapes, *_broken(data)], np.int64)
+    return sorted(set(rows.containing(places).tolist()))
+
+
+def _matters(data: bytes, at: int, sought: Neighbours | None) -> bool:
+    hit = _ESCAPE_BYTES.match(data, at)
+    if hit is None or data[at] != ord("&"):
+        return hit is not None
+    stands_for = _entity(hit[0].decode())
+    if stands_for is None or stands_for not in _IDLE or sought is None:
+        return stands_for is not None
+    return sought.may_hold(data[at - 1], stands_for, data[hit.end()])
+
+
+def _escapes(data: bytes) -> npt.NDArray[np.int64]:
+    """Where an escape may begin: a mark with two characters of a code behind it, or in front of a line end."""
+    characters = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero((characters == ord("=")) | (characters - np.uint8(ord("%")) <= 1))
+    first = _CLASSES[characters[places + 1]]
+    second = _CLASSES[characters[np.minimum(places + 2, len(data) - 1)]]
+    soft = (first & _LINE_END != 0) | ((first & _BLANK != 0) & (second & (_BLANK | _LINE_END) != 0))
+    found: npt.NDArray[np.int64] = places[(first & second & _CODE != 0) | soft]
+    return found
+
+
+def _broken(data: bytes) -> Iterator[int]:
+    """Anchors whose word may go on over a line end."""
+    characters = np.frombuffer(data, np.uint8)
+    anchors = _anchors(data, characters)
+    if not anchors:
+        return
+    ends = np.flatnonzero((characters == ord("\n")) | (characters == ord("\r")) | (characters == END))
+    following = np.searchsorted(ends, anchors)
+    for anchor, low, high in zip(anchors, ends[following - 1].tolist(), ends[following].tolist(), strict=True):
+        back = low < anchor and data[low] != END and _reaches_back(data, low, anchor) and _beside_sign(data, low)
+        if back or (data[high] != END and _reaches_on(data, anchor, high) and _beside_sign(data, high)):
+            yield anchor
+
+
+def _anchors(data: bytes, characters: npt.NDArray[np.uint8]) -> list[int]:
+    """Where `@`, `://`, `www.` or `WWW.` stands, by its last character that is no slash."""
+    colons, dots = np.flatnonzero(characters == ord(":")), np.flatnonzero(characters == ord("."))
+    colons = colons[characters[colons + 1] == ord("/")]
+    dots = dots[characters[dots - 1] | 32 == ord("w")]
+    found = _places(data, b"@")
+    found += (at for at in colons.tolist() if data.startswith(b"://", at))
+    found += (at for at in dots.tolist() if data[at - 3 : at] in (b"www", b"WWW"))
+    return sorted(found)
+
+
+def _reaches_back(data: bytes, line_end: int, anchor: int) -> bool:
+    """Whether the word of the anchor may be the first behind this line end."""
+    space = data.rfind(b" ", max(line_end, anchor - _LONG_WORD), anchor)
+    return space < 0 or data[space - 1] in _WHITE
+
+
+def _reaches_on(data: bytes, anchor: int, line_end: int) -> bool:
+    """Whether the word of the anchor may be the last in front of this line end."""
+    space = data.find(b" ", anchor, min(line_end, anchor + _LONG_WORD))
+    return space < 0 or data[space + 1] in _WHITE
+
+
+def _beside_sign(data: bytes, line_end: int) -> bool:
+    """Whether a sign for which a break is left out may stand beside this line end."""
+    before = data[max(line_end - 8, 0) : line_end].rstrip(_WHITE)
+    after = data[line_end : line_end + 8].lstrip(_WHITE)
+    return not before or not after or before[-1] in _SIGNS.encode() or after[0] in b"@."
 
 
 def readings(text: str) -> Iterator[tuple[str, tuple[Reading, ...]]]:
@@ -139,7 +232,7 @@ def unwrapped(text: str) -> Reading | None:
     return _spliced(text, tokens) if tokens else None
 
 
-def _places(text: str, *of: str) -> list[int]:
+def _places(text: AnyStr, *of: AnyStr) -> list[int]:
     """Where any of these strings stands, in ascending order; faster than an expression where they are few."""
     places = []
     for one in of:

@@ -5,60 +5,83 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Sequence
 from functools import cache, lru_cache
-from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from infra.normalise import SEPARATORS, Folded, fold, fold_character
+from infra.search.rows import END
 
 ROW_END = "\n"
 """Stands between folded rows: no folded text holds it, and no identifier."""
-NUL = "\x00"
-_FAR_SEPARATORS = "".join(character for character in SEPARATORS if not character.isascii())
+FILLER = b"\xff"
+"""Stands for the further bytes of a separator that is not ASCII."""
+_FAR_SEPARATORS = [character.encode() for character in SEPARATORS if not character.isascii()]
+_FEW = 128
+"""Where one byte of so many is left out, it is cheaper to put the others together piece by piece."""
 _SPACE_AND_NEXT = re.compile(r"\s[^\x00-\x7f]")
-_MARKED_SPACE = "\r"
+_MARKED_SPACE = b"\r"
 """Stands for a space that carries a mark, which is in no run of spaces; no folded text holds it."""
 
 _NOT_PLAIN = re.compile(r"[^!-~](?:(?<! )|(?= ))[^!-~]*")
 """Anything but single spaces among what is not visible ASCII."""
 
-ASCII_TABLE = bytes(
-    ord(ROW_END) if c == 0 else ord(fold_character(chr(c).lower())) if c < 128 else c for c in range(256)
-)
-"""Folds ASCII bytes one to one; NUL, put between rows, becomes `ROW_END`."""
+ASCII_TABLE = bytes(ord(fold_character(chr(c).lower())) if c < 128 else c for c in range(END)) + ROW_END.encode()
+"""Folds ASCII bytes one to one; `END`, put behind rows, becomes `ROW_END`."""
 
 
-def folded_texts(texts: Sequence[str]) -> list[str]:
-    """`fold(text).text` of each."""
-    if not texts:
-        return []
-    joined = NUL.encode().join([text.encode("utf-8", "surrogatepass") for text in texts])
-    pieces = _folded_together(joined).split(ROW_END)
-    if len(pieces) == len(texts):
-        return pieces
-    waiting = iter(pieces)  # some texts hold NUL, which folds to itself
-    return [NUL.join(islice(waiting, text.count(NUL) + 1)) for text in texts]
+class Runs(NamedTuple):
+    """Stretches of folded bytes that are not one to one those they came from.
+
+    `starts` and `ends` are in the folded bytes, before runs of spaces become one; a byte behind n of the runs stood
+    `shifts[n]` further on. `inner` are the places, before folding, of all but the first byte of each character.
+    """
+
+    starts: list[int]
+    ends: list[int]
+    shifts: list[int]
+    inner: npt.NDArray[np.int64]
 
 
-def _folded_together(joined: bytes) -> str:
-    """Texts with NUL between them, folded, with `ROW_END` between them; only what is not ASCII is looked at in turn."""
+def folded_together(joined: bytes) -> tuple[bytes, Runs]:
+    """UTF-8 with `END` behind each row, folded, with `ROW_END` there; runs of spaces are left as they are.
+
+    Only what is not ASCII is looked at in turn. A space that carries a mark is `_MARKED_SPACE`.
+    """
     data = joined.translate(ASCII_TABLE)
-    places = np.flatnonzero(np.frombuffer(data, np.uint8) >= 0x80)
-    far = np.diff(places) > 1
-    starts, ends = places[np.r_[places[:1] >= 0, far]], places[np.r_[far, places[:1] >= 0]] + 1
+    runs = Runs([], [], [0], np.empty(0, np.int64))
+    if data.isascii():
+        return data, runs
+    characters = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero(characters >= 0x80)
+    gaps = np.flatnonzero(np.diff(places) > 1)
+    starts, ends = places[np.r_[0, gaps + 1]].tolist(), (places[np.r_[gaps, -1]] + 1).tolist()
+    others = [data[start:end] for start, end in zip(starts, ends, strict=True)]
     parts: list[bytes] = []
-    last = 0
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        run, base = data[start:end], start
-        if _begins_with_mark(run) and start > last and data[start - 1] >= 32:
-            base = start - 1
-        parts += (data[last:base], _folded_run(data[base:end]))
+    last = at = 0
+    for start, end, changes in zip(starts, ends, map(_changes, others), strict=True):
+        if not changes:
+            continue
+        with_base = start > last and data[start - 1] != ord(ROW_END) and _begins_with_mark(data[start:end])
+        base = start - with_base
+        run = _folded_run(data[base:end])
+        parts += (data[last:base], run)
+        at += base - last
+        runs.starts.append(at)
+        at += len(run)
+        runs.ends.append(at)
+        runs.shifts.append(end - at)
         last = end
-    folded, _ = single_spaced(b"".join([*parts, data[last:]]))
-    return folded.decode("utf-8", "surrogatepass").replace(_MARKED_SPACE, " ")
+    parts.append(data[last:])
+    return b"".join(parts), runs._replace(inner=places[characters[places] & 0xC0 == 0x80])
+
+
+@lru_cache(maxsize=1 << 14)
+def _changes(run: bytes) -> bool:
+    """Whether folding changes these characters, or the one in front of them goes with them."""
+    return _begins_with_mark(run) or _folded_run(run) != run
 
 
 def single_spaced(data: bytes) -> tuple[bytes, npt.NDArray[np.int64]]:
@@ -67,9 +90,12 @@ def single_spaced(data: bytes) -> tuple[bytes, npt.NDArray[np.int64]]:
     space = characters == ord(" ")
     again = space[1:] & space[:-1]
     dropped = np.flatnonzero(again) + 1
-    if not len(dropped):
-        return data, dropped
-    return data[:1] + characters[1:][~again].tobytes(), dropped
+    if len(dropped) > len(data) // _FEW:
+        data = data[:1] + characters[1:][~again].tobytes()
+    elif len(dropped):
+        edges = zip([0, *(dropped + 1).tolist()], [*dropped.tolist(), len(data)], strict=True)
+        data = b"".join([data[start:end] for start, end in edges])
+    return data.replace(_MARKED_SPACE, b" "), dropped
 
 
 @lru_cache(maxsize=1 << 14)
@@ -83,13 +109,13 @@ def _begins_with_mark(run: bytes) -> bool:
 def _folded_run(run: bytes) -> bytes:
     normal = unicodedata.normalize("NFKC", run.decode("utf-8", "surrogatepass"))
     marked = _SPACE_AND_NEXT.sub(_with_marked_space, normal)
-    folded = _odd().sub(lambda odd: fold_character(odd[0]), marked.casefold())
+    folded = odd().sub(lambda odd: fold_character(odd[0]), marked.casefold())
     return folded.encode("utf-8", "surrogatepass")
 
 
 def _with_marked_space(pair: re.Match[str]) -> str:
     """A space that carries a mark is in no run of spaces."""
-    return _MARKED_SPACE + pair[0][1] if unicodedata.combining(pair[0][1]) else pair[0]
+    return _MARKED_SPACE.decode() + pair[0][1] if unicodedata.combining(pair[0][1]) else pair[0]
 
 
 class Offsets:
@@ -139,22 +165,31 @@ def _folded_stretch(stretch: str) -> Folded:
     return fold(stretch)
 
 
-def without_far_separators(folded: str) -> str:
-    """The text with every separator of numbers that is not ASCII as a hyphen; as many characters."""
-    if folded.isascii():
-        return folded
+def without_far_separators(words: bytes) -> bytes:
+    """Folded text with a hyphen and `FILLER` for each separator of numbers that is not ASCII; as many bytes.
+
+    Args:
+        words: UTF-8 that ends in two bytes of ASCII or more.
+    """
+    characters = np.frombuffer(words, np.uint8)
+    places = np.flatnonzero(characters >= 0xC0)
+    seen = sum(characters[places + n].astype(np.int64) << (16 - 8 * n) for n in range(3))
+    changed = characters.copy()
     for separator in _FAR_SEPARATORS:
-        folded = folded.replace(separator, "-")
-    return folded
+        further = 8 * (3 - len(separator))
+        found = places[seen >> further == int.from_bytes(separator, "big")]
+        for n in range(len(separator)):
+            changed[found + n] = FILLER[0] if n else ord("-")
+    return changed.tobytes()
 
 
 @cache
-def _odd() -> re.Pattern[str]:
+def odd() -> re.Pattern[str]:
     """Matches what folding may change after Unicode normalisation: white space, digits, invisible characters.
 
     Written as what it does not match below U+10000, because a class of these alone is one table lookup a character.
     """
-    keeps = ord(_MARKED_SPACE)
+    keeps = _MARKED_SPACE[0]
     fine = [code for code in range(0x10000) if code == keeps or fold_character(chr(code)) == chr(code)]
     ranges: list[list[int]] = []
     for code in fine:

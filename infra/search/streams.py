@@ -1,4 +1,4 @@
-"""Where a batch of texts holds what is sought: in its words, and in its words without the separators of numbers.
+"""Where a batch of rows holds what is sought: in its words, and in its words without the separators of numbers.
 
 Every byte is looked up in one table that says all that is asked of it, and the answers are taken apart for whole
 batches at a time.
@@ -6,90 +6,101 @@ batches at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from infra.normalise import MAX_SEPARATORS, Stream
 from infra.search.batch import Batch
-from infra.search.patterns import PADDING, Ints, Patterns, joined, moved, stretches
+from infra.search.folding import FILLER
+from infra.search.patterns import PADDING, Ints, Patterns, joined, moved, stretches, words_at
 
-_SEPARATORS = b" -./()"
-_IS_SEPARATOR = bytes(byte in _SEPARATORS for byte in range(256))
-_WORD_BYTES = b"0123456789abcdefghijklmnopqrstuvwxyz"
 STREAMS: tuple[Stream, ...] = ("words", "compact")
-_WORD = np.uint8(1 << len(STREAMS))
+_SEPARATORS = b" -./()"
+_DROPPED = _SEPARATORS + FILLER
+_IS_SEPARATOR = bytes(byte in _SEPARATORS for byte in range(256))
+_IS_DROPPED = bytes(byte in _DROPPED for byte in range(256))
+_BYTES_OF_SEPARATOR = 3
+_WORD_BYTES = b"0123456789abcdefghijklmnopqrstuvwxyz"
+_WORD, _WORDS, _COMPACT = (np.uint8(1 << bit) for bit in range(3))
 
-Bytes = npt.NDArray[np.uint8]
 
-
-class Classes:
-    """What each byte of a stream may be: the first of a form, of either stream, or of a word."""
+class Streams:
+    """Finds the patterns of both streams in batches."""
 
     def __init__(self, patterns: Mapping[Stream, Patterns]) -> None:
-        sets = [patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS]
-        self._table = bytes(
-            sum(1 << bit for bit, of in enumerate([*sets, _WORD_BYTES]) if byte in of) for byte in range(256)
-        )
-
-    def of(self, batch: Batch) -> dict[Stream, Bytes]:
-        """The classes of a batch's bytes in each stream; looked up once where both streams are the same bytes."""
-        words = np.frombuffer(batch.words.translate(self._table), np.uint8)
-        same = batch.numbers is batch.words
-        numbers = words if same else np.frombuffer(batch.numbers.translate(self._table), np.uint8)
-        return {"words": words, "compact": numbers}
-
-
-class StreamSearch:
-    """Finds the patterns of one stream in batches."""
-
-    def __init__(self, stream: Stream, patterns: Patterns) -> None:
-        self._is_words = stream == "words"
-        self._first = np.uint8(1 << STREAMS.index(stream))
         self._patterns = patterns
+        self._pairs = _pairs(patterns.get("compact"))
+        sets = [_WORD_BYTES, *(patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS)]
+        self._table = bytes(sum(1 << bit for bit, of in enumerate(sets) if byte in of) for byte in range(256))
 
-    def find(self, batch: Batch, classes: Bytes) -> Ints:
-        """Pattern, start and end (N×3), in characters of `batch.text`, not yet checked for what stands around them."""
-        stream = batch.words if self._is_words else batch.numbers
-        starts = np.flatnonzero(_begins(classes, self._first))
-        hits = self._patterns.matches(stream, starts) if self._is_words else self._in_numbers(stream, starts)
-        if len(hits):
-            hits[:, 1] = batch.characters(hits[:, 1], stream)
-            hits[:, 2] = batch.characters(hits[:, 2] - 1, stream) + 1
-        return hits
+    def find(self, batch: Batch) -> Iterator[tuple[Stream, Ints]]:
+        """Of each stream pattern, start and end (N×3), in bytes of `batch.words`.
 
-    def _in_numbers(self, stream: bytes, starts: Ints) -> Ints:
-        """The same in `stream` without separators. Few places begin a number, so only what is near them is read."""
-        if not len(starts):
-            return np.empty((0, 3), np.int64)
-        reach = np.full(len(starts), self._patterns.longest * (MAX_SEPARATORS + 1))
-        lows, highs = stretches(starts, reach, len(stream))
-        near = joined(stream, lows, highs) + PADDING
-        # a stretch begins with a start, and each stands one `ROW_END` further on than what is left out between them
-        behind = np.searchsorted(lows, starts, side="right") - 1
-        gone = lows - np.cumsum(highs - lows + 1) + (highs - lows + 1)
-        hits = self._among_separators(near, starts - gone[behind])
-        hits[:, 1:] += moved(lows, highs, hits[:, 1])[:, None]
-        return hits
-
-    def _among_separators(self, data: bytes, starts: Ints) -> Ints:
-        """Matches in `data` without its separators, where at most `MAX_SEPARATORS` stand in one place."""
-        separators = np.flatnonzero(np.frombuffer(data.translate(_IS_SEPARATOR), np.bool_))
-        hits = self._patterns.matches(data.translate(None, _SEPARATORS), starts - np.searchsorted(separators, starts))
-        # in front of which byte that is left each separator stood
-        stood = separators - np.arange(len(separators))
-        wide = stood[MAX_SEPARATORS:][stood[MAX_SEPARATORS:] == stood[: max(len(stood) - MAX_SEPARATORS, 0)]]
-        starts, lasts = hits[:, 1], hits[:, 2] - 1
-        tight = np.searchsorted(wide, starts, side="right") == np.searchsorted(wide, lasts, side="right")
-        kept: Ints = hits[tight]
-        kept[:, 1] += np.searchsorted(stood, kept[:, 1], side="right")
-        kept[:, 2] += np.searchsorted(stood, kept[:, 2] - 1, side="right")
-        return kept
+        What stands around them is not checked yet, but that no ASCII letter or digit goes on at either edge.
+        """
+        classes = np.frombuffer(batch.words.translate(self._table), np.uint8)
+        starts = np.flatnonzero(_begins(classes))
+        here = classes[starts]
+        for stream, patterns in self._patterns.items():
+            if stream == "words":
+                hits = patterns.matches(batch.words, starts[here & _WORDS != 0])
+            else:
+                hits = _in_numbers(patterns, self._pairs, batch, starts[here & _COMPACT != 0])
+            goes_on = [classes[hits[:, edge] - 1] & classes[hits[:, edge]] & _WORD for edge in (1, 2)]
+            yield stream, hits[goes_on[0] | goes_on[1] == 0]
 
 
-def _begins(classes: Bytes, first: np.uint8) -> npt.NDArray[np.bool_]:
+def _begins(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Where a form may begin: at its first byte, and not inside an ASCII word."""
-    begins: npt.NDArray[np.bool_] = (classes & first) != 0
-    begins[1:] &= (classes[1:] & classes[:-1] & _WORD) == 0
+    inside = classes[1:] & classes[:-1]
+    inside &= _WORD
+    inside -= np.uint8(1)  # no bit inside a word, every bit elsewhere
+    inside &= classes[1:]
+    begins = np.empty(len(classes), np.bool_)
+    begins[0] = classes[0] > _WORD
+    np.greater(inside, _WORD, out=begins[1:])
     return begins
+
+
+def _pairs(patterns: Patterns | None) -> npt.NDArray[np.bool_]:
+    """With which two bytes, the first in the lower half of their number, a form may begin among separators."""
+    pairs = np.zeros((256, 256), np.bool_)
+    for first, second in patterns.first_pairs if patterns else ():
+        pairs[[second, *_SEPARATORS], first] = True
+    return pairs.reshape(-1)
+
+
+def _in_numbers(patterns: Patterns, begins: npt.NDArray[np.bool_], batch: Batch, starts: Ints) -> Ints:
+    """Matches without separators. Few places begin a number, so only what is near them is read."""
+    stream = batch.numbers
+    starts = starts[begins[words_at(stream, starts) & np.uint64(0xFFFF)]]
+    if not len(starts):
+        return np.empty((0, 3), np.int64)
+    width = 1 if stream is batch.words else _BYTES_OF_SEPARATOR
+    reach = np.full(len(starts), patterns.longest * (MAX_SEPARATORS * width + 1))
+    lows, highs = stretches(starts, reach, len(stream))
+    near = joined(stream, lows, highs) + PADDING
+    # a stretch begins with a start, and each stands one `ROW_END` further on than what is left out between them
+    behind = np.searchsorted(lows, starts, side="right") - 1
+    gone = lows - np.cumsum(highs - lows + 1) + (highs - lows + 1)
+    hits = _among_separators(patterns, near, starts - gone[behind])
+    hits[:, 1:] += moved(lows, highs, hits[:, 1])[:, None]
+    return hits
+
+
+def _among_separators(patterns: Patterns, data: bytes, starts: Ints) -> Ints:
+    """Matches in `data` without its separators, where at most `MAX_SEPARATORS` stand in one place."""
+    dropped = np.flatnonzero(np.frombuffer(data.translate(_IS_DROPPED), np.bool_))
+    hits = patterns.matches(data.translate(None, _DROPPED), starts - np.searchsorted(dropped, starts))
+    stood = dropped - np.arange(len(dropped))  # in front of which byte that is left each stood
+    separators = np.flatnonzero(np.frombuffer(data.translate(_IS_SEPARATOR), np.bool_))
+    before = separators - np.searchsorted(dropped, separators)
+    wide = before[MAX_SEPARATORS:][before[MAX_SEPARATORS:] == before[: max(len(before) - MAX_SEPARATORS, 0)]]
+    starts, lasts = hits[:, 1], hits[:, 2] - 1
+    tight = np.searchsorted(wide, starts, side="right") == np.searchsorted(wide, lasts, side="right")
+    kept: Ints = hits[tight]
+    kept[:, 1] += np.searchsorted(stood, kept[:, 1], side="right")
+    kept[:, 2] += np.searchsorted(stood, kept[:, 2] - 1, side="right")
+    return kept

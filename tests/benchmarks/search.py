@@ -4,18 +4,20 @@ A corpus with planted identifiers (planted.py) is written as Parquet; for each n
 own builds the search and reads the corpus once, on one core. Speed is in megabytes of text per second; the time of
 reading and decoding Parquet is part of it, and also given alone.
 
-    python tests/benchmarks/search.py --megabytes 50 --identifiers 10000 100000 1000000 --out bench-out/search.json
+    python tests/benchmarks/search.py --megabytes 50 --identifiers 100000 1000000 --out docs/benchmarks
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -50,13 +52,13 @@ def write(folder: Path, characters: int, *, sought: Sequence[int], seed: int) ->
     return made
 
 
-def texts(folder: Path) -> Iterator[list[str]]:
-    """The rows of the corpus, a batch at a time."""
+def arrays(folder: Path) -> Iterator[Any]:
+    """The rows of the corpus, a pyarrow array of strings at a time."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(folder / "corpus.parquet") as file:
         for batch in file.iter_batches(batch_size=ROW_GROUP, columns=["text"], use_threads=False):
-            yield batch.column(0).to_pylist()
+            yield batch.column(0)
 
 
 def measure(folder: Path, count: int) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
     before = _memory("VmRSS")
     search, build = timed(lambda: Search(people))
     after = _memory("VmRSS")
-    _, reading = timed(lambda: sum(len(batch) for batch in texts(folder)))
+    _, reading = timed(lambda: sum(len(batch) for batch in arrays(folder)))
     wall = time.perf_counter()
     found, seconds = timed(lambda: found_in(folder, search))
     wall = time.perf_counter() - wall
@@ -96,10 +98,10 @@ def found_in(folder: Path, search: Any) -> set[tuple[int, int, int, int]]:
     """Row, start, end and person of all that the search finds."""
     found = set()
     row = 0
-    for batch in texts(folder):
-        for number, place in search.in_texts(batch):
+    for array in arrays(folder):
+        for number, place in search.in_array(array):
             found.add((row + number, place.start, place.end, int(place.request_id[1:]) + place.identifier))
-        row += len(batch)
+        row += len(array)
     return found
 
 
@@ -130,13 +132,30 @@ def compare(megabytes: float, counts: Sequence[int], seed: int) -> dict[str, Any
         made = in_child("--write", folder, *size)
         runs = [in_child("--measure", folder, "--identifiers", str(count)) for count in counts]
     versions = {name: version(name) for name in ("revs", "ahocorasick-rs", "numpy", "pyarrow")}
-    return {"corpus": made, "seed": seed, "runs": runs, "versions": versions}
+    return {"corpus": made, "seed": seed, "runs": runs, "versions": versions, **_said(megabytes, counts, seed)}
+
+
+def _said(megabytes: float, counts: Sequence[int], seed: int) -> dict[str, str]:
+    """What was asked, when and of which machine."""
+    sought = " ".join(map(str, counts))
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    processor = models[0].partition(":")[2].strip() if models else platform.machine()
+    return {
+        "command": f"python tests/benchmarks/search.py --megabytes {megabytes:g} --identifiers {sought} --seed {seed}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{processor}, {platform.machine()}, Python {platform.python_version()}",
+    }
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The result as a table."""
+    """The result as a page."""
     corpus_ = result["corpus"]
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     lines = [
+        "# Known-identifier search, measured",
+        "",
+        f"`{result['command']}`, {result['date']}; {versions}; {result['machine']}, one core.",
+        "",
         f"{corpus_['bytes'] / 1e6:.0f} MB of text in {corpus_['rows']} rows, seed {result['seed']}, from Parquet to "
         "offsets in one process on one core.",
         "",
@@ -148,7 +167,7 @@ def markdown(result: dict[str, Any]) -> str:
         sizes = f"{run['build_seconds']:.1f} | {run['peak_megabytes']:.0f}"
         places = f"{run['planted']} | {run['missed']} | {run['wrong']}"
         lines.append(f"| {run['identifiers']:,} | {speeds} | {sizes} | {places} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -156,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--megabytes", type=float, default=50.0)
     parser.add_argument("--identifiers", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="where the figures are written as JSON")
+    parser.add_argument("--out", type=Path, default=Path("bench-out"), help="the folder of search.json and search.md")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
@@ -168,9 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         print(json.dumps(result))
     else:
         result = compare(asked.megabytes, asked.identifiers, asked.seed)
-        if asked.out:
-            asked.out.parent.mkdir(parents=True, exist_ok=True)
-            asked.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        asked.out.mkdir(parents=True, exist_ok=True)
+        (asked.out / "search.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        (asked.out / "search.md").write_text(markdown(result), encoding="utf-8")
         print(markdown(result))
     return result
 

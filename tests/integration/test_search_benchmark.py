@@ -16,9 +16,8 @@ def test_the_benchmark_finds_what_it_planted_and_nothing_else(
 ) -> None:
     import search
 
-    out = tmp_path / "search.json"
-    result = search.main(["--megabytes", "0.5", "--identifiers", "200", "2000", "--out", str(out)])
-    assert json.loads(out.read_text()) == result
+    result = search.main(["--megabytes", "0.5", "--identifiers", "200", "2000", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "search.json").read_text()) == result
     assert [(run["missed"], run["wrong"]) for run in result["runs"]] == [(0, 0), (0, 0)]
     assert result["runs"][0]["planted"] < result["runs"][1]["planted"] < result["corpus"]["planted"]
     assert "| 2,000 |" in capsys.readouterr().out

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from infra import boundaries
 from infra.normalise import MAX_SEPARATORS, SEPARATORS, fold, reduced, same_case, stream_of
 from infra.search import Found, Search, forms_of
+from infra.search.batch import Batch
 from infra.search.disguises import disguised, may_be_disguised, readings, undisguised
-from infra.search.folding import Offsets, folded_texts
+from infra.search.folding import Offsets
 from infra.search.patterns import PADDING, Patterns
 from infra.search.refusals import too_common
+from infra.search.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,7 @@ DISGUISES = (
     escaped("={n:02X}", "&#{n};", "&#x{n:x};", "%{n:02x}"),
     escaped("={n:02X}", "%{n:02X}"),
     inserted("\u200b", "\u00ad", "=\r\n", "=\n", "\n", "\r\n  ", "&shy;", "=E2=80=8B", "=C2=AD", "%E2%80%8B"),
+    inserted("&amp;", "&lt;", "&#39;", "'", "&amp;&amp;", "=26", "&lt;\u0338"),
     lambda draw, value: value.replace("@", draw(st.sampled_from(["=40", "&commat;", "@\n", "@=\n", "＠", "%40"]))),
     lambda draw, value: value.replace(" ", draw(st.sampled_from(["&nbsp;", "\u00a0", "\n", "  ", "=20", "%20"]))),
 )
@@ -234,7 +237,7 @@ IDENTIFIERS = st.one_of(
     st.just(Wanted("IBAN_CODE", "DE89370400440532013000")),
     st.just(Wanted("IP_ADDRESS", "2001:db8::17")),
     st.just(Wanted("IP_ADDRESS", "192.0.2.17")),
-    st.text("aé\u0301İßﬁ½ 한x-&=", min_size=4, max_size=8).map(lambda v: Wanted("CUSTOM", v)),
+    st.text("aé\u0301İßﬁ½ 한x-&='<", min_size=4, max_size=8).map(lambda v: Wanted("CUSTOM", v)),
     st.text("Aé\u0301ñ 田x", min_size=4, max_size=8).map(lambda v: Wanted("PERSON", v)),
 ).filter(lambda one: len(reduced(one.type, fold(one.value).text)) >= 4)
 FILLER = st.text("ab1 -.+(/)\n\r\t\x00\u200b\u00a0é\u0301ﬁ한@:=%&;34", max_size=8)
@@ -276,6 +279,47 @@ def test_how_rows_are_batched_does_not_matter(drawn: tuple[list[Wanted], list[st
     assert [(first + n, place) for first, part in parts for n, place in seeker.in_texts(part)] == alone
 
 
+@settings(deadline=None)  # the first import of pyarrow takes longer
+@given(documents(), st.data())
+def test_an_array_of_arrow_is_searched_as_its_texts(drawn: tuple[list[Wanted], list[str]], data: st.DataObject) -> None:
+    import pyarrow as pa
+
+    wanted, rows = drawn
+    texts = [data.draw(st.sampled_from([row, None])) for row in rows]
+    array = pa.array(["in front", *texts], data.draw(st.sampled_from([pa.string(), pa.large_string()])))
+    seeker = search({"r": wanted})
+    assert list(seeker.in_array(array[:0])) == []
+    assert list(seeker.in_array(array[1:])) == list(seeker.in_texts([text or "" for text in texts]))
+
+
+def test_an_escape_that_can_be_in_nothing_that_is_sought_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    import infra.search
+
+    read: list[str] = []
+    monkeypatch.setattr(infra.search, "readings", lambda text: read.append(text) or ())
+    seeker = search({"r": [Wanted("PERSON", "Barnes & Noble"), Wanted("URL", "example.com/?a=1&b=2")]})
+    texts = ["R&amp;D", "if x&lt;y: z", "A &amp; B", "a=1&amp;b=2", "x&commat;y", "so&nbsp;on"]
+    list(seeker.in_texts(texts))
+    assert read == texts[2:]
+
+
+HELD = [
+    ("<abcd", "x&lt;abcd", "begins a form"),
+    ("abcd<", "abcd&lt;x", "ends a form"),
+    ("ab<cd", "ab&lt;cd", "inside a form"),
+    ("ab \u226e cd", "ab &lt;\u0338 cd", "makes one character with the mark behind it"),
+    ("ab&<cd", "ab&amp;&lt;cd", "behind another entity"),
+    ("a\u00e9<cd", "a\u00e9&lt;cd", "behind a letter that is not ASCII"),
+    ("ab<\u00e9d", "ab&lt;\u00e9d", "in front of one"),
+]
+
+
+@pytest.mark.parametrize(("value", "written", "why"), HELD, ids=[row[2] for row in HELD])
+def test_an_entity_for_a_sign_of_a_form_is_read(value: str, written: str, why: str) -> None:
+    wanted = [Wanted("CUSTOM", value)]
+    assert spots(wanted, f"so, {written} on") == slow_search(wanted, f"so, {written} on") != []
+
+
 @given(documents())
 def test_a_portion_of_few_characters_finds_the_same(drawn: tuple[list[Wanted], list[str]]) -> None:
     import infra.search
@@ -294,7 +338,7 @@ def test_a_portion_of_few_characters_finds_the_same(drawn: tuple[list[Wanted], l
 def test_the_first_look_misses_no_text_with_another_reading(drawn: tuple[list[Wanted], list[str]]) -> None:
     rows = drawn[1]
     have = [number for number, row in enumerate(rows) if list(readings(row))]
-    assert set(have) <= set(disguised(rows)), "the first look at many texts"
+    assert set(have) <= set(disguised(Rows.of(rows))), "the first look at many texts"
     assert all(may_be_disguised(rows[number]) for number in have), "the first look at one"
 
 
@@ -387,7 +431,8 @@ def test_a_text_without_escapes_is_read_once(monkeypatch: pytest.MonkeyPatch) ->
     )
 )
 def test_texts_folded_together_are_each_folded_as_alone(texts: list[str]) -> None:
-    assert folded_texts(texts) == [fold(text).text for text in texts]
+    words = Batch(Rows.of(texts)).words.decode("utf-8", "surrogatepass")
+    assert words == "".join(f"{fold(text).text}\n" for text in texts) + PADDING.decode()
 
 
 @given(
