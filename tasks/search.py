@@ -19,7 +19,9 @@ from infra.search import Search
 from infra.search.refusals import too_common, unsearchable
 from tasks.stage import Handles, handles, stage
 
-SAMPLED_BYTES = 128 << 20  # of the corpus, about: in so much of it identifiers of other people are looked for
+# Of the corpus, about: in so much of it identifiers of other people are looked for. Fewer found are fewer protected:
+# with two thirds of a corpus of 200 MB specificity was 67 instead of 87.
+SAMPLED_BYTES = 256 << 20
 OTHERS = 600  # of these that are kept
 SEED = 0
 

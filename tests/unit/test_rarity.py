@@ -92,3 +92,10 @@ def test_a_token_that_one_more_secret_holds_comes_after_every_other(tokenizer: A
     order_V = ranked(counts_V, holders_V)
     assert order_V[z] > order_V[q] > counts_V.max()
     assert torch.equal(order_V, count_tokens(tokenizer, ordinary, secrets=secrets))
+
+
+def test_a_row_that_stands_often_counts_as_often(tokenizer: Any) -> None:
+    rows = ["the same row", "another one", "the same row", "", "the same row"]
+    one_by_one = sum(corpus_counts(tokenizer, [row]) for row in rows)
+    assert torch.equal(corpus_counts(tokenizer, rows), one_by_one)
+    assert int(one_by_one.sum()) > 0
