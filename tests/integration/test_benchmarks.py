@@ -42,7 +42,7 @@ def test_the_benchmark_of_corpora_reads_all_it_wrote(tmp_path: Path, capsys: pyt
         (reading, rows) for reading in corpus.READINGS
     ]
     assert json.loads((tmp_path / "corpus.json").read_text(encoding="utf-8")) == result
-    assert capsys.readouterr().out.startswith("| kind | MB of text |")
+    assert capsys.readouterr().out.startswith("# Corpora, measured")
 
 
 def row(method: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
