@@ -25,6 +25,7 @@ from revs.moments import Moments
 from revs.patch import Patch
 from revs.placement import Weights
 from revs.preflight import check_request
+from revs.protection import Protection, places_like, sampled
 from revs.taps import pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
 from revs.unembedding import Unembedding
@@ -106,15 +107,24 @@ def erase_jointly(
         first.setdefault(target, number)
     if not first:
         return Patch.between({}, {}, method=config.method, config=settings)
-    protected = [*retain, *stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)]
-    moments = Moments.gathered(model, architecture, tokenizer, text, prepared(protected), config, cache)
+    kept = prepared([*retain, *stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)])
+    moments = Moments.gathered(model, architecture, tokenizer, text, kept, config, cache)
     unembedding = Unembedding(model, architecture)
     pad = pad_id(model, tokenizer)
+    varied = prepared(_varied(targets, config))
+    protected = [
+        *sampled(kept[: len(retain)], most=config.protected, seed=config.seed),
+        *places_like(
+            first, tokenizer, text, longest=max(len(target.ids) for target in (*first, *varied)),
+            most=config.protected,
+        ),
+    ]  # fmt: skip
+    protection = Protection.read(model, architecture, unembedding, protected, pad=pad, batch_size=config.batch_size)
     numbers = list(first.values())
     edits = {
         tuple(group): JointEdit(
             model, architecture, unembedding, config, moments.of, prepared([targets[n] for n in group]),
-            prepared(_varied([targets[n] for n in group], config)), pad=pad,
+            [varied[copy + n] for copy in range(0, len(varied), len(targets)) for n in group], protection, pad=pad,
         )
         for group in (numbers[i : i + config.targets_at_once] for i in range(0, len(numbers), config.targets_at_once))
     }  # fmt: skip

@@ -38,7 +38,7 @@ def joint_update(
     upper_N: Float[Tensor, " N"],
     moment_mm: Float[Tensor, "m m"],
     *,
-    epsilon: float,
+    epsilon: float | Float[Tensor, " N"],
     ridge: float,
 ) -> tuple[Float[Tensor, "d N"], Float[Tensor, "N m"]]:
     """The low-rank factors (left, right) of ΔW = left @ right, in float64.
@@ -49,10 +49,10 @@ def joint_update(
         keys_Nm: inputs of the edited matrix at the edited positions.
         directions_Nd: q of each key's token.
         logits_NN: entry (i, j) is the change of token i's logit by a step of 1 along q_j; symmetric.
-        lower_N: bound of the change of each token's logit at its own key.
-        upper_N: the same from above; at least `lower_N`.
+        lower_N: bound of the change of each token's logit at its own key; −∞ for none.
+        upper_N: the same from above; at least `lower_N`; ∞ for none.
         moment_mm: C, second moment of the keys over text to be left alone.
-        epsilon: relative to the mean diagonal of A.
+        epsilon: relative to the mean diagonal of A; one for all keys, or one for each.
         ridge: added to C's diagonal, relative to its mean.
     """
     moment_mm = moment_mm.to(torch.float64, copy=True)  # no more copies than needed: C is large
@@ -62,7 +62,8 @@ def joint_update(
     whitened_mN = torch.cholesky_solve(keys_Nm.double().T, factor_mm)  # C⁻¹ Kᵀ
     gram_NN = (keys_Nm.double() @ whitened_mN) * logits_NN.double()
     # A little is added even at ε = 0: equal keys of one token would make A singular.
-    gram_NN.diagonal().add_(max(epsilon, 1e-9) * gram_NN.diagonal().mean().clamp_min(1e-12))
+    epsilon_N = torch.as_tensor(epsilon, dtype=gram_NN.dtype, device=gram_NN.device).clamp_min(1e-9)
+    gram_NN.diagonal().add_(epsilon_N * gram_NN.diagonal().mean().clamp_min(1e-12))
     multipliers_N = bounded_multipliers(gram_NN, lower_N.double(), upper_N.double())
     return (multipliers_N[:, None] * directions_Nd.double()).T, whitened_mN.T
 
@@ -76,7 +77,8 @@ def bounded_multipliers(
     that contradict the guess; when that stops helping, only the last of them, which ends for every positive definite A.
     """
     side_N = torch.zeros(len(lower_N), dtype=torch.int8, device=gram_NN.device)  # −1 at the upper bound, 1 at the lower
-    slack_N = _SLACK * (1e-12 + torch.maximum(upper_N.abs(), lower_N.abs().nan_to_num(posinf=0.0)))
+    sizes_N = (bound_N.abs().nan_to_num(posinf=0.0) for bound_N in (lower_N, upper_N))
+    slack_N = _SLACK * (1e-12 + torch.maximum(*sizes_N))
     fewest, chances = len(lower_N) + 1, _FULL_EXCHANGES
     multipliers_N = torch.zeros_like(upper_N)
     for _ in range(_PIVOTS):

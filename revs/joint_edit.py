@@ -4,8 +4,8 @@ In one sweep, behind every layer: read the residual at the positions that predic
 along q_t to the ranks that bound where each may go (`revs.unembedding`), solve for the change of the matrices that
 write the layer's output (`revs.joint`), write it, and pass the corrected residual on, so the layers above already see
 the edited ones below. Before the first sweep and after every one, the prompts alone, without their variations, are read
-again with the weights as they are stored. Later sweeps move only the targets that are still too high somewhere; the
-keys of the others, as they were read, enter C.
+again with the weights as they are stored. In the first sweep the tokens of `revs.protection` must not fall. Later
+sweeps move only the targets that are still too high somewhere; the keys of the others, as they were read, enter C.
 
 Legend of shape suffixes: B batch, T positions, N studied tokens, n those of the prompts as written, m width of the
 keys, d hidden, L layers.
@@ -27,6 +27,7 @@ from revs.joint import joint_update
 from revs.lowrank import TokenSum
 from revs.patch import TokenRecord
 from revs.placement import input_device
+from revs.protection import Protection
 from revs.records import ranks_by_layer, token_records
 from revs.rounding import rounded_copy
 from revs.taps import check_ids, run
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 _WIDER = 1.5
+_HARD = 1e-3  # ε of protected tokens: small enough to keep the bound, large enough for equal keys with opposed bounds
 
 
 class JointEdit:
@@ -52,12 +54,13 @@ class JointEdit:
         moments: Callable[[int], Tensor],
         targets: Sequence[TokenisedTarget],
         variations: Sequence[TokenisedTarget],
+        protection: Protection,
         *,
         pad: int,
     ) -> None:
         """`moments`: C of a layer, (m, m), as it is when the layer is edited; `variations`: copy after copy of all."""
         self.model, self.architecture, self.unembedding, self.config = model, architecture, unembedding, config
-        self.moments = moments
+        self.moments, self.protection = moments, protection
         self.targets, self.variations, self.pad = targets, variations, pad
         self.own = collate(targets, pad=pad, device=input_device(model))
         self.layers = architecture.decoder_layers(model)
@@ -86,10 +89,11 @@ class JointEdit:
         return self.sweeps > first
 
     def _batch(self) -> Batch:
-        """The swept targets and their variations."""
+        """The swept targets, their variations, and in the first sweep what is protected."""
         copies = range(0, len(self.variations), len(self.targets))
         varied = [self.variations[copy + number] for copy in copies for number in self._swept]
-        swept = [*(self.targets[number] for number in self._swept), *varied]
+        protected = self.protection.rows if self._protects else ()
+        swept = [*(self.targets[number] for number in self._swept), *varied, *protected]
         batch = collate(swept, pad=self.pad, device=input_device(self.model))
         check_ids(self.model, batch.ids_BT)
         return batch
@@ -170,7 +174,8 @@ class JointEdit:
         chosen, config = self.batch.chosen_N, self.config
         rows, positions, tokens_N = self.batch.row_N[chosen], self.batch.position_N[chosen], self.batch.token_N[chosen]
         hidden_Nd, keys_Nm = hidden_BTd[rows, positions], keys_BTm[rows, positions]
-        low_N = self.unembedding.ranks(hidden_Nd, tokens_N).cpu() < self._rank(config.low_rank)
+        moved = len(tokens_N) - (self.protection.count if self._protects else 0)  # the rest must not fall
+        low_N = self.unembedding.ranks(hidden_Nd[:moved], tokens_N[:moved]).cpu() < self._rank(config.low_rank)
         swept_n = self._swept_n()
         low_own_N = low_N[: int(swept_n.sum())]  # the targets stand in front of their variations
         if not bool(low_own_N.any()):  # variations alone move nothing: they are only asked for
@@ -178,7 +183,12 @@ class JointEdit:
         moved_n = swept_n.clone()
         moved_n[swept_n] = low_own_N
         self._columns_Ln[layer, moved_n] = keys_Nm.shape[1]  # every column shares the movement
-        lower_N, upper_N = self._bounds(hidden_Nd, tokens_N, low_N)
+        lower_N, upper_N = self._bounds(hidden_Nd[:moved], tokens_N[:moved], low_N)
+        if self._protects:
+            floor_P = self._floors(layer, hidden_Nd[moved:], tokens_N[moved:])
+            lower_N, upper_N = torch.cat([lower_N, floor_P]), torch.cat([upper_N, torch.full_like(floor_P, torch.inf)])
+        epsilon_N = torch.full_like(lower_N, config.epsilon)
+        epsilon_N[moved:] = min(config.epsilon, _HARD)
         gradients_Nd, directions_Nd = self._at_writers(layer, keys_Nm, tokens_N)
         try:
             left_dN, right_Nm = joint_update(
@@ -188,7 +198,7 @@ class JointEdit:
                 lower_N.to(keys_Nm.device),
                 upper_N.to(keys_Nm.device),
                 self._moment(layer).to(keys_Nm.device),
-                epsilon=config.epsilon,
+                epsilon=epsilon_N.to(keys_Nm.device),
                 ridge=config.ridge,
             )
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # public, but missing in torch's stub
@@ -212,6 +222,16 @@ class JointEdit:
             return moment_mm
         keys_nm = self.keys_Lnm[layer][settled_n].to(moment_mm)
         return moment_mm + self.config.retain_weight / len(keys_nm) * (keys_nm.T @ keys_nm)
+
+    @property
+    def _protects(self) -> bool:
+        """Only the first sweep does: what is still too high behind it comes before what must stay."""
+        return self.sweeps <= 1
+
+    def _floors(self, layer: int, hidden_Pd: Tensor, tokens_P: Tensor) -> Tensor:
+        """Change of the logit of each protected token that takes back what it lost in the layers below: its bound."""
+        gradients_Pd = self.unembedding.gradients(tokens_P)
+        return self.protection.floor_LP[layer] - (hidden_Pd.to(gradients_Pd) * gradients_Pd).sum(-1)
 
     def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
         """Of each key's token: the gradient of its logit at the writers' output, and the direction that moves it there.

@@ -103,7 +103,7 @@ class TokenSum:
         unit_Nd = torch.nn.functional.normalize(directions_Nd.double(), dim=1)
         self._unit_Td = unit_Nd.new_zeros(len(self._tokens_T), directions_Nd.shape[1])
         self._unit_Td[place_N.to(unit_Nd.device)] = unit_Nd  # equal rows: whichever is written last
-        self._right: dict[int, Tensor] = {}
+        self._parts: dict[int, list[tuple[Tensor, Tensor]]] = {}  # by layer: places of tokens, their rows
         self._others: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
     def add(
@@ -117,16 +117,21 @@ class TokenSum:
             used_N = left_dN.any(dim=0)
             self._others.setdefault(layer, []).append((left_dN[:, used_N].cpu(), right_Nm[used_N].cpu()))
             return
-        part_Tm = right_Nm.new_zeros(len(self._tokens_T), right_Nm.shape[1])
-        part_Tm.index_add_(0, place_N, length_N[:, None] * right_Nm)
-        held = self._right.get(layer)
-        self._right[layer] = part_Tm.cpu() if held is None else held + part_Tm.cpu()
+        used_T, row_N = torch.unique(place_N, return_inverse=True)
+        part_Um = right_Nm.new_zeros(len(used_T), right_Nm.shape[1])
+        part_Um.index_add_(0, row_N, length_N[:, None] * right_Nm)
+        moved_U = part_Um.any(dim=1)
+        self._parts.setdefault(layer, []).append((used_T[moved_U].cpu(), part_Um[moved_U].cpu()))
 
     def factors(self, layer: int) -> tuple[Float[Tensor, "d r"], Float[Tensor, "r m"]] | None:
         """The sum of a layer, in float64 on the CPU; None if nothing was added."""
         parts = [*self._others.get(layer, [])]
-        if layer in self._right:
-            parts.append((self._unit_Td.T.cpu(), self._right[layer]))
+        if layer in self._parts:
+            used_X = torch.cat([used_U for used_U, _ in self._parts[layer]])
+            part_Xm = torch.cat([part_Um for _, part_Um in self._parts[layer]])
+            used_T, row_X = torch.unique(used_X, return_inverse=True)
+            right_Tm = part_Xm.new_zeros(len(used_T), part_Xm.shape[1]).index_add_(0, row_X, part_Xm)
+            parts.append((self._unit_Td[used_T.to(self._unit_Td.device)].T.cpu(), right_Tm))
         if not parts:
             return None
         return torch.cat([left for left, _ in parts], dim=1), torch.cat([right for _, right in parts])

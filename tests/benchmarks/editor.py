@@ -46,18 +46,18 @@ SHOWN = (
 )  # fmt: skip
 
 
-Edit = Callable[[Any, Any, Case], int]  # (model, tokenizer, case) -> forward passes; edits the model in place
+Passes = list[tuple[Any, Any]]  # ids and mask of every forward pass
+Edit = Callable[[Any, Any, Case], int | Passes]  # (model, tokenizer, case) -> forward passes; edits the model in place
 
 
 def by_revs(*, retain: bool) -> Edit:
-    def edit(model: Any, tokenizer: Any, case: Case) -> int:
-        passes = 0
+    def edit(model: Any, tokenizer: Any, case: Case) -> Passes:
+        passes: Passes = []
 
-        def count(*_: Any) -> None:
-            nonlocal passes
-            passes += 1
+        def note(_module: Any, _arguments: Any, named: dict[str, Any]) -> None:
+            passes.append((named["input_ids"], named["attention_mask"]))
 
-        handle = model.register_forward_hook(count)
+        handle = model.register_forward_pre_hook(note, with_kwargs=True)
         revs.erase(
             model, tokenizer, case.edit, text=case.text, retain=case.given if retain else (),
             token_counts_V=case.counts_V,
@@ -119,14 +119,13 @@ def scores_of(model: Any, tokenizer: Any, case: Case, seed: int) -> dict[str, fl
     }
 
 
-def forward_seconds(model: Any, tokenizer: Any, case: Case, copies: int) -> float:
-    """A plain forward pass over the padded batch that the edit runs on: each prompt and its variations."""
-    batch = collate(tokenise(tokenizer, case.edit * copies), pad=tokenizer.pad_token_id)
+def forward_seconds(model: Any, ids_BT: Any, mask_BT: Any) -> float:
+    """A plain forward pass over a padded batch."""
     times = []
     with torch.no_grad():
         for _ in range(4):
             started = time.perf_counter()
-            model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)
+            model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False, logits_to_keep=1)
             times.append(time.perf_counter() - started)
     return min(times)
 
@@ -145,13 +144,18 @@ def moment_seconds(tokenizer: Any, model: Any, case: Case) -> float:
 
 def measured(case: Case, method: str, setting: str, edit: Edit, seed: int) -> dict[str, Any]:
     model, tokenizer = revs.load(case.model.folder)
-    copies = 1 + revs.EraseConfig().variations
-    forward = forward_seconds(model, tokenizer, case, copies)
     moments = moment_seconds(tokenizer, model, case) if method.startswith("revs,") or method == "revs" else 0.0
     started = time.perf_counter()
     passes = edit(model, tokenizer, case)
     seconds = time.perf_counter() - started
     tokens = 2 * len(case.edit)
+    if isinstance(passes, list):  # the batch that the edit ran on: prompts, variations, what is protected
+        batch = max(passes, key=lambda one: len(one[0]))
+        passes = len(passes)
+    else:
+        of_prompts = collate(tokenise(tokenizer, case.edit), pad=tokenizer.pad_token_id)
+        batch = of_prompts.ids_BT, of_prompts.mask_BT
+    forward = forward_seconds(model, *batch)
     row = {
         "method": method, "setting": setting, "seed": seed, "seconds": seconds, "moment_seconds": moments,
         "forward_seconds": forward, "milliseconds_per_token": 1000 * (seconds - moments) / tokens,

@@ -29,6 +29,7 @@ from revs.architectures import architecture_of
 from revs.config import EraseConfig
 from revs.joint_edit import JointEdit
 from revs.moments import Moments
+from revs.protection import Protection
 from revs.targets import TokenisedTarget
 from revs.unembedding import Unembedding
 
@@ -87,9 +88,12 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     before = peak_bytes(asked.device)
     unembedding = Unembedding(model, architecture)
     moments = Moments(model, architecture, config.retain_weight)  # without text: the identity
+    rows = memorised(model, asked.protected, asked.tokens, asked.seed + 1)
+    protection = Protection.read(model, architecture, unembedding, rows, pad=0, batch_size=config.batch_size)
     edit = JointEdit(
-        model, architecture, unembedding, config, moments.of, targets, list(targets) * asked.variations, pad=0
-    )
+        model, architecture, unembedding, config, moments.of, targets, list(targets) * asked.variations, protection,
+        pad=0,
+    )  # fmt: skip
     ids, mask = edit.batch.ids_BT, edit.batch.mask_BT
 
     def forward() -> None:
@@ -132,6 +136,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--targets", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--variations", type=int, default=6)
+    parser.add_argument("--protected", type=int, default=64, help="records whose tokens no layer may bring down")
     parser.add_argument("--sweeps", type=int, default=3)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--device", default="cpu")

@@ -64,7 +64,7 @@ def test_kept_moments_are_not_gathered_again_and_give_the_edit_to_the_bit(
     [
         {"text": ["Another text of a few words."]},
         {"retain": []},
-        {"config": {"retain_weight": 0.25}},
+        {"config": {"retain_weight": 0.7}},
         {"config": {"stand_ins": 1}},
         {"config": {"batch_size": 3}},
     ],

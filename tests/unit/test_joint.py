@@ -29,7 +29,7 @@ class Problem:
     upper_N: Tensor
     moment_mm: Tensor
 
-    def update(self, epsilon: float = 0.0, ridge: float = 0.01) -> Tensor:
+    def update(self, epsilon: float | Tensor = 0.0, ridge: float = 0.01) -> Tensor:
         inverse_dd = torch.linalg.inv(self.metric_dd)
         left_dN, right_Nm = joint_update(
             self.keys_Nm,
@@ -122,6 +122,26 @@ def test_a_larger_epsilon_moves_less_and_shares_more() -> None:
     moved = [float(p.moved(p.update(epsilon)).clamp_max(0).abs().sum()) for epsilon in (0.0, 0.1, 1.0, 10.0)]
     assert moved == sorted(moved, reverse=True)
     assert moved[-1] < 0.3 * moved[0]
+
+
+def test_a_key_held_hard_keeps_its_bound_where_a_soft_one_gives_way() -> None:
+    p = problem(4)
+    p.rows_Nd[1], p.keys_Nm[1] = p.rows_Nd[0], p.keys_Nm[0] + 0.1 * p.keys_Nm[1]  # nearly one key, and one token
+    p.lower_N[:2], p.upper_N[:2] = torch.tensor([-2.0, 0.0]).double(), torch.tensor([-1.0, torch.inf]).double()
+    soft_N = torch.full((N,), 0.3)
+    hard_N = soft_N.clone()
+    hard_N[1] = 1e-3
+    assert p.moved(p.update(soft_N))[1] < -0.1
+    assert p.moved(p.update(hard_N))[1] > -0.01
+
+
+def test_one_key_that_must_both_fall_and_stay_gives_a_small_finite_update() -> None:
+    p = problem(4)
+    p.rows_Nd[1], p.keys_Nm[1] = p.rows_Nd[0], p.keys_Nm[0]
+    p.lower_N[:2], p.upper_N[:2] = torch.tensor([-2.0, 0.0]).double(), torch.tensor([-1.0, torch.inf]).double()
+    update = p.update(torch.tensor([0.03, 1e-3, *[0.03] * (N - 2)]))
+    assert torch.isfinite(update).all()
+    assert p.moved(update)[:2].abs().max() < 0.1
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,0 +1,157 @@
+"""Protected tokens: which they are, and that no layer brings them down."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+import revs
+from revs import joint_edit
+from revs.architectures import architecture_of
+from revs.protection import Protection, places_like, sampled
+from revs.targets import Target, TokenisedTarget, tokenise
+from revs.unembedding import Unembedding
+
+LOW, AIM, LONGEST = 40, 60, 12
+LIKE_SECRETS = ["Lines 41-55, 28-31 and 633-72 of a table.", "See the flint.ell file, 212-55 to 341-66, desk 9-78."]
+
+
+def config(**settings: Any) -> revs.EraseConfig:
+    return revs.EraseConfig(**{"low_rank": LOW, "aim_rank": AIM, **settings})
+
+
+def pairs(rows: list[TokenisedTarget]) -> list[tuple[int, ...]]:
+    """The token read and the protected one, of every place."""
+    return [row.ids[row.start + place - 1 : row.start + place + 1] for row in rows for place in row.chosen]
+
+
+def test_every_token_that_a_target_token_follows_is_found_with_what_follows_it_in_the_text(
+    tokenizer: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    targets, text = tokenise(tokenizer, people), [*ordinary, *LIKE_SECRETS]
+    rows = places_like(targets, tokenizer, text, longest=1000, most=1000)
+    before = {target.ids[target.start + place - 1] for target in targets for place in target.chosen}
+    texts = [tokenizer(row)["input_ids"] for row in text]
+    expected = {tuple(ids[i - 1 : i + 1]) for ids in texts for i in range(2, len(ids)) if ids[i - 1] in before}
+    assert len(expected) > 10, "the case has such places"
+    assert set(pairs(rows)) == expected
+
+
+def test_pieces_are_no_longer_than_asked_and_open_like_every_text(
+    tokenizer: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    text = [*ordinary, *LIKE_SECRETS]
+    rows = places_like(tokenise(tokenizer, people), tokenizer, text, longest=LONGEST, most=1000)
+    assert rows
+    assert max(len(row.ids) for row in rows) <= LONGEST
+    assert {row.ids[0] for row in rows} == {tokenizer.bos_token_id}
+    assert all(row.start >= 2 for row in rows), "what follows the opening token alone is no place"
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 5])
+def test_pieces_are_taken_by_how_often_what_they_add_occurs(most: int, tokenizer: Any, people: list[Target]) -> None:
+    """Against the greedy choice written down as it is defined."""
+    targets, text = tokenise(tokenizer, people), [*LIKE_SECRETS * 3, "Ed Flint paid 12-55 in 2003.", "At 28-31."]
+    everything = [
+        row for one in text for row in places_like(targets, tokenizer, [one], longest=1000, most=1000)
+    ]  # a piece per text
+    often, shown, expected = Counter(pairs(everything)), set(), []
+    while len(expected) < most:
+        best = max(everything, key=lambda row: sum(often[pair] for pair in set(pairs([row])) - shown))
+        if not set(pairs([best])) - shown:
+            break
+        expected.append(best)
+        shown |= set(pairs([best]))
+    assert places_like(targets, tokenizer, text, longest=1000, most=most) == expected
+    assert len(places_like(targets, tokenizer, text, longest=1000, most=10**6)) < len(everything), "no pair twice"
+
+
+def test_retained_records_are_chosen_by_the_seed(tokenizer: Any, people: list[Target]) -> None:
+    targets = tokenise(tokenizer, people)
+    assert sampled(targets, most=3, seed=0) == sampled(targets, most=3, seed=0) != sampled(targets, most=3, seed=1)
+    assert sorted(map(id, sampled(targets, most=100, seed=0))) == sorted(map(id, targets))
+    assert sampled(targets, most=0, seed=0) == []
+
+
+def test_the_order_of_the_targets_does_not_matter_for_what_is_protected(tokenizer: Any, people: list[Target]) -> None:
+    targets = tokenise(tokenizer, people)
+    one, other = (places_like(of, tokenizer, LIKE_SECRETS, longest=9, most=4) for of in (targets, targets[::-1]))
+    assert one == other
+
+
+def test_without_text_or_records_nothing_is_protected(model: Any, tokenizer: Any, people: list[Target]) -> None:
+    assert places_like(tokenise(tokenizer, people), tokenizer, [], longest=9, most=9) == []
+    architecture = architecture_of(model)
+    nothing = Protection.read(model, architecture, Unembedding(model, architecture), [], pad=0, batch_size=4)
+    assert (nothing.count, nothing.floor_LP.shape) == (0, (3, 0))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_floors_are_the_logits_of_the_model_before_the_final_norm_divides(
+    batch_size: int, model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    architecture, rows = architecture_of(model), tokenise(tokenizer, people)
+    unembedding = Unembedding(model, architecture)
+    read = Protection.read(model, architecture, unembedding, rows, pad=2, batch_size=batch_size)
+    assert read.count == read.floor_LP.shape[1] == sum(len(row.chosen) for row in rows)
+    expected = []
+    for row in rows:
+        with torch.no_grad():
+            states = model(input_ids=torch.tensor([row.ids]), output_hidden_states=True).hidden_states
+        for place in row.chosen:  # behind the last layer this is normed already
+            states_Ld = torch.stack([state[0, row.start + place - 1] for state in states[1:-1]])
+            expected.append(states_Ld.double() @ unembedding.gradients(torch.tensor([row.secret_ids[place]]))[0])
+    torch.testing.assert_close(read.floor_LP[:-1], torch.stack(expected, dim=1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("protected", [0, 128])
+def test_no_edited_layer_brings_a_protected_token_down(
+    protected: int, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    """With nothing protected some fall: the test can fail."""
+    targets, kept, ordinary = people[:4], people[4:], [*ordinary, *LIKE_SECRETS]
+    rows = [
+        *tokenise(tokenizer, kept),
+        *places_like(tokenise(tokenizer, targets), tokenizer, ordinary, longest=40, most=1000),
+    ]
+    architecture = architecture_of(model)
+
+    def floors() -> torch.Tensor:
+        unembedding = Unembedding(model, architecture)
+        return Protection.read(model, architecture, unembedding, rows, pad=2, batch_size=64).floor_LP
+
+    before_LP = floors()
+    settings = config(sweeps=1, protected=protected, retain_weight=0.01)
+    patch = revs.erase(model, tokenizer, targets, config=settings, text=ordinary, retain=kept)
+    edited = [any(name in patch.weights for name in architecture.weight_names(layer)) for layer in range(3)]
+    assert any(edited)
+    fallen_LP = (before_LP - floors())[edited]
+    bound = 0.05 * before_LP.std()  # ε is not quite 0
+    assert bool((fallen_LP <= bound).all()) is (protected > 0), fallen_LP.max()
+
+
+def test_what_the_first_sweep_leaves_too_high_comes_before_what_is_protected(
+    model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    make = joint_edit.JointEdit._batch
+
+    def noting(self: joint_edit.JointEdit) -> Any:
+        batch = make(self)
+        rows.append(len(batch.ids_BT) - len(self._swept) * (1 + self.config.variations))
+        return batch
+
+    monkeypatch.setattr(joint_edit.JointEdit, "_batch", noting)
+    revs.erase(model, tokenizer, people[:4], config=config(epsilon=0.3), text=ordinary, retain=people[4:])
+    assert rows[1] >= 4, "the first sweep"
+    assert rows[2:] and set(rows[2:]) == {0}
+
+
+def test_protection_costs_the_targets_nothing(
+    model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    patch = revs.erase(model, tokenizer, people[:4], config=config(), text=ordinary, retain=people[4:])
+    assert sum(record.stopped == "reached" for record in patch.records) >= 7
