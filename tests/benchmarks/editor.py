@@ -95,12 +95,17 @@ def by_oracle(columns: int) -> Edit:
     return edit
 
 
-METHODS: dict[str, list[tuple[str, Edit]]] = {
-    "oracle": [(f"{columns} columns", by_oracle(columns)) for columns in COLUMNS],
-    "revs-neurons": [(f"{columns} columns", by_neurons(columns)) for columns in COLUMNS],
-    "revs": [("half of the others retained", by_revs(retain=True))],
-    "revs, nothing retained": [("stand-ins", by_revs(retain=False))],
-}
+METHODS = ("oracle", "revs-neurons", "revs", "revs, nothing retained")
+
+
+def settings(method: str, grid: list[int]) -> list[tuple[str, Edit]]:
+    """Name and edit of every setting of a method; `grid`: columns per layer and token, for those that choose some."""
+    if method == "revs":
+        return [("half of the others retained", by_revs(retain=True))]
+    if method == "revs, nothing retained":
+        return [("stand-ins", by_revs(retain=False))]
+    by_columns = by_oracle if method == "oracle" else by_neurons
+    return [(f"{columns} columns", by_columns(columns)) for columns in grid]
 
 
 def scores_of(model: Any, tokenizer: Any, case: Case, seed: int) -> dict[str, float]:
@@ -195,7 +200,8 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
                 if row["method"] == method and (value := row["scores"].get(name, row.get(name))) is not None
             ]
             spread = f" ± {statistics.stdev(values):.3g}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.4g}{spread}" if values else "")
+            digits = 5 if name == "perplexity_ratio" else 4
+            cells.append(f"{statistics.mean(values):.{digits}g}{spread}" if values else "")
         yield f"| {name.replace('_', ' ')} | {' | '.join(cells)} |"
 
 
@@ -205,6 +211,8 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["small"], choices=SIZES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--columns", nargs="+", type=int, default=list(COLUMNS), help="the grid of columns")
+    parser.add_argument("--add", action="store_true", help="keep the rows of other methods that stand in --out")
     parser.add_argument("--out", type=Path, default=Path("bench-out"))
     parser.add_argument("--cache", type=Path, default=user_cache_path("revs") / "models")
     asked = parser.parse_args()
@@ -213,18 +221,19 @@ def main() -> None:
     versions = {name: version(name) for name in ("revs", "torch", "transformers")}
     for architecture in asked.architectures:
         for size in asked.sizes:
-            rows, digests = [], {}
+            file, rows, digests = asked.out / f"editor-{architecture}-{size}.json", [], {}
+            if asked.add and file.is_file():
+                before = json.loads(file.read_text(encoding="utf-8"))["rows"]
+                rows = [row for row in before if row["method"] not in asked.methods]
             for seed in asked.seeds:
                 model = build(recipe(architecture, size, seed), asked.cache)
                 digests[seed] = model.digest
                 case = case_of(model)
-                grid = [(method, *point) for method in asked.methods for point in METHODS[method]]
+                grid = [(method, *point) for method in asked.methods for point in settings(method, asked.columns)]
                 for method, setting, edit in track(grid, f"{architecture}, {size}, seed {seed}"):
                     rows.append(measured(case, method, setting, edit, seed))
             result = {"architecture": architecture, "size": size, "models": digests, "versions": versions, "rows": rows}
-            (asked.out / f"editor-{architecture}-{size}.json").write_text(
-                json.dumps(result, indent=1), encoding="utf-8"
-            )
+            file.write_text(json.dumps(result, indent=1), encoding="utf-8")
             text = "\n".join(table(best_of_each_seed(rows)))
             (asked.out / f"editor-{architecture}-{size}.md").write_text(text + "\n", encoding="utf-8")
             print(f"\n{architecture}, {size}\n\n{text}")
