@@ -12,7 +12,7 @@ BUILT := .venv/.built
 LOG := .venv/install.log
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --no-input --progress-bar off
 TIERS := $(wildcard tests/acceptance tests/integration tests/unit)
-WORKERS ?= 2
+WORKERS ?= 3
 ARGS ?=
 
 help:  ## this list
@@ -24,11 +24,12 @@ demo: $(BUILT)  ## the main job, end to end, on a model trained on the spot; res
 serve: $(BUILT)  ## Prefect, MLflow and the scheduled deployment on localhost
 	@$(BIN)/revs serve $(ARGS)
 
-# One thread a process: two torch threads on a busy machine are slower than one. The longest files come first, so that
-# the processes end together. A file is never split over processes,
-# so what its fixtures build is built once. One file or test: make test ARGS='-n 0 -k sentence'
+# One thread a process: two torch threads on a busy machine are slower than one. One process more than two cores have:
+# the long files wait for servers, and for a model that another process trains. They come first, so that all end
+# together. A file is never split over processes, so what its fixtures build is built once.
+# One file or test: make test ARGS='-n 0 -k sentence'
 test: $(BUILT)  ## unit, integration and acceptance tests: no network, no GPU
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --timeout 900 -m 'not gpu' $(TIERS) $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --timeout 900 -m 'not gpu' --durations 15 $(TIERS) $(ARGS)
 
 lint: $(BUILT)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check .
@@ -44,8 +45,8 @@ bench-attacks: $(BUILT)  ## batched attacks against one pass per target, layer a
 bench-editor: $(BUILT)  ## the editor against the published search, on development models: an hour; results in bench-out/
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/editor.py $(ARGS)
 
-bench-find: $(BUILT)  ## corpora, known identifiers, detection, probing: speed, memory, precision; an hour; results in bench-out/
-	@for each in corpus search detection probing; do \
+bench-find: $(BUILT)  ## corpora, known identifiers, detection, probing, a whole batch: speed, memory, precision; an hour; results in bench-out/
+	@for each in corpus search detection probing process; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/$$each.py $(ARGS) || exit 1; done
 
 venv: $(BUILT)  ## only the virtual environment

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for leaks.py, which is no test
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # for process.py
 
 REVS = Path(sys.executable).parent / "revs"
 STAGES = (
@@ -70,27 +71,22 @@ class Installation:
             "no_proxy": "127.0.0.1,localhost",
         }
 
-    def start(self, *arguments: str | Path, under: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Start `revs` in a process group of its own; what it says goes to files below `logs`.
-
-        `under`: a command that runs the command behind it.
-        """
+    def start(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
+        """Start `revs` in a process group of its own; what it says goes to files below `logs`."""
         number = len(list(self._made("logs").iterdir())) // 2
         with (
             (self.root / "logs" / f"{number}.stdout").open("wb") as stdout,
             (self.root / "logs" / f"{number}.stderr").open("wb") as stderr,
         ):
             return subprocess.Popen(
-                [*under, str(REVS), *map(str, arguments)],
+                [str(REVS), *map(str, arguments)],
                 cwd=self.root, env=self.env(), stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
 
-    def revs(
-        self, *arguments: str | Path, seconds: float = 600, under: Sequence[str] = ()
-    ) -> subprocess.CompletedProcess[str]:
+    def revs(self, *arguments: str | Path, seconds: float = 600) -> subprocess.CompletedProcess[str]:
         """Run `revs` to its end."""
-        process = self.start(*arguments, under=under)
+        process = self.start(*arguments)
         try:
             code = process.wait(seconds)
         finally:
@@ -208,14 +204,12 @@ def in_the_edit(installation: Installation) -> bool:
 @pytest.fixture(scope="session")
 def small_model(model_cache: Path, once: Callable[..., Path]) -> Any:
     """A GPT-J model that is trained in well under a minute and still memorises its people."""
-    from revs.development import Recipe, build
+    from process import recipe
 
-    recipe = Recipe(
-        architecture="gptj", requesters=4, retained=16, one_off=150, hidden_size=128, intermediate_size=512, heads=4,
-        ordinary_paragraphs=1000, held_out_paragraphs=700, epochs=36,
-    )  # fmt: skip
-    once("small-model", lambda _: build(recipe, model_cache))
-    return build(recipe, model_cache)
+    from revs.development import build
+
+    once("small-model", lambda _: build(recipe(), model_cache))
+    return build(recipe(), model_cache)
 
 
 @pytest.fixture(scope="session")
