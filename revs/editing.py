@@ -112,14 +112,13 @@ def erase_jointly(
     unembedding = Unembedding(model, architecture)
     pad = pad_id(model, tokenizer)
     varied = prepared(_varied(targets, config))
-    protected = [
-        *sampled(kept[: len(retain)], most=config.protected, seed=config.seed),
-        *places_like(
-            first, tokenizer, text, longest=max(len(target.ids) for target in (*first, *varied)),
-            most=config.protected,
-        ),
-    ]  # fmt: skip
-    protection = Protection.read(model, architecture, unembedding, protected, pad=pad, batch_size=config.batch_size)
+    longest = max(len(target.ids) for target in (*first, *varied))
+    protection = Protection.read(
+        model, architecture, unembedding,
+        sampled(kept[: len(retain)], most=config.protected_records, seed=config.seed),
+        places_like(first, tokenizer, text, longest=longest, most=config.protected_text),
+        pad=pad, batch_size=config.batch_size,
+    )  # fmt: skip
     numbers = list(first.values())
     edits = {
         tuple(group): JointEdit(

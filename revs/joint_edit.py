@@ -185,8 +185,9 @@ class JointEdit:
         self._columns_Ln[layer, moved_n] = keys_Nm.shape[1]  # every column shares the movement
         lower_N, upper_N = self._bounds(hidden_Nd[:moved], tokens_N[:moved], low_N)
         if self._protects:
-            floor_P = self._floors(layer, hidden_Nd[moved:], tokens_N[moved:])
-            lower_N, upper_N = torch.cat([lower_N, floor_P]), torch.cat([upper_N, torch.full_like(floor_P, torch.inf)])
+            gradients_Pd = self.unembedding.gradients(tokens_N[moved:])
+            least_P = self.protection.bounds(layer, (hidden_Nd[moved:].to(gradients_Pd) * gradients_Pd).sum(-1))
+            lower_N, upper_N = torch.cat([lower_N, least_P]), torch.cat([upper_N, torch.full_like(least_P, torch.inf)])
         epsilon_N = torch.full_like(lower_N, config.epsilon)
         epsilon_N[moved:] = min(config.epsilon, _HARD)
         gradients_Nd, directions_Nd = self._at_writers(layer, keys_Nm, tokens_N)
@@ -227,11 +228,6 @@ class JointEdit:
     def _protects(self) -> bool:
         """Only the first sweep does: what is still too high behind it comes before what must stay."""
         return self.sweeps <= 1
-
-    def _floors(self, layer: int, hidden_Pd: Tensor, tokens_P: Tensor) -> Tensor:
-        """Change of the logit of each protected token that takes back what it lost in the layers below: its bound."""
-        gradients_Pd = self.unembedding.gradients(tokens_P)
-        return self.protection.floor_LP[layer] - (hidden_Pd.to(gradients_Pd) * gradients_Pd).sum(-1)
 
     def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
         """Of each key's token: the gradient of its logit at the writers' output, and the direction that moves it there.

@@ -3,8 +3,8 @@
 The key moments C (`revs.moments`) keep an edit away from ordinary keys on average. Where it still does harm is at
 single places: those of retained records, and those of ordinary text where the token read is also the one in front of a
 target token, so that layer 0 can hardly tell the two apart (measured on the development models: 2 % of the positions
-carried half of what perplexity lost). There the token that follows is protected: behind no layer may its logit fall
-below what it was before the edit, whatever the layers below did to it.
+carried half of what perplexity lost). There the token that follows is protected: no layer may bring its logit below
+what it was before the edit.
 
 Legend of shape suffixes: L layers, P protected places, B batch, T positions, m width of the keys, d hidden.
 """
@@ -36,14 +36,16 @@ class Protection:
     """Protected places, and the logits of their tokens before the edit.
 
     Attributes:
-        rows: texts as token ids; `chosen` are the places that are protected.
+        rows: texts as token ids, retained records first; `chosen` are the places that are protected.
         count: P, the number of places in all rows.
         floor_LP: logit of each place's token behind each layer in the unedited model, before the division by σ;
             float64, on the device of the unembedding.
+        kept: number of places of retained records.
     """
 
-    def __init__(self, rows: Sequence[TokenisedTarget], floor_LP: Float[Tensor, "L P"]) -> None:
-        self.rows, self.floor_LP, self.count = rows, floor_LP, sum(len(row.chosen) for row in rows)
+    def __init__(self, rows: Sequence[TokenisedTarget], floor_LP: Float[Tensor, "L P"], *, kept: int = 0) -> None:
+        self.rows, self.floor_LP, self.kept = rows, floor_LP, kept
+        self.count = sum(len(row.chosen) for row in rows)
 
     @classmethod
     def read(
@@ -51,12 +53,17 @@ class Protection:
         model: PreTrainedModel,
         architecture: Architecture,
         unembedding: Unembedding,
-        rows: Sequence[TokenisedTarget],
+        kept: Sequence[TokenisedTarget],
+        text: Sequence[TokenisedTarget],
         *,
         pad: int,
         batch_size: int,
     ) -> Protection:
-        """Read the logits in the model as it is, in forward passes of `batch_size` rows."""
+        """Read the logits in the model as it is, in forward passes of `batch_size` rows.
+
+        `kept`: retained records; `text`: pieces of ordinary text.
+        """
+        rows = [*kept, *text]
         layers = len(architecture.decoder_layers(model))
         parts_L: list[list[Tensor]] = [[] for _ in range(layers)]
         for start in range(0, len(rows), batch_size):
@@ -77,7 +84,19 @@ class Protection:
 
             run(model, architecture, batch, keep)
         empty = torch.zeros(0, dtype=torch.float64, device=unembedding.device)
-        return cls(rows, torch.stack([torch.cat([empty, *parts]) for parts in parts_L]))
+        floor_LP = torch.stack([torch.cat([empty, *parts]) for parts in parts_L])
+        return cls(rows, floor_LP, kept=sum(len(row.chosen) for row in kept))
+
+    def bounds(self, layer: int, logit_P: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """The least change that a layer may make to each logit, given what it is there now.
+
+        In ordinary text it takes back what the layers below have done. A retained record is kept from falling further
+        and no more: raising its token raises it for everybody whose record reads alike (measured: specificity on people
+        that were not given 100 → 80).
+        """
+        least_P = self.floor_LP[layer] - logit_P
+        least_P[: self.kept].clamp_(max=0.0)
+        return least_P
 
 
 def sampled(records: Sequence[TokenisedTarget], *, most: int, seed: int) -> list[TokenisedTarget]:

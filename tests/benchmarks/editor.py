@@ -135,21 +135,22 @@ def forward_seconds(model: Any, ids_BT: Any, mask_BT: Any) -> float:
     return min(times)
 
 
-def moment_seconds(tokenizer: Any, model: Any, case: Case) -> float:
-    """What C costs: an edit of one target without variations, nearly all of which is C."""
+def moment_seconds(model: Any, tokenizer: Any, case: Case, *, retain: bool) -> float:
+    """What C costs: the forward passes over ordinary text, retained records and stand-ins."""
     from revs.architectures import architecture_of
     from revs.moments import Moments
+    from revs.variations import stand_ins
 
-    started = time.perf_counter()
-    Moments.gathered(
-        model, architecture_of(model), tokenizer, case.text, tokenise(tokenizer, case.given), revs.EraseConfig()
-    )
+    config, started = revs.EraseConfig(), time.perf_counter()
+    kept = [*(case.given if retain else ()), *stand_ins(case.edit, case.text, copies=config.stand_ins, seed=0)]
+    Moments.gathered(model, architecture_of(model), tokenizer, case.text, tokenise(tokenizer, kept), config)
     return time.perf_counter() - started
 
 
 def measured(case: Case, method: str, setting: str, edit: Edit, seed: int) -> dict[str, Any]:
     model, tokenizer = revs.load(case.model.folder)
-    moments = moment_seconds(tokenizer, model, case) if method.startswith("revs,") or method == "revs" else 0.0
+    ours = method in ("revs", "revs, nothing retained")
+    moments = moment_seconds(model, tokenizer, case, retain=method == "revs") if ours else 0.0
     started = time.perf_counter()
     passes = edit(model, tokenizer, case)
     seconds = time.perf_counter() - started
@@ -167,7 +168,7 @@ def measured(case: Case, method: str, setting: str, edit: Edit, seed: int) -> di
         "edit_over_forward": (seconds - moments) / forward, "forward_passes": passes,
         "scores": scores_of(model, tokenizer, case, seed),
     }  # fmt: skip
-    if method.startswith("revs") and method != "revs-neurons":
+    if ours:
         row["rounded"] = {to: scores_of(rounded_copy(model, to), tokenizer, case, seed) for to in ("bfloat16", "int4")}
         row["before_rounded"] = {
             to: scores_of(rounded_copy(revs.load(case.model.folder)[0], to), tokenizer, case, seed)

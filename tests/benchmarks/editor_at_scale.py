@@ -89,7 +89,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     unembedding = Unembedding(model, architecture)
     moments = Moments(model, architecture, config.retain_weight)  # without text: the identity
     rows = memorised(model, asked.protected, asked.tokens, asked.seed + 1)
-    protection = Protection.read(model, architecture, unembedding, rows, pad=0, batch_size=config.batch_size)
+    protection = Protection.read(model, architecture, unembedding, rows, [], pad=0, batch_size=config.batch_size)
     edit = JointEdit(
         model, architecture, unembedding, config, moments.of, targets, list(targets) * asked.variations, protection,
         pad=0,

@@ -132,8 +132,8 @@ def test_the_patch_keeps_the_sum_of_all_sweeps_as_factors(
     settings = config(epsilon=0.3)  # not done in one sweep
     patch = revs.erase(model, tokenizer, people[:4], config=settings, text=ordinary, retain=people[4:])
     assert patch.sweeps > 1
-    moved = tokenise(tokenizer, people, context=CONTEXT)  # four are erased, four protected
-    moved += places_like(moved[:4], tokenizer, ordinary, longest=CONTEXT, most=128)
+    moved = tokenise(tokenizer, people[:4], context=CONTEXT)
+    moved += places_like(moved, tokenizer, ordinary, longest=CONTEXT, most=160)
     distinct = len({target.secret_ids[place] for target in moved for place in target.chosen})
     for name in patch.weights:
         factors = patch.changes[name].factors()

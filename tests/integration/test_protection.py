@@ -85,7 +85,7 @@ def test_the_order_of_the_targets_does_not_matter_for_what_is_protected(tokenize
 def test_without_text_or_records_nothing_is_protected(model: Any, tokenizer: Any, people: list[Target]) -> None:
     assert places_like(tokenise(tokenizer, people), tokenizer, [], longest=9, most=9) == []
     architecture = architecture_of(model)
-    nothing = Protection.read(model, architecture, Unembedding(model, architecture), [], pad=0, batch_size=4)
+    nothing = Protection.read(model, architecture, Unembedding(model, architecture), [], [], pad=0, batch_size=4)
     assert (nothing.count, nothing.floor_LP.shape) == (0, (3, 0))
 
 
@@ -95,7 +95,7 @@ def test_floors_are_the_logits_of_the_model_before_the_final_norm_divides(
 ) -> None:
     architecture, rows = architecture_of(model), tokenise(tokenizer, people)
     unembedding = Unembedding(model, architecture)
-    read = Protection.read(model, architecture, unembedding, rows, pad=2, batch_size=batch_size)
+    read = Protection.read(model, architecture, unembedding, [], rows, pad=2, batch_size=batch_size)
     assert read.count == read.floor_LP.shape[1] == sum(len(row.chosen) for row in rows)
     expected = []
     for row in rows:
@@ -108,29 +108,52 @@ def test_floors_are_the_logits_of_the_model_before_the_final_norm_divides(
 
 
 @pytest.mark.parametrize("protected", [0, 128])
-def test_no_edited_layer_brings_a_protected_token_down(
+def test_no_edited_layer_brings_a_protected_token_of_ordinary_text_down(
     protected: int, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
 ) -> None:
     """With nothing protected some fall: the test can fail."""
     targets, kept, ordinary = people[:4], people[4:], [*ordinary, *LIKE_SECRETS]
-    rows = [
-        *tokenise(tokenizer, kept),
-        *places_like(tokenise(tokenizer, targets), tokenizer, ordinary, longest=40, most=1000),
-    ]
+    rows = places_like(tokenise(tokenizer, targets), tokenizer, ordinary, longest=40, most=1000)
     architecture = architecture_of(model)
 
     def floors() -> torch.Tensor:
         unembedding = Unembedding(model, architecture)
-        return Protection.read(model, architecture, unembedding, rows, pad=2, batch_size=64).floor_LP
+        return Protection.read(model, architecture, unembedding, [], rows, pad=2, batch_size=64).floor_LP
 
     before_LP = floors()
-    settings = config(sweeps=1, protected=protected, retain_weight=0.01)
+    settings = config(sweeps=1, protected_text=protected, retain_weight=0.01)
     patch = revs.erase(model, tokenizer, targets, config=settings, text=ordinary, retain=kept)
     edited = [any(name in patch.weights for name in architecture.weight_names(layer)) for layer in range(3)]
     assert any(edited)
     fallen_LP = (before_LP - floors())[edited]
     bound = 0.05 * before_LP.std()  # ε is not quite 0
     assert bool((fallen_LP <= bound).all()) is (protected > 0), fallen_LP.max()
+
+
+def test_text_gets_back_what_it_lost_below_and_a_retained_record_only_stays() -> None:
+    places = TokenisedTarget(ids=(1, 2, 3, 4), start=1, chosen=(0, 1, 2))
+    floor_LP = torch.tensor([[0.0] * 6, [5.0] * 6], dtype=torch.float64)
+    protection = Protection([places, places], floor_LP, kept=3)
+    least_P = protection.bounds(1, torch.tensor([4.0, 5.0, 7.0, 4.0, 5.0, 7.0], dtype=torch.float64))
+    assert least_P.tolist() == [0.0, 0.0, -2.0, 1.0, 0.0, -2.0]
+
+
+@pytest.mark.parametrize("protected", [0, 128])
+def test_retained_records_lose_less_where_they_are_protected(
+    protected: int, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    """In the first layer, where nothing below has changed, they lose nothing; unprotected they do."""
+    rows, architecture = tokenise(tokenizer, people[4:]), architecture_of(model)
+
+    def floors() -> torch.Tensor:
+        unembedding = Unembedding(model, architecture)
+        return Protection.read(model, architecture, unembedding, rows, [], pad=2, batch_size=64).floor_LP
+
+    before_LP = floors()
+    settings = config(sweeps=1, protected_records=protected, retain_weight=0.01)
+    revs.erase(model, tokenizer, people[:4], config=settings, text=ordinary, retain=people[4:])
+    fallen_P = (before_LP - floors())[0]
+    assert bool((fallen_P <= 0.05 * before_LP.std()).all()) is (protected > 0), fallen_P.max()
 
 
 def test_what_the_first_sweep_leaves_too_high_comes_before_what_is_protected(
@@ -145,8 +168,9 @@ def test_what_the_first_sweep_leaves_too_high_comes_before_what_is_protected(
         return batch
 
     monkeypatch.setattr(joint_edit.JointEdit, "_batch", noting)
-    revs.erase(model, tokenizer, people[:4], config=config(epsilon=0.3), text=ordinary, retain=people[4:])
-    assert rows[1] >= 4, "the first sweep"
+    settings = config(epsilon=0.3, protected_records=128)
+    revs.erase(model, tokenizer, people[:4], config=settings, text=ordinary, retain=people[4:])
+    assert rows[1] >= 1, "the first sweep"
     assert rows[2:] and set(rows[2:]) == {0}
 
 
