@@ -25,7 +25,7 @@ from revs.moments import Moments
 from revs.patch import Patch
 from revs.placement import Weights
 from revs.preflight import check_request
-from revs.protection import Protection, places_like, sampled
+from revs.protection import Protection, packed, places_like, sampled
 from revs.taps import pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
 from revs.unembedding import Unembedding
@@ -116,7 +116,7 @@ def erase_jointly(
     protection = Protection.read(
         model, architecture, unembedding,
         sampled(kept[: len(retain)], most=config.protected_records, seed=config.seed),
-        places_like(first, tokenizer, text, longest=longest, most=config.protected_text),
+        packed(places_like(first, tokenizer, text, longest=longest, most=config.protected_text), longest=longest),
         pad=pad, batch_size=config.batch_size,
     )  # fmt: skip
     numbers = list(first.values())

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import revs
 from revs import joint_edit
 from revs.architectures import architecture_of
-from revs.protection import Protection, places_like, sampled
+from revs.protection import Protection, packed, places_like, sampled
 from revs.targets import Target, TokenisedTarget, tokenise
 from revs.unembedding import Unembedding
 
@@ -49,6 +51,29 @@ def test_pieces_are_no_longer_than_asked_and_open_like_every_text(
     assert max(len(row.ids) for row in rows) <= LONGEST
     assert {row.ids[0] for row in rows} == {tokenizer.bos_token_id}
     assert all(row.start >= 2 for row in rows), "what follows the opening token alone is no place"
+
+
+@given(st.lists(st.sets(st.integers(2, LONGEST - 1), min_size=1), max_size=20))
+def test_pieces_that_share_rows_keep_every_place_with_all_that_stands_in_front_of_it(
+    places_of_each: list[set[int]],
+) -> None:
+    pieces = []
+    for number, some in enumerate(places_of_each):
+        ids = tuple(range(number * LONGEST, number * LONGEST + max(some) + 1))  # no token twice
+        chosen = tuple(place - min(some) for place in sorted(some))
+        pieces.append(TokenisedTarget(ids=ids, start=min(some), chosen=chosen))
+    rows = packed(pieces, longest=LONGEST)
+
+    def places(some: list[TokenisedTarget]) -> set[int]:
+        return {row.ids[row.start + place] for row in some for place in row.chosen}
+
+    assert places(rows) == places(pieces)
+    assert sorted(token for row in rows for token in row.ids) == sorted(token for one in pieces for token in one.ids)
+    assert all(len(row.ids) <= LONGEST for row in rows)
+    joined = [row.ids for row in rows]
+    assert all(any(one.ids == ids[i : i + len(one.ids)] for ids in joined for i in range(len(ids))) for one in pieces)
+    half_empty = [row for row in rows if 2 * len(row.ids) <= LONGEST]
+    assert len(half_empty) <= 1, "two half-empty rows would have been one"
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 3, 5])
