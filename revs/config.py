@@ -48,7 +48,7 @@ class EraseConfig:
     ridge: float = 0.01
     retain_weight: float = 0.5
     stand_ins: int = 3
-    protected_text: int = 160
+    protected_text: int = 192
     protected_records: int = 0
     sweeps: int = 3
     variations: int = 6

@@ -112,11 +112,13 @@ def erase_jointly(
     unembedding = Unembedding(model, architecture)
     pad = pad_id(model, tokenizer)
     varied = prepared(_varied(targets, config))
-    longest = max(len(target.ids) for target in (*first, *varied))
+    shown = places_like(
+        first, tokenizer, text, longest=max(len(target.ids) for target in first), most=config.protected_text
+    )
     protection = Protection.read(
         model, architecture, unembedding,
         sampled(kept[: len(retain)], most=config.protected_records, seed=config.seed),
-        packed(places_like(first, tokenizer, text, longest=longest, most=config.protected_text), longest=longest),
+        packed(shown, longest=max(len(row.ids) for row in (*first, *varied))),
         pad=pad, batch_size=config.batch_size,
     )  # fmt: skip
     numbers = list(first.values())

@@ -246,9 +246,10 @@ class JointEdit:
         low enough may rise to `low_rank`, and nothing sinks nearer to the end of the vocabulary than `aim_rank`.
         """
         aim, low = self._rank(self.config.aim_rank), self._rank(self.config.low_rank)
-        bottom = self.unembedding.vocabulary - aim
-        steps_RN = self.unembedding.steps_to_ranks(hidden_Nd, tokens_N, [aim, low, bottom])
+        steps_2N = torch.zeros(2, len(tokens_N), dtype=torch.float64, device=self.unembedding.device)
+        for most, some_N in ((aim, low_N), (low, ~low_N)):
+            ranks = [most, self.unembedding.vocabulary - aim]
+            steps_2N[:, some_N] = self.unembedding.steps_to_ranks(hidden_Nd[some_N], tokens_N[some_N], ranks)
         gradients_Nd = self.unembedding.gradients(tokens_N)
-        aim_N, rise_N, sink_N = steps_RN * (gradients_Nd * self.unembedding.spread(gradients_Nd)).sum(-1)
-        upper_N = torch.where(low_N.to(aim_N.device), aim_N, rise_N)
+        upper_N, sink_N = steps_2N * (gradients_Nd * self.unembedding.spread(gradients_Nd)).sum(-1)
         return torch.minimum(sink_N, upper_N), upper_N

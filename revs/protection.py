@@ -122,7 +122,7 @@ def places_like(
         targets: what is erased.
         tokenizer: that of the targets.
         text: ordinary text.
-        longest: tokens in a piece at most, so that it needs no more padding than the targets themselves.
+        longest: tokens in a piece at most; as many as targets have, so that the batch grows no wider.
         most: pieces at most.
     """
     before = {target.ids[target.start + place - 1] for target in targets for place in target.chosen}

@@ -133,7 +133,7 @@ def test_the_patch_keeps_the_sum_of_all_sweeps_as_factors(
     patch = revs.erase(model, tokenizer, people[:4], config=settings, text=ordinary, retain=people[4:])
     assert patch.sweeps > 1
     moved = tokenise(tokenizer, people[:4], context=CONTEXT)
-    moved += places_like(moved, tokenizer, ordinary, longest=CONTEXT, most=160)
+    moved += places_like(moved, tokenizer, ordinary, longest=CONTEXT, most=192)
     distinct = len({target.secret_ids[place] for target in moved for place in target.chosen})
     for name in patch.weights:
         factors = patch.changes[name].factors()
