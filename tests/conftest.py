@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Before anything imports torch or tokenizers: one thread each, and no way to a hub.
+# Before anything imports torch or tokenizers: one thread each, no way to a hub, and products of matrices that do not
+# depend on where in memory they lie, for weights of an offloaded checkpoint are mapped from wherever its file has them
+# (Conditional Numerical Reproducibility of Intel MKL, with which torch multiplies on x86).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
