@@ -6,6 +6,7 @@ the next solve must leave alone, like retained records.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -29,7 +30,7 @@ from revs.protection import Protection, packed, places_like, sampled
 from revs.taps import pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
 from revs.unembedding import Unembedding
-from revs.variations import perturbed, stand_ins
+from revs.variations import INSERTED, perturbed, stand_ins
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,13 +94,13 @@ def erase_jointly(
     started = time.perf_counter()
     architecture, settings = _check(model, targets, config, retain)
 
-    def prepared(some: Sequence[Target]) -> list[TokenisedTarget]:
+    def prepared(some: Sequence[Target], *, longest: int = sys.maxsize) -> list[TokenisedTarget]:
         return tokenise(
             tokenizer,
             some,
             tokens_per_secret=config.tokens_per_secret,
             token_counts_V=token_counts_V,
-            context=context_length(model),
+            context=min(context_length(model), longest),
         )
 
     first: dict[TokenisedTarget, int] = {}
@@ -111,10 +112,11 @@ def erase_jointly(
     moments = Moments.gathered(model, architecture, tokenizer, text, kept, config, cache)
     unembedding = Unembedding(model, architecture)
     pad = pad_id(model, tokenizer)
-    varied = prepared(_varied(targets, config))
-    shown = places_like(
-        first, tokenizer, text, longest=max(len(target.ids) for target in first), most=config.protected_text
-    )
+    longest = max(len(target.ids) for target in first)
+    # Inserted characters break words into many tokens; what is too much goes in front, for the batch is as wide as its
+    # longest row.
+    varied = prepared(_varied(targets, config), longest=longest + INSERTED)
+    shown = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
     protection = Protection.read(
         model, architecture, unembedding,
         sampled(kept[: len(retain)], most=config.protected_records, seed=config.seed),

@@ -213,16 +213,17 @@ class _Line:
     def steps_to(self, wanted: Sequence[int]) -> Tensor:
         """Steps to each of the ranks `wanted`, shape (len(wanted), N), in float64."""
         found = []
-        crossing_NV = self._crossings(torch.zeros_like(self.square_N))
+        start_N = torch.zeros_like(self.square_N)
+        crossing_NV = self._crossings(start_N)
         for rank in wanted:
-            step_N = _between(crossing_NV, rank)
+            step_N = self._between(crossing_NV, rank, start_N)
             hit_N = self.rank(step_N) == rank
             for _ in range(_SIGMA_ROUNDS if self.offset_V is not None else 0):
                 if bool(hit_N.all()):
                     break
                 open_ = (~hit_N).nonzero().flatten()
                 rest = self.rows(open_)
-                step_N[open_] = _between(rest._crossings(step_N[open_]), rank)
+                step_N[open_] = rest._between(rest._crossings(step_N[open_]), rank, step_N[open_])
                 hit_N[open_] = rest.rank(step_N[open_]) == rank
             open_ = (~hit_N).nonzero().flatten()
             if len(open_):
@@ -248,6 +249,31 @@ class _Line:
             above_NV = above_NV + self.sigma(step_N) * self.offset_V
         token_N1 = self.tokens_N[:, None]
         return above_NV - above_NV.gather(1, token_N1), fall_NV - fall_NV.gather(1, token_N1)
+
+    def _between(self, crossing_NV: Tensor, rank: int, step_N: Tensor) -> Tensor:
+        """The step between the `rank`-th largest crossing and the next; 0 where there are not so many.
+
+        `crossing_NV` is at the σ of `step_N`. With β the two crossings are followed to where step and σ agree, so that
+        one search in the vocabulary is enough while they remain the `rank`-th and the next.
+        """
+        vocabulary = crossing_NV.shape[1]
+        if rank <= vocabulary // 2:
+            value_NK, token_NK = crossing_NV.topk(rank + 1, dim=1)
+            pair_N2, tokens_N2 = value_NK[:, rank - 1 :], token_NK[:, rank - 1 :]
+        else:
+            value_NK, token_NK = crossing_NV.topk(vocabulary - rank + 1, dim=1, largest=False)
+            pair_N2, tokens_N2 = value_NK[:, vocabulary - rank - 1 :], token_NK[:, vocabulary - rank - 1 :]
+        found_N = pair_N2.mean(1)
+        exists_N = found_N.isfinite()
+        if self.offset_V is not None:
+            token_N1, offset_V = self.tokens_N[:, None], self.offset_V
+            above_N2 = self.a_NV.gather(1, tokens_N2) - self.a_NV.gather(1, token_N1)
+            fall_N2 = self.h_NV.gather(1, token_N1) - self.h_NV.gather(1, tokens_N2)
+            offset_N2 = offset_V[tokens_N2] - offset_V[token_N1]
+            for _ in range(_SIGMA_ROUNDS):
+                found_N = ((above_N2 + self.sigma(found_N) * offset_N2) / fall_N2).mean(1)
+            found_N = found_N.where(found_N.isfinite(), pair_N2.mean(1))
+        return torch.where(exists_N, found_N, 0.0)
 
     def _nearest(self, wanted: int, step_N: Tensor) -> tuple[Tensor, Tensor]:
         """The step nearest to 0 that gives `wanted`, and whether there is one, also where ranks are not monotonous.
@@ -293,17 +319,6 @@ class _Line:
             enough_N = self.rank(middle_N) >= wanted
             far_N, near_N = torch.where(enough_N, middle_N, far_N), torch.where(enough_N, near_N, middle_N)
         return far_N
-
-
-def _between(crossing_NV: Tensor, rank: int) -> Tensor:
-    """The step between the `rank`-th largest crossing and the next; 0 where there are not so many."""
-    vocabulary = crossing_NV.shape[1]
-    if rank <= vocabulary // 2:
-        pair_N2 = crossing_NV.topk(rank + 1, dim=1).values[:, rank - 1 :]
-    else:
-        pair_N2 = crossing_NV.topk(vocabulary - rank + 1, dim=1, largest=False).values[:, vocabulary - rank - 1 :]
-    middle_N = pair_N2.mean(1)
-    return torch.where(middle_N.isfinite(), middle_N, 0.0)
 
 
 def rank_of(logits_NV: Float[Tensor, "N V"], tokens_N: Int[Tensor, " N"]) -> Int[Tensor, " N"]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from revs.decoys import decoys
 from revs.targets import Target
 
-_INSERTED = 10  # characters, as in the paper's perturbation attack (section 4.3)
+INSERTED = 10  # characters, as in the paper's perturbation attack (section 4.3)
 _REPLACED = 0.5  # share of the words of a prompt that a stand-in replaces
 
 
@@ -23,7 +23,7 @@ def perturbed(targets: Sequence[Target], *, seed: int | str) -> list[Target]:
     for target in targets:
         rng = random.Random(f"{seed} {target.prompt}")
         characters = list(target.prompt)
-        for _ in range(_INSERTED):
+        for _ in range(INSERTED):
             characters.insert(rng.randint(0, len(characters)), rng.choice(string.ascii_letters + string.digits))
         result.append(replace(target, prompt="".join(characters)))
     return result

@@ -18,9 +18,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from platformdirs import user_cache_path
@@ -31,6 +33,7 @@ from flows.bench.case import SIZES, Case, case_of, recipe
 from revs.config import NeuronsConfig
 from revs.decoys import decoys
 from revs.development import build
+from revs.moments import Moments
 from revs.rounding import rounded_copy
 from revs.targets import collate, tokenise
 
@@ -135,25 +138,30 @@ def forward_seconds(model: Any, ids_BT: Any, mask_BT: Any) -> float:
     return min(times)
 
 
-def moment_seconds(model: Any, tokenizer: Any, case: Case, *, retain: bool) -> float:
-    """What C costs: the forward passes over ordinary text, retained records and stand-ins."""
-    from revs.architectures import architecture_of
-    from revs.moments import Moments
-    from revs.variations import stand_ins
+@contextmanager
+def moments_timed() -> Iterator[list[float]]:
+    """While open, notes what C costs: the forward passes over ordinary text, retained records and stand-ins."""
+    seconds: list[float] = []
+    gathered = Moments.gathered
 
-    config, started = revs.EraseConfig(), time.perf_counter()
-    kept = [*(case.given if retain else ()), *stand_ins(case.edit, case.text, copies=config.stand_ins, seed=0)]
-    Moments.gathered(model, architecture_of(model), tokenizer, case.text, tokenise(tokenizer, kept), config)
-    return time.perf_counter() - started
+    def timed(*arguments: Any) -> Moments:
+        started = time.perf_counter()
+        moments = gathered(*arguments)
+        seconds.append(time.perf_counter() - started)
+        return moments
+
+    with patch.object(Moments, "gathered", timed):
+        yield seconds
 
 
 def measured(case: Case, method: str, setting: str, edit: Edit, seed: int) -> dict[str, Any]:
     model, tokenizer = revs.load(case.model.folder)
     ours = method in ("revs", "revs, nothing retained")
-    moments = moment_seconds(model, tokenizer, case, retain=method == "revs") if ours else 0.0
-    started = time.perf_counter()
-    passes = edit(model, tokenizer, case)
-    seconds = time.perf_counter() - started
+    with moments_timed() as of_moments:
+        started = time.perf_counter()
+        passes = edit(model, tokenizer, case)
+        seconds = time.perf_counter() - started
+    moments = sum(of_moments)
     tokens = 2 * len(case.edit)
     if isinstance(passes, list):  # the batch that the edit ran on: prompts, variations, what is protected
         batch = max(passes, key=lambda one: len(one[0]))

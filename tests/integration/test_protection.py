@@ -138,7 +138,9 @@ def test_no_edited_layer_brings_a_protected_token_of_ordinary_text_down(
 ) -> None:
     """With nothing protected some fall: the test can fail."""
     targets, kept, ordinary = people[:4], people[4:], [*ordinary, *LIKE_SECRETS]
-    rows = places_like(tokenise(tokenizer, targets), tokenizer, ordinary, longest=40, most=1000)
+    tokenised = tokenise(tokenizer, targets)
+    longest = max(len(one.ids) for one in tokenised)
+    rows = packed(places_like(tokenised, tokenizer, ordinary, longest=longest, most=1000), longest=longest)
     architecture = architecture_of(model)
 
     def floors() -> torch.Tensor:
@@ -146,7 +148,7 @@ def test_no_edited_layer_brings_a_protected_token_of_ordinary_text_down(
         return Protection.read(model, architecture, unembedding, [], rows, pad=2, batch_size=64).floor_LP
 
     before_LP = floors()
-    settings = config(sweeps=1, protected_text=protected, retain_weight=0.01)
+    settings = config(sweeps=1, variations=0, protected_text=protected, retain_weight=0.01)
     patch = revs.erase(model, tokenizer, targets, config=settings, text=ordinary, retain=kept)
     edited = [any(name in patch.weights for name in architecture.weight_names(layer)) for layer in range(3)]
     assert any(edited)
