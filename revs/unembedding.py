@@ -12,8 +12,8 @@ R between the R-th and the next largest of the crossings
     c_v = (a_v − a_t + σ(β_v − β_t)) / (h_t − h_v),
 
 so the step for any rank, down or up, is read from their sorted list. Without β this is exact at once, for σ cancels;
-with β the two crossings are followed to the σ of the step between them, again until the rank is hit, and bisection is left
-for the rows where that fails, or where other tokens fall faster than t (h_v ≥ h_t).
+with β the two crossings are followed to the σ of the step between them, again until the rank is hit, and bisection is
+left for the rows where that fails, or where other tokens fall faster than t (h_v ≥ h_t).
 
 Legend of shape suffixes: V vocabulary, d hidden, N rows (positions).
 """
