@@ -24,6 +24,7 @@ def strengths() -> tuple[tuple[str, EraseConfig], ...]:
 
     return (
         ("standard", EraseConfig()),
+        ("others weigh more", EraseConfig(retain_weight=2.0)),  # where too few of their records are left
         ("more variations", EraseConfig(variations=12)),  # what a batch of a single request may need
         ("exact steps", EraseConfig(variations=12, epsilon=0.01)),
         ("deeper", EraseConfig(low_rank=200, aim_rank=400)),
