@@ -214,6 +214,21 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {name.replace('_', ' ')} | {' | '.join(cells)} |"
 
 
+def page(result: dict[str, Any]) -> str:
+    """The table, with what it was measured on."""
+    seeds = sorted({row["seed"] for row in result["rows"]})
+    libraries = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    return "\n".join([
+        f"# The editor against the published search: {result['architecture']}, {result['size']}",
+        "",
+        f"Mean ± standard deviation over the models of seeds {', '.join(map(str, seeds))}, of the best setting of each",
+        f"seed by unlearning score; float32, one thread, {libraries}. Measured by `tests/benchmarks/editor.py`.",
+        "",
+        *table(best_of_each_seed(result["rows"])),
+        "",
+    ])  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Benchmark of the editor on development models.")
     parser.add_argument("--architectures", nargs="+", default=["llama", "gptj"])
@@ -243,9 +258,9 @@ def main() -> None:
                     rows.append(measured(case, method, setting, edit, seed))
             result = {"architecture": architecture, "size": size, "models": digests, "versions": versions, "rows": rows}
             file.write_text(json.dumps(result, indent=1), encoding="utf-8")
-            text = "\n".join(table(best_of_each_seed(rows)))
-            (asked.out / f"editor-{architecture}-{size}.md").write_text(text + "\n", encoding="utf-8")
-            print(f"\n{architecture}, {size}\n\n{text}")
+            text = page(result)
+            (asked.out / f"editor-{architecture}-{size}.md").write_text(text, encoding="utf-8")
+            print(f"\n{text}")
 
 
 if __name__ == "__main__":
