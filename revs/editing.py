@@ -6,11 +6,11 @@ the next solve must leave alone, like retained records.
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,15 +94,10 @@ def erase_jointly(
     started = time.perf_counter()
     architecture, settings = _check(model, targets, config, retain)
 
-    def prepared(some: Sequence[Target], *, longest: int = sys.maxsize) -> list[TokenisedTarget]:
-        return tokenise(
-            tokenizer,
-            some,
-            tokens_per_secret=config.tokens_per_secret,
-            token_counts_V=token_counts_V,
-            context=min(context_length(model), longest),
-        )
-
+    context = context_length(model)
+    prepared = partial(
+        tokenise, tokenizer, tokens_per_secret=config.tokens_per_secret, token_counts_V=token_counts_V, context=context
+    )
     first: dict[TokenisedTarget, int] = {}
     for number, target in enumerate(prepared(targets)):
         first.setdefault(target, number)
@@ -115,13 +110,11 @@ def erase_jointly(
     longest = max(len(target.ids) for target in first)
     # Inserted characters break words into many tokens; what is too much goes in front, for the batch is as wide as its
     # longest row.
-    varied = prepared(_varied(targets, config), longest=longest + INSERTED)
-    shown = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
+    varied = prepared(_varied(targets, config), context=min(context, longest + INSERTED))
+    pieces = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
     protection = Protection.read(
-        model, architecture, unembedding,
-        sampled(kept[: len(retain)], most=config.protected_records, seed=config.seed),
-        packed(shown, longest=max(len(row.ids) for row in (*first, *varied))),
-        pad=pad, batch_size=config.batch_size,
+        model, architecture, unembedding, sampled(kept[: len(retain)], most=config.protected_records, seed=config.seed),
+        packed(pieces, longest=max(len(row.ids) for row in (*first, *varied))), pad=pad, batch_size=config.batch_size,
     )  # fmt: skip
     numbers = list(first.values())
     edits = {
@@ -133,14 +126,8 @@ def erase_jointly(
     }  # fmt: skip
     layers = range(config.first_layer, len(architecture.decoder_layers(model)))
     weights = Weights(model, (name for layer in layers for name in architecture.weight_names(layer)))
-    before = {name: weight.cpu().clone() for name, weight in weights.items()}
-    try:
-        with closing(moments):
-            _settle(list(edits.values()), moments, progress)
-    except BaseException:
-        for name, weight in before.items():
-            weights[name] = weight
-        raise
+    with closing(moments), _restored_on_failure(weights) as before:
+        _settle(list(edits.values()), moments, progress)
     return Patch.between(
         before,
         weights,
@@ -151,6 +138,18 @@ def erase_jointly(
         sweeps=max(edit.sweeps for edit in edits.values()),
         seconds=time.perf_counter() - started,
     )
+
+
+@contextmanager
+def _restored_on_failure(weights: Weights) -> Iterator[dict[str, Tensor]]:
+    """The weights as they are now, on the CPU; they are put back if the block does not come to its end."""
+    before = {name: weight.cpu().clone() for name, weight in weights.items()}
+    try:
+        yield before
+    except BaseException:
+        for name, weight in before.items():
+            weights[name] = weight
+        raise
 
 
 def _varied(targets: Sequence[Target], config: EraseConfig) -> list[Target]:
