@@ -59,13 +59,16 @@ def joint_update(
     moment_mm.diagonal().add_(ridge * moment_mm.diagonal().mean().clamp_min(1e-12))
     factor_mm = torch.linalg.cholesky(moment_mm)
     del moment_mm
-    whitened_mN = torch.cholesky_solve(keys_Nm.double().T, factor_mm)  # C⁻¹ Kᵀ
-    gram_NN = (keys_Nm.double() @ whitened_mN) * logits_NN.double()
+    half_mN = torch.linalg.solve_triangular(factor_mm, keys_Nm.double().T, upper=False)
+    gram_NN = (half_mN.T @ half_mN) * logits_NN.double()  # K C⁻¹ Kᵀ, then the logits
     # A little is added even at ε = 0: equal keys of one token would make A singular.
     epsilon_N = torch.as_tensor(epsilon, dtype=gram_NN.dtype, device=gram_NN.device).clamp_min(1e-9)
     gram_NN.diagonal().add_(epsilon_N * gram_NN.diagonal().mean().clamp_min(1e-12))
     multipliers_N = bounded_multipliers(gram_NN, lower_N.double(), upper_N.double())
-    return (multipliers_N[:, None] * directions_Nd.double()).T, whitened_mN.T
+    held = multipliers_N.nonzero().flatten()  # C⁻¹ Kᵀ of the others is not needed
+    right_Nm = torch.zeros(keys_Nm.shape, dtype=gram_NN.dtype, device=gram_NN.device)
+    right_Nm[held] = torch.linalg.solve_triangular(factor_mm.T, half_mN[:, held], upper=True).T
+    return (multipliers_N[:, None] * directions_Nd.double()).T, right_Nm
 
 
 def bounded_multipliers(

@@ -12,8 +12,8 @@ R between the R-th and the next largest of the crossings
     c_v = (a_v − a_t + σ(β_v − β_t)) / (h_t − h_v),
 
 so the step for any rank, down or up, is read from their sorted list. Without β this is exact at once, for σ cancels;
-with β the two crossings are followed to the σ of the step between them, again until the rank is hit, and bisection is
-left for the rows where that fails, or where other tokens fall faster than t (h_v ≥ h_t).
+with β the crossings near it are followed to the σ of that step, again until the rank is hit, and bisection is left
+for the rows where that fails, or where other tokens fall faster than t (h_v ≥ h_t).
 
 Legend of shape suffixes: V vocabulary, d hidden, N rows (positions).
 """
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 _BISECTIONS = 60
 _DOUBLINGS = 60
-_SIGMA_ROUNDS = 8
+_SIGMA_ROUNDS = 4
+_NEIGHBOURS = 32  # crossings beyond the two that are looked for, which may take their places as σ changes
 _PIECE = 8192  # rows of U held in another dtype at once
 _RANK_ROWS = 256  # rows of logits held in float32 at once
 _LINE_ROWS = 64  # rows of logits held in float64 at once
@@ -238,8 +239,7 @@ class _Line:
 
     def _crossings(self, step_N: Tensor) -> Tensor:
         """Where each other token changes places with t, at the σ of `step_N`; −∞ where it never does."""
-        above_NV, fall_NV = self._differences(step_N)
-        return (above_NV / fall_NV.clamp_min(1e-12)).masked_fill(fall_NV <= 1e-12, -torch.inf)
+        return _crossing(*self._differences(step_N))
 
     def _differences(self, step_N: Tensor) -> tuple[Tensor, Tensor]:
         """By how much each token's logit is above t's, and falls less than t's a unit of the step; at σ of `step_N`."""
@@ -252,27 +252,30 @@ class _Line:
     def _between(self, crossing_NV: Tensor, rank: int) -> Tensor:
         """The step between the `rank`-th largest crossing and the next; 0 where there are not so many.
 
-        `crossing_NV` is at the σ of some step. With β the two crossings are followed to where step and σ agree, so that
-        one search in the vocabulary is enough while they remain the `rank`-th and the next.
+        `crossing_NV` is at the σ of some step. With β the crossings near the two are followed to where step and σ
+        agree, so that one search in the vocabulary is enough while no other comes between.
         """
         vocabulary = crossing_NV.shape[1]
-        if rank <= vocabulary // 2:
-            value_NK, token_NK = crossing_NV.topk(rank + 1, dim=1)
-            pair_N2, tokens_N2 = value_NK[:, rank - 1 :], token_NK[:, rank - 1 :]
-        else:
-            value_NK, token_NK = crossing_NV.topk(vocabulary - rank + 1, dim=1, largest=False)
-            pair_N2, tokens_N2 = value_NK[:, vocabulary - rank - 1 :], token_NK[:, vocabulary - rank - 1 :]
-        found_N = pair_N2.mean(1)
-        exists_N = found_N.isfinite()
+        largest = rank <= vocabulary // 2  # the search starts at the nearer end
+        place = rank - 1 if largest else vocabulary - rank - 1
+        near = place + 2 if self.offset_V is None else min(place + 2 + _NEIGHBOURS, vocabulary)
+        value_NK, token_NK = crossing_NV.topk(near, dim=1, largest=largest)
+        step_N = value_NK[:, place : place + 2].mean(1)
         if self.offset_V is not None:
-            token_N1, offset_V = self.tokens_N[:, None], self.offset_V
-            above_N2 = self.a_NV.gather(1, tokens_N2) - self.a_NV.gather(1, token_N1)
-            fall_N2 = self.h_NV.gather(1, token_N1) - self.h_NV.gather(1, tokens_N2)
-            offset_N2 = offset_V[tokens_N2] - offset_V[token_N1]
-            for _ in range(_SIGMA_ROUNDS):
-                found_N = ((above_N2 + self.sigma(found_N) * offset_N2) / fall_N2).mean(1)
-            found_N = found_N.where(found_N.isfinite(), pair_N2.mean(1))
-        return torch.where(exists_N, found_N, 0.0)
+            step_N = self._followed(step_N, token_NK, place, largest=largest)
+        return torch.where(step_N.isfinite(), step_N, 0.0)
+
+    def _followed(self, first_N: Tensor, token_NK: Tensor, place: int, *, largest: bool) -> Tensor:
+        """The step between two neighbours among the crossings of some tokens, at its own σ, found from a first one."""
+        assert self.offset_V is not None
+        token_N1, step_N = self.tokens_N[:, None], first_N
+        above_NK = self.a_NV.gather(1, token_NK) - self.a_NV.gather(1, token_N1)
+        fall_NK = self.h_NV.gather(1, token_N1) - self.h_NV.gather(1, token_NK)
+        offset_NK = self.offset_V[token_NK] - self.offset_V[token_N1]
+        for _ in range(_SIGMA_ROUNDS):
+            crossing_NK = _crossing(above_NK + self.sigma(step_N) * offset_NK, fall_NK)
+            step_N = crossing_NK.topk(place + 2, dim=1, largest=largest).values[:, place:].mean(1)
+        return step_N.where(step_N.isfinite() & first_N.isfinite(), first_N)
 
     def _nearest(self, wanted: int, step_N: Tensor) -> tuple[Tensor, Tensor]:
         """The step nearest to 0 that gives `wanted`, and whether there is one, also where ranks are not monotonous.
@@ -318,6 +321,11 @@ class _Line:
             enough_N = self.rank(middle_N) >= wanted
             far_N, near_N = torch.where(enough_N, middle_N, far_N), torch.where(enough_N, near_N, middle_N)
         return far_N
+
+
+def _crossing(above: Tensor, fall: Tensor) -> Tensor:
+    """Where what is `above` by so much, and falls so much less, is met; −∞ where it never is."""
+    return (above / fall.clamp_min(1e-12)).masked_fill(fall <= 1e-12, -torch.inf)
 
 
 def rank_of(logits_NV: Float[Tensor, "N V"], tokens_N: Int[Tensor, " N"]) -> Int[Tensor, " N"]:

@@ -41,6 +41,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from oracle import OracleSettings, unlearn
 
+EDITS, FORWARD_PASSES = 5, 4  # of `revs` with one setting; behind each edit
 COLUMNS = (10, 30, 90, 270)  # the grid of the oracle and of revs-neurons: columns per layer and token
 SHOWN = (
     "unlearning_score", "efficacy", "generality", "specificity", "specificity_not_given", "logit_lens", "delta",
@@ -127,15 +128,15 @@ def scores_of(model: Any, tokenizer: Any, case: Case, seed: int) -> dict[str, fl
     }
 
 
-def forward_seconds(model: Any, ids_BT: Any, mask_BT: Any) -> float:
-    """A plain forward pass over a padded batch."""
+def forward_seconds(model: Any, ids_BT: Any, mask_BT: Any) -> list[float]:
+    """Of plain forward passes over a padded batch."""
     times = []
     with torch.no_grad():
-        for _ in range(4):
+        for _ in range(FORWARD_PASSES):
             started = time.perf_counter()
             model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False, logits_to_keep=1)
             times.append(time.perf_counter() - started)
-    return min(times)
+    return times
 
 
 @contextmanager
@@ -155,25 +156,28 @@ def moments_timed() -> Iterator[list[float]]:
 
 
 def measured(case: Case, method: str, setting: str, edit: Edit, seed: int) -> dict[str, Any]:
-    model, tokenizer = revs.load(case.model.folder)
     ours = method in ("revs", "revs, nothing retained")
-    with moments_timed() as of_moments:
-        started = time.perf_counter()
-        passes = edit(model, tokenizer, case)
-        seconds = time.perf_counter() - started
-    moments = sum(of_moments)
-    tokens = 2 * len(case.edit)
-    if isinstance(passes, list):  # the batch that the edit ran on: prompts, variations, what is protected
-        batch = max(passes, key=lambda one: len(one[0]))
-        passes = len(passes)
-    else:
-        of_prompts = collate(tokenise(tokenizer, case.edit), pad=tokenizer.pad_token_id)
-        batch = of_prompts.ids_BT, of_prompts.mask_BT
-    forward = forward_seconds(model, *batch)
+    edits, moments, forwards = [], [], []
+    for _ in range(EDITS if ours else 1):
+        model, tokenizer = revs.load(case.model.folder)
+        with moments_timed() as of_moments:
+            started = time.perf_counter()
+            passes = edit(model, tokenizer, case)
+            seconds = time.perf_counter() - started
+        moments.append(sum(of_moments))
+        edits.append(seconds - moments[-1])
+        if isinstance(passes, list):  # the batch that the edit ran on: prompts, variations, what is protected
+            batch = max(passes, key=lambda one: len(one[0]))
+            passes = len(passes)
+        else:
+            of_prompts = collate(tokenise(tokenizer, case.edit), pad=tokenizer.pad_token_id)
+            batch = of_prompts.ids_BT, of_prompts.mask_BT
+        forwards += forward_seconds(model, *batch)
+    seconds, forward = statistics.median(edits), statistics.median(forwards)
     row = {
-        "method": method, "setting": setting, "seed": seed, "seconds": seconds, "moment_seconds": moments,
-        "forward_seconds": forward, "milliseconds_per_token": 1000 * (seconds - moments) / tokens,
-        "edit_over_forward": (seconds - moments) / forward, "forward_passes": passes,
+        "method": method, "setting": setting, "seed": seed, "seconds": edits, "moment_seconds": moments,
+        "forward_seconds": forwards, "milliseconds_per_token": 1000 * seconds / (2 * len(case.edit)),
+        "edit_over_forward": seconds / forward, "forward_passes": passes,
         "scores": scores_of(model, tokenizer, case, seed),
     }  # fmt: skip
     if ours:
