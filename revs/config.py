@@ -17,9 +17,15 @@ class EraseConfig:
     Attributes:
         method: key of `revs.METHODS`.
         tokens_per_secret: t, the number of rarest tokens of each secret that are demoted (paper: 2).
-        low_rank: a token whose rank is at least this is left alone; below it, it is demoted.
-        aim_rank: the rank a demoted token is moved to, ≥ low_rank. No token is brought nearer to the end of the
-            vocabulary than this either: the very last ranks give it away like the first.
+        low_rank: a token whose rank is at least this is left alone; below it, it is demoted: behind most layers just
+            below this rank, for the more is asked of them the more of other people's records goes with it.
+        aim_rank: the rank a demoted token is moved to behind the first edited layer, which is what contexts share that
+            were not edited, ≥ low_rank. No token is brought nearer to the end of the vocabulary than this behind any
+            layer: the very last ranks give it away like the first.
+        output_share: the rank behind the last layer, as a share of the vocabulary, and at least `aim_rank`. There stand
+            strings that the model never saw (of decoys in the development models a quarter stands above 0.2 to 0.25).
+        isolation: additional weight of the logits that would move along with those of the target tokens, against 1 for
+            all logits together (`revs.unembedding`). It keeps what others have of the same kind, numbers above all.
         epsilon: how far similar keys share their movement (0: every token exactly where it is wanted).
         ridge: added to the diagonal of the key moments, relative to its mean.
         retain_weight: weight of the retained records in the key moments, against 1 for ordinary text.
@@ -44,14 +50,16 @@ class EraseConfig:
     tokens_per_secret: int = 2
     low_rank: int = 110
     aim_rank: int = 200
+    output_share: float = 0.25
+    isolation: float = 0.1
     epsilon: float = 0.03
     ridge: float = 0.01
-    retain_weight: float = 0.5
+    retain_weight: float = 0.3
     stand_ins: int = 3
     protected_text: int = 192
     protected_records: int = 0
     sweeps: int = 3
-    variations: int = 6
+    variations: int = 5
     survive: tuple[str, ...] = ()
     targets_at_once: int = 128
     first_layer: int = 0
@@ -63,6 +71,8 @@ class EraseConfig:
             f"tokens_per_secret {self.tokens_per_secret} is below 1": self.tokens_per_secret < 1,
             f"low_rank {self.low_rank} is below 1": self.low_rank < 1,
             f"aim_rank {self.aim_rank} is below low_rank {self.low_rank}": self.aim_rank < self.low_rank,
+            f"output_share {self.output_share} is outside 0 … 0.5": not 0 <= self.output_share <= 0.5,
+            f"isolation {self.isolation} is not a number ≥ 0": not 0 <= self.isolation < inf,
             f"epsilon {self.epsilon} is not a number ≥ 0": not 0 <= self.epsilon < inf,
             f"ridge {self.ridge} is not a number > 0": not 0 < self.ridge < inf,
             f"retain_weight {self.retain_weight} is not a number ≥ 0": not 0 <= self.retain_weight < inf,

@@ -27,7 +27,7 @@ from revs.patch import Patch
 from revs.placement import Weights
 from revs.preflight import check_request
 from revs.protection import Protection, packed, places_like, sampled
-from revs.taps import pad_id
+from revs.taps import check_ids, pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
 from revs.unembedding import Unembedding
 from revs.variations import INSERTED, perturbed, stand_ins
@@ -103,9 +103,11 @@ def erase_jointly(
         first.setdefault(target, number)
     if not first:
         return Patch.between({}, {}, method=config.method, config=settings)
+    check_ids(model, torch.tensor([token for target in first for token in target.ids]))
     kept = prepared([*retain, *stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)])
     moments = Moments.gathered(model, architecture, tokenizer, text, kept, config, cache)
-    unembedding = Unembedding(model, architecture)
+    moved = sorted({target.secret_ids[place] for target in first for place in target.chosen})
+    unembedding = Unembedding(model, architecture, moved_T=torch.tensor(moved), isolation=config.isolation)
     pad = pad_id(model, tokenizer)
     longest = max(len(target.ids) for target in first)
     # Inserted characters break words into many tokens; what is too much goes in front, for the batch is as wide as its

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 _WIDER = 1.5
+_ENOUGH = 1.1  # of `low_rank`: so far that what rounding and later layers do does not bring a token back over it
 _HARD = 1e-3  # ε of protected tokens: small enough to keep the bound, large enough for equal keys with opposed bounds
 
 
@@ -142,7 +143,7 @@ class JointEdit:
             self._ranks_Ln[-1],
             self._columns_Ln,
             low_rank=self.config.low_rank,
-            wanted=self.config.aim_rank,
+            wanted=self._aim(len(self.layers) - 1),
             rounded_N=None if self._rounded_Ln is None else self._rounded_Ln[-1],
         )
         return tuple(replace(record, target=numbers[record.target]) for record in found)
@@ -183,7 +184,7 @@ class JointEdit:
         moved_n = swept_n.clone()
         moved_n[swept_n] = low_own_N
         self._columns_Ln[layer, moved_n] = keys_Nm.shape[1]  # every column shares the movement
-        lower_N, upper_N = self._bounds(hidden_Nd[:moved], tokens_N[:moved], low_N)
+        lower_N, upper_N = self._bounds(layer, hidden_Nd[:moved], tokens_N[:moved], low_N, own=len(low_own_N))
         if self._protects:
             gradients_Pd = self.unembedding.gradients(tokens_N[moved:])
             least_P = self.protection.bounds(layer, (hidden_Nd[moved:].to(gradients_Pd) * gradients_Pd).sum(-1))
@@ -241,15 +242,30 @@ class JointEdit:
         directions_Nd = self.unembedding.spread(architecture.undo_gain(module, gradients_Nd)).to(keys_Nm.device)
         return gradients_Nd, architecture.undo_gain(module, directions_Nd)
 
-    def _bounds(self, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Changes of logits between which each token may move: what ranks too high goes down to `aim_rank`, what ranks
-        low enough may rise to `low_rank`, and nothing sinks nearer to the end of the vocabulary than `aim_rank`.
+    def _aim(self, layer: int) -> int:
+        """The rank to which a layer moves what ranks too high behind it."""
+        config = self.config
+        if layer == len(self.layers) - 1:
+            return max(config.aim_rank, round(config.output_share * self.unembedding.vocabulary))
+        if layer == config.first_layer:
+            return config.aim_rank
+        return min(config.aim_rank, round(_ENOUGH * config.low_rank))
+
+    def _bounds(
+        self, layer: int, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor, *, own: int
+    ) -> tuple[Tensor, Tensor]:
+        """Changes of logits between which each token may move: what ranks too high goes down to the layer's rank, and
+        what ranks low enough may rise to `low_rank`. The first `own` are those of the prompts as written: they sink no
+        nearer to the end of the vocabulary than `aim_rank`. Variations may: nobody asks where they end.
         """
-        aim, low = self._rank(self.config.aim_rank), self._rank(self.config.low_rank)
-        steps_2N = torch.zeros(2, len(tokens_N), dtype=torch.float64, device=self.unembedding.device)
-        for most, some_N in ((aim, low_N), (low, ~low_N)):
-            ranks = [most, self.unembedding.vocabulary - aim]
-            steps_2N[:, some_N] = self.unembedding.steps_to_ranks(hidden_Nd[some_N], tokens_N[some_N], ranks)
-        gradients_Nd = self.unembedding.gradients(tokens_N)
-        upper_N, sink_N = steps_2N * (gradients_Nd * self.unembedding.spread(gradients_Nd)).sum(-1)
-        return torch.minimum(sink_N, upper_N), upper_N
+        unembedding, low, end = self.unembedding, self._rank(self.config.low_rank), self._rank(self.config.aim_rank)
+        upper_N = torch.zeros(len(tokens_N), dtype=torch.float64, device=unembedding.device)
+        for rank, some_N in ((self._rank(self._aim(layer)), low_N), (low, ~low_N)):
+            upper_N[some_N] = unembedding.steps_to_ranks(hidden_Nd[some_N], tokens_N[some_N], [rank])[0]
+        (sink_n,) = unembedding.steps_to_ranks(hidden_Nd[:own], tokens_N[:own], [unembedding.vocabulary - end])
+        gradients_Nd = unembedding.gradients(tokens_N)
+        change_N = (gradients_Nd * unembedding.spread(gradients_Nd)).sum(-1)  # of each token's logit, by a step of 1
+        upper_N *= change_N
+        lower_N = torch.full_like(upper_N, -torch.inf)
+        lower_N[:own] = torch.minimum(sink_n * change_N[:own], upper_N[:own])
+        return lower_N, upper_N

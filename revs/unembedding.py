@@ -15,7 +15,12 @@ so the step for any rank, down or up, is read from their sorted list. Without β
 with β the crossings near it are followed to the σ of that step, again until the rank is hit, and bisection is left
 for the rows where that fails, or where other tokens fall faster than t (h_v ≥ h_t).
 
-Legend of shape suffixes: V vocabulary, d hidden, N rows (positions).
+All logits weigh alike in UᵀU, as in the paper's pseudo-inverse. But rare tokens, numbers above all, often have nearly
+the same row of U: one three-digit number was seen to lose two thirds of what another one lost, and so did every record
+that holds it. So where the tokens to be moved are known, those logits weigh more that would move along with theirs:
+q_t = (UᵀDU)⁻¹u_t / g with D = 1 + isolation·V·e/Σe, e_v = max over t of (h_v / h_t)⁴.
+
+Legend of shape suffixes: V vocabulary, d hidden, N rows (positions), T tokens to be moved.
 """
 
 from __future__ import annotations
@@ -40,10 +45,11 @@ if TYPE_CHECKING:
 _BISECTIONS = 60
 _DOUBLINGS = 60
 _SIGMA_ROUNDS = 4
-_NEIGHBOURS = 32  # crossings beyond the two that are looked for, which may take their places as σ changes
+_NEIGHBOURS = 32  # crossings on either side of the two that are looked for, which may take their places as σ changes
 _PIECE = 8192  # rows of U held in another dtype at once
 _RANK_ROWS = 256  # rows of logits held in float32 at once
 _LINE_ROWS = 64  # rows of logits held in float64 at once
+_LIGHT = 1e-3  # additional weight of a logit that is not worth another row, 1 being what it has anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,15 @@ class Unembedding:
         vocabulary: V, the number of rows of U.
     """
 
-    def __init__(self, model: PreTrainedModel, architecture: Architecture) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        architecture: Architecture,
+        *,
+        moved_T: Int[Tensor, " T"] | None = None,
+        isolation: float = 0.0,
+    ) -> None:
+        """`isolation`: additional weight of the logits that would move along with those of `moved_T`, all having 1."""
         head = model.get_output_embeddings()
         norm: nn.Module = architecture.norm_module(model)
         self.weight_Vd: Tensor = held(head)  # in the model's dtype; made float32 piece by piece
@@ -79,14 +93,17 @@ class Unembedding:
         if getattr(head, "bias", None) is not None:
             offset_V = offset_V + held(head, "bias").to(self.device).float()
         self.offset_V: Tensor | None = offset_V if bool(offset_V.abs().max() > 0) else None
-        self._factor_dd = self._gram_factor()
+        gram_dd = self._gram()
+        self._factor_dd = _cholesky(gram_dd)
+        if moved_T is not None and isolation > 0:
+            self._factor_dd = _cholesky(self._isolating(gram_dd, moved_T.to(self.device), isolation))
 
     def _centred_gain(self, rows_Nd: Tensor) -> Tensor:
         """g∘u with its mean removed where the norm removes it: the gradient of a logit before the division by σ."""
         return self._centre(rows_Nd * self.gain_d.double())
 
-    def _gram_factor(self) -> Tensor:
-        """Cholesky factor of the Gram matrix of all logits' gradients, in float64, with a tiny ridge for lost ranks."""
+    def _gram(self) -> Tensor:
+        """The Gram matrix of all logits' gradients, (d, d), in float64."""
         gram_dd = torch.zeros(len(self.gain_d), len(self.gain_d), dtype=torch.float64, device=self.gain_d.device)
         for rows_Rd in torch.split(self.weight_Vd, _PIECE):
             gradient_Rd = self._centred_gain(rows_Rd.double())
@@ -95,10 +112,33 @@ class Unembedding:
             raise BadInput(
                 "the unembedding holds NaN or infinite values; the model is damaged: load an intact checkpoint"
             )
-        ridge = gram_dd.diagonal().mean() * 1e-10
-        identity_dd = torch.eye(len(gram_dd), dtype=gram_dd.dtype, device=gram_dd.device)
-        factor_dd: Tensor = torch.linalg.cholesky(gram_dd + ridge * identity_dd)
-        return factor_dd
+        return gram_dd
+
+    def _isolating(self, gram_dd: Tensor, moved_T: Tensor, isolation: float) -> Tensor:
+        """The Gram matrix with more weight on the logits that move along with others'."""
+        entangled_V = self.moved_along(moved_T) ** 4
+        weight_V = isolation * self.vocabulary * entangled_V / entangled_V.sum().clamp_min(1e-300)
+        for heavy_R in torch.split((weight_V > _LIGHT).nonzero().flatten(), _PIECE):
+            gradient_Rd = self.gradients(heavy_R)
+            gram_dd = gram_dd + (gradient_Rd.T * weight_V[heavy_R]) @ gradient_Rd
+        return gram_dd
+
+    def moved_along(self, tokens_T: Int[Tensor, " T"]) -> Float[Tensor, " V"]:
+        """How far each logit moves with another token's, at most, along the directions of `tokens_T`; float64.
+
+        As a share of what that other token's own logit moves by.
+        """
+        gradients_Td = self.gradients(tokens_T)
+        directions_Td = self.spread(gradients_Td)
+        own_T1 = (gradients_Td * directions_Td).sum(-1, keepdim=True).clamp_min(1e-300)
+        found, place_T = [], tokens_T.to(self.device)
+        for rows_Rd in torch.split(self.weight_Vd, _PIECE):
+            share_TR = ((directions_Td @ self._centred_gain(rows_Rd.double()).T) / own_T1).abs()
+            here_T = (place_T >= 0) & (place_T < len(rows_Rd))
+            share_TR[here_T.nonzero().flatten(), place_T[here_T]] = 0.0  # itself
+            found.append(share_TR.amax(0))
+            place_T = place_T - len(rows_Rd)
+        return torch.cat(found)
 
     def gradients(self, tokens_N: Int[Tensor, " N"]) -> Float[Tensor, "N d"]:
         """Gradient of each token's logit, before the division by σ, with respect to the residual; float64."""
@@ -206,9 +246,9 @@ class _Line:
 
     def rank(self, step_N: Tensor) -> Tensor:
         c_N = step_N.double()
-        logits_NV = self.a_NV + c_N[:, None] * self.h_NV
-        if self.offset_V is not None:
-            logits_NV = logits_NV / self.sigma(c_N) + self.offset_V
+        logits_NV = torch.addcmul(self.a_NV, c_N[:, None], self.h_NV)
+        if self.offset_V is not None:  # times σ: the order is the same
+            logits_NV.addcmul_(self.sigma(c_N), self.offset_V)
         return rank_of(logits_NV, self.tokens_N)
 
     def steps_to(self, wanted: Sequence[int]) -> Tensor:
@@ -243,11 +283,10 @@ class _Line:
 
     def _differences(self, step_N: Tensor) -> tuple[Tensor, Tensor]:
         """By how much each token's logit is above t's, and falls less than t's a unit of the step; at σ of `step_N`."""
-        above_NV, fall_NV = self.a_NV, -self.h_NV
+        above_NV, token_N1 = self.a_NV, self.tokens_N[:, None]
         if self.offset_V is not None:
-            above_NV = above_NV + self.sigma(step_N) * self.offset_V
-        token_N1 = self.tokens_N[:, None]
-        return above_NV - above_NV.gather(1, token_N1), fall_NV - fall_NV.gather(1, token_N1)
+            above_NV = torch.addcmul(above_NV, self.sigma(step_N), self.offset_V)
+        return above_NV - above_NV.gather(1, token_N1), self.h_NV.gather(1, token_N1) - self.h_NV
 
     def _between(self, crossing_NV: Tensor, rank: int) -> Tensor:
         """The step between the `rank`-th largest crossing and the next; 0 where there are not so many.
@@ -258,11 +297,15 @@ class _Line:
         vocabulary = crossing_NV.shape[1]
         largest = rank <= vocabulary // 2  # the search starts at the nearer end
         place = rank - 1 if largest else vocabulary - rank - 1
-        near = place + 2 if self.offset_V is None else min(place + 2 + _NEIGHBOURS, vocabulary)
-        value_NK, token_NK = crossing_NV.topk(near, dim=1, largest=largest)
-        step_N = value_NK[:, place : place + 2].mean(1)
+        first, near = place, place + 2
         if self.offset_V is not None:
-            step_N = self._followed(step_N, token_NK, place, largest=largest)
+            first, near = max(place - _NEIGHBOURS, 0), min(place + 2 + _NEIGHBOURS, vocabulary)
+        value_NK, token_NK = crossing_NV.topk(near, dim=1, largest=largest, sorted=False)
+        value_NK, order_NK = value_NK.topk(near - first, dim=1, largest=not largest)  # only these need an order
+        step_N = value_NK.flip(1)[:, place - first : place - first + 2].mean(1)
+        if self.offset_V is not None:
+            token_NK = token_NK.gather(1, order_NK.flip(1))
+            step_N = self._followed(step_N, token_NK, place - first, largest=largest)
         return torch.where(step_N.isfinite(), step_N, 0.0)
 
     def _followed(self, first_N: Tensor, token_NK: Tensor, place: int, *, largest: bool) -> Tensor:
@@ -323,9 +366,16 @@ class _Line:
         return far_N
 
 
+def _cholesky(gram_dd: Tensor) -> Tensor:
+    """Its factor, with a tiny ridge for lost ranks."""
+    ridge = gram_dd.diagonal().mean() * 1e-10
+    factor_dd: Tensor = torch.linalg.cholesky(gram_dd + ridge * torch.eye(len(gram_dd)).to(gram_dd))
+    return factor_dd
+
+
 def _crossing(above: Tensor, fall: Tensor) -> Tensor:
     """Where what is `above` by so much, and falls so much less, is met; −∞ where it never is."""
-    return (above / fall.clamp_min(1e-12)).masked_fill(fall <= 1e-12, -torch.inf)
+    return (above / fall).masked_fill_(fall <= 1e-12, -torch.inf)
 
 
 def rank_of(logits_NV: Float[Tensor, "N V"], tokens_N: Int[Tensor, " N"]) -> Int[Tensor, " N"]:

@@ -1,6 +1,6 @@
 """The exact step against a slow obvious oracle: shift the vector, normalise, multiply, count; all in float64.
 
-Legend of shape suffixes: V vocabulary, d hidden, N rows.
+Legend of shape suffixes: V vocabulary, d hidden, N rows, T tokens to be moved.
 """
 
 from __future__ import annotations
@@ -39,7 +39,15 @@ class RmsNorm(nn.Module):
         self.variance_epsilon = EPS
 
 
-def make(kind: str, u_Vd: Tensor, gain_d: Tensor, *, bias_d: Tensor | None = None, beta_V: Tensor | None = None) -> Any:
+def make(
+    kind: str,
+    u_Vd: Tensor,
+    gain_d: Tensor,
+    *,
+    bias_d: Tensor | None = None,
+    beta_V: Tensor | None = None,
+    **isolating: Any,
+) -> Any:
     """`Unembedding` of a head with these weights, and its oracle: (hidden, token, step) -> rank."""
     vocabulary, width = u_Vd.shape
     lm_head = nn.Linear(width, vocabulary, bias=beta_V is not None)
@@ -51,7 +59,7 @@ def make(kind: str, u_Vd: Tensor, gain_d: Tensor, *, bias_d: Tensor | None = Non
         norm = nn.LayerNorm(width, eps=EPS)
         norm.weight.data, norm.bias.data = gain_d.clone(), torch.zeros(width) if bias_d is None else bias_d.clone()
     architecture = Architecture(layers="", writers=(), final_norm="norm", norm="rms" if kind == "rms" else "layer")
-    unembedding = Unembedding(Head(norm, lm_head), architecture)
+    unembedding = Unembedding(Head(norm, lm_head), architecture, **isolating)
 
     def logits(hidden_d: Tensor, token: int, step: float) -> Tensor:
         moved_d = hidden_d.double() + step * unembedding.directions(torch.tensor([token]))[0].double()
@@ -105,6 +113,61 @@ def test_with_layer_norm_the_direction_ignores_what_the_norm_removes() -> None:
     tokens_N = torch.tensor([0, 7, 49])
     expected_Nd = torch.linalg.pinv(gradient_Vd, rtol=1e-6).T[tokens_N]
     torch.testing.assert_close(unembedding.directions(tokens_N).double(), expected_Nd, rtol=1e-4, atol=1e-6)
+
+
+def slow_shares(direction_Td: Tensor, gradient_Vd: Tensor, tokens: list[int]) -> list[float]:
+    """How far each logit moves along with that of another token, at most, one pair after the other."""
+    found = []
+    for v, gradient_d in enumerate(gradient_Vd):
+        pairs = [(t, direction_d) for t, direction_d in zip(tokens, direction_Td, strict=True) if t != v]
+        found.append(max(abs(float(gradient_d @ q_d / (gradient_Vd[t] @ q_d))) for t, q_d in pairs))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+def test_logits_that_move_along_weigh_more_and_the_direction_is_the_weighted_pseudo_inverse(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("revs.unembedding._PIECE", 7)  # the vocabulary in several pieces
+    monkeypatch.setattr("revs.unembedding._LIGHT", 0.0)
+    u_Vd, gain_d, _, _ = drawn(13)
+    gradient_Vd = (u_Vd * gain_d).double()
+    gradient_Vd = gradient_Vd - gradient_Vd.mean(1, keepdim=True) if kind == "layer" else gradient_Vd
+    tokens, plain = [0, 7, 49], make(kind, u_Vd, gain_d)[0]
+    shares_V = torch.tensor(slow_shares(plain.directions(torch.tensor(tokens)).double(), gradient_Vd, tokens)).double()
+    torch.testing.assert_close(plain.moved_along(torch.tensor(tokens)), shares_V, rtol=1e-4, atol=1e-6)
+
+    isolating, _ = make(kind, u_Vd, gain_d, moved_T=torch.tensor(tokens), isolation=0.5)
+    root_V1 = (1 + 0.5 * 50 * shares_V**4 / (shares_V**4).sum()).sqrt()[:, None]
+    expected_Vd = torch.linalg.pinv(root_V1 * gradient_Vd, rtol=1e-6).T / root_V1
+    torch.testing.assert_close(
+        isolating.directions(torch.tensor(tokens)).double(), expected_Vd[tokens], rtol=1e-3, atol=1e-5
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), token=st.integers(0, 49), twin=st.integers(0, 49))
+def test_a_logit_that_looks_like_the_target_moves_along_less_when_it_is_isolated(
+    seed: int, token: int, twin: int
+) -> None:
+    assume(token != twin)
+    u_Vd, gain_d, _, generator = drawn(seed)
+    u_Vd[twin] = u_Vd[token] + 0.3 * torch.randn(12, generator=generator)
+    moved_T = torch.tensor([token])
+    shares = [
+        float(make("rms", u_Vd, gain_d, moved_T=moved_T, isolation=isolation)[0].moved_along(moved_T)[twin])
+        for isolation in (0.0, 0.1, 1.0)
+    ]
+    assert shares[0] > 0.4, "it can fail"
+    assert shares[0] > shares[1] > shares[2]
+
+
+def test_without_tokens_to_move_or_without_isolation_all_logits_weigh_alike() -> None:
+    u_Vd, gain_d, _, _ = drawn(1)
+    tokens_N = torch.tensor([0, 7, 49])
+    expected_Nd = make("rms", u_Vd, gain_d)[0].directions(tokens_N)
+    for isolating in ({"moved_T": tokens_N, "isolation": 0.0}, {"isolation": 1.0}):
+        assert torch.equal(make("rms", u_Vd, gain_d, **isolating)[0].directions(tokens_N), expected_Nd)
 
 
 @pytest.mark.parametrize("kind", ["rms", "layer"])

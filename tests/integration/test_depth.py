@@ -1,0 +1,71 @@
+"""How far down each layer moves a token: deep behind the first and the last, barely low enough behind those between.
+
+One token of one secret at a time, which moves along its own direction alone: so its rank is known to the place.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+import revs
+from revs.architectures import architecture_of
+from revs.records import ranks_by_layer
+from revs.targets import Target, collate, tokenise
+from revs.unembedding import Unembedding
+
+LOW, AIM, VOCABULARY = 40, 60, 400
+EXACT: dict[str, Any] = {
+    "low_rank": LOW,
+    "aim_rank": AIM,
+    "epsilon": 0.0,
+    "variations": 0,
+    "sweeps": 1,
+    "tokens_per_secret": 1,
+}
+
+
+def ranks(model: Any, tokenizer: Any, target: Target) -> list[int]:
+    """Of the target token, behind every layer."""
+    architecture = architecture_of(model)
+    own = collate(tokenise(tokenizer, [target], tokens_per_secret=1), pad=2)
+    return ranks_by_layer(model, architecture, Unembedding(model, architecture), own)[0][:, 0].tolist()
+
+
+def near(found: int, wanted: int) -> bool:
+    return abs(found - wanted) <= 1  # the stored weights round
+
+
+def test_each_layer_moves_a_token_that_ranks_too_high_as_far_as_it_should(
+    shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    found: dict[str, list[int]] = {"first": [], "between": [], "last": []}
+    for target in people:
+        model = copy.deepcopy(shared_model)
+        before = ranks(model, tokenizer, target)
+        revs.erase(model, tokenizer, [target], config=revs.EraseConfig(**EXACT))
+        first, between, last = ranks(model, tokenizer, target)
+        assert near(first, AIM) if before[0] < LOW else first >= LOW
+        assert min(between, last) >= LOW
+        for name, rank in zip(found, (first, between, last), strict=True):
+            found[name].append(rank)
+    assert any(near(rank, AIM) for rank in found["first"])
+    assert any(near(rank, round(1.1 * LOW)) for rank in found["between"]), "barely low enough"
+    assert any(near(rank, VOCABULARY // 4) for rank in found["last"])
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.25, 100), (0.5, 200), (0.0, AIM)],
+    ids=["a quarter of the vocabulary", "half of it", "nothing asked: the aimed rank"],
+)
+def test_behind_the_last_layer_a_token_goes_to_the_share_of_the_vocabulary_that_is_asked_for(
+    share: float, expected: int, model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    settings = revs.EraseConfig(**EXACT, output_share=share, first_layer=2)  # the last of three
+    assert ranks(model, tokenizer, people[0])[-1] == 0, "memorised"
+    patch = revs.erase(model, tokenizer, people[:1], config=settings)
+    assert near(ranks(model, tokenizer, people[0])[-1], expected)
+    assert [record.wanted for record in patch.records] == [expected]
