@@ -86,7 +86,8 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     low = max(1, asked.vocabulary // 1000)
     config = EraseConfig(low_rank=low, aim_rank=2 * low, sweeps=asked.sweeps)
     before = peak_bytes(asked.device)
-    unembedding = Unembedding(model, architecture)
+    moved = [target.secret_ids[place] for target in targets for place in target.chosen]
+    unembedding = Unembedding(model, architecture, moved_T=torch.tensor(sorted(set(moved))), isolation=config.isolation)
     moments = Moments(model, architecture, config.retain_weight)  # without text: the identity
     rows = memorised(model, asked.protected, asked.tokens, asked.seed + 1)
     protection = Protection.read(model, architecture, unembedding, rows, [], pad=0, batch_size=config.batch_size)
@@ -135,7 +136,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--layers", type=int, default=32)
     parser.add_argument("--targets", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--variations", type=int, default=6)
+    parser.add_argument("--variations", type=int, default=EraseConfig().variations)
     parser.add_argument("--protected", type=int, default=64, help="records whose tokens no layer may bring down")
     parser.add_argument("--sweeps", type=int, default=3)
     parser.add_argument("--dtype", default="bfloat16")
