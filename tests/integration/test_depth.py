@@ -1,4 +1,5 @@
-"""How far down each layer moves a token: deep behind the first and the last, barely low enough behind those between.
+"""How far down each layer moves a token, and what moves along: deep behind the first and the last, barely low enough
+behind those between.
 
 One token of one secret at a time, which moves along its own direction alone: so its rank is known to the place.
 """
@@ -6,13 +7,18 @@ One token of one secret at a time, which moves along its own direction alone: so
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 import revs
 from revs.architectures import architecture_of
 from revs.records import ranks_by_layer
+from revs.taps import run
 from revs.targets import Target, collate, tokenise
 from revs.unembedding import Unembedding
 
@@ -69,3 +75,34 @@ def test_behind_the_last_layer_a_token_goes_to_the_share_of_the_vocabulary_that_
     patch = revs.erase(model, tokenizer, people[:1], config=settings)
     assert near(ranks(model, tokenizer, people[0])[-1], expected)
     assert [record.wanted for record in patch.records] == [expected]
+
+
+def moved_along(model: Any, tokenizer: Any, target: Target, edit: Callable[[], object]) -> Tensor:
+    """How far every other logit moves with the target token's, (V,), in front of the division by σ."""
+    architecture, residuals = architecture_of(model), []
+    own = collate(tokenise(tokenizer, [target], tokens_per_secret=1), pad=2)
+
+    def read(_layer: int, _keys: Tensor, hidden_BTd: Tensor) -> None:
+        residuals.append(hidden_BTd[own.row_N, own.position_N][own.chosen_N][0].double())
+
+    run(model, architecture, own, read)
+    edit()
+    run(model, architecture, own, read)
+    gradients_Vd = Unembedding(model, architecture).gradients(torch.arange(VOCABULARY))
+    moved_V = gradients_Vd @ (residuals[-1] - residuals[2])  # behind the last of three layers
+    token = int(own.token_N[own.chosen_N])
+    return (moved_V / moved_V[token]).abs().index_fill(0, torch.tensor([token]), 0.0)
+
+
+def test_with_isolation_the_logit_that_moved_along_most_moves_less(
+    shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    for target in people[:4]:
+        shares_V = []
+        for isolation in (0.0, 0.1):
+            model = copy.deepcopy(shared_model)
+            settings = revs.EraseConfig(**EXACT, isolation=isolation, first_layer=2)
+            edit = partial(revs.erase, model, tokenizer, [target], config=settings)
+            shares_V.append(moved_along(model, tokenizer, target, edit))
+        most = int(shares_V[0].argmax())
+        assert float(shares_V[1][most]) < 0.9 * float(shares_V[0][most])
