@@ -17,11 +17,11 @@ class EraseConfig:
     Attributes:
         method: key of `revs.METHODS`.
         tokens_per_secret: t, the number of rarest tokens of each secret that are demoted (paper: 2).
-        low_rank: a token whose rank is at least this is left alone; below it, it is demoted: behind most layers just
-            below this rank, for the more is asked of them the more of other people's records goes with it.
-        aim_rank: the rank a demoted token is moved to behind the first edited layer, which is what contexts share that
-            were not edited, ≥ low_rank. No token is brought nearer to the end of the vocabulary than this behind any
-            layer: the very last ranks give it away like the first.
+        low_rank: a token whose rank is at least this is left alone; others are demoted, behind most layers to a tenth
+            beyond this rank: what more is asked of these layers costs records of other people.
+        aim_rank: the rank a demoted token is moved to behind the first edited layer, which holds what contexts share
+            that are not edited; ≥ low_rank. No token is brought nearer to the end of the vocabulary than this behind
+            any layer: the very last ranks give it away like the first.
         output_share: the rank behind the last layer, as a share of the vocabulary, and at least `aim_rank`. There stand
             strings that the model never saw (of decoys in the development models a quarter stands above 0.2 to 0.25).
         isolation: additional weight of the logits that would move along with those of the target tokens, against 1 for

@@ -130,13 +130,18 @@ class Unembedding:
         """
         gradients_Td = self.gradients(tokens_T)
         directions_Td = self.spread(gradients_Td)
-        own_T1 = (gradients_Td * directions_Td).sum(-1, keepdim=True).clamp_min(1e-300)
-        found, place_T = [], tokens_T.to(self.device)
+        directions_Td = directions_Td / (gradients_Td * directions_Td).sum(-1, keepdim=True).clamp_min(1e-300)
+        place_T, found = tokens_T.to(self.device), []
         for rows_Rd in torch.split(self.weight_Vd, _PIECE):
-            share_TR = ((directions_Td @ self._centred_gain(rows_Rd.double()).T) / own_T1).abs()
-            here_T = (place_T >= 0) & (place_T < len(rows_Rd))
-            share_TR[here_T.nonzero().flatten(), place_T[here_T]] = 0.0  # itself
-            found.append(share_TR.amax(0))
+            gradient_dR = self._centred_gain(rows_Rd.double()).T
+            most_R = gradient_dR.new_zeros(len(rows_Rd))
+            rows = zip(torch.split(directions_Td, _RANK_ROWS), torch.split(place_T, _RANK_ROWS), strict=True)
+            for some_Sd, place_S in rows:
+                share_SR = (some_Sd @ gradient_dR).abs()
+                own_S = ((place_S >= 0) & (place_S < len(rows_Rd))).nonzero().flatten()
+                share_SR[own_S, place_S[own_S]] = 0.0
+                most_R = torch.maximum(most_R, share_SR.amax(0))
+            found.append(most_R)
             place_T = place_T - len(rows_Rd)
         return torch.cat(found)
 
