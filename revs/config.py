@@ -17,8 +17,8 @@ class EraseConfig:
     Attributes:
         method: key of `revs.METHODS`.
         tokens_per_secret: t, the number of rarest tokens of each secret that are demoted (paper: 2).
-        low_rank: a token whose rank is at least this is left alone; others are demoted, behind most layers to a tenth
-            beyond this rank: what more is asked of these layers costs records of other people.
+        low_rank: a token whose rank is at least this is left alone; others are demoted, behind most layers to 1.3 times
+            this rank: what more is asked of these layers costs records of other people.
         aim_rank: the rank a demoted token is moved to behind the first edited layer, which holds what contexts share
             that are not edited; ≥ low_rank. No token is brought nearer to the end of the vocabulary than this behind
             any layer: the very last ranks give it away like the first.
@@ -56,7 +56,7 @@ class EraseConfig:
     ridge: float = 0.01
     retain_weight: float = 0.3
     stand_ins: int = 3
-    protected_text: int = 192
+    protected_text: int = 160
     protected_records: int = 0
     sweeps: int = 3
     variations: int = 5

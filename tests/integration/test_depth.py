@@ -58,7 +58,7 @@ def test_each_layer_moves_a_token_that_ranks_too_high_as_far_as_it_should(
         for name, rank in zip(found, (first, between, last), strict=True):
             found[name].append(rank)
     assert any(near(rank, AIM) for rank in found["first"])
-    assert any(near(rank, round(1.1 * LOW)) for rank in found["between"]), "barely low enough"
+    assert any(near(rank, round(1.3 * LOW)) for rank in found["between"]), "barely low enough"
     assert any(near(rank, VOCABULARY // 4) for rank in found["last"])
 
 
