@@ -65,7 +65,7 @@ def test_a_later_sweep_moves_only_the_targets_that_are_still_too_high(
 
     monkeypatch.setattr(joint_edit.JointEdit, "_batch", noting)
     monkeypatch.setattr(joint_edit.JointEdit, "read", reading)
-    patch = revs.erase(model, tokenizer, people[:6], config=config(epsilon=0.2, sweeps=8), text=ordinary)
+    patch = revs.erase(model, tokenizer, people[:6], config=config(epsilon=0.1, sweeps=8), text=ordinary)
     assert swept[0] == swept[1] == [0, 1, 2, 3, 4, 5], "once to know the tokens, once for the first sweep"
     assert swept[2:] == too_high[1 : patch.sweeps]
     assert len(swept) == patch.sweeps + 1 > 2
