@@ -20,7 +20,8 @@ the same row of U: one three-digit number was seen to lose two thirds of what an
 that holds it. So where the tokens to be moved are known, those logits weigh more that would move along with theirs:
 q_t = (UᵀDU)⁻¹u_t / g with D = 1 + isolation·V·e/Σe, e_v = max over t of (h_v / h_t)⁴.
 
-Legend of shape suffixes: V vocabulary, R a piece of it, d hidden, N rows (positions), T tokens to be moved, S some of T.
+Legend of shape suffixes: V vocabulary, R a piece of it, d hidden, N rows (positions), T tokens to be moved, S some of
+them.
 """
 
 from __future__ import annotations
