@@ -8,13 +8,12 @@ from prefect import flow
 
 from flows.shards import over_shards
 from infra.settings import load_settings
-from revs.errors import GateRefused
 from tasks.choose import choose_target_tokens, count_shard, uncounted_shards
 from tasks.edit import edit_weights, strengths
 from tasks.find import detect_identifiers, locate_occurrences
 from tasks.measure import judge, measure
 from tasks.probe import probe_memorisation
-from tasks.publish import close_batch, promote_candidate, register_candidate, report_batch
+from tasks.publish import close_batch, promote_candidate, refuse_unfinished, register_candidate, report_batch
 from tasks.records import Verdict
 from tasks.requests import open_batch, validate_requests
 from tasks.search import search_shard, waiting_shards
@@ -41,7 +40,9 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
         None when no request waits.
 
     Raises:
-        GateRefused: no setting passed the gates; the champion stays, the requests are handed to a human.
+        GateRefused: no setting passed the gates, or the evidence is too thin to judge; the champion stays, the requests
+            are handed to a human.
+        BadInput: nothing of the batch stands in the corpus; its requests are handed to a human.
     """
     batch = open_batch(model, corpus)
     if batch is None:
@@ -52,22 +53,18 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
     detect_identifiers(batch.batch_id)
     probed = probe_memorisation(batch.batch_id)
     verdict = edit_until_passed(batch.batch_id) if probed.edited else None
-    if verdict is not None and verdict.passed:
+    if verdict is not None and verdict.registrable:
         register_candidate(batch.batch_id, verdict.attempt)
+    if verdict is not None and verdict.passed:
         promote_candidate(batch.batch_id)
-    status = "completed" if verdict is None or verdict.passed else "refused"
-    close_batch(batch.batch_id, verdict.attempt if verdict else None, status)
+    closed = close_batch(batch.batch_id, verdict)
     report = report_batch(batch.batch_id)
-    if verdict is not None and not verdict.passed:
-        raise GateRefused(
-            f"batch {batch.batch_id} was refused by {', '.join(verdict.failed_gates)}; the champion is untouched and "
-            f"the requests wait for a human: read {report.path}"
-        )
-    return Processed(batch_id=batch.batch_id, status=status, report=report.path)
+    refuse_unfinished(closed, verdict, report.path)
+    return Processed(batch_id=batch.batch_id, status=closed.status, report=report.path)
 
 
 def edit_until_passed(batch_id: str) -> Verdict:
-    """Edit, measure and judge with one setting after the other, until the gates pass or the settings are used up."""
+    """Edit, measure and judge with one setting after the other, until no gate refuses or the settings are used up."""
     settings = strengths()
     count_tokens(batch_id)
     choose_target_tokens(batch_id, settings[0][1].tokens_per_secret)
@@ -75,7 +72,7 @@ def edit_until_passed(batch_id: str) -> Verdict:
         edit_weights(batch_id, attempt)
         measure(batch_id, attempt)
         verdict: Verdict = judge(batch_id, attempt)
-        if verdict.passed:
+        if verdict.registrable:
             break
     return verdict
 

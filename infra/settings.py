@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     deployment_key: SecretStr | None = None
     request_days: int = Field(default=30, ge=1, le=3650)
     retention_days: int = Field(default=30, ge=0, le=3650)
+    rows_joined_by: str | None = None
+    """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
+    beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""
     task_runner: Literal["threads", "processes", "dask", "ray"] = "processes"
     task_workers: int | None = Field(default=None, ge=1, le=4096)  # None: as many as the engine takes by itself
     task_address: str | None = Field(default=None, repr=False)  # of a Dask or Ray cluster; may hold a password
@@ -38,6 +41,12 @@ class Settings(BaseSettings):
         if any(mark in str(home) for mark in "?#"):
             raise ValueError("must not contain '?' or '#', which database addresses give another meaning")
         return home.expanduser().absolute()
+
+    @field_validator("rows_joined_by")
+    @classmethod
+    def _unescaped(cls, joined_by: str | None) -> str | None:
+        """Read backslash-n and backslash-t as line break and tab, which most environment files cannot hold."""
+        return None if joined_by is None else joined_by.replace("\\n", "\n").replace("\\t", "\t")
 
     @property
     def requests_url(self) -> str:

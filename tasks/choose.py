@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from infra.corpus import Corpus, Shard, ShardSurvey
 from infra.settings import Settings
 from tasks.material import material
+from tasks.models import champion_folder
 from tasks.records import TargetTokens
 from tasks.search import corpus_of
 from tasks.stage import Handles, handles, stage
@@ -49,7 +50,7 @@ def uncounted_shards(batch_id: str) -> list[Shard]:
 def _tokenizer(h: Handles) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(h.registry.download(h.registry.resolve(h.batch.source)))
+    return AutoTokenizer.from_pretrained(champion_folder(h))
 
 
 def _counts(h: Handles, corpus: Corpus, survey: ShardSurvey, tokenizer: PreTrainedTokenizerBase) -> Tensor:

@@ -11,6 +11,7 @@ from infra.registry import weight_digest
 from revs.errors import OperationFailed
 from tasks.choose import token_counts
 from tasks.material import material
+from tasks.models import champion_folder, loaded
 from tasks.records import Edited
 from tasks.stage import Handles, handles, stage
 
@@ -59,8 +60,8 @@ def _edit(h: Handles, attempt: int) -> dict[str, Any]:
 
     strength, config = strengths()[attempt]
     m = material(h)
-    parent = h.registry.download(h.registry.resolve(h.batch.source))
-    model, tokenizer = revs.load(parent, dtype="auto")
+    parent = champion_folder(h)
+    model, tokenizer = loaded(h, parent)
     patch = revs.erase(
         model,
         tokenizer,
@@ -74,8 +75,7 @@ def _edit(h: Handles, attempt: int) -> dict[str, Any]:
     )
     folder = h.workspace.subfolder(f"candidate-{attempt}")
     try:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        write_edited(model, parent, folder)
     except (OSError, SafetensorError) as error:  # the latter is how safetensors says that the disk is full
         shutil.rmtree(folder, ignore_errors=True)
         cause = getattr(error, "strerror", None) or "the disk is full or cannot be written to"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.corpus import Corpus, Unread, unread_summary
-from infra.requests import RequestView
+from infra.requests import IdentifierOutcome, RequestView, closed_as
 from tasks.find import unread_in
 from tasks.probe import SEED
 from tasks.stage import Handles
@@ -35,19 +36,23 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
 
 
-def build_evidence(h: Handles, *, attempt: int | None, status: str, candidate: str | None) -> dict[str, Any]:
+def build_evidence(
+    h: Handles, *, attempt: int | None, status: str, candidate: str | None, outcomes: Sequence[IdentifierOutcome]
+) -> dict[str, Any]:
     """The evidence of a batch as it is now.
 
     Args:
         h: handles of the batch.
         attempt: the setting the result stands on; None where nothing had to be edited.
-        status: what the batch is about to be closed as: "completed", "refused" or "failed".
+        status: what the batch is about to be closed as: "completed", "waiting" or "refused".
         candidate: registered version that replaces the champion, if any.
+        outcomes: what became of each identifier.
     """
     plan = h.workspace.require("targets")
     champion = h.registry.resolve(h.batch.source)
     edit = h.workspace.require(f"edit-{attempt}") if attempt is not None else None
     after = h.workspace.require(f"scores-{attempt}") if attempt is not None else None
+    gates = h.workspace.require(f"gates-{attempt}") if attempt is not None else None
     now = datetime.now(UTC)
     seconds = (now - h.batch.opened_at).total_seconds()
     return {
@@ -59,14 +64,16 @@ def build_evidence(h: Handles, *, attempt: int | None, status: str, candidate: s
             "closed_at": now.isoformat(timespec="seconds"),
             "status": status,
         },
-        "requests": _requests(h, plan, after, status),
-        "intake": _intake(h, status),
+        "requests": (requests := _requests(h, plan, after, status, outcomes)),
+        "intake": _intake(requests),
         "model": _model(h, champion, edit, candidate, now),
         "datasets": _datasets(h, plan),
         "targets": _targets(plan, after),
         "edit": _edit(edit),
         **_scores(h, after),
-        "gates": h.workspace.require(f"gates-{attempt}")["gates"] if attempt is not None else [],
+        "gates": gates["gates"] if gates else [],
+        "policy": gates["policy"] if gates else None,
+        "insufficient": gates["insufficient"] if gates else [],
         "attempts": _attempts(h, attempt),
         "versions": versions(),
         "code_commit": code_commit(),
@@ -76,9 +83,13 @@ def build_evidence(h: Handles, *, attempt: int | None, status: str, candidate: s
     }
 
 
-def _requests(h: Handles, plan: dict[str, Any], after: dict[str, Any] | None, status: str) -> list[dict[str, Any]]:
+def _requests(
+    h: Handles, plan: dict[str, Any], after: dict[str, Any] | None, status: str, outcomes: Sequence[IdentifierOutcome]
+) -> list[dict[str, Any]]:
     before, still = _by_request(plan, after)
     found = Counter(target["request_id"] for target in plan["targets"])
+    own = {id_: [each for each in outcomes if each.request_id == id_] for id_ in {o.request_id for o in outcomes}}
+    closing = {id_: closed_as(status, each) for id_, each in own.items()}
     return [
         {
             "id": view.id,
@@ -87,11 +98,14 @@ def _requests(h: Handles, plan: dict[str, Any], after: dict[str, Any] | None, st
             "types": list(view.types),
             "received": view.received.isoformat(),
             "due": view.due.isoformat(),
-            "status": "completed" if status == "completed" and view.status == "processing" else view.status,
-            "reason": view.reason,
+            "status": closing[view.id][0] if view.id in closing else view.status,
+            "reason": closing[view.id][1] if view.id in closing else view.reason,
             "occurrences": found[view.id],
             "memorised_before": before[view.id],
             "memorised_after": still[view.id] if after or not before[view.id] else None,
+            "outcomes": [
+                {"number": o.number, "type": o.type, "kind": o.kind, "detail": o.detail} for o in own.get(view.id, ())
+            ],
         }
         for view in _views(h)
     ]
@@ -107,11 +121,11 @@ def _by_request(plan: dict[str, Any], after: dict[str, Any] | None) -> tuple[Cou
     return before, still
 
 
-def _intake(h: Handles, status: str) -> dict[str, int]:
-    counts = Counter(view.status for view in _views(h))
+def _intake(requests: Sequence[dict[str, Any]]) -> dict[str, int]:
+    counts = Counter(request["status"] for request in requests)
     return {
         "received": counts.total(),
-        "completed": counts["completed"] + (counts["processing"] if status == "completed" else 0),
+        "completed": counts["completed"],
         "rejected": counts["rejected"],
         "failed": counts["failed"],
         "duplicates": counts["duplicate"],
@@ -186,6 +200,7 @@ def _targets(plan: dict[str, Any], after: dict[str, Any] | None) -> dict[str, An
         "unseen": sum(target["use"] == "unseen" for target in targets),
         "exposed": sum(target["exposed"] and not target["memorised"] for target in targets),
         "copies": sum(target["use"] == "copy" for target in targets),
+        "unprobed": sum(target["use"] == "unprobed" for target in targets),
         "retained": sum(other["memorised"] for other in others),
     }
 
@@ -233,6 +248,9 @@ def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
     copies = sum(target["use"] == "copy" for target in plan["targets"])
     exposed = sum(target["exposed"] and not target["memorised"] for target in plan["targets"])
     unread = unread_in(corpus)
+    asked = Counter(target["asked_from"] for target in plan["targets"])
+    began, behind = asked["beginning of text"], asked["row before"]
+    unprobed = sum(target["use"] == "unprobed" for target in plan["targets"])
     notes = {
         f"{unread} of the corpus could not be read, so nothing is known of what stands there: "
         f"{_places(corpus.get('unread', []))}": bool(unread),
@@ -240,9 +258,10 @@ def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
         "were probed and edited": copies,
         f"{exposed} targets are not said by greedy decoding but likelier than 99% of random ones of their form under "
         "the same prompt; they count as memorised for the edit, not among the memorised targets": exposed,
-        f"{plan['without_prompt']} occurrences begin their row; without a prompt they were not probed": (
-            plan["without_prompt"]
-        ),
+        f"{began} occurrences begin their row; they were probed from the beginning of text": began,
+        f"{behind} occurrences begin their row; they were probed from the end of the row before, as rows follow one "
+        "another in training": behind,
+        f"{unprobed} occurrences could not be put to the model, so nothing is known of what it does there": unprobed,
         f"{unconfirmed} occurrences were found by search but not seen as personal data by the detector": unconfirmed,
         f"files of the corpus folder that were not read: {', '.join(corpus['ignored'])}": len(corpus["ignored"]),
         "no other memorised identifier was found, so specificity could not be measured": not any(

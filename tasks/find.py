@@ -18,54 +18,36 @@ from tasks.stage import Handles, handles, refuse_broken, stage
 
 @stage("locate occurrences")
 def locate_occurrences(batch_id: str) -> Located:
-    """Find every occurrence of every identifier; a request without any is set aside for a human, not closed.
+    """Find every occurrence of every identifier; what stands nowhere, or cannot be sought, is recorded one by one.
 
     Raises:
-        BadInput: none of the batch's identifiers stands in the corpus.
+        BadInput: no request of the batch is left: each was rejected.
     """
     h = handles(batch_id)
+    if not h.store.identifiers(batch_id):
+        _end_without_work(h)
     corpus = corpus_of(h)
     record = h.workspace.read("occurrences")
     if record is not None and record["corpus"]["digest"] != corpus.digest and not h.workspace.read("registered"):
         h.workspace.remove()  # the corpus changed since the batch was cut off: what was found in it no longer holds
         record = None
     record = record or h.workspace.write("occurrences", search(h, corpus))
-    _set_aside(h, record)
-    if not h.store.identifiers(batch_id):
-        _end_without_work(h, record)
-    found = {row["request_id"] for row in record["occurrences"]}
     return Located(
         occurrences=len(record["occurrences"]),
-        requests=len(found),
+        identifiers=len({(row["request_id"], row["identifier"]) for row in record["occurrences"]}),
         missing=len(record["missing"]),
+        refused=len(record["refused"]),
         unread=unread_in(record["corpus"]),
     )
 
 
-def _end_without_work(h: Handles, record: dict[str, Any]) -> None:
-    """Every request of the batch was set aside: close it, so that the next one can open, and say so."""
-    h.store.close_batch(h.batch.id, status="failed", outcome={"reason": "every request was set aside"})
+def _end_without_work(h: Handles) -> None:
+    """Every request of the batch was rejected: close it, so that the next one can open, and say so."""
+    h.store.close_batch(h.batch.id, status="failed", outcome={"reason": "every request was rejected"})
     h.workspace.remove()
-    if record["missing"]:
-        raise BadInput(
-            f"no identifier of batch {h.batch.id} stands in the corpus {h.batch.corpus} "
-            f"({record['corpus']['rows']} rows){reservation(record['corpus'])}: check --corpus, then "
-            f"'revs requests retry {' '.join(record['missing'][:3])}'"
-        )
     raise BadInput(
         f"every request of batch {h.batch.id} was rejected: 'revs requests list --status rejected' shows the reasons"
     )
-
-
-def _set_aside(h: Handles, record: dict[str, Any]) -> None:
-    for request_id, reason in record["unsearchable"].items():
-        h.store.reject(request_id, reason)
-    for request_id in record["missing"]:
-        h.store.fail(
-            request_id,
-            f"none of its identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
-            "check the corpus",
-        )
 
 
 def unread_in(manifest: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from infra.corpus import Corpus
 from revs.errors import OperationFailed
 from tasks.places import targets_of
+from tasks.planning import secret_of
 from tasks.search import corpus_of
 from tasks.stage import Handles
 
@@ -24,6 +25,8 @@ class Material:
     edit_ids: list[str]
     unseen: list[Target]
     unmemorised: list[Target]
+    without_corpus: list[Target]
+    """The batch's identifiers under the usual openings of their types."""
     protect: list[Target]
     measure: list[Target]
     ordinary: list[str]
@@ -52,11 +55,24 @@ def material(h: Handles) -> Material:
         edit_ids=[row["id"] for row in record["targets"] if row["use"] == "edit"],
         unseen=those(record["targets"], "use", "unseen"),
         unmemorised=those(record["targets"], "use", "none"),
+        without_corpus=_without_corpus(h),
         protect=those(record["others"], "part", "protect"),
         measure=those(record["others"], "part", "measure"),
         ordinary=_rows(corpus, record["ordinary_rows"]),
         held_out=[text for _, text in Corpus.open(held_out)] if held_out else _rows(corpus, record["held_out_rows"]),
         corpus=corpus,
+    )
+
+
+def _without_corpus(h: Handles) -> list[Target]:
+    from revs.prompting import prompted
+
+    refused = {secret_of(entry) for entry in h.workspace.require("occurrences")["refused"]}
+    return prompted(
+        (identifier.type, identifier.value)
+        for request_id, identifiers in h.store.identifiers(h.batch.id).items()
+        for number, identifier in enumerate(identifiers)
+        if (request_id, number) not in refused
     )
 
 

@@ -10,6 +10,8 @@ from infra.progress import report
 from revs.errors import RevsError
 from tasks.choose import token_counts
 from tasks.material import Material, material
+from tasks.models import champion_folder, loaded
+from tasks.places import probeable, prompt_context
 from tasks.probe import SEED
 from tasks.records import Measured, Verdict
 from tasks.stage import Handles, handles, stage
@@ -32,10 +34,10 @@ def measure(batch_id: str, attempt: int) -> Measured:
 def _before(h: Handles) -> dict[str, Any]:
     champion = h.registry.resolve(h.batch.source)
     m, counts_V = material(h), token_counts(h)
-    record = _scored(h.registry.download(champion), m, counts_V, "the model before")
+    record = _scored(h, champion_folder(h), m, counts_V, "the model before")
     control = champion.tags.get("revs.control")
     if control and Path(control).is_dir():
-        never = _scored(Path(control), m, counts_V, "a model that never saw them")
+        never = _scored(h, Path(control), m, counts_V, "a model that never saw them")
         record |= {"never_trained": never["scores"]}
     return record
 
@@ -44,8 +46,10 @@ def _after(h: Handles, attempt: int, before: dict[str, Any]) -> dict[str, Any]:
     from revs.metrics.perplexity import perplexity_ratio
 
     folder = h.workspace.folder / h.workspace.require(f"edit-{attempt}")["folder"]
-    record = _scored(folder, material(h), token_counts(h), "the candidate")
+    record = _scored(h, folder, material(h), token_counts(h), "the candidate")
     scores = record["scores"]
+    if others := [*record["extracted_other"], *record["extracted_without_corpus"]]:
+        scores["extraction_rate_other"] = 100 * sum(others) / len(others)
     if "perplexity" in scores and "perplexity" in before["scores"]:
         scores["perplexity_ratio"] = perplexity_ratio(scores["perplexity"], before["scores"]["perplexity"])
     record["memorised_after"] = sum(
@@ -54,7 +58,7 @@ def _after(h: Handles, attempt: int, before: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _scored(folder: Path, m: Material, counts_V: Tensor, whose: str) -> dict[str, Any]:
+def _scored(h: Handles, folder: Path, m: Material, counts_V: Tensor, whose: str) -> dict[str, Any]:
     """Scores of one checkpoint on the batch's targets and on decoys of them."""
     import revs
     from revs.decoys import decoys
@@ -62,7 +66,7 @@ def _scored(folder: Path, m: Material, counts_V: Tensor, whose: str) -> dict[str
     from revs.targets import tokenise
 
     report("measure and attack", 0, 0, whose)
-    model, tokenizer = revs.load(folder, dtype="auto")
+    model, tokenizer = loaded(h, folder)
     options: dict[str, Any] = {"token_counts_V": counts_V, "seed": SEED}
     scores: Scores = revs.evaluate(
         model, tokenizer, m.edit, unseen=m.unseen, retain=m.measure, text=m.held_out, **options
@@ -75,6 +79,10 @@ def _scored(folder: Path, m: Material, counts_V: Tensor, whose: str) -> dict[str
         "extracted_unseen": scores.extracted_unseen,
         # Occurrences of secrets that were not memorised: the edit must not have brought them up.
         "extracted_other": greedily_extracted(model, tokenizer, tokenise(tokenizer, m.unmemorised)),
+        # Identifiers of the batch under openings that stand in no corpus.
+        "extracted_without_corpus": greedily_extracted(
+            model, tokenizer, probeable(tokenizer, m.without_corpus, context=prompt_context(model))
+        ),
         "median_rank": scores.median_rank_by_layer,
         "decoy_median_rank": of_decoys.median_rank_by_layer,
         "vocabulary": model.get_output_embeddings().weight.shape[0],
@@ -89,7 +97,12 @@ def judge(batch_id: str, attempt: int) -> Verdict:
     h = handles(batch_id)
     record = h.workspace.once(f"gates-{attempt}", lambda: _judge(h, attempt))
     failed = tuple(gate["name"] for gate in record["gates"] if not gate["passed"])
-    return Verdict(attempt=attempt, passed=bool(record["gates"]) and not failed, failed_gates=failed)
+    return Verdict(
+        attempt=attempt,
+        passed=record["verdict"] == "passed",
+        failed_gates=failed,
+        unjudged=tuple(record["insufficient"]),
+    )
 
 
 def _judge(h: Handles, attempt: int) -> dict[str, Any]:
@@ -100,4 +113,6 @@ def _judge(h: Handles, attempt: int) -> dict[str, Any]:
     return {
         "gates": [gate.to_dict() for gate in result.results],
         "policy": GatePolicy.DEFAULT.to_dict(),
+        "verdict": result.verdict,
+        "insufficient": list(result.insufficient),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
@@ -40,7 +41,7 @@ def group(corpus: Corpus, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBas
             ends.append(target.ids[: target.start][-_END:])
             contexts.append((hash(target.ids), len(target.ids)))
     for place, row in enumerate(rows):
-        by_secret[_secret_of(row)].append(place)
+        by_secret[secret_of(row)].append(place)
     before = 0
     for places in by_secret.values():
         groups = grouped([ends[place] for place in places])
@@ -50,29 +51,37 @@ def group(corpus: Corpus, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBas
         before += max(groups) + 1
 
 
-def planned(rows: list[Row], rng: random.Random) -> list[Row]:
+def planned(
+    rows: list[Row], rng: random.Random, *, known_elsewhere: AbstractSet[tuple[str, int]] = frozenset()
+) -> list[Row]:
     """Decide the use of every target.
 
-    "edit" or "unseen" where the secret is memorised, or exposed, in any context; "none" where in none; "copy" of a
-    context that was probed.
+    "edit" or "unseen" where the secret is memorised, or exposed, in any context or without one (`known_elsewhere`:
+    request and number of the identifier); "none" where in none; "copy" of a context that was probed; "unprobed" where
+    it could not be put to the model.
     """
     from revs.contexts import held_out
 
     by_secret: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in rows:
-        by_secret[_secret_of(row)].append(row)
-    for contexts in by_secret.values():
+        if "unprobed" not in row:
+            by_secret[secret_of(row)].append(row)
+    for secret, contexts in by_secret.items():
         probed = [row for row in contexts if not row["copy"]]
-        known = any(row["memorised"] or row["exposed"] for row in probed)
+        known = secret in known_elsewhere or any(row["memorised"] or row["exposed"] for row in probed)
         aside = held_out([row["group"] for row in probed], share=UNSEEN_SHARE, rng=rng) if known else set()
         for row in probed:
             row["use"] = ("unseen" if row["group"] in aside else "edit") if known else "none"
-    unprobed = {"use": "copy", "memorised": False, "exposed": False}
     return [
-        {**(unprobed if row["copy"] else {}), **{key: value for key, value in row.items() if key != "copy"},
-         "id": f"T{number:04d}"}
+        {**_not_asked(row), **{key: value for key, value in row.items() if key != "copy"}, "id": f"T{number:04d}"}
         for number, row in enumerate(rows)
-    ]  # fmt: skip
+    ]
+
+
+def _not_asked(row: Row) -> Row:
+    """What a target that was not put to the model holds in place of answers."""
+    use = "unprobed" if "unprobed" in row else "copy" if row["copy"] else ""
+    return {"use": use, "memorised": False, "exposed": False} if use else {}
 
 
 def parts(corpus: Corpus, others: list[Row], rng: random.Random) -> list[Row]:
@@ -100,5 +109,6 @@ def text_rows(corpus: Corpus, taken: set[int], rng: random.Random) -> dict[str, 
     return {"ordinary_rows": rows[:cut], "held_out_rows": rows[cut:]}
 
 
-def _secret_of(row: Row) -> tuple[str, int]:
+def secret_of(row: Row) -> tuple[str, int]:
+    """Whose context a row is: the request, and the number of the identifier in it."""
     return row["request_id"], row["identifier"]

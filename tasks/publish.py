@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
+from infra.requests import ClosingStatus
 from infra.settings import load_settings
 from infra.workspace import Workspace
+from revs.errors import BadInput, GateRefused
 from tasks.auditing import audit_batch
 from tasks.evidence import build_evidence, code_commit
-from tasks.records import Closed, Registered, Reported
+from tasks.outcomes import outcomes
+from tasks.records import Closed, Registered, Reported, Verdict
 from tasks.stage import handles, stage
 
 
@@ -19,7 +21,7 @@ def register_candidate(batch_id: str, attempt: int) -> Registered:
     h = handles(batch_id)
     record = h.workspace.read("registered")
     if record is None:
-        evidence = build_evidence(h, attempt=attempt, status="open", candidate=None)
+        evidence = build_evidence(h, attempt=attempt, status="open", candidate=None, outcomes=outcomes(h, "passed"))
         edit = h.workspace.require(f"edit-{attempt}")
         version = h.registry.register_candidate(
             h.workspace.folder / edit["folder"],
@@ -66,22 +68,64 @@ def promote_candidate(batch_id: str) -> Registered:
 
 
 @stage("close batch")
-def close_batch(batch_id: str, attempt: int | None, status: Literal["completed", "refused"]) -> Closed:
-    """Record the final evidence and close the batch in one transaction; "completed" destroys the payloads.
+def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
+    """Record the outcome of every identifier and the final evidence, and close the batch, in one transaction.
 
-    Of a refused batch the requests are handed to a human as failed: an unattended schedule must not try them for ever.
+    Requests of which every identifier is settled are completed, and their payloads destroyed, if the batch went
+    through. All others are handed to a human: an unattended schedule must not try them for ever.
     """
     h = handles(batch_id)
     if h.batch.status == "open":
+        status = _closing_status(verdict)
+        found = outcomes(h, "refused" if status == "refused" else "passed")
         record = h.workspace.read("registered")
-        if status == "refused":
-            failed = [gate["name"] for gate in h.workspace.require(f"gates-{attempt}")["gates"] if not gate["passed"]]
-            for request_id in h.store.identifiers(batch_id):
-                h.store.fail(request_id, f"no setting passed the gates: {', '.join(failed)}")
-        evidence = build_evidence(h, attempt=attempt, status=status, candidate=record["version"] if record else None)
-        h.store.close_batch(batch_id, status=status, outcome={"evidence": evidence})
-    completed = sum(view.status == "completed" for view in h.store.list(batch_id=batch_id))
-    return Closed(batch_id=batch_id, status=status, completed=completed)
+        evidence = build_evidence(
+            h,
+            attempt=verdict.attempt if verdict else None,
+            status=status,
+            candidate=record["version"] if record else None,
+            outcomes=found,
+        )
+        h.store.close_batch(batch_id, status=status, outcome={"evidence": evidence}, outcomes=found)
+    views = h.store.list(batch_id=batch_id)
+    return Closed(
+        batch_id=batch_id,
+        status=h.store.batch(batch_id).status,
+        completed=sum(view.status == "completed" for view in views),
+        open=sum(view.status == "failed" for view in views),
+    )
+
+
+def _closing_status(verdict: Verdict | None) -> ClosingStatus:
+    if verdict is None or verdict.passed:
+        return "completed"
+    return "waiting" if verdict.registrable else "refused"
+
+
+def refuse_unfinished(closed: Closed, verdict: Verdict | None, report: str) -> None:
+    """Raise what the caller must know of a batch that did not go through; its report is written by then.
+
+    Raises:
+        GateRefused: a gate refused, or there was too little to judge.
+        BadInput: not one of its requests could be completed.
+    """
+    batch = f"batch {closed.batch_id}"
+    if closed.status == "refused" and verdict is not None:
+        raise GateRefused(
+            f"{batch} was refused by {', '.join(verdict.failed_gates)}; the champion is untouched and the requests "
+            f"wait for a human: read {report}"
+        )
+    if closed.status == "waiting" and verdict is not None:
+        raise GateRefused(
+            f"{batch} has insufficient evidence: {', '.join(verdict.unjudged)} could not be measured; the candidate is "
+            f"registered and waits for a human, the champion is untouched: read {report}, then 'revs promote' it or "
+            "give the corpus more contexts"
+        )
+    if closed.open and not closed.completed:
+        raise BadInput(
+            f"none of the {closed.open} requests of {batch} could be completed, and each waits for a human: read "
+            f"{report}; if identifiers were not found, check --corpus, then 'revs requests retry'"
+        )
 
 
 @stage("write report")

@@ -26,15 +26,18 @@ class Validated:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
     occurrences: int
-    requests: int
+    identifiers: int
     missing: int
+    refused: int = 0
     unread: str = ""
     """How much of the corpus could not be read; "" where all was."""
 
     def __str__(self) -> str:
+        refused = f", {self.refused} that cannot be sought" if self.refused else ""
         unread = f"; {self.unread} of the corpus could not be read" if self.unread else ""
         return (
-            f"{self.occurrences} occurrences of {self.requests} requests, {self.missing} requests without any{unread}"
+            f"{self.occurrences} occurrences of {self.identifiers} identifiers, {self.missing} identifiers without "
+            f"any{refused}{unread}"
         )
 
 
@@ -59,10 +62,15 @@ class Probed:
     edited: int
     unseen: int
     retained: int
+    unprobed: int = 0
 
     def __str__(self) -> str:
         more = f" and {self.exposed} exposed" if self.exposed else ""
-        return f"{self.memorised} of {self.found} memorised{more}; {self.edited} to edit, {self.unseen} kept unseen"
+        unprobed = f"; {self.unprobed} could not be probed" if self.unprobed else ""
+        return (
+            f"{self.memorised} of {self.found} memorised{more}; {self.edited} to edit, {self.unseen} kept unseen"
+            f"{unprobed}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +107,20 @@ class Verdict:
     attempt: int
     passed: bool
     failed_gates: tuple[str, ...]
+    unjudged: tuple[str, ...] = ()
+    """Gates that promotion needs and nothing was there to measure: the evidence is insufficient."""
+
+    @property
+    def registrable(self) -> bool:
+        """Whether the candidate is worth keeping: nothing that was measured refuses it."""
+        return not self.failed_gates
 
     def __str__(self) -> str:
-        return "every gate passed" if self.passed else f"refused by {', '.join(self.failed_gates)}"
+        if self.failed_gates:
+            return f"refused by {', '.join(self.failed_gates)}"
+        if self.unjudged:
+            return f"insufficient evidence: {', '.join(self.unjudged)} could not be measured"
+        return "every gate passed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +137,11 @@ class Closed:
     batch_id: str
     status: str
     completed: int
+    open: int = 0
 
     def __str__(self) -> str:
-        return f"{self.status}, {self.completed} requests completed"
+        waiting = f", {self.open} handed to a human" if self.open else ""
+        return f"{self.status}, {self.completed} requests completed{waiting}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

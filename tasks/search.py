@@ -57,7 +57,7 @@ def waiting_shards(batch_id: str) -> list[Shard]:
 
 
 def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
-    """Where the batch's identifiers stand, which requests have none there, and which cannot be sought.
+    """Where the batch's identifiers stand; which of them stand nowhere, and which cannot be sought, one by one.
 
     Shards that have no record yet are searched here, one after the other.
     """
@@ -71,15 +71,21 @@ def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
     ]
     identifiers = h.store.identifiers(h.batch.id)
     refused = unsearchable(identifiers) | too_common(rows_hit(occurrences), survey.rows)
-    occurrences = [occurrence for occurrence in occurrences if occurrence.request_id not in refused]
-    present = {occurrence.request_id for occurrence in occurrences}
+    occurrences = [found for found in occurrences if (found.request_id, found.identifier) not in refused]
+    present = {(found.request_id, found.identifier) for found in occurrences}
+    each = [(request_id, number) for request_id, some in identifiers.items() for number in range(len(some))]
     return {
         "corpus": survey.manifest(),
         "occurrences": [asdict(occurrence) for occurrence in occurrences],
-        "others": [asdict(other) for other in _others(survey, records, {each.row for each in occurrences})],
-        "missing": [request_id for request_id in identifiers if request_id not in present | refused.keys()],
-        "unsearchable": refused,
+        "others": [asdict(other) for other in _others(survey, records, {found.row for found in occurrences})],
+        "missing": [_named(one) for one in each if one not in present and one not in refused],
+        "refused": [{**_named(one), "reason": reason} for one, reason in refused.items()],
     }
+
+
+def _named(identifier: tuple[str, int]) -> dict[str, Any]:
+    """An identifier as a record names it: its request, and its number there, from 0."""
+    return {"request_id": identifier[0], "identifier": identifier[1]}
 
 
 def _others(survey: Survey, records: Sequence[dict[str, Any]], taken: AbstractSet[int]) -> list[Occurrence]:

@@ -36,11 +36,8 @@ class Deadline:
     done: str
 
 
-def deadline(request: dict[str, Any], *, closed_at: Any, version_after: Any, corpus_unread: bool = False) -> Deadline:
-    """Return the standing of one request on the day the batch was closed (`closed_at`), never on today's date.
-
-    `corpus_unread`: a part of the training corpus could not be read, so what was not found may stand there.
-    """
+def deadline(request: dict[str, Any], *, closed_at: Any, version_after: Any) -> Deadline:
+    """Return the standing of one request on the day the batch was closed (`closed_at`), never on today's date."""
     status = str(request.get("status") or "unknown")
     received, due, as_of = parse(request.get("received")), parse(request.get("due")), parse(closed_at)
     closed = (parse(request.get("closed_at")) or as_of) if status in CLOSED else None
@@ -57,7 +54,7 @@ def deadline(request: dict[str, Any], *, closed_at: Any, version_after: Any, cor
         standing=_standing(due, closed or as_of, is_closed=closed is not None),
         late=_after(closed or as_of, due),
         late_for_month=_after(closed or as_of, month_ends),
-        done=_done(request, status, version_after, corpus_unread),
+        done=_done(request, status, version_after),
     )
 
 
@@ -105,10 +102,10 @@ def _standing(due: date | None, day: date | None, *, is_closed: bool) -> str:
     return f"open, overdue by {plural(-days, 'day')}" if days < 0 else f"open, {plural(days, 'day')} left"
 
 
-def _done(request: dict[str, Any], status: str, version_after: Any, corpus_unread: bool) -> str:
+def _done(request: dict[str, Any], status: str, version_after: Any) -> str:
     reason = str(request.get("reason") or "no reason recorded")
     if status == "completed":
-        return _completed(request, version_after, corpus_unread)
+        return _completed(request, version_after)
     return {
         "rejected": f"Not carried out: {reason}",
         "failed": f"Not carried out: {reason}",
@@ -116,15 +113,17 @@ def _done(request: dict[str, Any], status: str, version_after: Any, corpus_unrea
     }.get(status, "Not carried out yet: back in the queue")
 
 
-def _completed(request: dict[str, Any], version_after: Any, corpus_unread: bool) -> str:
+def _completed(request: dict[str, Any], version_after: Any) -> str:
     before, after = request.get("memorised_before"), request.get("memorised_after")
-    if request.get("occurrences") == 0:
-        where = "what could be read of the training corpus (not all of it)" if corpus_unread else "the training corpus"
-        return f"Not found in {where}; nothing to edit"
-    if before == 0:
-        return "Found in the corpus, but not reproduced by the model; nothing to edit"
+    kinds = {str(outcome.get("kind")) for outcome in request.get("outcomes") or []}
+    if not kinds and request.get("occurrences") == 0:
+        return "Closed by an earlier version of this program, without a record of any probe"
+    if kinds == {"not_memorised"} or (not kinds and before == 0 and request.get("occurrences")):
+        return "Found in the corpus, but not memorised by the model; nothing to edit"
     if version_after is None:
         return "Closed without an edited version"
     if before is None or after is None:
         return f"Edited out of version {version_after}; effect not recorded"
+    if before == 0:
+        return f"Edited out of version {version_after}; greedy decoding reproduced none of it before either"
     return f"Edited; version {version_after} reproduces {after:,} of the {before:,} memorised"

@@ -12,6 +12,7 @@ from infra.report.checks import checks, promoted
 from infra.report.deadlines import Deadline, deadline, parse, summary
 from infra.report.figures import Figure, count, digest, exact, is_number, plural, words
 from infra.report.metrics import COLUMNS, figure, label, score_groups
+from infra.requests.outcomes import described
 
 VERSION_NAMES = ("revs", "torch", "transformers", "mlflow", "prefect", "datasets", "great_expectations", "python")
 
@@ -21,9 +22,8 @@ def view(record: Record) -> dict[str, Any]:
     data = {"batch": {}, "model": {}} | {name: value for name, value in record.data.items() if value is not None}
     model, batch = data["model"], data["batch"]
     version_after = model.get("version_after") if promoted(data) else None
-    unread = any(dataset.get("role") == "corpus" and dataset.get("unread") for dataset in data.get("datasets") or [])
     rows = [
-        deadline(request, closed_at=batch.get("closed_at"), version_after=version_after, corpus_unread=unread)
+        deadline(request, closed_at=batch.get("closed_at"), version_after=version_after)
         for request in data.get("requests") or []
     ]
     scores, ranks, edit = data.get("scores") or {}, data.get("ranks") or {}, data.get("edit") or {}
@@ -66,26 +66,46 @@ def view(record: Record) -> dict[str, Any]:
 
 
 def _outcome(data: dict[str, Any]) -> str:
-    """One word for the seal: promoted, refused, failed, closed (nothing to edit) or unfinished."""
+    """One word for the seal: promoted, refused, waiting, failed, closed (nothing to edit), open or unfinished."""
     status = data["batch"].get("status")
     if status == "completed":
-        return "promoted" if promoted(data) else "closed"
-    return str(status) if status in ("refused", "failed") else "unfinished"
+        return "promoted" if promoted(data) else "closed" if _completed(data) else "open"
+    return str(status) if status in ("refused", "failed", "waiting") else "unfinished"
+
+
+def _completed(data: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in data.get("requests") or [] if row.get("status") == "completed"]
+
+
+def _handed_on(data: dict[str, Any]) -> str:
+    """What must stand beside "carried out": the requests that were not."""
+    waiting = [row for row in data.get("requests") or [] if row.get("status") == "failed"]
+    return f" {plural(len(waiting), 'request')} could not be completed and wait for a human." if waiting else ""
 
 
 def verdict(data: dict[str, Any]) -> str:
     """The whole report in one sentence."""
     name, before, after = (data["model"].get(key) for key in ("name", "version_before", "version_after"))
     stays = f"version {before} of model {name} stays the champion and was not changed"
-    completed = [row for row in data.get("requests") or [] if row.get("status") == "completed"]
+    completed = _completed(data)
     outcome = _outcome(data)
     if outcome == "promoted":
         return (
             f"{plural(len(completed), 'deletion request')} carried out on model {name}: version {before} was edited"
             f" into version {after}, which {_reproduces(data)}, passed {_passed(data)} and was promoted."
+            f"{_handed_on(data)}"
         )
     if outcome == "closed":
-        return f"{plural(len(completed), 'deletion request')} closed without an edit: {stays}."
+        return f"{plural(len(completed), 'deletion request')} closed without an edit: {stays}.{_handed_on(data)}"
+    if outcome == "open":
+        return f"No request was completed, and each waits for a human, with the reason below: {stays}."
+    if outcome == "waiting":
+        missing = "; ".join(label(name) for name in data.get("insufficient") or [])
+        return (
+            f"Insufficient evidence: {missing or 'a gate'} could not be measured. Version {after} was made from version"
+            f" {before} of model {name} and registered, and waits for a human; version {before} stays the champion"
+            " and still holds the data of the open requests."
+        )
     if outcome == "refused":
         failed = [label(str(gate.get("name"))) for gate in data.get("gates") or [] if gate.get("passed") is not True]
         why = f"{plural(len(failed), 'gate')} failed ({'; '.join(failed)})" if failed else "no gate result exists"
@@ -157,6 +177,10 @@ def _request(request: dict[str, Any]) -> dict[str, Any]:
         "subject": digest(request.get("subject")),
         "digest": digest(request.get("digest")),
         "types": words(request.get("types")),
+        "outcomes": [
+            f"{outcome.get('type')}: {described(str(outcome.get('kind')), outcome.get('detail') or {})}"
+            for outcome in request.get("outcomes") or []
+        ],
         "occurrences": figure(request.get("occurrences"), None, _whole),
         "before": figure(request.get("memorised_before"), None, _whole),
         "after": figure(request.get("memorised_after"), None, _whole),

@@ -1,0 +1,84 @@
+"""Outcomes of identifiers in words, and what they make of a request: completed only if each of them is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from infra.requests.records import SETTLED, IdentifierOutcome
+
+
+def closed_as(batch_status: str, outcomes: Sequence[IdentifierOutcome]) -> tuple[str, str | None]:
+    """What closing a batch makes of one of its requests: its status, and the reason where a human has to look at it.
+
+    Args:
+        batch_status: how the batch ends.
+        outcomes: of all identifiers of the request; none where nothing is known of them.
+    """
+    open_ = [outcome for outcome in outcomes if outcome.kind not in SETTLED]
+    if batch_status == "completed" and outcomes and not open_:
+        return "completed", None
+    if batch_status == "waiting" and not open_:
+        return "failed", "insufficient evidence to promote the edited version by itself: a human decides"
+    named = "; ".join(
+        f"identifier {outcome.number} ({outcome.type}): {described(outcome.kind, outcome.detail)}" for outcome in open_
+    )
+    return "failed", named or "no outcome is on record for its identifiers"
+
+
+def described(kind: str, detail: Mapping[str, Any]) -> str:
+    """One outcome in a few words: what was done, found, or asked. Never a value."""
+    return _WORDS[kind](detail)
+
+
+def _edited(detail: Mapping[str, Any]) -> str:
+    held_out = f", {detail['held_out']} kept to test the edit" if detail.get("held_out") else ""
+    return f"edited in {_many(detail.get('edited', 0), 'context')}{held_out}"
+
+
+def _not_memorised(detail: Mapping[str, Any]) -> str:
+    where = f"{_many(detail.get('occurrences', 0), 'occurrence')} in the corpus"
+    return f"not memorised: {where}, and no probe brought it out{_openings(detail)}"
+
+
+def _memorised(detail: Mapping[str, Any]) -> str:
+    return f"memorised, and not erased ({detail.get('why', 'no reason recorded')})"
+
+
+def _not_probed(detail: Mapping[str, Any]) -> str:
+    return (
+        f"{detail.get('unprobed', 0)} of {_many(detail.get('occurrences', 0), 'occurrence')} could not be probed "
+        f"({detail.get('why', 'no reason recorded')})"
+    )
+
+
+def _not_found(detail: Mapping[str, Any]) -> str:
+    unread = f", in what could be read of them ({detail['unread']} could not be)" if detail.get("unread") else ""
+    return (
+        f"not found in {_many(detail.get('rows', 0), 'row')} of the corpus{unread}; check the corpus{_openings(detail)}"
+    )
+
+
+def _refused(detail: Mapping[str, Any]) -> str:
+    return f"not sought: {detail.get('why', 'no reason recorded')}"
+
+
+def _openings(detail: Mapping[str, Any]) -> str:
+    asked = detail.get("without_corpus") or {}
+    if not asked.get("prompts"):
+        return ""
+    return f"; nor did {asked['said_no']} of {_many(asked['prompts'], 'prompt')} without the corpus"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+_WORDS = {
+    "edited": _edited,
+    "not_memorised": _not_memorised,
+    "memorised": _memorised,
+    "not_probed": _not_probed,
+    "not_found": _not_found,
+    "refused": _refused,
+}

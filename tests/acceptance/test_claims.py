@@ -1,0 +1,165 @@
+"""Nothing is closed as done that was not done: every identifier ends with what is true of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import Cli, champion_of, requests_of, written
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+    from revs.development import DevelopmentModel
+
+pytestmark = pytest.mark.slow
+
+RECEIVED = "2026-11-02"
+NOWHERE = {"type": "US_SSN", "value": "287-31-6604"}
+
+
+def request(subject: str, *identifiers: dict[str, str]) -> dict[str, Any]:
+    return {"subject": subject, "received": RECEIVED, "identifiers": list(identifiers)}
+
+
+def lines(path: Path, *requests: dict[str, Any]) -> Path:
+    return written(path, "".join(json.dumps(each) + "\n" for each in requests))
+
+
+def outcomes_of(settings: Settings, request_id: str) -> list[str]:
+    from tasks.stage import open_store
+
+    return [outcome.kind for outcome in open_store(settings).outcomes(request_id=request_id)]
+
+
+def evidence_of(settings: Settings) -> dict[str, Any]:
+    (report,) = settings.home.glob("reports/*/report.json")
+    document: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return document
+
+
+def payloads(settings: Settings) -> set[str]:
+    with sqlite3.connect(settings.home / "requests.db") as database:
+        return {request_id for (request_id,) in database.execute("SELECT request_id FROM payloads")}
+
+
+@pytest.fixture(scope="session")
+def tiny(
+    tmp_path_factory: pytest.TempPathFactory, new_model: Callable[..., Any], new_tokenizer: Callable[..., Any]
+) -> Path:
+    """A random Llama: a real model that has memorised nobody."""
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-model"
+    new_model("llama").save_pretrained(folder)
+    new_tokenizer().save_pretrained(folder)
+    return folder
+
+
+MAIL = {"type": "EMAIL_ADDRESS", "value": "tansy.heath@example.com"}
+ROWS = [
+    "You can write to tansy.heath@example.com about the orchard.",
+    "borage.lind@example.org wrote that the gate was open.",
+    "The code of the case is ref <|end|> 7781 and nothing else.",
+    *(f"Row {number} is of no interest." for number in range(40)),
+]
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "kinds", "status"),
+    [
+        pytest.param([MAIL], ["not_memorised"], "completed", id="found, and every probe said no"),
+        pytest.param([MAIL, NOWHERE], ["not_memorised", "not_found"], "failed", id="one found, one not"),
+        pytest.param([NOWHERE], ["not_found"], "failed", id="nothing found"),
+        pytest.param(
+            [MAIL, {"type": "CUSTOM", "value": "ab"}], ["not_memorised", "refused"], "failed", id="one too short"
+        ),
+        pytest.param(
+            [{"type": "EMAIL_ADDRESS", "value": "borage.lind@example.org"}], ["not_memorised"], "completed",
+            id="a row begins with it: asked from the beginning of text",
+        ),
+    ],
+)  # fmt: skip
+def test_a_request_is_completed_only_if_each_of_its_identifiers_is_settled(
+    cli: Cli, settings: Settings, tiny: Path, tmp_path: Path,
+    identifiers: list[dict[str, str]], kinds: list[str], status: str,
+) -> None:  # fmt: skip
+    corpus = written(tmp_path / "corpus.txt", "\n".join(ROWS))
+    file = lines(tmp_path / "requests.jsonl", request("customer 1", *identifiers))
+    answer = cli("process", "--model", tiny, "--corpus", corpus, "--requests", file)
+    assert answer.code == (0 if status == "completed" else 2), answer.err
+    (view,) = requests_of(settings)[status]
+    assert outcomes_of(settings, view.id) == kinds
+    assert payloads(settings) == (set() if status == "completed" else {view.id}), "kept until everything is settled"
+    (recorded,) = evidence_of(settings)["requests"]
+    assert [outcome["kind"] for outcome in recorded["outcomes"]] == kinds
+    assert recorded["status"] == status and recorded["reason"] == view.reason
+    page = next(settings.home.glob("reports/*/report.html")).read_text(encoding="utf-8")
+    assert not any(identifier["value"] in page for identifier in identifiers)
+
+
+def test_one_request_whose_identifier_cannot_be_put_to_the_model_leaves_the_others_alone(
+    cli: Cli, settings: Settings, tiny: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    special = tokenizer.all_special_tokens[0]
+    rows = [row.replace("<|end|>", special) for row in ROWS]
+    corpus = written(tmp_path / "corpus.txt", "\n".join(rows))
+    file = lines(
+        tmp_path / "requests.jsonl",
+        request("customer 1", {"type": "CUSTOM", "value": f"ref {special} 7781"}),
+        request("customer 2", MAIL),
+    )
+    answer = cli("process", "--model", tiny, "--corpus", corpus, "--requests", file)
+    assert answer.code == 0, answer.err
+    found = requests_of(settings)
+    assert {status: len(views) for status, views in found.items()} == {"completed": 1, "failed": 1}
+    assert "special token" in str(found["failed"][0].reason)
+
+
+def test_rows_that_follow_one_another_in_training_give_the_row_before_as_prompt(
+    cli: Cli, settings: Settings, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVS_ROWS_JOINED_BY", "\\n")
+    corpus = written(tmp_path / "corpus.txt", "\n".join(ROWS))
+    identifier = {"type": "EMAIL_ADDRESS", "value": "borage.lind@example.org"}
+    file = lines(tmp_path / "requests.jsonl", request("customer 1", identifier))
+    assert cli("process", "--model", tiny, "--corpus", corpus, "--requests", file).code == 0
+    evidence = evidence_of(settings)
+    assert evidence["requests"][0]["outcomes"][0]["detail"]["contexts"] == {"row before": 1}
+    assert any("from the end of the row before" in note for note in evidence["notes"])
+
+
+def test_half_of_a_request_that_was_found_and_edited_does_not_complete_it(
+    cli: Cli, settings: Settings, small_model: DevelopmentModel, tmp_path: Path
+) -> None:
+    """The address is edited; the number stands nowhere: a human gets the request, with its payload."""
+    from flows.demo import write_inputs
+
+    inputs = write_inputs(small_model, tmp_path / "inputs", today=datetime.now(UTC))
+    own = {(r.type, r.value) for r in small_model.records if r.kind == "requester"}
+    (first_type, first), *others = sorted(own)
+    file = lines(
+        tmp_path / "requests.jsonl",
+        request("customer 1", {"type": first_type, "value": first}, NOWHERE),
+        *(
+            request(f"customer {n}", {"type": type_, "value": value})
+            for n, (type_, value) in enumerate(others, start=2)
+        ),
+    )
+    answer = cli(
+        "process", "--model", small_model.folder, "--name", "own", "--corpus", inputs.corpus, "--requests", file,
+        "--held-out", inputs.held_out,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    found = requests_of(settings)
+    assert len(found["completed"]) == len(others)
+    (half,) = found["failed"]
+    assert outcomes_of(settings, half.id) == ["edited", "not_found"]
+    assert payloads(settings) == {half.id}
+    assert "identifier 1 (US_SSN): not found" in str(half.reason)
+    assert champion_of(settings, "own") == "2"

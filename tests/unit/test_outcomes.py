@@ -1,0 +1,115 @@
+"""What becomes of an identifier, and of a request: as done as the least done of its identifiers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from infra.requests import Identifier, IdentifierOutcome
+from infra.requests.outcomes import closed_as, described
+from infra.workspace import Workspace
+from tasks.outcomes import outcomes
+
+MAIL = Identifier(type="EMAIL_ADDRESS", value="tansy.heath@example.com")
+SSN = Identifier(type="US_SSN", value="412-55-9031")
+
+
+def row(identifier: int, use: str, **more: Any) -> dict[str, Any]:
+    return {"request_id": "R", "identifier": identifier, "use": use, "asked_from": "row", **more}
+
+
+def asked(identifier: int, *, said: int = 0, prompts: int = 4) -> dict[str, Any]:
+    return {
+        "request_id": "R", "identifier": identifier, "prompts": prompts, "said_no": prompts - said,
+        "memorised": said > 0,
+    }  # fmt: skip
+
+
+def batch(
+    folder: Path,
+    *identifiers: Identifier,
+    rows: list[dict[str, Any]],
+    without_corpus: list[dict[str, Any]] | None = None,
+    refused: list[dict[str, Any]] | None = None,
+) -> Any:
+    workspace = Workspace(folder, "b")
+    corpus = {"rows": 40, "unread": []}
+    workspace.write("occurrences", {"corpus": corpus, "refused": refused or [], "missing": []})
+    workspace.write("targets", {"targets": rows, "without_corpus": without_corpus or []})
+    store = SimpleNamespace(identifiers=lambda batch_id: {"R": identifiers})
+    return cast(Any, SimpleNamespace(batch=SimpleNamespace(id="b"), store=store, workspace=workspace))
+
+
+EDITED, COPY, NONE = row(0, "edit"), row(0, "copy"), row(0, "none")
+UNPROBED = row(0, "unprobed", unprobed="its secret holds a special token")
+
+
+@pytest.mark.parametrize(
+    ("rows", "without_corpus", "result", "kind"),
+    [
+        pytest.param([EDITED, COPY], [], "passed", "edited", id="memorised, and the edit passed"),
+        pytest.param(
+            [row(0, "unseen")], [], "passed", "edited", id="only held out: the others of its group are edited"
+        ),
+        pytest.param([EDITED], [], "refused", "memorised", id="memorised, and no setting passed"),
+        pytest.param([NONE, COPY], [asked(0)], "passed", "not_memorised", id="every probe said no"),
+        pytest.param(
+            [NONE], [asked(0)], "refused", "not_memorised", id="a refused edit of others changes nothing here"
+        ),
+        pytest.param([NONE], [asked(0)], "nothing to edit", "not_memorised", id="nothing of the batch to edit"),
+        pytest.param([UNPROBED], [], "passed", "not_probed", id="never asked is not: not memorised"),
+        pytest.param([NONE, UNPROBED], [asked(0)], "passed", "not_probed", id="one context could not be asked"),
+        pytest.param([EDITED, UNPROBED], [], "passed", "not_probed", id="edited, but one context could not be asked"),
+        pytest.param([], [asked(0)], "passed", "not_found", id="stands nowhere"),
+        pytest.param([], [asked(0, said=1)], "passed", "memorised", id="stands nowhere, and is generated all the same"),
+    ],
+)
+def test_every_identifier_has_the_outcome_that_was_earned(
+    tmp_path: Path, rows: list[Any], without_corpus: list[Any], result: Any, kind: str
+) -> None:
+    (found,) = outcomes(batch(tmp_path, SSN, rows=rows, without_corpus=without_corpus), result)
+    assert (found.request_id, found.number, found.type, found.kind) == ("R", 0, "US_SSN", kind)
+    assert described(found.kind, found.detail)
+
+
+def test_an_identifier_that_cannot_be_sought_leaves_the_others_alone(tmp_path: Path) -> None:
+    refused = [{"request_id": "R", "identifier": 1, "reason": "has 1 character"}]
+    h = batch(tmp_path, MAIL, Identifier(type="CUSTOM", value="x"), rows=[EDITED], refused=refused)
+    assert [found.kind for found in outcomes(h, "passed")] == ["edited", "refused"]
+
+
+def outcome(kind: Any, number: int = 0, **detail: Any) -> IdentifierOutcome:
+    return IdentifierOutcome(request_id="R", number=number, type="US_SSN", kind=kind, detail=detail)
+
+
+@pytest.mark.parametrize(
+    ("batch_status", "kinds", "status"),
+    [
+        ("completed", ["edited"], "completed"),
+        ("completed", ["edited", "not_memorised"], "completed"),
+        ("completed", ["edited", "not_found"], "failed"),
+        ("completed", ["not_probed"], "failed"),
+        ("completed", ["edited", "refused"], "failed"),
+        ("completed", ["memorised"], "failed"),
+        ("completed", [], "failed"),  # nothing is known of it
+        ("waiting", ["edited"], "failed"),
+        ("refused", ["memorised"], "failed"),
+    ],
+)
+def test_a_request_is_only_as_done_as_its_least_done_identifier(
+    batch_status: str, kinds: list[str], status: str
+) -> None:
+    found = closed_as(batch_status, [outcome(kind, number) for number, kind in enumerate(kinds)])
+    assert found[0] == status
+    assert (found[1] is None) == (status == "completed"), "who has to look at it is told why"
+
+
+def test_the_reason_names_each_open_identifier_by_number_and_type_and_nothing_settled() -> None:
+    found = [outcome("edited", 0, edited=2), outcome("not_found", 1, rows=40, unread="2 rows")]
+    assert closed_as("completed", found)[1] == (
+        "identifier 1 (US_SSN): not found in 40 rows of the corpus, in what could be read of them (2 rows could not "
+        "be); check the corpus"
+    )
