@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from infra.settings import load_settings
-from infra.workspace import Workspace
+from infra.requests import IdentifierOutcome, OutcomeKind
 from tasks.auditing import audit_batch
 from tasks.evidence import build_evidence, code_commit
 from tasks.records import Closed, Registered, Reported
-from tasks.stage import handles, stage
+from tasks.stage import Handles, handles, stage
 
 
 @stage("register candidate")
@@ -21,6 +20,7 @@ def register_candidate(batch_id: str, attempt: int) -> Registered:
     if record is None:
         evidence = build_evidence(h, attempt=attempt, status="open", candidate=None)
         edit = h.workspace.require(f"edit-{attempt}")
+        h.lease.check()
         version = h.registry.register_candidate(
             h.workspace.folder / edit["folder"],
             parent=h.registry.resolve(h.batch.source),
@@ -55,6 +55,7 @@ def promote_candidate(batch_id: str) -> Registered:
     version = h.registry.resolve(f"models:/{record['name']}/{record['version']}")
 
     def move() -> dict[str, str]:
+        h.lease.check()
         h.registry.promote(version, expected_champion=h.registry.resolve(h.batch.source))
         h.store.record(
             "version.promoted", batch_id=batch_id, detail={"version": version.uri, "instead_of": h.batch.source}
@@ -79,9 +80,23 @@ def close_batch(batch_id: str, attempt: int | None, status: Literal["completed",
             for request_id in h.store.identifiers(batch_id):
                 h.store.fail(request_id, f"no setting passed the gates: {', '.join(failed)}")
         evidence = build_evidence(h, attempt=attempt, status=status, candidate=record["version"] if record else None)
-        h.store.close_batch(batch_id, status=status, outcome={"evidence": evidence})
+        h.store.close_batch(batch_id, status=status, outcome={"evidence": evidence}, outcomes=_outcomes(h))
     completed = sum(view.status == "completed" for view in h.store.list(batch_id=batch_id))
     return Closed(batch_id=batch_id, status=status, completed=completed)
+
+
+def _outcomes(h: Handles) -> list[IdentifierOutcome]:
+    """What became of each identifier that is still in the batch: found and edited, found only, or not found."""
+    targets = h.workspace.require("targets")["targets"]
+    found = {(target["request_id"], target["identifier"]) for target in targets}
+    edited = {(target["request_id"], target["identifier"]) for target in targets if target["use"] == "edit"}
+    outcomes = []
+    for request_id, identifiers in h.store.identifiers(h.batch.id).items():
+        for number, identifier in enumerate(identifiers):
+            kind: OutcomeKind = "not_memorised" if (request_id, number) in found else "not_found"
+            kind = "edited" if (request_id, number) in edited else kind
+            outcomes.append(IdentifierOutcome(request_id=request_id, number=number, type=identifier.type, kind=kind))
+    return outcomes
 
 
 @stage("write report")
@@ -90,7 +105,8 @@ def report_batch(batch_id: str, folder: str | None = None) -> Reported:
 
     With that the batch is done and its working folder goes; while it is there, the report is still owed.
     """
-    settings = load_settings()
-    result = audit_batch(settings, batch_id, Path(folder) if folder else None)
-    Workspace(settings.work_dir, batch_id).remove()
+    h = handles(batch_id)
+    result = audit_batch(h.settings, batch_id, Path(folder) if folder else None)
+    h.discard()
+    h.lease.release()
     return Reported(path=result["report"])

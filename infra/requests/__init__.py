@@ -1,13 +1,17 @@
 """The request store: deletion requests in, batches out, payloads sealed until they are destroyed."""
 
+from infra.requests.leases import BatchHeld, Holder, Lease
 from infra.requests.records import (
     IDENTIFIER_TYPES,
+    SETTLED,
     Batch,
     BatchStatus,
     ClosingStatus,
     Event,
     Identifier,
+    IdentifierOutcome,
     Intake,
+    OutcomeKind,
     RequestStatus,
     RequestView,
 )
@@ -15,12 +19,18 @@ from infra.requests.store import RequestStore
 
 __all__ = [
     "IDENTIFIER_TYPES",
+    "SETTLED",
     "Batch",
+    "BatchHeld",
     "BatchStatus",
     "ClosingStatus",
     "Event",
+    "Holder",
     "Identifier",
+    "IdentifierOutcome",
     "Intake",
+    "Lease",
+    "OutcomeKind",
     "RequestStatus",
     "RequestStore",
     "RequestView",
