@@ -35,7 +35,7 @@ def counts_folder(settings: Settings) -> Path:
 @stage("count tokens of shard")
 def count_shard(batch_id: str, shard: Shard) -> int:
     """Count the tokens of one shard of the batch's corpus, and keep the counts; how many tokens."""
-    h = handles(batch_id)
+    h = handles(batch_id, worker=True)
     corpus = corpus_of(h)
     return int(_counts(h, corpus, corpus.survey().shards[shard.number], _tokenizer(h)).sum())
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from infra.requests import ClosingStatus
-from infra.settings import load_settings
-from infra.workspace import Workspace
 from revs.errors import BadInput, GateRefused
 from tasks.auditing import audit_batch
 from tasks.evidence import build_evidence, code_commit
@@ -23,6 +21,7 @@ def register_candidate(batch_id: str, attempt: int) -> Registered:
     if record is None:
         evidence = build_evidence(h, attempt=attempt, status="open", candidate=None, outcomes=outcomes(h, "passed"))
         edit = h.workspace.require(f"edit-{attempt}")
+        h.lease.check()
         version = h.registry.register_candidate(
             h.workspace.folder / edit["folder"],
             parent=h.registry.resolve(h.batch.source),
@@ -57,6 +56,7 @@ def promote_candidate(batch_id: str) -> Registered:
     version = h.registry.resolve(f"models:/{record['name']}/{record['version']}")
 
     def move() -> dict[str, str]:
+        h.lease.check()
         h.registry.promote(version, expected_champion=h.registry.resolve(h.batch.source))
         h.store.record(
             "version.promoted", batch_id=batch_id, detail={"version": version.uri, "instead_of": h.batch.source}
@@ -134,7 +134,8 @@ def report_batch(batch_id: str, folder: str | None = None) -> Reported:
 
     With that the batch is done and its working folder goes; while it is there, the report is still owed.
     """
-    settings = load_settings()
-    result = audit_batch(settings, batch_id, Path(folder) if folder else None)
-    Workspace(settings.work_dir, batch_id).remove()
+    h = handles(batch_id)
+    result = audit_batch(h.settings, batch_id, Path(folder) if folder else None)
+    h.discard()
+    h.lease.release()
     return Reported(path=result["report"])

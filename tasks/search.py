@@ -42,7 +42,7 @@ def corpus_of(h: Handles) -> Corpus:
 @stage("search shard")
 def search_shard(batch_id: str, shard: Shard) -> int:
     """Search one shard for every identifier of the batch and record where they stand; how many occurrences."""
-    h = handles(batch_id)
+    h = handles(batch_id, worker=True)
     if (record := _record(h, shard)) is None:
         record = h.workspace.write(_name(shard), _searched(_known(batch_id), Corpus.open(h.batch.corpus), shard))
     return len(record["occurrences"])
@@ -142,7 +142,7 @@ def _searched(sought: Sought, corpus: Corpus, shard: Shard) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _known(batch_id: str) -> Sought:
     """What a batch seeks, built once in a worker that searches many shards for it."""
-    return _sought(handles(batch_id))
+    return _sought(handles(batch_id, worker=True))
 
 
 def _sought(h: Handles) -> Sought:

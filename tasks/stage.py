@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from infra.progress import report
 from infra.registry import Registry
-from infra.requests import Batch, RequestStore
+from infra.requests import Batch, Lease, RequestStore
 from infra.settings import Settings, load_settings
 from infra.vault import Vault
 from infra.workspace import Workspace
@@ -69,6 +69,23 @@ class Handles:
     registry: Registry
     batch: Batch
     workspace: Workspace
+    held: Lease | None = None
+
+    @property
+    def lease(self) -> Lease:
+        """The lease of the batch: checked before every write that leaves the process.
+
+        Raises:
+            OperationFailed: these are a worker's handles, which hold nothing.
+        """
+        if self.held is None:
+            raise OperationFailed(f"batch {self.batch.id}: a worker records shards only; leave the rest to the flow")
+        return self.held
+
+    def discard(self) -> None:
+        """Remove the working folder, if the batch is still this run's."""
+        self.lease.check()
+        self.workspace.remove()
 
 
 def open_store(settings: Settings) -> RequestStore:
@@ -91,10 +108,18 @@ def refuse_broken(reasons: Mapping[str, str]) -> None:
         )
 
 
-def handles(batch_id: str) -> Handles:
-    """The handles of a batch, from the environment of this process."""
+def handles(batch_id: str, *, worker: bool = False) -> Handles:
+    """The handles of a batch, from the environment of this process, which holds the batch from then on.
+
+    Args:
+        batch_id: id of the batch.
+        worker: do not take the lease: for a worker beside the flow's process, which records shards and nothing else.
+
+    Raises:
+        BatchHeld: another run works on the batch, or took it over.
+    """
     settings = load_settings()
     store = open_store(settings)
-    return Handles(
-        settings, store, open_registry(settings), store.batch(batch_id), Workspace(settings.work_dir, batch_id)
-    )
+    batch = store.batch(batch_id)
+    held = None if worker else store.hold(batch_id)
+    return Handles(settings, store, open_registry(settings), batch, Workspace(settings.work_dir, batch_id), held)

@@ -28,6 +28,7 @@ from revs.errors import BadInput, OperationFailed
 T = TypeVar("T")
 
 LOCK_SECONDS = 30
+_UPGRADED_BY_NEW_TABLES = frozenset({"1"})  # schemas whose tables are those of today, with some missing
 _ATTEMPTS = 5  # of a transaction that lost a race for a constraint
 
 
@@ -84,6 +85,11 @@ class Database:
                 return False
             raise
 
+    @property
+    def url(self) -> str:
+        """The address of the database, without a password."""
+        return str(self._engine.url)
+
     def close(self) -> None:
         """Give back pooled connections."""
         self._engine.dispose()
@@ -95,7 +101,10 @@ def _run(session: Session, work: Callable[[Session], T]) -> T:
 
 
 def _prepare(session: Session, key_check: str) -> None:
-    Base.metadata.create_all(session.connection())
+    Base.metadata.create_all(session.connection())  # of an older store, the tables that it lacks
+    version = session.get(Meta, "schema_version")
+    if version is not None and version.value in _UPGRADED_BY_NEW_TABLES:
+        version.value = SCHEMA_VERSION
     for name, mine, remedy in (
         ("schema_version", SCHEMA_VERSION, "it was made by another version of revs; use that version"),
         ("key_check", key_check, "the deployment key is not the one it was made with; restore that key"),

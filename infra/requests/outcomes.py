@@ -7,6 +7,10 @@ from typing import Any
 
 from infra.requests.records import SETTLED, IdentifierOutcome
 
+WAITING = (
+    "the evidence was not sufficient for an automatic decision: the edited version is registered and waits for one"
+)
+
 
 def closed_as(batch_status: str, outcomes: Sequence[IdentifierOutcome]) -> tuple[str, str | None]:
     """What closing a batch makes of one of its requests: its status, and the reason where a human has to look at it.
@@ -16,10 +20,10 @@ def closed_as(batch_status: str, outcomes: Sequence[IdentifierOutcome]) -> tuple
         outcomes: of all identifiers of the request; none where nothing is known of them.
     """
     open_ = [outcome for outcome in outcomes if outcome.kind not in SETTLED]
-    if batch_status == "completed" and outcomes and not open_:
+    if batch_status in ("completed", "refused") and outcomes and not open_:
         return "completed", None
-    if batch_status == "waiting" and not open_:
-        return "failed", "insufficient evidence to promote the edited version by itself: a human decides"
+    if batch_status == "waiting" and outcomes and not open_:
+        return "failed", WAITING
     named = "; ".join(
         f"identifier {outcome.number} ({outcome.type}): {described(outcome.kind, outcome.detail)}" for outcome in open_
     )

@@ -9,8 +9,12 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 RequestStatus = Literal["received", "processing", "completed", "rejected", "failed", "duplicate"]
-BatchStatus = Literal["open", "completed", "refused", "failed"]
-ClosingStatus = Literal["completed", "refused", "failed"]
+BatchStatus = Literal["open", "completed", "refused", "failed", "waiting", "abandoned"]
+ClosingStatus = Literal["completed", "refused", "failed", "waiting", "abandoned"]
+OutcomeKind = Literal["edited", "not_memorised", "memorised", "not_probed", "not_found", "refused"]
+
+SETTLED: frozenset[OutcomeKind] = frozenset({"edited", "not_memorised"})
+"""What an identifier may end as in a request that is completed."""
 
 IDENTIFIER_TYPES = (
     "EMAIL_ADDRESS",
@@ -111,6 +115,26 @@ class Batch:
     closed_at: datetime | None
     request_ids: tuple[str, ...]  # due first; also those that were rejected, failed or sent back later
     outcome: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifierOutcome:
+    """What became of one identifier of a request in a batch; safe to show, log and report.
+
+    Attributes:
+        request_id: The request.
+        number: The identifier's index in the request, in the order of `RequestStore.identifiers`.
+        type: Its type.
+        kind: How it ended: see `SETTLED`.
+        detail: Why: codes with their parameters, numbers, digests. Never an identifier or a file name. Its "reason",
+            where there is one, is a sentence for people.
+    """
+
+    request_id: str
+    number: int
+    type: str
+    kind: OutcomeKind
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

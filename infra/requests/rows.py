@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.requests import tables
-from infra.requests.records import Batch, Event, RequestView
+from infra.requests.records import Batch, Event, IdentifierOutcome, RequestView
 from revs.errors import BadInput
 
 DUE_FIRST = (tables.Request.due, tables.Request.received, tables.Request.submitted_at, tables.Request.line)
@@ -80,6 +80,13 @@ def batch(session: Session, row: tables.Batch) -> Batch:
         closed_at=row.closed_at,
         request_ids=tuple(session.scalars(members)),
         outcome=row.outcome,
+    )
+
+
+def outcome(row: tables.Outcome) -> IdentifierOutcome:
+    """Return the outcome of one identifier as a record."""
+    return IdentifierOutcome(
+        request_id=row.request_id, number=row.number, type=row.type, kind=row.kind, detail=row.detail
     )
 
 

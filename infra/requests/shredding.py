@@ -19,10 +19,12 @@ _OWED_NOTES = select(tables.Meta.name).where(tables.Meta.name.startswith(_OWED, 
 
 
 def destroy(session: Session, batch_id: str, request_ids: Iterable[str]) -> None:
-    """Delete the payloads of these requests, and note that their bytes are still to be removed."""
+    """Delete the payloads of these requests and of their duplicates; note that their bytes are still to be removed."""
     for request_id in request_ids:
-        session.execute(delete(tables.Payload).where(tables.Payload.request_id == request_id))
-    session.add(tables.Meta(name=_OWED + batch_id, value="pending"))
+        same = select(tables.Request.id).where(tables.Request.duplicate_of == request_id)
+        held = tables.Payload.request_id
+        session.execute(delete(tables.Payload).where((held == request_id) | held.in_(same)))
+    session.merge(tables.Meta(name=_OWED + batch_id, value="pending"))
 
 
 def settle(database: Database) -> bool:

@@ -15,10 +15,20 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import rows, shredding, submissions, tables
+from infra.requests import closing, leases, opening, rows, shredding, submissions, tables
 from infra.requests.database import Database
 from infra.requests.intake import parse_requests, read_source
-from infra.requests.records import Batch, ClosingStatus, Event, Identifier, Intake, RequestStatus, RequestView
+from infra.requests.leases import Holder, Lease
+from infra.requests.records import (
+    Batch,
+    ClosingStatus,
+    Event,
+    Identifier,
+    IdentifierOutcome,
+    Intake,
+    RequestStatus,
+    RequestView,
+)
 from infra.vault import Sealed, Vault
 from revs.errors import BadInput
 
@@ -29,13 +39,16 @@ class RequestStore:
     Every method raises `OperationFailed` when the database fails, and then has stored nothing.
     """
 
-    def __init__(self, url: str, vault: Vault, request_days: int = 30) -> None:
+    def __init__(
+        self, url: str, vault: Vault, request_days: int = 30, lease_seconds: float = leases.LEASE_SECONDS
+    ) -> None:
         """Open the store; create it where there is none.
 
         Args:
             url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
             vault: Seals payloads and makes pseudonyms.
             request_days: Days from the received to the due date of a request that names no due date.
+            lease_seconds: How long a batch is held for a run that gives no sign of life.
 
         Raises:
             BadInput: The URL is of neither database.
@@ -43,6 +56,7 @@ class RequestStore:
         """
         self._vault = vault
         self._request_days = request_days
+        self._lease_seconds = lease_seconds
         self._database = Database(url, key_check=vault.pseudonym("revs request store", kind="key check"))
         shredding.settle(self._database)
 
@@ -94,9 +108,22 @@ class RequestStore:
     def open_batch(self, *, model: str, corpus: str, source: str) -> Batch | None:
         """Return the model's unfinished batch as it was opened; without one, open one with all its received requests.
 
-        However many callers there are at once, all get the same batch. None when no request waits.
+        The calling thread holds the batch from then on. None when no request waits.
+
+        Raises:
+            BatchHeld: Another live run works on it.
         """
-        return self._database.write(lambda session: _open_batch(session, model=model, corpus=corpus, source=source))
+
+        def work(session: Session) -> tuple[Batch, int] | None:
+            batch = opening.open_batch(session, model=model, corpus=corpus, source=source)
+            return None if batch is None else (batch, leases.take(session, batch.id, self._lease_seconds))
+
+        opened = self._database.write(work)
+        if opened is None:
+            return None
+        batch, token = opened
+        leases.register(self._database, batch.id, token, self._lease_seconds)
+        return batch
 
     def batch(self, batch_id: str) -> Batch:
         """Return one batch.
@@ -175,42 +202,91 @@ class RequestStore:
 
         self._database.write(work)
 
-    def close_batch(self, batch_id: str, *, status: ClosingStatus, outcome: dict[str, Any]) -> None:
+    def close_batch(
+        self,
+        batch_id: str,
+        *,
+        status: ClosingStatus,
+        outcome: dict[str, Any],
+        outcomes: Sequence[IdentifierOutcome] = (),
+    ) -> None:
         """End a batch. Idempotent: closing it again in the same way changes nothing.
 
-        "completed" completes the requests that are still processing and destroys their payloads; "refused" and "failed"
-        send them back to `received`. The event `payloads.destroyed` is logged once no byte of them is left in the
-        database files; when another process keeps it busy, that happens when the store is next opened.
+        "completed" completes those of the requests still processing of which every identifier has an outcome that is
+        settled, and destroys their payloads; the others go to a human as failed, with the reason. "waiting" hands all
+        of them to a human, until `accept_batch`. "refused", "failed" and "abandoned" send them back to `received`.
+        The event `payloads.destroyed` is logged once no byte of them is left in the database files; when another
+        process keeps it busy, that happens when the store is next opened.
 
         Args:
             batch_id: A batch of this store.
             status: How it ended.
             outcome: Safe values that JSON can hold; numbers that it cannot (NaN, infinity) become null.
+            outcomes: What became of the identifiers of its requests.
 
         Raises:
             BadInput: There is no such batch, or it is already closed in another way.
+            BatchHeld: Another run works on it.
         """
 
         def work(session: Session) -> None:
-            row = rows.batch_row(session, batch_id)
-            if row.status == status:
-                return
-            if row.status != "open":
-                raise BadInput(f"batch {batch_id} is already closed as {row.status}; it cannot become {status}")
-            row.status, row.closed_at, row.outcome = status, rows.now(), outcome
-            ids = session.scalars(
-                select(tables.Request.id).where(
-                    tables.Request.batch_id == batch_id, tables.Request.status == "processing"
-                )
-            ).all()
-            for request_id in ids:
-                _end(session, rows.request_row(session, request_id), row)
-            if status == "completed":
-                shredding.destroy(session, batch_id, ids)
-            rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(ids)})
+            leases.guard(session, batch_id)
+            closing.close(session, self._vault, batch_id, status, outcome, outcomes)
 
         self._database.write(work)
         shredding.settle(self._database)
+
+    def accept_batch(self, batch_id: str, *, by: str) -> None:
+        """Complete a waiting batch, whose candidate a human promoted. Idempotent.
+
+        Its requests that are still with a human, and of which every identifier is settled, are completed and their
+        payloads destroyed; the others stay where they are.
+
+        Args:
+            batch_id: A batch of this store.
+            by: Who decided; for the audit log.
+
+        Raises:
+            BadInput: There is no such batch, or it does not wait for a decision.
+            BatchHeld: A run works on it.
+        """
+
+        def work(session: Session) -> None:
+            leases.guard(session, batch_id)
+            closing.accept(session, self._vault, batch_id, by)
+
+        self._database.write(work)
+        shredding.settle(self._database)
+
+    def outcomes(self, request_id: str | None = None, batch_id: str | None = None) -> builtins.list[IdentifierOutcome]:
+        """Return the outcomes that match, by request and number; of a request alone, those of its latest batch."""
+        return self._database.read(lambda session: closing.find_outcomes(session, request_id, batch_id))
+
+    def hold(self, batch_id: str, *, force: bool = False) -> Lease:
+        """Return this process's lease of a batch, open or closed; takes it where the process has none.
+
+        Args:
+            batch_id: A batch of this store.
+            force: Take it from a live holder, whose writes are refused from then on.
+
+        Raises:
+            BadInput: There is no such batch.
+            BatchHeld: Another run works on it, or took it over from this process.
+        """
+        mine = leases.held(self._database, batch_id)
+        if mine is not None and not force:
+            mine.check()
+            return mine
+
+        def work(session: Session) -> int:
+            rows.batch_row(session, batch_id)
+            return leases.take(session, batch_id, self._lease_seconds, force=force)
+
+        return leases.register(self._database, batch_id, self._database.write(work), self._lease_seconds)
+
+    def holder(self, batch_id: str) -> Holder | None:
+        """Return who works on a batch; None where nobody does."""
+        return self._database.read(lambda session: leases.holder_of(session, batch_id))
 
     def record(
         self,
@@ -229,6 +305,7 @@ class RequestStore:
         def work(session: Session) -> None:
             if batch_id is not None:
                 rows.batch_row(session, batch_id)
+                leases.guard(session, batch_id)
             if request_id is not None:
                 rows.request_row(session, request_id)
             rows.log(session, event, batch_id=batch_id, request_id=request_id, detail=detail)
@@ -268,50 +345,11 @@ class RequestStore:
                 return
             if row.status not in {"received", "processing"}:
                 raise BadInput(f"request {request_id} is already {row.status}; it cannot become {status}")
+            if row.batch_id is not None:
+                leases.guard(session, row.batch_id)
             row.status, row.reason, row.closed_at = status, reason, rows.now()
             rows.log(
                 session, f"request.{status}", batch_id=row.batch_id, request_id=request_id, detail={"reason": reason}
             )
 
         self._database.write(work)
-
-
-def _open_batch(session: Session, *, model: str, corpus: str, source: str) -> Batch | None:
-    unfinished = session.scalar(select(tables.Batch).where(tables.Batch.model == model, tables.Batch.status == "open"))
-    if unfinished is not None:
-        return rows.batch(session, unfinished)
-    row = tables.Batch(
-        id=rows.new_batch_id(),
-        model=model,
-        corpus=corpus,
-        source=source,
-        status="open",
-        opened_at=rows.now(),
-        outcome={},
-    )
-    # Stored before the requests are read: whoever comes second fails here, and finds this batch when it tries again.
-    session.add(row)
-    session.flush()
-    waiting = _waiting(session, model)
-    if not waiting:
-        session.rollback()
-        return None
-    for position, request in enumerate(waiting):
-        request.status, request.batch_id = "processing", row.id
-        session.add(tables.Member(batch_id=row.id, request_id=request.id, position=position))
-    rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting)})
-    session.flush()
-    return rows.batch(session, row)
-
-
-def _waiting(session: Session, model: str) -> Sequence[tables.Request]:
-    query = select(tables.Request).where(tables.Request.model == model, tables.Request.status == "received")
-    return session.scalars(query.order_by(*rows.DUE_FIRST).with_for_update()).all()
-
-
-def _end(session: Session, row: tables.Request, batch: tables.Batch) -> None:
-    if batch.status == "completed":
-        row.status, row.closed_at = "completed", batch.closed_at
-    else:
-        row.status, row.batch_id = "received", None
-    rows.log(session, f"request.{row.status}", batch_id=batch.id, request_id=row.id)

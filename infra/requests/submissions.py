@@ -79,6 +79,11 @@ def unseal(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> tuple[
     return identifiers
 
 
+def sealed(row: tables.Payload) -> Sealed:
+    """Return the payload of a row."""
+    return Sealed(wrapped_key=row.wrapped_key, ciphertext=row.ciphertext)
+
+
 def _digest(vault: Vault, demand: Demand) -> str:
     return vault.pseudonym(json.dumps(demand.canonical()), kind="demand")
 

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import DDL, JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from infra.requests.records import BatchStatus, RequestStatus
+from infra.requests.records import BatchStatus, OutcomeKind, RequestStatus
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -121,6 +121,34 @@ class Member(Base):
     batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True)
     request_id: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
     position: Mapped[int]
+
+
+class Outcome(Base):
+    """What became of one identifier of a request in a batch."""
+
+    __tablename__ = "outcomes"
+
+    request_id: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True, index=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(20))
+    kind: Mapped[OutcomeKind] = mapped_column(String(20))
+    detail: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+
+class Lease(Base):
+    """Who works on a batch. The row stays when the work ends: its token only ever grows, which is what fences."""
+
+    __tablename__ = "leases"
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    token: Mapped[int]
+    holder: Mapped[str] = mapped_column(String(60))  # the process numbering that `pid` belongs to, and the thread
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int]
+    pid_started: Mapped[float]  # seconds since 1970; tells a process from a later one with the same number
+    expires_at: Mapped[datetime]
 
 
 class Event(Base):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from infra.requests import Identifier, RequestStore, RequestView
+from infra.requests import Identifier, IdentifierOutcome, RequestStore, RequestView
 from infra.vault import Vault
 from revs.errors import BadInput, OperationFailed
 
@@ -55,6 +55,19 @@ def opened(store: RequestStore, model: str = "demo") -> Any:
     batch = store.open_batch(model=model, corpus="corpus/", source="models:/demo/1")
     assert batch is not None
     return batch
+
+
+def settled(store: RequestStore, batch_id: str) -> list[IdentifierOutcome]:
+    """An outcome that completes, for every identifier of the batch that is still processing."""
+    return [
+        IdentifierOutcome(request_id=request_id, number=number, type=identifier.type, kind="edited")
+        for request_id, identifiers in store.identifiers(batch_id).items()
+        for number, identifier in enumerate(identifiers)
+    ]
+
+
+def complete(store: RequestStore, batch_id: str, **outcome: Any) -> None:
+    store.close_batch(batch_id, status="completed", outcome=outcome, outcomes=settled(store, batch_id))
 
 
 def statuses(store: RequestStore) -> list[str]:
@@ -103,7 +116,7 @@ def test_the_same_file_twice_adds_nothing(store, hand_in, tmp_path) -> None:
 
 def test_the_same_file_after_its_requests_are_completed_adds_nothing(store, hand_in) -> None:
     first = hand_in(line(1))
-    store.close_batch(opened(store).id, status="completed", outcome={})
+    complete(store, opened(store).id)
     assert hand_in(line(1)) == first
     assert store.open_batch(model="demo", corpus="", source="") is None
 
@@ -174,7 +187,7 @@ def test_a_demand_whose_first_one_is_closed_is_a_new_request(store, hand_in, end
         store.reject(first, "well_formed")
     elif end == "failed":
         store.fail(first, "the gate refused")
-    store.close_batch(batch.id, status="completed", outcome={})
+    complete(store, batch.id)
     assert store.get(first).status == end
     again = hand_in(line(1, received="2027-01-02"), name="later.jsonl")
     assert len(again.accepted) == 1
@@ -224,7 +237,7 @@ def test_an_unfinished_batch_is_resumed_and_later_requests_wait_for_the_next(sto
     late = hand_in(line(2), name="late.jsonl").accepted[0]
     assert store.open_batch(model="demo", corpus="another", source="another") == batch
     assert store.get(late).status == "received"
-    store.close_batch(batch.id, status="completed", outcome={})
+    complete(store, batch.id)
     assert opened(store).request_ids == (late,)
 
 
@@ -256,7 +269,7 @@ def test_the_identifiers_of_a_batch_are_those_still_processing_as_written(store,
         Identifier(type="EMAIL_ADDRESS", value="Zz1@example.com"),
     )
     assert "219" not in repr(found)
-    store.close_batch(batch.id, status="completed", outcome={})
+    complete(store, batch.id)
     assert store.identifiers(batch.id) == {}
 
 
@@ -282,7 +295,7 @@ def test_a_request_is_set_aside_once_with_its_reason_payload_and_batch(store, ha
         getattr(store, how)(first, "rank not reached")
     view = store.get(first)
     assert (view.status, view.reason, view.batch_id) == (status, "rank not reached", batch.id)
-    store.close_batch(batch.id, status="completed", outcome={})
+    complete(store, batch.id)
     assert store.get(first) == view
     assert len(payloads(tmp_path)) == 1
     assert [event.event for event in store.events(request_id=first)].count(f"request.{status}") == 1
@@ -294,7 +307,7 @@ def test_a_closed_request_does_not_change_its_end(store, hand_in) -> None:
     (duplicate,) = hand_in(line(2), name="again.jsonl").duplicates
     batch = opened(store)
     store.fail(second, "x")
-    store.close_batch(batch.id, status="completed", outcome={})
+    complete(store, batch.id)
     for request_id in (first, second, duplicate):
         with pytest.raises(BadInput, match="cannot become rejected"):
             store.reject(request_id, "x")
@@ -319,7 +332,7 @@ def test_a_refused_batch_sends_its_requests_back_with_their_payloads(store, hand
 def test_closing_twice_in_the_same_way_changes_nothing_and_in_another_way_is_refused(store, hand_in) -> None:
     (first,) = hand_in(line(1)).accepted
     batch = opened(store)
-    store.close_batch(batch.id, status="completed", outcome={"version": "2"})
+    complete(store, batch.id, version="2")
     closed, events = store.batch(batch.id), store.events()
     store.close_batch(batch.id, status="completed", outcome={"version": "3"})
     assert (store.batch(batch.id), store.events()) == (closed, events)
@@ -362,7 +375,7 @@ def test_a_completed_request_leaves_no_byte_of_its_payload(store, hand_in, tmp_p
     batch = opened(store)
     kept = batch.request_ids[17]
     store.fail(kept, "for a human")
-    store.close_batch(batch.id, status="completed", outcome={})
+    complete(store, batch.id)
     (survivor,) = payloads(tmp_path)
     held = stored_bytes(tmp_path)
     for wrapped_key, ciphertext in secrets_before:
@@ -384,7 +397,7 @@ def test_what_a_busy_database_left_behind_is_removed_at_the_next_opening(store, 
     reader = sqlite3.connect(tmp_path / "requests.db")
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM payloads").fetchone()  # holds on to the pages as they are now
-    store.close_batch(batch.id, status="completed", outcome={})
+    complete(store, batch.id)
     assert store.batch(batch.id).status == "completed"
     assert wrapped_key in stored_bytes(tmp_path), "the test needs a residue"
     assert "payloads.destroyed" not in {event.event for event in store.events()}
@@ -463,17 +476,30 @@ def processes(script: str, folder: Path, number: int = 1, code: int = 0) -> list
     return [json.loads(text) for text in said]
 
 
-def test_processes_that_open_a_batch_at_once_get_the_same_one(store, hand_in, tmp_path) -> None:
+def test_of_processes_that_open_a_batch_at_once_one_gets_it_and_the_others_are_told_who(
+    store, hand_in, tmp_path
+) -> None:
     hand_in(*(line(number) for number in range(20)))
     script = """
+from infra.requests import BatchHeld
 store = open_store()
-batch = store.open_batch(model="demo", corpus="", source="")
-answer([batch.id, *batch.request_ids])
+try:
+    batch = store.open_batch(model="demo", corpus="", source="")
+    said = [batch.id, len(batch.request_ids), os.getpid()]
+except BatchHeld as held:
+    said = [str(held)]
+(folder / f"tried-{os.getpid()}").touch()
+while len(list(folder.glob("tried-*"))) < 3:  # nobody ends before all have tried
+    os.sched_yield()
+answer(said)
 """
     answers = processes(script, tmp_path, number=3)
-    assert answers[0] == answers[1] == answers[2]
-    assert len(answers[0]) == 1 + 20
-    assert len(store.batches()) == 1
+    ((batch_id, requests, pid),) = [said for said in answers if len(said) == 3]
+    assert requests == 20
+    assert [batch.id for batch in store.batches()] == [batch_id]
+    for (refusal,) in (said for said in answers if len(said) == 1):
+        assert f"batch {batch_id} is being worked on by process {pid} on" in refusal
+        assert "\n" not in refusal
 
 
 def test_processes_that_add_the_same_files_at_once_store_them_once(tmp_path) -> None:

@@ -1,0 +1,175 @@
+"""How a batch ends, and what that means for its requests: only what was done is closed as done.
+
+completed: a request of which each identifier is settled is completed, its payload destroyed; a human gets the others.
+waiting: the candidate waits for a human's decision, and so do the requests; `accept` completes them.
+refused, failed, abandoned: what was still processing goes back to `received`.
+
+Here too, and not only where outcomes are made, it is decided what completes a request: whoever calls, however.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from infra.requests import rows, shredding, submissions, tables
+from infra.requests.outcomes import WAITING, described
+from infra.requests.records import SETTLED, ClosingStatus, IdentifierOutcome
+from infra.vault import Vault
+from revs.errors import BadInput, OperationFailed
+
+
+def close(
+    session: Session,
+    vault: Vault,
+    batch_id: str,
+    status: ClosingStatus,
+    outcome: dict[str, Any],
+    outcomes: Iterable[IdentifierOutcome],
+) -> None:
+    """End an open batch; nothing changes where it has ended in this way before.
+
+    Raises:
+        BadInput: There is no such batch, it has ended in another way, or an outcome is of a request that is not in it.
+    """
+    row = rows.batch_row(session, batch_id)
+    if row.status == status:
+        return
+    if row.status != "open":
+        raise BadInput(f"batch {batch_id} is already closed as {row.status}; it cannot become {status}")
+    row.status, row.closed_at, row.outcome = status, rows.now(), outcome
+    _store_outcomes(session, row, outcomes)
+    requests = members(session, batch_id, "processing")
+    if status in ("completed", "refused"):
+        _complete(session, vault, row, requests)
+    elif status == "waiting":
+        known = find_outcomes(session, None, batch_id)
+        for request in requests:
+            reason = unsettled(vault, _payload(session, request.id), request, known)
+            _hand_over(session, request, row, reason or WAITING)
+    else:
+        for request in requests:
+            _send_back(session, request, row)
+    rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(requests)})
+
+
+def accept(session: Session, vault: Vault, batch_id: str, by: str) -> None:
+    """Complete a waiting batch: a human promoted its candidate. Nothing changes where that was done before.
+
+    Raises:
+        BadInput: There is no such batch, or it does not wait.
+    """
+    row = rows.batch_row(session, batch_id)
+    if row.status == "completed":
+        return
+    if row.status != "waiting":
+        raise BadInput(f"batch {batch_id} is {row.status}; only a batch that waits for a decision can be accepted")
+    row.status = "completed"
+    # One that was retried meanwhile left the batch, and waits for another.
+    handed_over = members(session, batch_id, "failed")
+    known = find_outcomes(session, None, batch_id)
+    done = [each for each in handed_over if unsettled(vault, _payload(session, each.id), each, known) is None]
+    _shred(session, row, done)
+    rows.log(session, "batch.accepted", batch_id=batch_id, detail={"by": by, "requests": len(done)})
+
+
+def members(session: Session, batch_id: str, status: str) -> Sequence[tables.Request]:
+    """Return the requests of a batch that have this status, locked, due first."""
+    query = select(tables.Request).where(tables.Request.batch_id == batch_id, tables.Request.status == status)
+    return session.scalars(query.order_by(*rows.DUE_FIRST).with_for_update()).all()
+
+
+def find_outcomes(session: Session, request_id: str | None, batch_id: str | None) -> list[IdentifierOutcome]:
+    """Return the outcomes that match; of a request alone, those of its latest batch."""
+    query = select(tables.Outcome).order_by(tables.Outcome.request_id, tables.Outcome.number)
+    if request_id is not None:
+        query = query.where(tables.Outcome.request_id == request_id)
+        if batch_id is None:
+            latest = select(tables.Outcome.batch_id).where(tables.Outcome.request_id == request_id)
+            batch_id = session.scalar(latest.order_by(tables.Outcome.at.desc()).limit(1))
+    if batch_id is not None:
+        query = query.where(tables.Outcome.batch_id == batch_id)
+    return [rows.outcome(row) for row in session.scalars(query)]
+
+
+def unsettled(
+    vault: Vault, payload: tables.Payload | None, request: tables.Request, known: Iterable[IdentifierOutcome]
+) -> str | None:
+    """Return why a request cannot be completed, in one sentence; None where each of its identifiers is settled."""
+    try:
+        if payload is None:
+            raise OperationFailed("its payload is missing")
+        identifiers = submissions.unseal(vault, request.id, request.digest, submissions.sealed(payload))
+    except OperationFailed as error:
+        return str(error)
+    found = {each.number: each for each in known if each.request_id == request.id}
+    reasons = [
+        _reason(number, identifier.type, found.get(number))
+        for number, identifier in enumerate(identifiers)
+        if number not in found or found[number].kind not in SETTLED or found[number].type != identifier.type
+    ]
+    return "; ".join(reasons) or None
+
+
+def _reason(number: int, type_: str, outcome: IdentifierOutcome | None) -> str:
+    named = f"identifier {number} ({type_})"
+    if outcome is None or outcome.kind in SETTLED:
+        return f"{named} has no outcome on record"
+    return f"{named}: {described(outcome.kind, outcome.detail)}"
+
+
+def _complete(session: Session, vault: Vault, batch: tables.Batch, requests: Sequence[tables.Request]) -> None:
+    known = find_outcomes(session, None, batch.id)
+    done = []
+    for request in requests:
+        reason = unsettled(vault, _payload(session, request.id), request, known)
+        if reason is None:
+            done.append(request)
+        else:
+            _hand_over(session, request, batch, reason)
+    _shred(session, batch, done)
+
+
+def _shred(session: Session, batch: tables.Batch, requests: Sequence[tables.Request]) -> None:
+    for request in requests:
+        request.status, request.reason, request.closed_at = "completed", None, rows.now()
+        rows.log(session, "request.completed", batch_id=batch.id, request_id=request.id)
+    if requests:
+        shredding.destroy(session, batch.id, [request.id for request in requests])
+
+
+def _hand_over(session: Session, request: tables.Request, batch: tables.Batch, reason: str) -> None:
+    request.status, request.reason, request.closed_at = "failed", reason, batch.closed_at
+    rows.log(session, "request.failed", batch_id=batch.id, request_id=request.id, detail={"reason": reason})
+
+
+def _send_back(session: Session, request: tables.Request, batch: tables.Batch) -> None:
+    request.status, request.batch_id = "received", None
+    rows.log(session, "request.received", batch_id=batch.id, request_id=request.id)
+
+
+def _payload(session: Session, request_id: str) -> tables.Payload | None:
+    return session.get(tables.Payload, request_id)
+
+
+def _store_outcomes(session: Session, batch: tables.Batch, outcomes: Iterable[IdentifierOutcome]) -> None:
+    taken = set(session.scalars(select(tables.Member.request_id).where(tables.Member.batch_id == batch.id)))
+    latest: Mapping[tuple[str, int], IdentifierOutcome] = {(each.request_id, each.number): each for each in outcomes}
+    for each in latest.values():
+        if each.request_id not in taken:
+            raise BadInput(f"an outcome is of request {each.request_id}, which batch {batch.id} did not take")
+        session.add(
+            tables.Outcome(
+                request_id=each.request_id,
+                batch_id=batch.id,
+                number=each.number,
+                type=each.type,
+                kind=each.kind,
+                detail=each.detail,
+                at=rows.now(),
+            )
+        )
+    session.flush()

@@ -1,0 +1,45 @@
+"""How a batch begins: the model's unfinished one, or a new one of everything that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from infra.requests import rows, tables
+from infra.requests.records import Batch
+
+
+def open_batch(session: Session, *, model: str, corpus: str, source: str) -> Batch | None:
+    """Return the model's open batch; without one, open one with all its received requests, if there are any."""
+    unfinished = session.scalar(select(tables.Batch).where(tables.Batch.model == model, tables.Batch.status == "open"))
+    if unfinished is not None:
+        return rows.batch(session, unfinished)
+    row = tables.Batch(
+        id=rows.new_batch_id(),
+        model=model,
+        corpus=corpus,
+        source=source,
+        status="open",
+        opened_at=rows.now(),
+        outcome={},
+    )
+    # Stored before the requests are read: whoever comes second fails here, and finds this batch when it tries again.
+    session.add(row)
+    session.flush()
+    waiting = _waiting(session, model)
+    if not waiting:
+        session.rollback()
+        return None
+    for position, request in enumerate(waiting):
+        request.status, request.batch_id = "processing", row.id
+        session.add(tables.Member(batch_id=row.id, request_id=request.id, position=position))
+    rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting)})
+    session.flush()
+    return rows.batch(session, row)
+
+
+def _waiting(session: Session, model: str) -> Sequence[tables.Request]:
+    query = select(tables.Request).where(tables.Request.model == model, tables.Request.status == "received")
+    return session.scalars(query.order_by(*rows.DUE_FIRST).with_for_update()).all()
