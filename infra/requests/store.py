@@ -212,9 +212,10 @@ class RequestStore:
     ) -> None:
         """End a batch. Idempotent: closing it again in the same way changes nothing.
 
-        "completed" completes those of the requests still processing of which every identifier has an outcome that is
-        settled, and destroys their payloads; the others go to a human as failed, with the reason. "waiting" hands all
-        of them to a human, until `accept_batch`. "refused", "failed" and "abandoned" send them back to `received`.
+        "completed" and "refused" complete those of the requests still processing of which every identifier has an
+        outcome that is settled, and destroy their payloads; the others go to a human as failed, with the reason.
+        "waiting" hands all of them to a human, until `accept_batch`. "failed" and "abandoned" send them back to
+        `received`.
         The event `payloads.destroyed` is logged once no byte of them is left in the database files; when another
         process keeps it busy, that happens when the store is next opened.
 

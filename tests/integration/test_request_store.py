@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from infra.requests import Identifier, IdentifierOutcome, RequestStore, RequestView
+from infra.requests import Identifier, IdentifierOutcome, OutcomeKind, RequestStore, RequestView
 from infra.vault import Vault
 from revs.errors import BadInput, OperationFailed
 
@@ -313,8 +313,8 @@ def test_a_closed_request_does_not_change_its_end(store, hand_in) -> None:
             store.reject(request_id, "x")
 
 
-@pytest.mark.parametrize("status", ["refused", "failed"])
-def test_a_refused_batch_sends_its_requests_back_with_their_payloads(store, hand_in, status) -> None:
+@pytest.mark.parametrize("status", ["abandoned", "failed"])
+def test_a_batch_that_was_given_up_sends_its_requests_back_with_their_payloads(store, hand_in, status) -> None:
     first, second = hand_in(line(1), line(2)).accepted
     batch = opened(store)
     store.fail(second, "breaks the gate")
@@ -327,6 +327,25 @@ def test_a_refused_batch_sends_its_requests_back_with_their_payloads(store, hand
     following = opened(store)
     assert following.id != batch.id
     assert list(store.identifiers(following.id)) == [first]
+
+
+def test_a_refused_batch_hands_its_requests_to_a_human_and_completes_those_that_were_never_memorised(
+    store, hand_in
+) -> None:
+    first, second, third = hand_in(line(1), line(2), line(3)).accepted
+    batch = opened(store)
+
+    def found(request_id: str, kind: OutcomeKind) -> list[IdentifierOutcome]:
+        return [
+            IdentifierOutcome(request_id=request_id, number=number, type=each.type, kind=kind)
+            for number, each in enumerate(store.identifiers(batch.id)[request_id])
+        ]
+
+    outcomes = [*found(first, "memorised"), *found(second, "not_memorised")]
+    store.close_batch(batch.id, status="refused", outcome={}, outcomes=outcomes)
+    assert [store.get(each).status for each in (first, second, third)] == ["failed", "completed", "failed"]
+    assert "memorised" in str(store.get(first).reason) and "no outcome" in str(store.get(third).reason)
+    assert store.open_batch(model="demo", corpus="c", source="s") is None, "no schedule tries them for ever"
 
 
 def test_closing_twice_in_the_same_way_changes_nothing_and_in_another_way_is_refused(store, hand_in) -> None:
