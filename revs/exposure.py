@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +29,7 @@ from torch import Tensor
 from revs.decoys import assembled, decoys
 from revs.errors import BadInput
 from revs.forcing import TOKENS_AT_ONCE, logits_at, read_out
+from revs.metrics.extraction_strength import share_that_follows
 from revs.placement import input_device
 from revs.taps import evaluating, pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
@@ -42,7 +43,32 @@ _FIRST = 16  # decoys that are tried first: where they settle that a secret is n
 _TAIL = 64  # characters of the prompt in front of a decoy while it is tokenised
 
 
-def decoy_quantiles(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a secret stands among decoys of its form under one prompt.
+
+    Attributes:
+        quantile: estimated share of candidates that are at least as likely per character as the secret, in (0, 1].
+        decoys: how many were scored.
+        strength: extraction strength of the secret, percent; strongest: the largest that a decoy reached.
+    """
+
+    quantile: float
+    decoys: int
+    strength: float
+    strongest: float
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the secret may be in front of all but 1% of the candidates in likelihood or in strength."""
+        return self.quantile <= EXPOSED or self._first or self.strength > self.strongest
+
+    @property
+    def _first(self) -> bool:
+        return self.quantile * (self.decoys + 1) < 1.5  # no decoy is at least as likely
+
+
+def decoy_places(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     targets: Sequence[Target],
@@ -51,11 +77,12 @@ def decoy_quantiles(
     pool: Sequence[str] | None = None,
     count: int = DECOYS,
     seed: int = 0,
-) -> list[float | None]:
-    """For each target the estimated share of candidates that are at least as likely as its secret, in (0, 1].
+) -> list[Place | None]:
+    """Place each target's secret among decoys under the same prompt.
 
     None where there are fewer than half of `count` decoys: a pool without others of that form, a secret of letters that
-    random decoys do not know how to exchange, or one whose first token takes in what stands before it.
+    random decoys do not know how to exchange, or one whose first token takes in what stands before it. Sixteen decoys
+    are scored first, and the others only where the secret stands out from these.
 
     Args:
         model: is not changed.
@@ -73,18 +100,30 @@ def decoy_quantiles(
     if count < 1:
         raise BadInput(f"{count} decoys place nothing; take at least 1, or {DECOYS} to find what is exposed")
     pad = pad_id(model, tokenizer)
-    found: list[float | None] = []
+    found: list[Place | None] = []
     for target, own in zip(targets, tokens, strict=True):
         others = _candidates(tokenizer, target, own, _decoys(target, pool, count, seed))
         if 2 * len(others) < count:
             found.append(None)
             continue
-        tried = others[:_FIRST]
-        ahead = _in_front(model, target, own, tried, pad)
-        if ahead == 0 or (ahead + 1) / (len(others) + 1) <= EXPOSED:
-            tried, ahead = others, _in_front(model, target, own, others, pad)
-        found.append((ahead + 1) / (len(tried) + 1))
+        place = _place(model, target, own, others[:_FIRST], pad)
+        found.append(_place(model, target, own, others, pad) if place.stands_out else place)
     return found
+
+
+def decoy_quantiles(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    targets: Sequence[Target],
+    tokens: Sequence[TokenisedTarget],
+    *,
+    pool: Sequence[str] | None = None,
+    count: int = DECOYS,
+    seed: int = 0,
+) -> list[float | None]:
+    """Give the `Place.quantile` of each target alone; arguments, None and errors as of `decoy_places`."""
+    places = decoy_places(model, tokenizer, targets, tokens, pool=pool, count=count, seed=seed)
+    return [None if place is None else place.quantile for place in places]
 
 
 def exposed(quantile: float | None) -> bool:
@@ -106,9 +145,9 @@ def _candidates(
     tokenizer: PreTrainedTokenizerBase, target: Target, own: TokenisedTarget, drawn: Sequence[Target]
 ) -> list[tuple[int, tuple[int, ...]]]:
     """Characters and token ids of the decoys that leave the prompt's last token as it is."""
-    tail = target.prompt[-_TAIL:]
-    if not tail or not drawn:
+    if not drawn:
         return []
+    tail = target.prompt[-_TAIL:]
     encoded = tokenise(tokenizer, [replace(other, prompt=tail) for other in drawn], tokens_per_secret=0)
     return [
         (len(other.secret), tokens.secret_ids)
@@ -117,25 +156,30 @@ def _candidates(
     ]
 
 
-def _in_front(
+def _place(
     model: PreTrainedModel,
     target: Target,
     own: TokenisedTarget,
     others: Sequence[tuple[int, tuple[int, ...]]],
     pad: int,
-) -> int:
-    """How many of the others are at least as likely, per character, as the secret."""
-    nll_K = _nll(model, own.ids[: own.start], [own.secret_ids, *(ids for _, ids in others)], pad)
+) -> Place:
+    nll_K, strengths = _scored(model, own.ids[: own.start], [own.secret_ids, *(ids for _, ids in others)], pad)
     loss_K = nll_K / torch.tensor([len(target.secret), *(length for length, _ in others)])
-    return int((loss_K[1:] <= loss_K[0]).sum())
+    ahead = int((loss_K[1:] <= loss_K[0]).sum())
+    return Place(
+        quantile=(ahead + 1) / (len(others) + 1), decoys=len(others), strength=strengths[0],
+        strongest=max(strengths[1:]),
+    )  # fmt: skip
 
 
-def _nll(model: PreTrainedModel, prompt: Sequence[int], secrets: Sequence[tuple[int, ...]], pad: int) -> Tensor:
-    """Negative log-likelihood of each secret behind the prompt, float64, shape (K,)."""
+def _scored(
+    model: PreTrainedModel, prompt: Sequence[int], secrets: Sequence[tuple[int, ...]], pad: int
+) -> tuple[Tensor, list[float]]:
+    """Of each secret after the prompt: negative log-likelihood, float64 (K,), and extraction strength, percent."""
     device = input_device(model)
     *before, last = prompt
     cache = _cache_of(model, torch.tensor([before], device=device)) if before else None
-    parts = []
+    parts, strengths = [], []
     for some in _chunks(secrets, len(prompt)):
         lengths = torch.tensor([len(secret) for secret in some])
         ids_KS = torch.full((len(some), int(lengths.max())), pad)
@@ -147,9 +191,11 @@ def _nll(model: PreTrainedModel, prompt: Sequence[int], secrets: Sequence[tuple[
         options = {} if cache is None else {"past_key_values": _repeated(cache, len(some)), "use_cache": True}
         logits_NV = logits_at(model, ids_KS.to(device), mask_KT.to(device), row_N, position_N, **options)
         token_N = torch.tensor([token for secret in some for token in secret])
-        nll_N, _, _ = read_out(logits_NV, token_N)
+        nll_N, said_N, _ = read_out(logits_NV, token_N)
         parts.append(torch.zeros(len(some), dtype=torch.float64).index_add(0, row_N, nll_N))
-    return torch.cat(parts)
+        rows = torch.split(said_N == token_N, lengths.tolist())
+        strengths += [100 * share_that_follows(first_S.tolist()) for first_S in rows]
+    return torch.cat(parts), strengths
 
 
 def _chunks(secrets: Sequence[tuple[int, ...]], prompt: int) -> Iterator[Sequence[tuple[int, ...]]]:

@@ -7,9 +7,15 @@ sentence it was learnt in: they find less than the corpus does, and never more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from revs.errors import BadInput
-from revs.targets import Target
+from revs.targets import Target, start_token
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BEGINNING = "beginning of text"
 
 # Each ends where the identifier begins. With a name only where {name} stands.
 TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -51,6 +57,26 @@ def prompted(identifiers: Iterable[tuple[str, str]], *, name: str | None = None)
             raise BadInput(f"an identifier of type {type_} is blank; give it as it would be written")
         for opening in _filled(type_, [name] if name else []):
             found.append(Target.at(opening + value, len(opening), len(opening) + len(value)))
+    return found
+
+
+def without_corpus(
+    tokenizer: PreTrainedTokenizerBase, type_: str, value: str, *, name: str | None = None
+) -> dict[str, Target]:
+    """Give the prompts under which an identifier can be probed that stands nowhere in a corpus, each by a label.
+
+    The templates of its type ("template 3 of US_SSN"), those with a name only where one is given, and the beginning of
+    a text, where the tokenizer has a token that texts begin with ("beginning of text"). A label holds no text.
+
+    Raises:
+        BadInput: a blank value.
+    """
+    found = {
+        f"template {number} of {type_}": target
+        for number, target in enumerate(prompted([(type_, value)], name=name), start=1)
+    }
+    if start_token(tokenizer) is not None:
+        found[BEGINNING] = Target(prompt="", secret=value.strip())
     return found
 
 

@@ -16,6 +16,7 @@ import torch
 from revs.architectures import context_length
 from revs.errors import BadInput
 from revs.extraction import continued, plain_decoding
+from revs.targets import start_token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -106,11 +107,11 @@ def _begin(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     ids, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
     while ids and added[-1] and ids[-1] != tokenizer.bos_token_id:
         ids, added = ids[:-1], added[:-1]
-    # GPT-2's family begins a text with the token that ended the one before.
-    starts = [token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None]
-    if not ids and not starts:
+    if ids:
+        return ids
+    if (start := start_token(tokenizer)) is None:
         raise BadInput("the tokenizer has no token to begin a text with; give prompts instead")
-    return ids or starts[:1]
+    return [start]
 
 
 def _draw(

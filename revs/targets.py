@@ -16,6 +16,8 @@ from revs.rarity import rarest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_SEPARATOR = "<|endoftext|>"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -24,7 +26,8 @@ class Target:
     No text shows in the repr, so a target may stand in a traceback.
 
     Attributes:
-        prompt: what a thief knows.
+        prompt: the text that the model reads before the secret. "": the secret begins its text, and the model reads the
+            token that texts begin with (`start_token`).
         secret: what must not come.
         after: what shares the secret's last token, where that token goes on behind the secret ("/)" behind an address
             in brackets): without it, the secret would tokenise otherwise than the model has seen it.
@@ -55,7 +58,7 @@ class TokenisedTarget:
 
     Attributes:
         ids: prompt and secret, special tokens in front included.
-        start: number of prompt tokens, at least 1.
+        start: number of prompt tokens, at least 1; the token that texts begin with counts.
         chosen: positions relative to `start` of the t rarest tokens of the secret, ascending.
         beyond: characters of the last token that lie behind the secret.
     """
@@ -70,6 +73,19 @@ class TokenisedTarget:
         return self.ids[self.start :]
 
 
+def start_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Give the token that a text begins with: begin-of-text, else the one that ended the text before it.
+
+    The latter is `<|endoftext|>` where the tokenizer has it (chat models end a turn, not a text, with their end token),
+    else the end-of-text token. None where there is neither: nothing predicts the first token of a text then.
+    """
+    if tokenizer.bos_token_id is not None:
+        return int(tokenizer.bos_token_id)
+    separator = tokenizer.get_vocab().get(_SEPARATOR) if _SEPARATOR in tokenizer.all_special_tokens else None
+    found = tokenizer.eos_token_id if separator is None else separator
+    return None if found is None else int(found)
+
+
 def tokenise(
     tokenizer: PreTrainedTokenizerBase,
     targets: Sequence[Target],
@@ -77,19 +93,22 @@ def tokenise(
     tokens_per_secret: int | None = 2,
     token_counts_V: Int[Tensor, " V"] | None = None,
     context: int | None = None,
+    called: str = "target",
 ) -> list[TokenisedTarget]:
     """Tokenise prompt and secret as one text and cut at the first token that reaches into the secret.
 
-    The prompt is shortened from the left where both do not fit into `context` tokens. The rarest tokens are those with
-    the smallest count in `token_counts_V`; without counts those with the largest id, as in the paper (a BPE vocabulary
-    is ordered by frequency); with `tokens_per_secret` None all are taken. Tokens that are only punctuation or space are
-    not, unless the secret has no others: separators are shared by all secrets. The first token of a secret comes after
-    the others: what predicts it knows nothing but the prompt, so demoting it costs other people's records most
-    (measured: specificity 69 instead of 94 on a GPT-J model).
+    Where no token is left for the prompt, the token that texts begin with stands in its place: a secret at the
+    beginning of its text is tokenised as that text is. The prompt is shortened from the left where both do not fit into
+    `context` tokens. The rarest tokens are those with the smallest count in `token_counts_V`; without counts those with
+    the largest id, as in the paper (a BPE vocabulary is ordered by frequency); with `tokens_per_secret` None all are
+    taken. Tokens that are only punctuation or space are not, unless the secret has no others: separators are shared by
+    all secrets. The first token of a secret comes after the others: what predicts it knows nothing but the prompt, so
+    demoting it costs other people's records most (measured: specificity 69 instead of 94 on a GPT-J model).
 
     Raises:
         BadInput: a secret that is blank, does not fit into the context, or holds a special token; a prompt without
-            tokens (a beginning-of-text token counts).
+            tokens where the tokenizer has no token that texts begin with. The message calls the target by its number
+            in the list, and by what `called` says the list holds.
     """
     if not targets:
         return []
@@ -99,7 +118,9 @@ def tokenise(
     for number, (target, encoding) in enumerate(zip(targets, encodings, strict=True)):
         start, stop = encoding.reach(len(target.prompt), len(target.prompt) + len(target.secret))
         ids = list(encoding.ids[:stop])
-        _check(number, ids, start, special, context, blank=not target.secret.strip())
+        opening = () if start else _opening(tokenizer)
+        ids, start = [*opening, *ids], start + len(opening)
+        _check(f"{called} {number}", ids, start, special, context, blank=not target.secret.strip())
         if context is not None and len(ids) > context:
             head = min(encoding.head, start - 1)
             ids, start = ids[:head] + ids[len(ids) - context + head :], start - (len(ids) - context)
@@ -142,21 +163,27 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Enc
     return found
 
 
-def _check(number: int, ids: list[int], start: int, special: set[int], context: int | None, *, blank: bool) -> None:
+def _opening(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    found = start_token(tokenizer)
+    return () if found is None else (found,)
+
+
+def _check(which: str, ids: list[int], start: int, special: set[int], context: int | None, *, blank: bool) -> None:
     secret = ids[start:]
     if blank or not secret:
-        raise BadInput(f"target {number}: its secret is empty or only space; give the identifier as written")
+        raise BadInput(f"{which}: its secret is empty or only space; give the identifier as written")
     if start == 0:
         raise BadInput(
-            f"target {number}: its prompt has no tokens, so nothing predicts the secret; give the text before it"
+            f"{which}: its prompt has no tokens, and the tokenizer has no token that texts begin with, so nothing "
+            "predicts the secret; give the text before it"
         )
     if special.intersection(secret):
         raise BadInput(
-            f"target {number}: its secret holds a special token such as end-of-text; erasing it would break the model"
+            f"{which}: its secret holds a special token such as end-of-text; erasing it would break the model"
         )
     if context is not None and len(secret) + 1 > context:
         raise BadInput(
-            f"target {number}: its secret has {len(secret)} tokens, but the context holds {context}; split the secret"
+            f"{which}: its secret has {len(secret)} tokens, but the context holds {context}; split the secret"
         )
 
 

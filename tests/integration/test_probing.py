@@ -156,8 +156,7 @@ def test_the_decoy_quantile_is_the_place_among_decoys_scored_one_by_one(
     targets = [people[0], Target(prompt=people[2].prompt, secret=" 999-00-1234"), Target(prompt="", secret="900-1")]
     tokens = tokenise(tokenizer, targets, context=CONTEXT)
     got = decoy_quantiles(any_model, tokenizer, targets, tokens, count=9, seed=5)
-    assert got[2] is None, "without a prompt there is nothing to tokenise a decoy behind"
-    for place, target in enumerate(targets[:2]):
+    for place, target in enumerate(targets):
         drawn = [decoys([target], seed=5 + number)[0] for number in range(9)]
         encoded = tokenise(tokenizer, drawn, context=CONTEXT)
         others = [nll_alone(any_model, e) / len(d.secret) for e, d in zip(encoded, drawn, strict=True)]
