@@ -27,7 +27,7 @@ def locate_occurrences(batch_id: str) -> Located:
     corpus = corpus_of(h)
     record = h.workspace.read("occurrences")
     if record is not None and record["corpus"]["digest"] != corpus.digest and not h.workspace.read("registered"):
-        h.workspace.remove()  # the corpus changed since the batch was cut off: what was found in it no longer holds
+        h.discard()  # the corpus changed since the batch was cut off: what was found in it no longer holds
         record = None
     record = record or h.workspace.write("occurrences", search(h, corpus))
     _set_aside(h, record)
@@ -45,7 +45,8 @@ def locate_occurrences(batch_id: str) -> Located:
 def _end_without_work(h: Handles, record: dict[str, Any]) -> None:
     """Every request of the batch was set aside: close it, so that the next one can open, and say so."""
     h.store.close_batch(h.batch.id, status="failed", outcome={"reason": "every request was set aside"})
-    h.workspace.remove()
+    h.discard()
+    h.lease.release()
     if record["missing"]:
         raise BadInput(
             f"no identifier of batch {h.batch.id} stands in the corpus {h.batch.corpus} "
@@ -58,8 +59,12 @@ def _end_without_work(h: Handles, record: dict[str, Any]) -> None:
 
 
 def _set_aside(h: Handles, record: dict[str, Any]) -> None:
-    for request_id, reason in record["unsearchable"].items():
-        h.store.reject(request_id, reason)
+    refused: dict[str, list[str]] = {}
+    for request_id, number, reason in record["unsearchable"]:
+        refused.setdefault(request_id, []).append(f"identifier {number} {reason}")
+    for request_id, identifiers in h.store.identifiers(h.batch.id).items():
+        if len(refused.get(request_id, ())) == len(identifiers):
+            h.store.reject(request_id, "; ".join(refused[request_id]))
     for request_id in record["missing"]:
         h.store.fail(
             request_id,

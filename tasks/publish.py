@@ -86,16 +86,25 @@ def close_batch(batch_id: str, attempt: int | None, status: Literal["completed",
 
 
 def _outcomes(h: Handles) -> list[IdentifierOutcome]:
-    """What became of each identifier that is still in the batch: found and edited, found only, or not found."""
+    """What became of each identifier that is still in the batch: edited, found only, refused, or not found."""
     targets = h.workspace.require("targets")["targets"]
     found = {(target["request_id"], target["identifier"]) for target in targets}
     edited = {(target["request_id"], target["identifier"]) for target in targets if target["use"] == "edit"}
+    refused = {(id_, number): reason for id_, number, reason in h.workspace.require("occurrences")["unsearchable"]}
     outcomes = []
     for request_id, identifiers in h.store.identifiers(h.batch.id).items():
         for number, identifier in enumerate(identifiers):
-            kind: OutcomeKind = "not_memorised" if (request_id, number) in found else "not_found"
-            kind = "edited" if (request_id, number) in edited else kind
-            outcomes.append(IdentifierOutcome(request_id=request_id, number=number, type=identifier.type, kind=kind))
+            key = (request_id, number)
+            kind: OutcomeKind = "edited" if key in edited else "not_memorised" if key in found else "not_found"
+            detail = {"reason": refused[key]} if key in refused else {}
+            outcome = IdentifierOutcome(
+                request_id=request_id,
+                number=number,
+                type=identifier.type,
+                kind="refused" if detail else kind,
+                detail=detail,
+            )
+            outcomes.append(outcome)
     return outcomes
 
 

@@ -71,14 +71,18 @@ def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
     ]
     identifiers = h.store.identifiers(h.batch.id)
     refused = unsearchable(identifiers) | too_common(rows_hit(occurrences), survey.rows)
-    occurrences = [occurrence for occurrence in occurrences if occurrence.request_id not in refused]
+    occurrences = [each for each in occurrences if (each.request_id, each.identifier) not in refused]
     present = {occurrence.request_id for occurrence in occurrences}
     return {
         "corpus": survey.manifest(),
         "occurrences": [asdict(occurrence) for occurrence in occurrences],
         "others": [asdict(other) for other in _others(survey, records, {each.row for each in occurrences})],
-        "missing": [request_id for request_id in identifiers if request_id not in present | refused.keys()],
-        "unsearchable": refused,
+        "missing": [
+            request_id
+            for request_id, wanted in identifiers.items()
+            if request_id not in present and any((request_id, number) not in refused for number in range(len(wanted)))
+        ],
+        "unsearchable": [[request_id, number, reason] for (request_id, number), reason in refused.items()],
     }
 
 
@@ -142,7 +146,8 @@ def _known(batch_id: str) -> Sought:
 def _sought(h: Handles) -> Sought:
     identifiers = h.store.identifiers(h.batch.id)
     refused = unsearchable(identifiers)
-    wanted = {request_id: some for request_id, some in identifiers.items() if request_id not in refused}
+    wanted = [each for id_, some in identifiers.items() for n, each in enumerate(some) if (id_, n) not in refused]
     # Others' identifiers of the same types: these stand in the contexts that the edit could harm.
-    types = {identifier.type for some in wanted.values() for identifier in some}.intersection(DEFAULT_TYPES)
-    return Sought(Search(wanted) if any(wanted.values()) else None, Detector(sorted(types) or DEFAULT_TYPES))
+    types = {identifier.type for identifier in wanted}.intersection(DEFAULT_TYPES)
+    search = Search(identifiers, leave_out=refused) if wanted else None
+    return Sought(search, Detector(sorted(types) or DEFAULT_TYPES))
