@@ -29,7 +29,7 @@ def locate_occurrences(batch_id: str) -> Located:
     corpus = corpus_of(h)
     record = h.workspace.read("occurrences")
     if record is not None and record["corpus"]["digest"] != corpus.digest and not h.workspace.read("registered"):
-        h.workspace.remove()  # the corpus changed since the batch was cut off: what was found in it no longer holds
+        h.discard()  # the corpus changed since the batch was cut off: what was found in it no longer holds
         record = None
     record = record or h.workspace.write("occurrences", search(h, corpus))
     return Located(
@@ -44,7 +44,8 @@ def locate_occurrences(batch_id: str) -> Located:
 def _end_without_work(h: Handles) -> None:
     """Every request of the batch was rejected: close it, so that the next one can open, and say so."""
     h.store.close_batch(h.batch.id, status="failed", outcome={"reason": "every request was rejected"})
-    h.workspace.remove()
+    h.discard()
+    h.lease.release()
     raise BadInput(
         f"every request of batch {h.batch.id} was rejected: 'revs requests list --status rejected' shows the reasons"
     )

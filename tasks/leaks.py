@@ -119,7 +119,11 @@ def _in_corpus(corpus: Corpus | None, distinct: Sequence[tuple[str, Counter[str]
     if corpus is None or not values:
         return set(), set(range(len(distinct)))
     refused = unsearchable(values)
-    sought = {number: identifiers for number, identifiers in values.items() if number not in refused}
+    kept = {
+        number: [each for index, each in enumerate(spellings) if (number, index) not in refused]
+        for number, spellings in values.items()
+    }
+    sought = {number: spellings for number, spellings in kept.items() if spellings}
     found = locate(corpus, sought) if sought else []
     return {int(occurrence.request_id) for occurrence in found}, set(map(int, sought))
 

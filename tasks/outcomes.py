@@ -13,6 +13,7 @@ from tasks.find import unread_in
 from tasks.stage import Handles
 
 BatchResult = Literal["passed", "refused", "nothing to edit"]
+UNDECIDED = "greedy decoding does not give it, but there are too few others of its form to tell whether it stands out"
 Named = tuple[str, int]
 """The id of a request, and the number of the identifier in it, from 0."""
 
@@ -56,8 +57,8 @@ def _missing(located: dict[str, Any], asked: dict[str, Any] | None) -> tuple[str
     """Of an identifier that stands nowhere in the corpus. That the model gives it all the same is for a human."""
     searched = {"rows": located["corpus"]["rows"], "unread": unread_in(located["corpus"])}
     probes = _probes(asked)
-    if asked is not None and asked["memorised"]:
-        return "memorised", {"why": "generated, but not found in the corpus", **searched, **probes}
+    if asked is not None and asked["verdict"] in ("memorised", "exposed"):
+        return "memorised", {"why": "the model knows it, but it was not found in the corpus", **searched, **probes}
     return "not_found", {**searched, **probes}
 
 
@@ -76,8 +77,14 @@ def _standing(
         if result != "passed":
             return "memorised", detail | {"why": "no setting of the edit passed the gates"}
         return ("not_probed" if unprobed else "edited"), detail
-    return ("not_probed" if unprobed else "not_memorised"), detail
+    if unprobed:
+        return "not_probed", detail
+    probed = [row for row in rows if row["use"] == "none"]
+    detail |= {"probed": len(probed), "said_no": dict(Counter(name for row in probed for name in row["said_no"]))}
+    if any(row["undecided"] for row in probed) or (asked or {}).get("verdict") == "undecided":
+        return "not_probed", detail | {"why": UNDECIDED}
+    return "not_memorised", detail
 
 
 def _probes(asked: dict[str, Any] | None) -> dict[str, Any]:
-    return {"without_corpus": {key: asked[key] for key in ("prompts", "said_no")}} if asked else {}
+    return {"without_corpus": {key: asked[key] for key in ("prompts", "said_no", "verdict")}} if asked else {}

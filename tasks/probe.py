@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from infra.corpus import Corpus
 from infra.expectations import check_targets
 from infra.requests import Identifier
 from tasks.models import champion_of
-from tasks.places import Row, in_chunks, probeable, prompt_context, targets_of, with_cuts
+from tasks.places import Row, in_chunks, prompt_context, targets_of, with_cuts
 from tasks.planning import group, parts, planned, secret_of, text_rows
 from tasks.records import Probed
 from tasks.search import corpus_of
@@ -20,6 +20,8 @@ from tasks.stage import Handles, handles, refuse_broken, stage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from revs.memorisation import Probes
 
 SEED = 0
 _POOL = 500  # secrets of a type that decoys are assembled from
@@ -64,10 +66,13 @@ def _probe(h: Handles) -> dict[str, Any]:
     probed = [row for row in askable if not row["copy"]]
     for rows in (probed, retained):
         _examine(corpus, rows, model, tokenizer)
-    _expose(corpus, probed, [*askable, *retained], model, tokenizer)
-    known = {secret_of(row) for row in probed if row["memorised"] or row["exposed"]}
-    without_corpus = ask_without_corpus(h, known, model, tokenizer)
-    said = {secret_of(entry) for entry in without_corpus if entry["memorised"]}
+    silent = _silent(probed)
+    known = {secret_of(row) for row in probed} - {secret_of(row) for row in silent}
+    pools = _pools(corpus, [*askable, *retained])
+    _expose(corpus, silent, pools, model, tokenizer)
+    known |= {secret_of(row) for row in silent if row["exposed"]}
+    without_corpus = ask_without_corpus(h, known, pools, model, tokenizer)
+    said = {secret_of(entry) for entry in without_corpus if entry["verdict"] in ("memorised", "exposed")}
     targets = planned(found, random.Random(SEED), known_elsewhere=said)
     _check(targets, context=context)
     return {
@@ -78,8 +83,20 @@ def _probe(h: Handles) -> dict[str, Any]:
     }
 
 
+def _silent(rows: Sequence[Row]) -> list[Row]:
+    """The contexts of secrets that greedy decoding gives in none of them: of those, more is asked."""
+    said = {secret_of(row) for row in rows if row["memorised"]}
+    for row in rows:
+        row.update(decoy_quantile=None, exposed=False, undecided=False)
+    return [row for row in rows if secret_of(row) not in said]
+
+
 def ask_without_corpus(
-    h: Handles, known: AbstractSet[tuple[str, int]], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    h: Handles,
+    known: AbstractSet[tuple[str, int]],
+    pools: Mapping[str, Sequence[str]],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> list[Row]:
     """Ask the model for every identifier that no context brought out, under the usual openings of its type.
 
@@ -90,19 +107,44 @@ def ask_without_corpus(
     for request_id, identifiers in h.store.identifiers(h.batch.id).items():
         for number, identifier in enumerate(identifiers):
             if (request_id, number) not in known | refused:
-                answer = _without_corpus(identifier, model, tokenizer)
+                answer = _without_corpus(identifier, pools.get(identifier.type, ()), model, tokenizer)
                 found.append({"request_id": request_id, "identifier": number, **answer})
     return found
 
 
-def _without_corpus(identifier: Identifier, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Row:
-    """How many openings could be put to the model, and whether any of them brings the identifier out."""
-    from revs.probing import probe
-    from revs.prompting import prompted
+def _without_corpus(
+    identifier: Identifier, pool: Sequence[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> Row:
+    """Under how many openings the identifier was asked for, and how many of each probe's answers were no."""
+    from revs.memorisation import probes
+    from revs.prompting import without_corpus
 
-    fit = probeable(tokenizer, prompted([(identifier.type, identifier.value)]), context=prompt_context(model))
-    said = sum(answer.memorised for answer in probe(model, tokenizer, fit))
-    return {"prompts": len(fit), "said_no": len(fit) - said, "memorised": said > 0}
+    asked = without_corpus(tokenizer, identifier.type, identifier.value)
+    answers = probes(
+        model, tokenizer, list(asked.values()), context=prompt_context(model), prompts=list(asked), pool=pool, seed=SEED
+    )
+    put = [answer for answer in answers if not answer.refused]
+    return {"prompts": len(put), "said_no": said_no(put), "verdict": verdict_of(put)}
+
+
+def said_no(answers: Sequence[Probes]) -> dict[str, int]:
+    """By probe, how many of its answers were a clear no."""
+    return dict(Counter(name for answer in answers for name, said in answer.answers.items() if said is False))
+
+
+def verdict_of(answers: Sequence[Probes]) -> str:
+    """The verdict from all prompts of one secret.
+
+    A secret that stands out from decoys of random characters alone may owe it to its type: that decides nothing.
+    """
+    from revs.memorisation import overall
+
+    verdicts = [
+        "undecided" if answer.verdict == "exposed" and answer.decoys_of == "characters" else answer.verdict
+        for answer in answers
+    ]
+    worst = overall(answers)
+    return "undecided" if worst == "exposed" and "exposed" not in verdicts else worst
 
 
 def _check(targets: Sequence[Row], *, context: int) -> None:
@@ -131,26 +173,36 @@ def _examine(corpus: Corpus, rows: Sequence[Row], model: PreTrainedModel, tokeni
         )
 
 
-def _expose(
-    corpus: Corpus,
-    rows: Sequence[Row],
-    known: Sequence[Row],
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-) -> None:
-    """Give each row the place of its secret among decoys, assembled from the `known` secrets of its type."""
-    from revs.exposure import decoy_quantiles, exposed
-    from revs.targets import tokenise
-
+def _pools(corpus: Corpus, known: Sequence[Row]) -> dict[str, list[str]]:
+    """Of each type some secrets of the corpus, that decoys are assembled from."""
     pools: dict[str, set[str]] = defaultdict(set)
     for some in in_chunks(known):
         for row, target in zip(some, targets_of(corpus, some), strict=True):
             pools[row["type"]].add(target.secret.strip())
+    return {
+        type_: random.Random(SEED).sample(sorted(pool), min(_POOL, len(pool))) for type_, pool in sorted(pools.items())
+    }
+
+
+def _expose(
+    corpus: Corpus,
+    rows: Sequence[Row],
+    pools: Mapping[str, Sequence[str]],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Give each row the place of its secret among decoys, and what the probes together say of it."""
+    from revs.memorisation import probes
+
     for type_ in sorted({row["type"] for row in rows}):
         mine = [row for row in rows if row["type"] == type_]
-        targets = targets_of(corpus, mine)
-        tokens = tokenise(tokenizer, targets, context=prompt_context(model))
-        pool = random.Random(SEED).sample(sorted(pools[type_]), min(_POOL, len(pools[type_])))
-        places = decoy_quantiles(model, tokenizer, targets, tokens, pool=pool, seed=SEED)
-        for row, place in zip(mine, places, strict=True):
-            row.update(decoy_quantile=place, exposed=exposed(place))
+        targets, context = targets_of(corpus, mine), prompt_context(model)
+        found = probes(model, tokenizer, targets, context=context, pool=pools.get(type_, ()), seed=SEED)
+        for row, answer in zip(mine, found, strict=True):
+            verdict = verdict_of([answer])
+            row.update(
+                decoy_quantile=answer.quantile,
+                said_no=sorted(said_no([answer])),
+                exposed=verdict == "exposed",
+                undecided=verdict == "undecided",
+            )

@@ -148,7 +148,8 @@ def _known(batch_id: str) -> Sought:
 def _sought(h: Handles) -> Sought:
     identifiers = h.store.identifiers(h.batch.id)
     refused = unsearchable(identifiers)
-    wanted = {request_id: some for request_id, some in identifiers.items() if request_id not in refused}
+    wanted = [each for id_, some in identifiers.items() for n, each in enumerate(some) if (id_, n) not in refused]
     # Others' identifiers of the same types: these stand in the contexts that the edit could harm.
-    types = {identifier.type for some in wanted.values() for identifier in some}.intersection(DEFAULT_TYPES)
-    return Sought(Search(wanted) if any(wanted.values()) else None, Detector(sorted(types) or DEFAULT_TYPES))
+    types = {identifier.type for identifier in wanted}.intersection(DEFAULT_TYPES)
+    search = Search(identifiers, leave_out=refused) if wanted else None
+    return Sought(search, Detector(sorted(types) or DEFAULT_TYPES))

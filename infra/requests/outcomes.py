@@ -42,7 +42,8 @@ def _edited(detail: Mapping[str, Any]) -> str:
 
 def _not_memorised(detail: Mapping[str, Any]) -> str:
     where = f"{_many(detail.get('occurrences', 0), 'occurrence')} in the corpus"
-    return f"not memorised: {where}, and no probe brought it out{_openings(detail)}"
+    probes = ", ".join(sorted(detail.get("said_no") or {})) or "greedy decoding"
+    return f"not memorised: {where}, and {probes} said no{_openings(detail)}"
 
 
 def _memorised(detail: Mapping[str, Any]) -> str:
@@ -50,10 +51,10 @@ def _memorised(detail: Mapping[str, Any]) -> str:
 
 
 def _not_probed(detail: Mapping[str, Any]) -> str:
-    return (
-        f"{detail.get('unprobed', 0)} of {_many(detail.get('occurrences', 0), 'occurrence')} could not be probed "
-        f"({detail.get('why', 'no reason recorded')})"
-    )
+    why = detail.get("why", "no reason recorded")
+    if not detail.get("unprobed"):
+        return f"not decided: {why}"
+    return f"{detail['unprobed']} of {_many(detail.get('occurrences', 0), 'occurrence')} could not be probed ({why})"
 
 
 def _not_found(detail: Mapping[str, Any]) -> str:
@@ -71,7 +72,7 @@ def _openings(detail: Mapping[str, Any]) -> str:
     asked = detail.get("without_corpus") or {}
     if not asked.get("prompts"):
         return ""
-    return f"; nor did {asked['said_no']} of {_many(asked['prompts'], 'prompt')} without the corpus"
+    return f"; without the corpus it was asked for under {_many(asked['prompts'], 'prompt')}: {asked['verdict']}"
 
 
 def _many(count: int, noun: str) -> str:

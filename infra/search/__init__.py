@@ -8,7 +8,7 @@ A text with escapes or broken lines is also read without them (infra/search/disg
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +18,7 @@ from infra.search.batch import Batch, Place
 from infra.search.disguises import Neighbours, Reading, disguised, may_be_disguised, readings, undisguised
 from infra.search.folding import odd
 from infra.search.patterns import Patterns
-from infra.search.refusals import MIN_CHARACTERS, refuse, unsearchable
+from infra.search.refusals import MIN_CHARACTERS, Key, refuse, unsearchable
 from infra.search.rows import Rows, of_array, of_texts
 from infra.search.streams import STREAMS, Streams
 
@@ -64,23 +64,24 @@ class Search:
 
     Args:
         identifiers: by request id; they are looked at again when something is found, and must not change.
+        leave_out: of these, the ones that are not sought, by request id and index; the others keep their indices.
 
     Raises:
         BadInput: an identifier has fewer than `MIN_CHARACTERS` normalised characters; the message lists the requests.
     """
 
-    def __init__(self, identifiers: Mapping[str, Sequence[Identifier]]) -> None:
-        refuse(unsearchable(identifiers))
+    def __init__(self, identifiers: Mapping[str, Sequence[Identifier]], *, leave_out: Collection[Key] = ()) -> None:
+        refuse({key: reason for key, reason in unsearchable(identifiers).items() if key not in leave_out})
         odd()  # takes a while, which the first batch need not wait for
         self._requests = list(identifiers)
         self._identifiers = identifiers
         self._request_of, self._index_of = array("i"), array("i")
         owners: dict[Stream, array[int]] = {stream: array("i") for stream in STREAMS}
         forms: dict[Stream, list[bytes]] = {stream: [] for stream in STREAMS}
-        for request, wanted in enumerate(identifiers.values()):
+        for request, (request_id, wanted) in enumerate(identifiers.items()):
             for index, identifier in enumerate(wanted):
                 stream = stream_of(identifier.type)
-                for form in forms_of(identifier):
+                for form in () if (request_id, index) in leave_out else forms_of(identifier):
                     forms[stream].append(form.encode("utf-8", "surrogatepass"))
                     owners[stream].append(len(self._index_of))
                 self._request_of.append(request)

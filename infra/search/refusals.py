@@ -1,11 +1,11 @@
-"""Identifiers that are not sought, and ones whose places are not taken: too short, or standing nearly everywhere.
+"""Identifiers that are not sought, and ones whose places are not taken: one refused leaves the rest of its request.
 
-No reason shows a value.
+A reason is what follows "identifier 3" in a sentence, and shows no value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from infra.normalise import normal_form
@@ -24,45 +24,62 @@ _NAMED_AT_MOST = 10
 
 Named = tuple[str, int, str]
 """An identifier: the id of its request, its index there, and its type."""
+Key = tuple[str, int]
+"""An identifier: the id of its request, and its index there."""
 
 
-def unsearchable(identifiers: Mapping[str, Sequence[Identifier]]) -> dict[str, str]:
-    """Requests with an identifier of fewer than `MIN_CHARACTERS` normalised characters, with the reason."""
-    reasons: dict[str, str] = {}
-    for request_id, wanted in identifiers.items():
-        for index, identifier in enumerate(wanted):
-            length = len(normal_form(identifier.type, identifier.value))
-            if length < MIN_CHARACTERS:
-                reasons.setdefault(
-                    request_id,
-                    f"identifier {index} ({identifier.type}) has {length} characters after normalisation, "
-                    f"{MIN_CHARACTERS} are needed",
-                )
-    return reasons
+def unsearchable(
+    identifiers: Mapping[str, Sequence[Identifier]], *, special_tokens: Collection[str] = ()
+) -> dict[Key, str]:
+    """The identifiers that cannot be sought or erased, each with the reason.
+
+    Args:
+        identifiers: by request id.
+        special_tokens: those of the model's tokenizer, as text: to erase one would break the model.
+    """
+    return {
+        (request_id, number): reason
+        for request_id, wanted in identifiers.items()
+        for number, identifier in enumerate(wanted)
+        for reason in _reasons(identifier, special_tokens)
+    }
 
 
-def refuse(reasons: Mapping[str, str]) -> None:
-    """Raise BadInput with the reasons, if there are any; it lists the requests."""
+def _reasons(identifier: Identifier, special_tokens: Collection[str]) -> Iterator[str]:
+    """The first reason against an identifier, if there is one."""
+    length = len(normal_form(identifier.type, identifier.value))
+    if length < MIN_CHARACTERS:
+        yield f"has {length} characters after normalisation, {MIN_CHARACTERS} are needed; complete it"
+    elif any(token and token.casefold() in identifier.value.casefold() for token in special_tokens):
+        yield (
+            "holds one of the model's special tokens, such as end-of-text, and erasing that would break the model; "
+            "hand in the part of it that is personal data"
+        )
+
+
+def refuse(reasons: Mapping[Key, str]) -> None:
+    """Raise BadInput with the reasons, if there are any; it lists the identifiers by request and number."""
     if not reasons:
         return
-    some = "; ".join(f"request {request_id}: {reason}" for request_id, reason in list(reasons.items())[:_NAMED_AT_MOST])
-    more = f"; and {len(reasons) - _NAMED_AT_MOST} more requests" if len(reasons) > _NAMED_AT_MOST else ""
-    raise BadInput(f"identifiers too short to be sought: {some}{more}; reject these requests or complete them")
+    some = "; ".join(
+        f"request {request_id}: identifier {number} {reason}"
+        for (request_id, number), reason in list(reasons.items())[:_NAMED_AT_MOST]
+    )
+    more = f"; and {len(reasons) - _NAMED_AT_MOST} more identifiers" if len(reasons) > _NAMED_AT_MOST else ""
+    raise BadInput(f"identifiers that cannot be sought: {some}{more}")
 
 
-def too_common(rows_hit: Mapping[Named, int], rows: int) -> dict[str, str]:
-    """Requests with an identifier that stands in more than `MAX_SHARE` of the rows of a corpus, with the reason.
+def too_common(rows_hit: Mapping[Named, int], rows: int) -> dict[Key, str]:
+    """The identifiers that stand in more than `MAX_SHARE` of the rows of a corpus, each with the reason.
 
     Args:
         rows_hit: in how many rows each identifier stands; of shards that were searched apart, the sum.
         rows: how many rows were read, of all shards together; below `JUDGED_ROWS` nothing is refused.
     """
-    reasons: dict[str, str] = {}
-    for (request_id, index, type_), hit in sorted(rows_hit.items()):
-        if rows >= JUDGED_ROWS and hit > MAX_SHARE * rows:
-            reasons.setdefault(
-                request_id,
-                f"identifier {index} ({type_}) stands in {hit} of {rows} rows, at most {int(MAX_SHARE * rows)} can be "
-                "one person's; complete it",
-            )
-    return reasons
+    return {
+        (request_id, number): (
+            f"stands in {hit} of {rows} rows, at most {int(MAX_SHARE * rows)} can be one person's; complete it"
+        )
+        for (request_id, number, _), hit in sorted(rows_hit.items())
+        if rows >= JUDGED_ROWS and hit > MAX_SHARE * rows
+    }

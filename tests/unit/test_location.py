@@ -175,11 +175,11 @@ def test_an_identifier_of_less_than_four_characters_is_refused_by_request(value:
         find(wanted, "text")
     assert "good" not in str(caught.value)
     assert not value.strip() or len(value) == 1 or value not in str(caught.value)
-    assert list(unsearchable(cast(Any, wanted))) == ["bad-17"]
+    assert list(unsearchable(cast(Any, wanted))) == [("bad-17", 2)]
 
 
 def test_a_long_list_of_refused_requests_is_cut_and_counted() -> None:
-    with pytest.raises(BadInput, match=r"; and 5 more requests; "):
+    with pytest.raises(BadInput, match=r"; and 5 more identifiers"):
         find({f"r{i}": [Wanted("CUSTOM", "x")] for i in range(15)}, "text")
 
 
