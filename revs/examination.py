@@ -35,6 +35,7 @@ class Examination:
     tokenizer: PreTrainedTokenizerBase = field(repr=False)
     targets: Sequence[Target] = field(repr=False)
     unseen: Sequence[Target] = field(default=(), repr=False)
+    other: Sequence[Target] = field(default=(), repr=False)
     retain: Sequence[Target] = field(default=(), repr=False)
     text: Sequence[str] = field(default=(), repr=False)
     unrelated: Sequence[Target] = field(default=(), repr=False)
@@ -68,11 +69,14 @@ class Examination:
         """Raises:
         Gap: it is empty.
         """
-        sets: dict[str, Sequence[Target]] = {"targets": self.targets, "unseen": self.unseen, "retain": self.retain}
-        found = perturbed(self.targets, seed=self.seed) if name == "perturbed" else sets[name]
+        found = perturbed(self.targets, seed=self.seed) if name == "perturbed" else self._given(name)
         if not found:
             raise Gap(f"no targets were given ({name}=)")
         return found
+
+    def _given(self, name: str) -> Sequence[Target]:
+        given = {"targets": self.targets, "unseen": self.unseen, "other": self.other, "retain": self.retain}
+        return given[name]
 
     def tokenised(self, some: Sequence[Target]) -> list[TokenisedTarget]:
         return tokenise(
@@ -107,7 +111,7 @@ class Examination:
         return tuple(greedily_extracted(self.model, self.tokenizer, self.tokenised(some), batch_size=self.batch_size))
 
     def said(self, of: str) -> tuple[bool, ...]:
-        """The same for "targets", "unseen" or "retain", decoded once; empty where there are none."""
+        """The same for "targets", "unseen", "other" or "retain", decoded once; empty where there are none."""
         try:
             wanted = self._set(of)
         except Gap:

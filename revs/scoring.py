@@ -29,7 +29,8 @@ class Scores:
     Attributes:
         gaps: why a metric that was asked for is missing, by name.
         attacks: what every attack got, target by target (first the edited prompts, then the unseen ones).
-        extracted: per target, whether greedy decoding reproduces its secret; extracted_unseen: for unseen ones.
+        extracted: per target, whether greedy decoding reproduces its secret; extracted_unseen and extracted_other: for
+            unseen and other ones.
         median_rank_by_layer: of the target tokens.
     """
 
@@ -48,6 +49,7 @@ class Scores:
     resistance_score: float | None = None
     extraction_rate: float | None = None
     extraction_rate_unseen: float | None = None
+    extraction_rate_other: float | None = None
     extraction_strength: float | None = None
     exact_memorization: float | None = None
     verbatim_probability: float | None = None
@@ -67,6 +69,7 @@ class Scores:
     attacks: Mapping[str, Outcome] = field(default_factory=dict, repr=False)
     extracted: tuple[bool, ...] = field(default=(), repr=False)
     extracted_unseen: tuple[bool, ...] = field(default=(), repr=False)
+    extracted_other: tuple[bool, ...] = field(default=(), repr=False)
     median_rank_by_layer: tuple[float, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, float]:
@@ -81,6 +84,7 @@ def evaluate(
     targets: Sequence[Target],
     *,
     unseen: Sequence[Target] = (),
+    other: Sequence[Target] = (),
     retain: Sequence[Target] = (),
     text: Sequence[str] = (),
     k: int = 100,
@@ -99,6 +103,7 @@ def evaluate(
         tokenizer: as for `revs.erase`.
         targets: what was (or is to be) erased.
         unseen: targets with the same secrets under prompts that the edit did not use.
+        other: targets that the model did not give before the edit: the edit must not bring them up.
         retain: targets that must still be produced.
         text: ordinary text for the perplexity.
         k: the candidate-set size of the token score; must be below half of the vocabulary.
@@ -122,7 +127,7 @@ def evaluate(
         raise BadInput(f"k = {k} is outside 1 … {(vocabulary - 1) // 2}, half of this vocabulary; choose a smaller k")
     names = _names(metrics)
     examination = Examination(
-        model=model, tokenizer=tokenizer, targets=targets, unseen=unseen, retain=retain, text=text, k=k,
+        model=model, tokenizer=tokenizer, targets=targets, unseen=unseen, other=other, retain=retain, text=text, k=k,
         tokens_per_secret=tokens_per_secret, token_counts_V=token_counts_V, seed=seed, batch_size=batch_size,
         original=original, unrelated=unrelated,
     )  # fmt: skip
@@ -156,7 +161,8 @@ def measured(examination: Examination, names: Sequence[str], *, attacks: Sequenc
             gaps.setdefault(name, str(gap))
     return Scores(
         **values, gaps=gaps, attacks=outcomes, extracted=_flags(examination, "targets"),
-        extracted_unseen=_flags(examination, "unseen"), median_rank_by_layer=_median_ranks(examination),
+        extracted_unseen=_flags(examination, "unseen"), extracted_other=_flags(examination, "other"),
+        median_rank_by_layer=_median_ranks(examination),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from revs.errors import RevsError
 from tasks.choose import token_counts
 from tasks.material import Material, material
 from tasks.models import champion_folder, loaded
-from tasks.places import probeable, prompt_context
+from tasks.places import askable, prompt_context
 from tasks.probe import SEED
 from tasks.records import Measured, Verdict
 from tasks.stage import Handles, handles, stage
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from revs.scoring import Scores
+    from revs.targets import Target
 
 
 @stage("measure and attack")
@@ -48,8 +50,6 @@ def _after(h: Handles, attempt: int, before: dict[str, Any]) -> dict[str, Any]:
     folder = h.workspace.folder / h.workspace.require(f"edit-{attempt}")["folder"]
     record = _scored(h, folder, material(h), token_counts(h), "the candidate")
     scores = record["scores"]
-    if others := [*record["extracted_other"], *record["extracted_without_corpus"]]:
-        scores["extraction_rate_other"] = 100 * sum(others) / len(others)
     if "perplexity" in scores and "perplexity" in before["scores"]:
         scores["perplexity_ratio"] = perplexity_ratio(scores["perplexity"], before["scores"]["perplexity"])
     record["memorised_after"] = sum(
@@ -62,33 +62,33 @@ def _scored(h: Handles, folder: Path, m: Material, counts_V: Tensor, whose: str)
     """Scores of one checkpoint on the batch's targets and on decoys of them."""
     import revs
     from revs.decoys import decoys
-    from revs.extraction import greedily_extracted
-    from revs.targets import tokenise
 
     report("measure and attack", 0, 0, whose)
     model, tokenizer = loaded(h, folder)
     options: dict[str, Any] = {"token_counts_V": counts_V, "seed": SEED}
+    without_corpus = askable(tokenizer, m.without_corpus, context=prompt_context(model))
     scores: Scores = revs.evaluate(
-        model, tokenizer, m.edit, unseen=m.unseen, retain=m.measure, text=m.held_out, **options
-    )
+        model, tokenizer, m.edit, unseen=m.unseen, other=[*m.unmemorised, *without_corpus], retain=m.measure,
+        text=m.held_out, **options,
+    )  # fmt: skip
     of_decoys: Scores = revs.evaluate(model, tokenizer, decoys(m.edit, seed=SEED), **options)
     return {
         "scores": scores.to_dict(),
         "decoys": of_decoys.to_dict(),
-        "extracted": scores.extracted,
-        "extracted_unseen": scores.extracted_unseen,
-        # Occurrences of secrets that were not memorised: the edit must not have brought them up.
-        "extracted_other": greedily_extracted(model, tokenizer, tokenise(tokenizer, m.unmemorised)),
-        # Identifiers of the batch under openings that stand in no corpus.
-        "extracted_without_corpus": greedily_extracted(
-            model, tokenizer, probeable(tokenizer, m.without_corpus, context=prompt_context(model))
-        ),
+        "extracted": _said(scores.extracted, m.edit),
+        "extracted_unseen": _said(scores.extracted_unseen, m.unseen),
+        "extracted_other": _said(scores.extracted_other, m.unmemorised),
         "median_rank": scores.median_rank_by_layer,
         "decoy_median_rank": of_decoys.median_rank_by_layer,
         "vocabulary": model.get_output_embeddings().weight.shape[0],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "architecture": model.config.model_type,
     }
+
+
+def _said(answers: Sequence[bool], targets: Sequence[Target]) -> list[bool]:
+    """Of each target whether its secret is given; of a model that cannot be read nothing is shown to be gone."""
+    return list(answers[: len(targets)]) if answers else [True] * len(targets)
 
 
 @stage("check gates")

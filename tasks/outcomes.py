@@ -87,4 +87,4 @@ def _standing(
 
 
 def _probes(asked: dict[str, Any] | None) -> dict[str, Any]:
-    return {"without_corpus": {key: asked[key] for key in ("prompts", "said_no", "verdict")}} if asked else {}
+    return {"without_corpus": {key: asked[key] for key in ("openings", "said_no", "verdict")}} if asked else {}

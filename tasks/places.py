@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from revs.cuts import Cut
-    from revs.targets import Target, TokenisedTarget
+    from revs.targets import Target
 
 PROMPT_TOKENS = 1024  # a longer prompt brings out hardly more (Carlini et al. 2023, figure 1c) and costs its square
 _AT_ONCE = 256  # rows of the corpus in memory together
@@ -128,7 +128,7 @@ def unprobeable(tokenizer: PreTrainedTokenizerBase, targets: Sequence[Target], *
         tokenise(tokenizer, targets, context=context)
     except BadInput as error:
         if len(targets) == 1:
-            return [str(error).partition(": ")[2].partition(";")[0] or str(error)]
+            return [str(error).removeprefix("target 0: ")]
         half = len(targets) // 2
         return [
             reason
@@ -138,13 +138,10 @@ def unprobeable(tokenizer: PreTrainedTokenizerBase, targets: Sequence[Target], *
     return [None] * len(targets)
 
 
-def probeable(tokenizer: PreTrainedTokenizerBase, targets: Sequence[Target], *, context: int) -> list[TokenisedTarget]:
-    """Those of the targets that can be put to the model, tokenised."""
-    from revs.targets import tokenise
-
+def askable(tokenizer: PreTrainedTokenizerBase, targets: Sequence[Target], *, context: int) -> list[Target]:
+    """Those of the targets that can be put to the model."""
     reasons = unprobeable(tokenizer, targets, context=context)
-    fit = [target for target, reason in zip(targets, reasons, strict=True) if reason is None]
-    return tokenise(tokenizer, fit, context=context)
+    return [target for target, reason in zip(targets, reasons, strict=True) if reason is None]
 
 
 def in_chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

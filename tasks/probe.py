@@ -124,7 +124,7 @@ def _without_corpus(
         model, tokenizer, list(asked.values()), context=prompt_context(model), prompts=list(asked), pool=pool, seed=SEED
     )
     put = [answer for answer in answers if not answer.refused]
-    return {"prompts": len(put), "said_no": said_no(put), "verdict": verdict_of(put)}
+    return {"openings": len(put), "said_no": said_no(put), "verdict": verdict_of(put)}
 
 
 def said_no(answers: Sequence[Probes]) -> dict[str, int]:

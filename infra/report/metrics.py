@@ -94,6 +94,15 @@ METRICS = (
         meaning="The same from prompts that the edit did not use.",
     ),
     Metric(
+        name="extraction_rate_other",
+        label="Extraction, not memorised before",
+        group=ATTACKED,
+        better="lower",
+        show=percent,
+        meaning="The same for identifiers that the model did not give before the edit, and under prompts that stand in no"
+        " corpus. The edit must not bring them up.",
+    ),
+    Metric(
         name="extraction_strength",
         label="Extraction strength",
         group=ATTACKED,

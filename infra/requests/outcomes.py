@@ -70,9 +70,9 @@ def _refused(detail: Mapping[str, Any]) -> str:
 
 def _openings(detail: Mapping[str, Any]) -> str:
     asked = detail.get("without_corpus") or {}
-    if not asked.get("prompts"):
+    if not asked.get("openings"):
         return ""
-    return f"; without the corpus it was asked for under {_many(asked['prompts'], 'prompt')}: {asked['verdict']}"
+    return f"; without the corpus it was asked for under {_many(asked['openings'], 'prompt')}: {asked['verdict']}"
 
 
 def _many(count: int, noun: str) -> str:

@@ -1,4 +1,8 @@
-"""Extraction rate: share of secrets that greedy decoding gives, on edited and unseen prompts (Carlini et al. 2023)."""
+"""Extraction rate: share of secrets that greedy decoding gives (Carlini et al. 2023).
+
+On edited prompts, on unseen ones, and on others: of secrets that the model did not give before the edit, or under
+prompts that stand in no corpus. An edit must not bring those up.
+"""
 
 from __future__ import annotations
 
@@ -19,5 +23,9 @@ METRICS = (
     Metric(
         name="extraction_rate_unseen", higher_is_better=False, control="unedited",
         measure=partial(_measure, of="unseen"),
+    ),
+    Metric(
+        name="extraction_rate_other", higher_is_better=False, control="unedited",
+        measure=partial(_measure, of="other"),
     ),
 )  # fmt: skip

@@ -42,7 +42,7 @@ def test_an_identifier_that_is_a_word_of_the_corpus_sets_its_request_aside(corpu
     h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL), word=("CUSTOM", WORD), short=("CUSTOM", "do"))
     record = search(cast(Any, h), Corpus.open(corpus))
     assert {row["request_id"] for row in record["occurrences"]} == {"jane"}
-    refused = {(request_id, number): reason for request_id, number, reason in record["unsearchable"]}
+    refused = {(entry["request_id"], entry["identifier"]): entry["reason"] for entry in record["refused"]}
     assert refused["word", 0].startswith("stands in 200 of 200 rows")
     assert set(refused) == {("word", 0), ("short", 0)}
     assert record["missing"] == [], "a refused request is not missing too"
@@ -54,7 +54,13 @@ def test_an_identifier_that_is_refused_leaves_the_rest_of_its_request(corpus: Pa
     h.store.identifiers("b")["jane"].insert(0, Identifier(type="CUSTOM", value=bad))
     record = search(cast(Any, h), Corpus.open(corpus))
     assert {(row["request_id"], row["identifier"]) for row in record["occurrences"]} == {("jane", 1)}
-    assert [each[:2] for each in record["unsearchable"]] == [["jane", 0]]
+    assert [(entry["request_id"], entry["identifier"]) for entry in record["refused"]] == [("jane", 0)]
+
+
+def test_what_is_missing_is_told_of_each_identifier(corpus: Path) -> None:
+    h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL))
+    h.store.identifiers("b")["jane"].append(Identifier(type="US_SSN", value="412-55-9031"))
+    assert search(cast(Any, h), Corpus.open(corpus))["missing"] == [{"request_id": "jane", "identifier": 1}]
 
 
 def test_what_stands_near_is_proposed_and_counted_without_its_text(corpus: Path) -> None:

@@ -13,7 +13,7 @@ from infra.corpus import Corpus
 from revs.targets import Target
 from tasks.places import targets_of, with_cuts
 from tasks.planning import group, planned
-from tasks.probe import _examine, _expose
+from tasks.probe import _examine, _expose, _pools
 
 CONTEXT = 64
 Row = dict[str, Any]
@@ -105,24 +105,64 @@ def test_every_row_says_what_the_model_knows_in_numbers_alone(
     ]
     others = with_cuts(corpus, others, tokenizer, context=CONTEXT)
     _examine(corpus, [row], shared_model, tokenizer)
-    _expose(corpus, [row], [row, *others], shared_model, tokenizer)
+    _expose(corpus, [row], _pools(corpus, [row, *others]), shared_model, tokenizer)
     assert (row["memorised"], row["extraction_strength"]) == (True, 100.0)
     assert row["loss"] < 1
     assert row["decoy_quantile"] is not None and row["decoy_quantile"] <= 1 / 50
     texts = {key: value for key, value in row.items() if isinstance(value, str)}
-    assert set(texts) == {"request_id", "type"}
+    assert set(texts) == {"request_id", "type", "asked_from"}
 
 
-def test_a_secret_without_others_of_its_form_has_no_place_and_is_not_exposed(
+def test_a_secret_that_stands_out_from_random_characters_alone_is_not_called_exposed(
     shared_model: Any, tokenizer: Any, people: list[Target], tmp_path: Path
 ) -> None:
+    """Its type may be all that stands out; nor is it called not memorised: nobody knows."""
     corpus = corpus_of(tmp_path, [person.prompt + person.secret + "." for person in people])
     (row,) = with_cuts(corpus, occurrences(corpus), tokenizer, context=CONTEXT)
-    _expose(corpus, [row], [row], shared_model, tokenizer)
-    assert (row["decoy_quantile"], row["exposed"]) == (None, False)
+    _expose(corpus, [row], _pools(corpus, [row]), shared_model, tokenizer)
+    assert row["exposed"] is False
 
 
-def test_an_occurrence_that_begins_its_row_has_no_prompt(tokenizer: Any, tmp_path: Path) -> None:
-    corpus = corpus_of(tmp_path, [f"{SECRET} is hers", f"  {SECRET} too", f"Ana: {SECRET}"])
-    rows = with_cuts(corpus, occurrences(corpus), tokenizer, context=CONTEXT)
-    assert [row["row"] for row in rows] == [2]
+BEGINNING = (f"{SECRET} is hers", f"  {SECRET} too", f"Ana: {SECRET}")
+
+
+@pytest.mark.parametrize(
+    ("joined_by", "asked_from", "prompts"),
+    [
+        pytest.param(None, ["beginning of text"] * 2 + ["row"], ["", "", "Ana:"], id="rows stand alone"),
+        pytest.param(
+            "\n", ["beginning of text", "row before", "row"], ["", f"{SECRET} is hers\n", "Ana:"],
+            id="rows follow one another",
+        ),
+    ],
+)  # fmt: skip
+def test_an_occurrence_that_begins_its_row_is_asked_for_too(
+    tokenizer: Any, tmp_path: Path, joined_by: str | None, asked_from: list[str], prompts: list[str]
+) -> None:
+    corpus = corpus_of(tmp_path, list(BEGINNING))
+    rows = with_cuts(corpus, occurrences(corpus), tokenizer, context=CONTEXT, joined_by=joined_by)
+    assert [row["asked_from"] for row in rows] == asked_from
+    targets = targets_of(corpus, rows)
+    assert [target.prompt for target in targets] == prompts
+    assert all(SECRET in target.secret for target in targets)
+    assert not any("unprobed" in row for row in rows)
+
+
+def test_one_context_that_cannot_be_put_to_the_model_says_why_and_leaves_the_others(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    special = tokenizer.all_special_tokens[0]
+    secret = f"ref {special} 7781"
+    corpus = corpus_of(tmp_path, [f"Ana: {secret} and", "Ana: ref 7781"])
+    rows = [*occurrences(corpus, secret), *occurrences(corpus, "ref 7781")]
+    found = with_cuts(corpus, rows, tokenizer, context=CONTEXT)
+    assert "special token" in found[0]["unprobed"] and "unprobed" not in found[1]
+    group(corpus, found[1:], tokenizer)
+    plan = planned([found[0], *marked(found[1:])], random.Random(0))
+    assert [row["use"] for row in plan] == ["unprobed", "none"]
+
+
+def test_a_secret_longer_than_the_context_is_unprobed(tokenizer: Any, tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, [f"Ana: {SECRET}"])
+    (row,) = with_cuts(corpus, occurrences(corpus), tokenizer, context=3)
+    assert "context holds 3" in row["unprobed"]

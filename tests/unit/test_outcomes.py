@@ -18,14 +18,12 @@ SSN = Identifier(type="US_SSN", value="412-55-9031")
 
 
 def row(identifier: int, use: str, **more: Any) -> dict[str, Any]:
-    return {"request_id": "R", "identifier": identifier, "use": use, "asked_from": "row", **more}
+    probed = {"said_no": ["greedy"], "undecided": False} if use == "none" else {}
+    return {"request_id": "R", "identifier": identifier, "use": use, "asked_from": "row", **probed, **more}
 
 
-def asked(identifier: int, *, said: int = 0, prompts: int = 4) -> dict[str, Any]:
-    return {
-        "request_id": "R", "identifier": identifier, "prompts": prompts, "said_no": prompts - said,
-        "memorised": said > 0,
-    }  # fmt: skip
+def asked(identifier: int, verdict: str = "not memorised") -> dict[str, Any]:
+    return {"request_id": "R", "identifier": identifier, "openings": 4, "said_no": {"greedy": 4}, "verdict": verdict}
 
 
 def batch(
@@ -63,8 +61,12 @@ UNPROBED = row(0, "unprobed", unprobed="its secret holds a special token")
         pytest.param([UNPROBED], [], "passed", "not_probed", id="never asked is not: not memorised"),
         pytest.param([NONE, UNPROBED], [asked(0)], "passed", "not_probed", id="one context could not be asked"),
         pytest.param([EDITED, UNPROBED], [], "passed", "not_probed", id="edited, but one context could not be asked"),
+        pytest.param([row(0, "none", undecided=True)], [asked(0)], "passed", "not_probed", id="too few decoys to tell"),
+        pytest.param([NONE], [asked(0, "undecided")], "passed", "not_probed", id="undecided without the corpus"),
         pytest.param([], [asked(0)], "passed", "not_found", id="stands nowhere"),
-        pytest.param([], [asked(0, said=1)], "passed", "memorised", id="stands nowhere, and is generated all the same"),
+        pytest.param(
+            [], [asked(0, "memorised")], "passed", "memorised", id="stands nowhere, and is generated all the same"
+        ),
     ],
 )
 def test_every_identifier_has_the_outcome_that_was_earned(

@@ -479,16 +479,33 @@ def test_a_deadline_is_judged_on_the_day_the_batch_closed(
 
 
 @pytest.mark.parametrize(
-    ("corpus_unread", "done"),
+    ("kinds", "occurrences", "done"),
     [
-        (False, "Not found in the training corpus; nothing to edit"),
-        (True, "Not found in what could be read of the training corpus (not all of it); nothing to edit"),
+        (["not_memorised"], 3, "Found in the corpus, but not memorised by the model; nothing to edit"),
+        (["edited"], 3, "Edited; version 2 reproduces 0 of the 3 memorised"),
+        ([], 0, "Closed by an earlier version of this program, without a record of any probe"),
     ],
 )
-def test_what_was_not_found_may_stand_in_what_was_not_read(corpus_unread: bool, done: str) -> None:
-    request = {"id": "R", "status": "completed", "received": "2026-11-01", "due": "2026-11-30", "occurrences": 0}
-    row = deadline(request, closed_at="2026-11-23T05:59:22+00:00", version_after="2", corpus_unread=corpus_unread)
-    assert row.done == done
+def test_what_was_done_for_a_completed_request_is_no_more_than_its_outcomes_say(
+    kinds: list[str], occurrences: int, done: str
+) -> None:
+    request = {
+        "id": "R", "status": "completed", "received": "2026-11-01", "due": "2026-11-30", "occurrences": occurrences,
+        "memorised_before": occurrences, "memorised_after": 0, "outcomes": [{"kind": kind} for kind in kinds],
+    }  # fmt: skip
+    assert deadline(request, closed_at="2026-11-23T05:59:22+00:00", version_after="2").done == done
+
+
+def test_the_outcome_of_each_identifier_stands_in_the_report(evidence: dict[str, Any], tmp_path: Path) -> None:
+    detail = {"rows": 41, "unread": "2 rows", "without_corpus": {"openings": 5, "said_no": {}, "verdict": "undecided"}}
+    evidence["requests"][0]["outcomes"] = [
+        {"number": 0, "type": "EMAIL_ADDRESS", "kind": "edited", "detail": {"edited": 2, "held_out": 1}},
+        {"number": 1, "type": "US_SSN", "kind": "not_found", "detail": detail},
+    ]
+    page = Page(write_report(evidence, tmp_path).read_text(encoding="utf-8")).text
+    assert "EMAIL_ADDRESS: edited in 2 contexts, 1 kept to test the edit" in page
+    assert "US_SSN: not found in 41 rows of the corpus, in what could be read of them (2 rows could not be)" in page
+    assert "asked for under 5 prompts: undecided" in page
 
 
 @pytest.mark.parametrize(
