@@ -67,6 +67,7 @@ def build_evidence(h: Handles, *, attempt: int | None, status: str, candidate: s
         "edit": _edit(edit),
         **_scores(h, after),
         "gates": h.workspace.require(f"gates-{attempt}")["gates"] if attempt is not None else [],
+        "policy": h.workspace.require(f"gates-{attempt}")["policy"] if attempt is not None else None,
         "attempts": _attempts(h, attempt),
         "versions": versions(),
         "code_commit": code_commit(),
