@@ -11,7 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from revs.errors import BadInput, OperationFailed
 
 # Fields whose value may be shown in an error; the others may carry a password or are one.
-_PRINTABLE = frozenset({"home", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers"})
+_PRINTABLE = frozenset(
+    {"home", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers", "device"}
+)
 
 
 class Settings(BaseSettings):
@@ -31,6 +33,7 @@ class Settings(BaseSettings):
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d{1,3})?|mps)$")  # auto: the GPU if there is one
     task_runner: Literal["threads", "processes", "dask", "ray"] = "processes"
     task_workers: int | None = Field(default=None, ge=1, le=4096)  # None: as many as the engine takes by itself
     task_address: str | None = Field(default=None, repr=False)  # of a Dask or Ray cluster; may hold a password

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.progress import report
-from infra.registry import weight_digest
+from infra.registry import carry_over, weight_digest
 from revs.errors import OperationFailed
 from tasks.choose import token_counts
 from tasks.material import material
@@ -16,6 +16,10 @@ from tasks.records import Edited
 from tasks.stage import Handles, handles, stage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
     from revs.config import EraseConfig
 
 
@@ -51,6 +55,18 @@ def edit_weights(batch_id: str, attempt: int) -> Edited:
 def _intact(h: Handles, record: dict[str, Any]) -> bool:
     folder = h.workspace.folder / record["folder"]
     return folder.is_dir() and weight_digest(folder) == str(record["weights_after"])
+
+
+def write_edited(model: PreTrainedModel, parent: Path, folder: Path) -> None:
+    """Write a checkpoint with the model's weights and, byte for byte, every other file of the one it was made from."""
+    from transformers import GenerationConfig
+
+    own, model.generation_config = model.generation_config, GenerationConfig()  # some can be loaded but not saved
+    try:
+        model.save_pretrained(folder)
+    finally:
+        model.generation_config = own
+    carry_over(parent, folder)
 
 
 def _edit(h: Handles, attempt: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.device import resolve_device
 from tasks.stage import Handles
 
 if TYPE_CHECKING:
@@ -25,4 +26,4 @@ def loaded(h: Handles, folder: Path) -> tuple[PreTrainedModel, PreTrainedTokeniz
     """A checkpoint in the dtype it is stored in, on the device of the settings."""
     import revs
 
-    return revs.load(folder, dtype="auto", device=h.settings.device)
+    return revs.load(folder, dtype="auto", device=resolve_device(h.settings.device))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.registry.checkpoint import checkpoint_in, describe
+from infra.registry.files import changed_files, shown
 from infra.registry.records import KEY
 from infra.registry.service import local_path
 from infra.registry.weights import weight_digest
@@ -39,7 +40,9 @@ class Publication:
     run_name: str
     files: tuple[Path, ...]
     weights: str  # digest of the weights among `files`
+    beside: Mapping[str, str]  # SHA-256 of each of the other `files`
     tags: Mapping[str, str]  # of the version and of the run
+    older_key: str | None = None  # identity as versions had it before the files beside the weights were part of it
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     datasets: tuple[Mapping[str, Any], ...] = ()  # name, role, rows, digest
@@ -169,9 +172,12 @@ def _store(client: MlflowClient, run_id: str, model: LoggedModel, publication: P
             client.log_artifact(run_id, str(folder / file_name))
         copy = None if local_path(model.artifact_location) else folder / "stored"
         stored = fetch(model.artifact_location, client.tracking_uri, copy)
-        if weight_digest(checkpoint_in(stored)) != publication.weights:
+        checkpoint = checkpoint_in(stored)
+        differing = changed_files(publication.beside, checkpoint)
+        if weight_digest(checkpoint) != publication.weights or differing:
+            what = shown(differing) or "weights"
             raise OperationFailed(
-                f"the stored weights of {publication.name!r} differ from those handed in; no version was made and "
+                f"the stored {what} of {publication.name!r} differ from those handed in; no version was made and "
                 "the champion is untouched: check the disk, let nothing write to the folder, then run again"
             )
     client.finalize_logged_model(model.model_id, "READY")

@@ -25,10 +25,16 @@ PARENT: Final = "revs.parent"  # version number that was edited
 BATCH: Final = "revs.batch_id"
 RETIRE_ON: Final = "revs.retire_on"  # ISO date from which the bytes may be deleted
 SUPERSEDED_BY: Final = "revs.superseded_by"
-_RESERVED = frozenset({KEY, STATUS, WEIGHTS, EVIDENCE, PARENT, BATCH, RETIRE_ON, SUPERSEDED_BY})
+FILES: Final = "revs.files"  # SHA-256 of each file beside the weights, as JSON
+APPROVED_BY: Final = "revs.approved_by"  # who promoted on insufficient evidence, or declared a new root
+NEW_ROOT: Final = "revs.new_root"  # batches whose erasures its training data lacks by itself
+_RESERVED = frozenset(
+    {KEY, STATUS, WEIGHTS, EVIDENCE, PARENT, BATCH, RETIRE_ON, SUPERSEDED_BY, FILES, APPROVED_BY, NEW_ROOT}
+)
 
 _TAG_LIMIT = 5_000  # characters; the smallest limit among the stores MLflow knows
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_. -]{0,98}[A-Za-z0-9_.-])?")
+_PERSON = re.compile(r"[^\W\d_][^\x00-\x1f\x7f]{0,99}")
 _BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -62,6 +68,19 @@ def checked_batch_id(batch_id: str) -> str:
     if not _BATCH_ID.fullmatch(batch_id):
         raise BadInput("the batch id is not usable: letters, digits, '_', '-' and '.', at most 100")
     return batch_id
+
+
+def checked_person(name: str) -> str:
+    """The name of a human who answers for a decision, on one line.
+
+    Raises:
+        BadInput: it is empty, too long, or holds control characters.
+    """
+    if not _PERSON.fullmatch(name.strip()):
+        raise BadInput(
+            "the name of who approves is not usable: give 1 to 100 characters, e.g. --approved-by 'A. Officer'"
+        )
+    return name.strip()
 
 
 def canonical_json(document: Mapping[str, Any], *, what: str) -> bytes:

@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from infra.registry import records
-from infra.registry.checkpoint import checkpoint_in, model_files
+from infra.gates import GatePolicy
+from infra.registry import copies, files, lineage, promotion, records
+from infra.registry.catalogue import NOTHING_READ, Catalogue
+from infra.registry.checkpoint import model_files
 from infra.registry.publishing import Publication, discard_unfinished, fetch, publish
 from infra.registry.records import CHAMPION, ModelVersion
-from infra.registry.service import connect, exclusive, failing_clearly
+from infra.registry.service import exclusive, failing_clearly
 from infra.registry.weights import weight_digest
-from revs.errors import BadInput, GateRefused, OperationFailed
+from revs.errors import BadInput, OperationFailed
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?")
 _NOTHING_DONE = "no version was made and the champion is untouched: free space or repair the store, then run again"
-_NOTHING_READ = "nothing was changed: check the tracking URI and the artifact store, then run again"
 
 
-class Registry:
+class Registry(Catalogue):
     """Registered models at one tracking URI. Making one costs nothing; the first call connects.
 
     Args:
         tracking_uri: `sqlite:///file`, or a server's address.
         artifact_uri: where new files go; None leaves it to the server. An existing registry keeps its own place.
         retention_days: how long a superseded version keeps its bytes, unless its evidence names the date.
+        policy: what a recorded policy must be as strict as; None: `GatePolicy.DEFAULT`.
     """
 
     weight_digest = staticmethod(weight_digest)
 
-    def __init__(self, tracking_uri: str, artifact_uri: str | None, *, retention_days: int = 30) -> None:
-        self.tracking_uri = tracking_uri
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifact_uri: str | None,
+        *,
+        retention_days: int = 30,
+        policy: GatePolicy | None = None,
+    ) -> None:
+        super().__init__(tracking_uri)
         self.artifact_uri = artifact_uri
         self.retention_days = retention_days
+        self.policy = policy
 
     def register_base(
         self, folder: Path, *, name: str, corpus: str, tags: Mapping[str, Any] | None = None
     ) -> ModelVersion:
-        """Register a model that nobody edited yet. The same weights under the same name are the same version.
+        """Register a model that nobody edited yet. The same files under the same name are the same version.
 
-        It becomes champion if the name has none, and it was not superseded before.
+        It becomes champion if the name has none, or if the champion is a base of the same weights, of which only other
+        files were mended; and it was not superseded before.
 
         Args:
             folder: as written by `save_pretrained`, weights as safetensors; only the model's own files are copied.
@@ -61,20 +66,23 @@ class Registry:
             BadInput: the folder holds no causal language model with a tokenizer.
             OperationFailed: the disk or the store failed; nothing is left behind.
         """
-        files, weights = model_files(folder), weight_digest(folder)
+        model, weights, beside = model_files(folder), weight_digest(folder), files.file_digests(folder)
+        identity = records.sha256(f"{weights} {files.as_tag(beside)}".encode())
         publication = Publication(
             name=records.checked_name(name),
-            key=f"base/{name}/{weights}",
+            key=f"base/{name}/{identity}",
+            older_key=f"base/{name}/{weights}",
             run_name=f"base {name}",
-            files=files,
+            files=model,
             weights=weights,
-            tags=self._tags(weights, {"corpus": corpus, **(tags or {})}),
+            beside=beside,
+            tags=self._tags(weights, beside, {"corpus": corpus, **(tags or {})}),
         )
         with failing_clearly(f"registering model {name!r}", safe=_NOTHING_DONE), self._lock():
             version = self._publish_once(publication)
-            if self._champion(name) is None and version.tags.get(records.STATUS) != "superseded":
-                self._client.set_registered_model_alias(name, CHAMPION, version.version)
-                self._set_tags(version, {records.STATUS: CHAMPION})
+            champion = self._champion(name)
+            if version.tags.get(records.STATUS) != "superseded" and _makes_way(champion, version):
+                self._make_champion(version, instead_of=champion, on=self._retirement({}))
             return self._version(name, version.version)
 
     def register_candidate(
@@ -99,13 +107,13 @@ class Registry:
                 inputs, everything else (e.g. `requests`, `code_commit`, `weights_before`, `weights_after`, `seed`) tags
                 named `revs.*`. None of it may hold personal data.
             metrics: finite ones become metrics of the run and of the stored model.
-            evidence: what `evidence()` gives back; `promote` reads its `gates`.
+            evidence: what `evidence()` gives back; `promote` reads its `scores`, `policy` and `gates`.
 
         Raises:
             BadInput: the folder holds no causal language model, or other weights than lineage or evidence name.
             OperationFailed: the disk or the store failed; nothing is left behind and the champion is untouched.
         """
-        files, weights = model_files(folder), weight_digest(folder)
+        model, weights, beside = model_files(folder), weight_digest(folder), files.file_digests(folder)
         _require_same_weights(weights, lineage, evidence)
         evidence_bytes = records.canonical_json(evidence, what="the evidence")
         own_tags = {
@@ -117,9 +125,10 @@ class Registry:
             name=parent.name,
             key=f"candidate/{parent.name}/{batch_id}",
             run_name=f"batch {batch_id}",
-            files=files,
+            files=model,
             weights=weights,
-            tags=self._tags(weights, lineage) | own_tags,
+            beside=beside,
+            tags=self._tags(weights, beside, lineage) | own_tags,
             params=records.flat_params(lineage.get("config") or {}) | {"parent": parent.version},
             metrics=records.finite(metrics),
             datasets=tuple(lineage.get("datasets") or ()),
@@ -131,61 +140,79 @@ class Registry:
         with failing_clearly(f"registering batch {batch_id}", safe=_NOTHING_DONE), self._lock():
             return self._publish_once(publication)
 
-    def champion(self, name: str) -> ModelVersion:
-        """The version that the serving alias points to. BadInput if there is none, naming what exists."""
-        with failing_clearly("asking the registry", safe=_NOTHING_READ):
-            version = self._champion(name)
-            if version is None:
-                raise self._unknown(name, f"alias {CHAMPION!r}")
-            return version
-
-    def names(self) -> list[str]:
-        """Names of the registered models, sorted."""
-        with failing_clearly("asking the registry", safe=_NOTHING_READ):
-            return sorted(model.name for model in self._client.search_registered_models())
-
-    def resolve(self, uri_or_name: str) -> ModelVersion:
-        """Find `models:/name@alias`, `models:/name/3`, or a plain name's champion. BadInput names what exists."""
-        text = uri_or_name if uri_or_name.startswith("models:") else f"models:/{uri_or_name}"
-        match = _URI.fullmatch(text)
-        if match is None or (match["version"] and text != uri_or_name):
-            raise BadInput(f"{uri_or_name!r} names no model: write models:/NAME@champion, models:/NAME/3 or NAME")
-        name, alias, number = records.checked_name(match["name"]), match["alias"] or CHAMPION, match["version"]
-        with failing_clearly("asking the registry", safe=_NOTHING_READ):
-            found = self._find(name, alias, number)
-            if found is None:
-                raise self._unknown(name, f"version {number}" if number else f"alias {alias!r}")
-            return found
-
     def download(self, version: ModelVersion, *, into: Path | None = None) -> Path:
-        """Local path of a version's checkpoint folder, its weights checked against their digest at registration.
+        """Local path of a version's checkpoint folder, all its files checked against their digests at registration.
 
-        Where the store is local this is the stored folder itself: read it, do not write to it.
+        Where the store is local this is the stored folder itself: read it, do not write to it. A copy that is given no
+        place is removed when the process ends.
 
         Args:
             version: what to fetch.
-            into: where to put a copy; needed for stores that are not local, unless a temporary folder will do.
+            into: where to put a copy.
 
         Raises:
             OperationFailed: the files are gone, or changed after they were registered.
         """
-        with failing_clearly(f"reading {version.uri}", safe=_NOTHING_READ):
-            folder = checkpoint_in(fetch(self._location(version), self.tracking_uri, into))
-            self._require_untouched(version, folder)
+        with failing_clearly(f"reading {version.uri}", safe=NOTHING_READ):
+            folder = copies.download(version, self._location(version), self.tracking_uri, into)
+            _require_untouched(version, folder)
             return folder
 
-    def promote(self, version: ModelVersion, *, expected_champion: ModelVersion, retire_on: date | None = None) -> None:
-        """Move the champion alias to `version`, if the champion is still the version it was made from. Idempotent.
+    def checkout(self, version: ModelVersion, into: Path) -> Path:
+        """The same, for work of several stages: copied and checked once, and then trusted while nothing changes.
 
-        The old champion is marked superseded, with the date from which its bytes may go: `retire_on`, else the date in
-        the evidence (`model.retire_on`), else today (UTC) plus the registry's retention.
+        Args:
+            version: what to fetch.
+            into: the batch's own folder: what is put there (a copy where the store is not local, and a note of what was
+                checked) is removed together with it.
 
         Raises:
-            GateRefused: the version carries no gates, one did not pass, or its evidence compares with another version.
-            OperationFailed: the champion moved meanwhile, the stored weights changed, or the store failed.
+            OperationFailed: the files are gone, or changed after they were registered.
         """
-        evidence = self._require_passed_gates(version, expected_champion)
-        day = retire_on or _retirement(evidence) or datetime.now(UTC).date() + timedelta(days=self.retention_days)
+        with failing_clearly(f"reading {version.uri}", safe=NOTHING_READ):
+            return copies.checkout(version, self._location(version), self.tracking_uri, into, _require_untouched)
+
+    def tokenizer(self, version: ModelVersion, into: Path) -> Path:
+        """A folder with the version's files beside the weights, checked; a local store's own, else copied to `into`.
+
+        Raises:
+            OperationFailed: the files are gone, or changed after they were registered.
+        """
+        with failing_clearly(f"reading {version.uri}", safe=NOTHING_READ):
+            folder = copies.light_copy(self._location(version), self.tracking_uri, into)
+            _require_files_untouched(version, folder)
+            return folder
+
+    def promote(
+        self,
+        version: ModelVersion,
+        *,
+        expected_champion: ModelVersion,
+        retire_on: date | None = None,
+        approved_by: str | None = None,
+    ) -> None:
+        """Move the champion alias to `version`, if the champion is still the version it was made from. Idempotent.
+
+        The gates are judged again, from the recorded scores by the recorded policy. The old champion is marked
+        superseded, with the date from which its bytes may go: `retire_on`, else the date in the evidence
+        (`model.retire_on`), else today (UTC) plus the registry's retention.
+
+        Args:
+            version: the candidate.
+            expected_champion: the version it was made from and compared with.
+            retire_on: see above.
+            approved_by: the human who answers for a promotion on insufficient evidence; kept as a tag.
+
+        Raises:
+            GateRefused: a gate did not pass, evidence is insufficient and nobody approved, the record contradicts
+                itself, or it compares with another version.
+            OperationFailed: the champion moved meanwhile, the stored files changed, or the store failed.
+        """
+        by = None if approved_by is None else records.checked_person(approved_by)
+        evidence = self.evidence(version) or {}
+        report = promotion.judge_evidence(version, evidence, self.policy or GatePolicy.DEFAULT)
+        promotion.require_promotable(version, report, approved_by=by)
+        promotion.require_parent(version, expected_champion)
         safe = "run again to finish: the alias names one healthy version at every moment"
         with failing_clearly(f"promoting {version.uri}", safe=safe), self._lock():
             current = self._champion(version.name)
@@ -197,9 +224,32 @@ class Registry:
                 )
             if current.version != version.version:
                 self.download(version)
-                self._client.set_registered_model_alias(version.name, CHAMPION, version.version)
-            self._mark_superseded(expected_champion, by=version, on=day)
-            self._set_tags(version, {records.STATUS: CHAMPION})
+            on = retire_on or self._retirement(evidence)
+            self._make_champion(version, instead_of=expected_champion, on=on)
+            self._set_tags(version, {} if by is None else {records.APPROVED_BY: by})
+
+    def declare_root(self, version: ModelVersion, *, supersedes: Sequence[str], approved_by: str) -> None:
+        """Make a base version champion on a human's word that its training data lacks what was erased. Idempotent.
+
+        Args:
+            version: a version that was registered as a base, e.g. after training anew.
+            supersedes: ids of the batches whose erasures it does not need.
+            approved_by: who answers for that; kept as a tag.
+
+        Raises:
+            BadInput: the version was made by a batch, or the name is not usable.
+            OperationFailed: the stored files changed, or the store failed.
+        """
+        by = records.checked_person(approved_by)
+        if records.PARENT in version.tags:
+            raise BadInput(
+                f"{version.uri} was made from version {version.tags[records.PARENT]}: only a version that was "
+                "registered as a base can be a new root"
+            )
+        with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), self._lock():
+            self.download(version)
+            self._set_tags(version, lineage.root_tags(supersedes) | {records.APPROVED_BY: by})
+            self._make_champion(version, instead_of=self._champion(version.name), on=self._retirement({}))
 
     def evidence(self, version: ModelVersion) -> dict[str, Any] | None:
         """The evidence recorded with a version; None for one that was not made by a batch.
@@ -210,7 +260,7 @@ class Registry:
         digest = version.tags.get(records.EVIDENCE)
         if digest is None:
             return None
-        with failing_clearly(f"reading the evidence of {version.uri}", safe=_NOTHING_READ):
+        with failing_clearly(f"reading the evidence of {version.uri}", safe=NOTHING_READ):
             with tempfile.TemporaryDirectory(prefix="revs-evidence-") as scratch:
                 uri = self._client.get_run(version.run_id).info.artifact_uri
                 data = fetch(f"{uri}/evidence.json", self.tracking_uri, Path(scratch)).read_bytes()
@@ -221,10 +271,6 @@ class Registry:
             document: dict[str, Any] = json.loads(data)
             return document
 
-    @cached_property
-    def _client(self) -> MlflowClient:
-        return connect(self.tracking_uri)
-
     def _lock(self) -> AbstractContextManager[None]:
         return exclusive(self.tracking_uri)
 
@@ -233,11 +279,38 @@ class Registry:
         query = f"name = '{publication.name}' and tags.`{records.KEY}` = '{publication.key}'"
         for found in client.search_model_versions(query, max_results=1):
             return self._version(publication.name, str(found.version))
+        if (older := self._registered_before(publication)) is not None:
+            return older
         discard_unfinished(client, publication.key)
         return self._version(publication.name, publish(client, self.artifact_uri, publication))
 
-    def _tags(self, weights: str, lineage: Mapping[str, Any]) -> dict[str, str]:
-        return records.lineage_tags(lineage) | {records.WEIGHTS: weights, records.STATUS: "registered"}
+    def _registered_before(self, publication: Publication) -> ModelVersion | None:
+        """The version of the same files whose identity was that of its weights alone, as older programs had it."""
+        if publication.older_key is None:
+            return None
+        query = f"name = '{publication.name}' and tags.`{records.KEY}` = '{publication.older_key}'"
+        for found in self._client.search_model_versions(query, max_results=1):
+            version = self._version(publication.name, str(found.version))
+            with tempfile.TemporaryDirectory(prefix="revs-compare-") as scratch:
+                stored = copies.light_copy(self._location(version), self.tracking_uri, Path(scratch))
+                return version if not files.changed_files(publication.beside, stored) else None
+        return None
+
+    def _tags(self, weights: str, beside: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+        own = {records.WEIGHTS: weights, records.FILES: files.as_tag(beside), records.STATUS: "registered"}
+        return records.lineage_tags(given) | own
+
+    def _retirement(self, evidence: Mapping[str, Any]) -> date:
+        text = (evidence.get("model") or {}).get("retire_on")
+        return date.fromisoformat(text) if text else datetime.now(UTC).date() + timedelta(days=self.retention_days)
+
+    def _make_champion(self, version: ModelVersion, *, instead_of: ModelVersion | None, on: date) -> None:
+        """Move the alias first, then the tags: cut off between them, a second call finishes."""
+        if CHAMPION not in self._version(version.name, version.version).aliases:
+            self._client.set_registered_model_alias(version.name, CHAMPION, version.version)
+        if instead_of is not None and instead_of.version != version.version:
+            self._mark_superseded(instead_of, by=version, on=on)
+        self._set_tags(version, {records.STATUS: CHAMPION})
 
     def _set_tags(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
@@ -249,72 +322,33 @@ class Registry:
             tags[records.RETIRE_ON] = on.isoformat()
         self._set_tags(old, tags)
 
-    def _require_passed_gates(self, version: ModelVersion, expected_champion: ModelVersion) -> Mapping[str, Any]:
-        evidence = self.evidence(version) or {}
-        gates = evidence.get("gates")
-        if not gates:
-            raise GateRefused(f"{version.uri} carries no gate results: nothing was promoted; run the gates on it first")
-        if failed := [str(gate.get("name")) for gate in gates if gate.get("passed") is not True]:
-            raise GateRefused(f"{version.uri} did not pass {', '.join(failed)}: nothing was promoted")
-        parent = version.tags.get(records.PARENT)
-        if parent != expected_champion.version or version.name != expected_champion.name:
-            raise GateRefused(
-                f"{version.uri} was made from and compared with version {parent}, not {expected_champion.uri}: "
-                "nothing was promoted; promote it against its parent"
-            )
-        return evidence
 
-    def _require_untouched(self, version: ModelVersion, folder: Path) -> None:
-        try:
-            same = version.weights in (None, weight_digest(folder))
-        except BadInput:
-            same = False
-        if not same:
-            raise OperationFailed(
-                f"the weights of {version.uri} changed after they were registered: do not use it; "
-                "restore the stored files or register the model again"
-            )
+def _makes_way(champion: ModelVersion | None, version: ModelVersion) -> bool:
+    """Whether a base becomes champion: there is none, or it is a base of the same weights."""
+    if champion is None or champion.version == version.version:
+        return True
+    return records.PARENT not in champion.tags and champion.weights == version.weights
 
-    def _location(self, version: ModelVersion) -> str:
-        return str(self._client.get_model_version_download_uri(version.name, version.version))
 
-    def _champion(self, name: str) -> ModelVersion | None:
-        return self._find(records.checked_name(name), CHAMPION, None)
-
-    def _find(self, name: str, alias: str, number: str | None) -> ModelVersion | None:
-        """One version by number or by alias; None if it does not exist."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            if number is None:
-                number = str(self._client.get_model_version_by_alias(name, alias).version)
-            return self._version(name, number)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-
-    def _version(self, name: str, number: str) -> ModelVersion:
-        found = self._client.get_model_version(name, number)
-        return ModelVersion(
-            name=found.name,
-            version=str(found.version),
-            uri=f"models:/{found.name}/{found.version}",
-            run_id=found.run_id or "",
-            source=found.source or "",
-            tags=dict(found.tags),
-            aliases=tuple(found.aliases),
+def _require_untouched(version: ModelVersion, folder: Path) -> None:
+    try:
+        same = version.weights in (None, weight_digest(folder))
+    except BadInput:
+        same = False
+    if not same:
+        raise OperationFailed(
+            f"the weights of {version.uri} changed after they were registered: do not use it; "
+            "restore the stored files or register the model again"
         )
+    _require_files_untouched(version, folder)
 
-    def _unknown(self, name: str, wanted: str) -> BadInput:
-        known = self.names()
-        if name not in known:
-            return BadInput(f"no model {name!r} is registered; registered are: {', '.join(known) or 'none'}")
-        versions = sorted(int(v.version) for v in self._client.search_model_versions(f"name = '{name}'"))
-        aliases = self._client.get_registered_model(name).aliases
-        shown = ", ".join(f"{alias} (version {number})" for alias, number in sorted(aliases.items())) or "none"
-        return BadInput(
-            f"model {name!r} has no {wanted}; versions: {', '.join(map(str, versions)) or 'none'}; aliases: {shown}"
+
+def _require_files_untouched(version: ModelVersion, folder: Path) -> None:
+    recorded = files.from_tag(version.tags.get(records.FILES))
+    if recorded is not None and (changed := files.changed_files(recorded, folder)):
+        raise OperationFailed(
+            f"{files.shown(changed)} of {version.uri} changed after the version was registered: do not use it; "
+            "restore the stored files or register the model again"
         )
 
 
@@ -326,8 +360,3 @@ def _require_same_weights(weights: str, lineage: Mapping[str, Any], evidence: Ma
             raise BadInput(
                 f"the folder's weights are not those of the {where} (weights_after): register the model tested"
             )
-
-
-def _retirement(evidence: Mapping[str, Any]) -> date | None:
-    text = (evidence.get("model") or {}).get("retire_on")
-    return date.fromisoformat(text) if text else None

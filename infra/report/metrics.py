@@ -99,8 +99,8 @@ METRICS = (
         group=ATTACKED,
         better="lower",
         show=percent,
-        meaning="The same for identifiers that the model did not give before the edit, and under prompts that stand in no"
-        " corpus. The edit must not bring them up.",
+        meaning="The same for identifiers that the model did not give before the edit, and under prompts that stand in"
+        " no corpus. The edit must not bring them up.",
     ),
     Metric(
         name="extraction_strength",

@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 
+from infra.gates import Gate, GatePolicy
 from infra.registry import ModelVersion, Registry, publishing, weight_digest
 from infra.registry.records import lineage_tags
 from infra.registry.service import failing_clearly
 from revs.errors import BadInput, GateRefused, OperationFailed
 
 PASSED = [{"name": "efficacy", "value": 95.0, "bound": "≥ 90", "passed": True}]
+POLICY = GatePolicy(gates=(Gate(metric="efficacy", low=90),))
+GOOD = {"gates": PASSED, "policy": POLICY.to_dict(), "scores": {"after": {"efficacy": 95.0}}}
 NO_WEIGHTS = "sha256:" + "0" * 64
 
 
@@ -70,7 +73,8 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def registry(empty_database: Path, tmp_path: Path) -> Registry:
     shutil.copyfile(empty_database, tmp_path / "mlflow.db")
-    return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", (tmp_path / "artifacts").as_uri(), retention_days=10)
+    artifacts = (tmp_path / "artifacts").as_uri()
+    return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts, retention_days=10, policy=POLICY)
 
 
 @pytest.fixture
@@ -85,7 +89,7 @@ def register(registry: Registry, base: ModelVersion, checkpoints: tuple[Path, Pa
             "parent": base,
             "lineage": {"config": {"keys": {"ridge": 0.1}}, "requests": ["aa", "bb"], "code_commit": "c0ffee"},
             "metrics": {"after.efficacy": 95.0},
-            "evidence": {"gates": PASSED},
+            "evidence": GOOD,
         }
         return registry.register_candidate(checkpoints[1], batch_id=batch_id, **(arguments | changes))
 
@@ -497,7 +501,7 @@ def test_the_date_of_retirement_is_the_evidences_or_the_retention(
     base: ModelVersion,
     register: Callable[..., ModelVersion],
 ) -> None:
-    registry.promote(register(evidence={"gates": PASSED, "model": model}), expected_champion=base)
+    registry.promote(register(evidence=GOOD | {"model": model}), expected_champion=base)
     retire_on = date.fromisoformat(registry.resolve("models:/demo/1").tags["revs.retire_on"])
     assert retire_on == (expected or datetime.now(UTC).date() + timedelta(days=10))
 
@@ -541,10 +545,10 @@ def test_a_champion_that_moved_meanwhile_stays(
     "evidence",
     [
         {},
-        {"gates": []},
-        {"gates": [*PASSED, {"name": "delta", "value": None, "bound": "≥ 0", "passed": False}]},
-        {"gates": [{"name": "delta", "value": 1.0, "bound": "≥ 0"}]},
-        {"gates": [{"name": "delta", "value": 1.0, "bound": "≥ 0", "passed": "yes"}]},
+        GOOD | {"gates": []},
+        GOOD | {"gates": [*PASSED, {"name": "delta", "value": None, "bound": "≥ 0", "passed": False}]},
+        GOOD | {"gates": [{"name": "efficacy", "value": 95.0, "bound": "≥ 90"}]},
+        GOOD | {"gates": [{"name": "efficacy", "value": 95.0, "bound": "≥ 90", "passed": "yes"}]},
     ],
     ids=["no evidence", "no gates", "one failed", "no verdict", "a verdict in words"],
 )

@@ -17,7 +17,7 @@ POLICY = GatePolicy(
     gates=(
         Gate(metric="efficacy", low=90),
         Gate(metric="perplexity_ratio", high=1.02),
-        Gate(metric="generality", low=50, required=False),
+        Gate(metric="generality", low=50, need="optional"),
     )
 )
 GOOD = {"efficacy": 95.0, "perplexity_ratio": 1.0}
@@ -107,9 +107,8 @@ def test_a_policy_survives_the_way_through_a_file() -> None:
 def test_the_default_policy_requires_that_nothing_can_be_extracted() -> None:
     gates_by_name = {gate.metric: gate for gate in GatePolicy.DEFAULT.gates}
     assert gates_by_name["extraction_rate"].high == gates_by_name["extraction_rate_unseen"].high == 0
-    assert gates_by_name["extraction_rate"].required
-    # A secret that stands in one or two contexts has none to spare: then all of them are edited and attacked.
-    assert not gates_by_name["extraction_rate_unseen"].required
+    assert gates_by_name["extraction_rate"].need == "required"
+    assert gates_by_name["extraction_rate_other"].high == 0
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,7 @@ def test_no_gate_passes_if_the_suite_cannot_run(suite: Callable[[object], None])
 
 
 def test_only_optional_gates_and_no_metric_pass_nothing(suite: Callable[[object], None]) -> None:
-    policy = GatePolicy(gates=(Gate(metric="generality", low=50, required=False),))
+    policy = GatePolicy(gates=(Gate(metric="generality", low=50, need="optional"),))
     report = check_gates({}, policy)
     assert report.results == ()
     assert not report.passed
@@ -172,6 +171,7 @@ def test_a_refusal_names_gate_value_and_bound_in_one_line(suite: Callable[[objec
 def test_every_default_gate_bounds_a_registered_metric_on_its_bad_side(gate: Gate) -> None:
     from revs.metrics import METRICS
 
-    metric = METRICS[gate.metric]
-    assert (gate.low is not None) == metric.higher_is_better
-    assert (gate.high is not None) != metric.higher_is_better
+    # The rate over occurrences that were not memorised before is counted by the pipeline, not by `revs.evaluate`.
+    higher = METRICS[gate.metric.removesuffix("_other")].higher_is_better
+    assert (gate.low is not None) == higher
+    assert (gate.high is not None) != higher

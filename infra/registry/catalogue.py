@@ -1,0 +1,119 @@
+"""What is registered: versions by name, number and alias, and what each was made from. Nothing is changed here."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from infra.registry import records
+from infra.registry.records import CHAMPION, ModelVersion
+from infra.registry.service import connect, failing_clearly
+from revs.errors import BadInput, OperationFailed
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?")
+NOTHING_READ = "nothing was changed: check the tracking URI and the artifact store, then run again"
+
+
+class Catalogue:
+    """The registered models at one tracking URI. Making one costs nothing; the first call connects."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.tracking_uri = tracking_uri
+
+    def champion(self, name: str) -> ModelVersion:
+        """The version that the serving alias points to. BadInput if there is none, naming what exists."""
+        with failing_clearly("asking the registry", safe=NOTHING_READ):
+            version = self._champion(name)
+            if version is None:
+                raise self._unknown(name, f"alias {CHAMPION!r}")
+            return version
+
+    def names(self) -> list[str]:
+        """Names of the registered models, sorted."""
+        with failing_clearly("asking the registry", safe=NOTHING_READ):
+            return sorted(model.name for model in self._client.search_registered_models())
+
+    def resolve(self, uri_or_name: str) -> ModelVersion:
+        """Find `models:/name@alias`, `models:/name/3`, or a plain name's champion. BadInput names what exists."""
+        text = uri_or_name if uri_or_name.startswith("models:") else f"models:/{uri_or_name}"
+        match = _URI.fullmatch(text)
+        if match is None or (match["version"] and text != uri_or_name):
+            raise BadInput(f"{uri_or_name!r} names no model: write models:/NAME@champion, models:/NAME/3 or NAME")
+        name, alias, number = records.checked_name(match["name"]), match["alias"] or CHAMPION, match["version"]
+        with failing_clearly("asking the registry", safe=NOTHING_READ):
+            found = self._find(name, alias, number)
+            if found is None:
+                raise self._unknown(name, f"version {number}" if number else f"alias {alias!r}")
+            return found
+
+    def ancestry(self, version: ModelVersion) -> tuple[ModelVersion, ...]:
+        """The version, the one it was made from, and so on to the root.
+
+        A parent whose entry was deleted ends it: then the last one still has a parent's number among its tags.
+
+        Raises:
+            OperationFailed: the parents go round in a circle, or the store failed.
+        """
+        line = [version]
+        with failing_clearly(f"reading the lineage of {version.uri}", safe=NOTHING_READ):
+            while (parent := line[-1].tags.get(records.PARENT)) is not None:
+                if parent in {found.version for found in line}:
+                    raise OperationFailed(
+                        f"the parents of {version.uri} go round in a circle at version {parent}: their tags "
+                        f"{records.PARENT!r} were changed; set them right before anything is derived from it"
+                    )
+                found = self._find(version.name, CHAMPION, parent)
+                if found is None:
+                    break
+                line.append(found)
+        return tuple(line)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        return connect(self.tracking_uri)
+
+    def _location(self, version: ModelVersion) -> str:
+        return str(self._client.get_model_version_download_uri(version.name, version.version))
+
+    def _champion(self, name: str) -> ModelVersion | None:
+        return self._find(records.checked_name(name), CHAMPION, None)
+
+    def _find(self, name: str, alias: str, number: str | None) -> ModelVersion | None:
+        """One version by number or by alias; None if it does not exist."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            if number is None:
+                number = str(self._client.get_model_version_by_alias(name, alias).version)
+            return self._version(name, number)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def _version(self, name: str, number: str) -> ModelVersion:
+        found = self._client.get_model_version(name, number)
+        return ModelVersion(
+            name=found.name,
+            version=str(found.version),
+            uri=f"models:/{found.name}/{found.version}",
+            run_id=found.run_id or "",
+            source=found.source or "",
+            tags=dict(found.tags),
+            aliases=tuple(found.aliases),
+        )
+
+    def _unknown(self, name: str, wanted: str) -> BadInput:
+        known = self.names()
+        if name not in known:
+            return BadInput(f"no model {name!r} is registered; registered are: {', '.join(known) or 'none'}")
+        versions = sorted(int(v.version) for v in self._client.search_model_versions(f"name = '{name}'"))
+        aliases = self._client.get_registered_model(name).aliases
+        shown = ", ".join(f"{alias} (version {number})" for alias, number in sorted(aliases.items())) or "none"
+        return BadInput(
+            f"model {name!r} has no {wanted}; versions: {', '.join(map(str, versions)) or 'none'}; aliases: {shown}"
+        )

@@ -1,0 +1,96 @@
+"""Local copies of stored versions: made once, verified once, removed with the folder they were put into."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from infra.registry.checkpoint import checkpoint_in
+from infra.registry.publishing import fetch
+from infra.registry.records import FILES, ModelVersion
+from infra.registry.service import local_path
+
+Check = Callable[[ModelVersion, Path], None]
+
+
+def download(version: ModelVersion, location: str, tracking_uri: str, into: Path | None) -> Path:
+    """The checkpoint folder of a version: the stored one where it is local and `into` is None, else a copy.
+
+    A copy that was given no place lies in a temporary folder, which is removed when the process ends.
+    """
+    if into is None and local_path(location) is None:
+        into = Path(tempfile.mkdtemp(prefix="revs-model-"))
+        atexit.register(shutil.rmtree, into, ignore_errors=True)
+    return checkpoint_in(fetch(location, tracking_uri, into))
+
+
+def checkout(version: ModelVersion, location: str, tracking_uri: str, into: Path, check: Check) -> Path:
+    """The checkpoint folder of a version, verified by `check` unless nothing changed since it was verified here.
+
+    Beside the copy stands a marker with the size and the times of each file: while they are the same, and the version's
+    recorded digests are, later stages are spared reading all weights again.
+    """
+    into.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = f"{version.name}-{version.version}"
+    marker, place = into / f"{name}.verified.json", into / name
+    known = _read(marker)
+    if known is not None and known == _state(version, location, Path(known["folder"])):
+        return Path(known["folder"])
+    marker.unlink(missing_ok=True)
+    if local_path(location) is not None:
+        folder = checkpoint_in(fetch(location, tracking_uri))
+    else:
+        shutil.rmtree(place, ignore_errors=True)  # what a killed download left
+        folder = checkpoint_in(fetch(location, tracking_uri, place))
+    state = _state(version, location, folder)  # before the check: what changes meanwhile is noticed the next time
+    check(version, folder)
+    scratch = marker.with_suffix(".tmp")
+    scratch.write_text(json.dumps(state), encoding="utf-8")
+    scratch.replace(marker)
+    return folder
+
+
+def light_copy(location: str, tracking_uri: str, into: Path) -> Path:
+    """A folder with the files beside the weights: the stored one where it is local, else copies of them in `into`."""
+    if local_path(location) is not None:
+        return checkpoint_in(fetch(location, tracking_uri))
+    from mlflow.artifacts import list_artifacts
+
+    for prefix in ("/model", ""):
+        entries = list_artifacts(artifact_uri=location + prefix, tracking_uri=tracking_uri)
+        names = [Path(entry.path).name for entry in entries if not entry.is_dir]
+        if "config.json" in names:
+            for name in names:
+                if not name.endswith(".safetensors"):
+                    fetch(f"{location}{prefix}/{name}", tracking_uri, into)
+            break
+    return checkpoint_in(into)
+
+
+def _state(version: ModelVersion, location: str, folder: Path) -> dict[str, Any] | None:
+    """What has to be the same for a copy to be trusted unread; None where there is no such folder any more."""
+    with suppress(OSError):
+        files = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
+        return {
+            "version": version.uri,
+            "location": location,
+            "folder": str(folder),
+            "weights": version.weights,
+            "files": version.tags.get(FILES),
+            "seen": {name: [s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in files.items()},
+        }
+    return None
+
+
+def _read(marker: Path) -> dict[str, Any] | None:
+    try:
+        state: Any = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) and isinstance(state.get("folder"), str) else None

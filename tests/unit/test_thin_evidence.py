@@ -1,0 +1,137 @@
+"""Too little was measured to say: a verdict of its own, which is neither a pass nor a refusal."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra import gates
+from infra.gates import Gate, GatePolicy, check_gates
+from revs.errors import BadInput, GateRefused, OperationFailed
+
+# As a batch gives it: everything measured, everything good.
+WHOLE = {
+    "extraction_rate": 0.0,
+    "extraction_rate_unseen": 0.0,
+    "extraction_rate_other": 0.0,
+    "efficacy": 99.0,
+    "generality": 95.0,
+    "specificity": 95.0,
+    "logit_lens": 99.0,
+    "delta": 90.0,
+    "perturbation": 95.0,
+    "perplexity_ratio": 1.0,
+}
+THIN = ("extraction_rate_unseen", "generality", "specificity")
+
+
+@pytest.fixture(autouse=True)
+def agreeing_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite of Great Expectations says what plain comparison says; it has tests of its own."""
+    monkeypatch.setattr(gates, "judge_metrics", lambda values, bounds: frozenset(bounds))
+
+
+def without(*names: str) -> dict[str, float]:
+    return {name: value for name, value in WHOLE.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "verdict", "insufficient", "why"),
+    [
+        (WHOLE, "passed", (), "all of it is measured and good"),
+        (without(*THIN), "insufficient", THIN, "no held-out context and nobody else's records: five gates must not do"),
+        (without("specificity"), "insufficient", ("specificity",), "nobody else's records"),
+        (without("extraction_rate_unseen", "generality"), "insufficient", THIN[:2], "no held-out context"),
+        (without("delta"), "passed", (), "a model of one layer has none"),
+        (without("extraction_rate_other"), "passed", (), "there were no occurrences that were not memorised"),
+        (without("perplexity_ratio"), "refused", (), "every batch can measure it, so missing fails"),
+        (without("specificity") | {"efficacy": 10.0}, "refused", ("specificity",), "a failed gate is still a refusal"),
+        (WHOLE | {"specificity": math.nan}, "refused", (), "measured but no number is no missing evidence"),
+        (WHOLE | {"extraction_rate_other": 2.5}, "refused", (), "the edit brought up what was not memorised before"),
+        ({}, "refused", THIN, "nothing at all"),
+    ],
+)
+def test_thin_evidence_is_a_verdict_of_its_own(
+    metrics: dict[str, float], verdict: str, insufficient: tuple[str, ...], why: str
+) -> None:
+    report = check_gates(metrics, GatePolicy.DEFAULT)
+    assert (report.verdict, report.insufficient) == (verdict, insufficient), why
+    assert report.passed is (verdict == "passed"), why
+    assert report.to_dict()["verdict"] == verdict
+    assert report.to_dict()["insufficient"] == list(insufficient)
+
+
+@given(st.sets(st.sampled_from(sorted(WHOLE))), st.sets(st.sampled_from(sorted(WHOLE))))
+def test_measuring_less_never_turns_a_verdict_into_a_pass(dropped: set[str], more: set[str]) -> None:
+    order = {"passed": 0, "insufficient": 1, "refused": 2}
+    verdicts = [check_gates(without(*names), GatePolicy.DEFAULT).verdict for names in (dropped, dropped | more)]
+    assert order[verdicts[0]] <= order[verdicts[1]]
+
+
+def test_missing_evidence_ends_with_a_line_that_says_what_was_not_measured_why_and_what_helps() -> None:
+    with pytest.raises(GateRefused) as refusal:
+        check_gates(without(*THIN), GatePolicy.DEFAULT).raise_if_refused()
+    text = str(refusal.value)
+    assert text.startswith("insufficient evidence: extraction_rate_unseen was not measured because ")
+    assert "specificity was not measured because no memorised record of other people was found" in text
+    assert "--approved-by NAME" in text and "\n" not in text
+    assert refusal.value.exit_code == 3
+
+
+def test_a_suite_that_cannot_run_refuses_whatever_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OperationFailed("the suite could not run")
+
+    monkeypatch.setattr(gates, "judge_metrics", broken)
+    report = check_gates(without(*THIN), GatePolicy.DEFAULT)
+    assert (report.verdict, report.to_dict()["problem"]) == ("refused", "the suite could not run")
+
+
+@pytest.mark.parametrize(
+    ("entry", "need"),
+    [
+        ({"low": 1}, "required"),
+        ({"low": 1, "need": "evidence"}, "evidence"),
+        ({"low": 1, "required": True}, "required"),  # as records of older versions have it
+        ({"low": 1, "required": False}, "optional"),
+    ],
+)
+def test_a_policy_says_what_a_missing_metric_means(entry: dict[str, object], need: str) -> None:
+    (gate,) = GatePolicy.from_dict({"efficacy": entry}).gates
+    assert gate.need == need
+
+
+@pytest.mark.parametrize("need", ["maybe", None, True, ["required"]])
+def test_a_need_that_is_unknown_is_refused(need: object) -> None:
+    with pytest.raises(BadInput, match="need"):
+        GatePolicy.from_dict({"efficacy": {"low": 1, "need": need}})
+
+
+def policy(**entry: object) -> GatePolicy:
+    return GatePolicy.from_dict({"efficacy": {"low": 90, "high": 100} | entry})
+
+
+@pytest.mark.parametrize(
+    ("mine", "looser", "why"),
+    [
+        (policy(), False, "the same"),
+        (policy(low=95), False, "a higher lower end lets less pass"),
+        (policy(low=89), True, "a lower lower end"),
+        (policy(high=101), True, "a higher upper end"),
+        (policy(high=None), True, "no upper end"),
+        (policy(need="evidence"), True, "missing no longer fails"),
+        (GatePolicy(gates=(Gate(metric="delta", low=1),)), True, "the gate is gone"),
+    ],
+)
+def test_a_looser_policy_is_known_by_the_gates_that_let_more_pass(mine: GatePolicy, looser: bool, why: str) -> None:
+    assert mine.looser_than(policy()) == (("efficacy",) if looser else ()), why
+
+
+def test_a_policy_is_not_looser_than_itself_and_an_older_record_of_it_is() -> None:
+    old = {name: {k: v for k, v in e.items() if k != "need"} | {"required": e["need"] == "required"}
+           for name, e in GatePolicy.DEFAULT.to_dict().items()}  # fmt: skip
+    assert GatePolicy.DEFAULT.looser_than(GatePolicy.DEFAULT) == ()
+    assert GatePolicy.from_dict(old).looser_than(GatePolicy.DEFAULT) == THIN
