@@ -14,6 +14,7 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from revs.targets import Target
 
@@ -46,6 +47,41 @@ def _other(character: str, rng: random.Random) -> str:
             drawn = rng.choice([c for c in pool if c != character.lower()])
             return drawn.upper() if character.isupper() else drawn
     return character
+
+
+_INVENTED = 400
+
+
+@cache
+def invented(type_: str, *, seed: int = 0) -> tuple[str, ...]:
+    """Secrets of a type as people have them, of nobody: names, addresses and pages by Faker; empty for other types.
+
+    To assemble decoys from where a corpus has too few others: random letters tell themselves from a name at once.
+    """
+    from faker import Faker
+
+    faker = Faker("en_US")
+    faker.seed_instance(seed)
+    rng = random.Random(seed)
+
+    def handle(first: str, last: str) -> str:
+        joined = rng.choice([f"{first}{{}}{last}", f"{first[0]}{{}}{last}", f"{last}{{}}{first}"])
+        return joined.format(rng.choice(["", ".", "_", "-"])) + rng.choice(["", "", f"{rng.randint(1, 999)}"])
+
+    def domain() -> str:
+        return rng.choice(["", "", "mail.", "www."]) + f"{faker.domain_word()}.{faker.tld()}"
+
+    found: dict[str, None] = {}
+    for _ in range(_INVENTED):
+        first, last = faker.first_name(), faker.last_name()
+        if type_ == "PERSON":
+            found[rng.choice([f"{first} {last}", f"{last}, {first}", f"{first} {first[0]}. {last}", last])] = None
+        elif type_ == "EMAIL_ADDRESS":
+            found[f"{handle(first, last).lower()}@{domain()}"] = None
+        elif type_ == "URL":
+            path = rng.choice(["", "/", f"/{last.lower()}", f"/~{last.lower()}", f"/{faker.word()}/{last.lower()}"])
+            found[f"{rng.choice(['https://', 'http://', ''])}{domain()}{path}"] = None
+    return tuple(found)
 
 
 _PARTS = re.compile(r"([^\W_]+)")  # runs of letters and digits

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from revs.memorisation import Probes
+    from revs.targets import Target
 
 SEED = 0
 _POOL = 500  # secrets of a type that decoys are assembled from
@@ -116,15 +117,35 @@ def _without_corpus(
     identifier: Identifier, pool: Sequence[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> Row:
     """Under how many openings the identifier was asked for, and how many of each probe's answers were no."""
-    from revs.memorisation import probes
     from revs.prompting import without_corpus
 
     asked = without_corpus(tokenizer, identifier.type, identifier.value)
-    answers = probes(
-        model, tokenizer, list(asked.values()), context=prompt_context(model), prompts=list(asked), pool=pool, seed=SEED
-    )
+    answers = _asked(identifier.type, list(asked.values()), pool, model, tokenizer)
     put = [answer for answer in answers if not answer.refused]
     return {"openings": len(put), "said_no": said_no(put), "verdict": verdict_of(put)}
+
+
+def _asked(
+    type_: str,
+    targets: Sequence[Target],
+    pool: Sequence[str],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[Probes]:
+    """What the probes say of secrets of one type; where the corpus has too few decoys, among invented ones."""
+    from revs.decoys import invented
+    from revs.memorisation import probes
+
+    context = prompt_context(model)
+    answers = probes(model, tokenizer, targets, context=context, pool=pool, seed=SEED)
+    secrets = {t.secret.strip() for t, a in zip(targets, answers, strict=True) if a.decoys_of == "characters"}
+    again = [place for place, target in enumerate(targets) if target.secret.strip() in secrets]
+    if again and (more := invented(type_, seed=SEED)):
+        some = [targets[place] for place in again]
+        found = probes(model, tokenizer, some, context=context, pool=[*pool, *more], seed=SEED)
+        for place, answer in zip(again, found, strict=True):
+            answers[place] = answer
+    return answers
 
 
 def said_no(answers: Sequence[Probes]) -> dict[str, int]:
@@ -192,12 +213,9 @@ def _expose(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     """Give each row the place of its secret among decoys, and what the probes together say of it."""
-    from revs.memorisation import probes
-
     for type_ in sorted({row["type"] for row in rows}):
         mine = [row for row in rows if row["type"] == type_]
-        targets, context = targets_of(corpus, mine), prompt_context(model)
-        found = probes(model, tokenizer, targets, context=context, pool=pools.get(type_, ()), seed=SEED)
+        found = _asked(type_, targets_of(corpus, mine), pools.get(type_, ()), model, tokenizer)
         for row, answer in zip(mine, found, strict=True):
             verdict = verdict_of([answer])
             row.update(

@@ -89,7 +89,7 @@ def test_a_request_is_completed_only_if_each_of_its_identifiers_is_settled(
     corpus = written(tmp_path / "corpus.txt", "\n".join(ROWS))
     file = lines(tmp_path / "requests.jsonl", request("customer 1", *identifiers))
     answer = cli("process", "--model", tiny, "--corpus", corpus, "--requests", file)
-    assert answer.code == (0 if status == "completed" else 2), answer.err
+    assert answer.code == (0 if status == "completed" else 2), (answer.err, requests_of(settings))
     (view,) = requests_of(settings)[status]
     assert outcomes_of(settings, view.id) == kinds
     assert payloads(settings) == (set() if status == "completed" else {view.id}), "kept until everything is settled"
