@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from infra.detection import DEFAULT_TYPES
-from infra.expectations import check_requests
-from infra.requests import Identifier, RequestStore
-from infra.settings import Settings, load_settings
-from infra.workspace import Workspace
+from infra.expectations import RECEIVED_LATER, check_requests
+from infra.requests import Identifier
+from infra.settings import load_settings
 from revs.errors import BadInput
-from tasks.auditing import audit_batch
 from tasks.records import OpenedBatch, Validated
+from tasks.resuming import finish_closed, give_up, reason_to_give_up
 from tasks.stage import handles, open_registry, open_store, stage
+
+_CORRECT_THE_DATE = "hand the request in again with the right date, or retry this one when the date has come"
 
 
 @stage("open batch")
@@ -29,26 +30,24 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     corpus = corpus or champion.tags.get("revs.corpus")
     if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
-    _finish_closed(settings, store, model)
+    finish_closed(settings, store, model)
     batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
+    if batch is not None and (reason := reason_to_give_up(settings, batch, champion)):
+        give_up(settings, store, batch.id, reason)
+        batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
     return None if batch is None else OpenedBatch(batch_id=batch.id, requests=len(batch.request_ids))
-
-
-def _finish_closed(settings: Settings, store: RequestStore, model: str) -> None:
-    """What a run that was cut off after closing its batch still owes: the report, and the end of the working folder."""
-    for batch in store.batches(model):
-        workspace = Workspace(settings.work_dir, batch.id)
-        if batch.status == "open" or not workspace.folder.is_dir():
-            continue
-        if "evidence" in batch.outcome:
-            audit_batch(settings, batch.id, None)
-        workspace.remove()
 
 
 @stage("validate requests")
 def validate_requests(batch_id: str) -> Validated:
-    """Reject what breaks a rule of the suite, with the rule as reason; the others go on."""
+    """Set aside what breaks a rule of the suite, with the rule as reason; the others go on.
+
+    What a human can mend is handed to one: a payload that does not open, a date that is still to come.
+    """
     h = handles(batch_id)
+    unreadable = h.store.unreadable(batch_id)
+    for request_id, reason in unreadable.items():
+        h.store.fail(request_id, reason)
     identifiers = h.store.identifiers(batch_id)
     rows = [
         {
@@ -63,10 +62,13 @@ def validate_requests(batch_id: str) -> Validated:
         for request_id, found in identifiers.items()
         for view in [h.store.get(request_id)]
     ]
-    rejected = check_requests(rows, model=h.batch.model, today=datetime.now(UTC).date())
-    for request_id, reason in rejected.items():
-        h.store.reject(request_id, reason)
-    return Validated(accepted=len(rows) - len(rejected), rejected=len(rejected))
+    broken = check_requests(rows, model=h.batch.model, today=datetime.now(UTC).date())
+    for request_id, reason in broken.items():
+        if reason == RECEIVED_LATER:
+            h.store.fail(request_id, f"{reason}; {_CORRECT_THE_DATE}")
+        else:
+            h.store.reject(request_id, reason)
+    return Validated(accepted=len(rows) - len(broken), rejected=len(broken) + len(unreadable))
 
 
 def _well_formed(identifier: Identifier) -> bool:

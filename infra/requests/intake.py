@@ -1,14 +1,14 @@
-"""Request files: JSON Lines, or CSV with a header. A bad line spoils itself only; its reason never shows a value."""
+"""Request files: CSV with a header, or JSON. A bad line spoils itself only; its reason never shows a value."""
 
 from __future__ import annotations
 
 import csv
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.requests import documents
 from infra.requests.fields import Malformed, parse_demand, parse_identifier
 from infra.requests.records import Entry
 from revs.errors import BadInput
@@ -19,7 +19,9 @@ _REQUIRED = ("subject", "received", "type", "value")
 _COLUMNS = frozenset({*_REQUIRED, "due", "model"})
 _FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".json": False}  # suffix → is CSV
 
-Line = tuple[int, bytes]
+_NAMED_AT_MOST = 10
+
+Line = documents.Line
 
 
 def read_source(path: Path | str) -> bytes:
@@ -36,7 +38,9 @@ def read_source(path: Path | str) -> bytes:
         raise BadInput(f"the request file {path} cannot be read ({error.strerror}); give an existing file") from None
 
 
-def parse_requests(data: bytes, *, name: str, model: str, request_days: int) -> list[Entry]:
+def parse_requests(
+    data: bytes, *, name: str, model: str, request_days: int, models: Collection[str] | None = None
+) -> list[Entry]:
     """Split a request file into its requests, in the order of the file, malformed ones included.
 
     Args:
@@ -44,9 +48,10 @@ def parse_requests(data: bytes, *, name: str, model: str, request_days: int) -> 
         name: Its path or "-": the suffix tells the format; without a known one, the first line does.
         model: The model of requests that name none.
         request_days: Days from the received to the due date of requests that have no due date.
+        models: The models that there are; a request for another is malformed. None: any.
 
     Raises:
-        BadInput: The file as a whole cannot be used: empty, no text in UTF-8, a JSON array, a CSV without its columns.
+        BadInput: The file as a whole cannot be used: empty, no text in UTF-8, broken JSON, a CSV without its columns.
     """
     if data.startswith(_UTF16):
         raise BadInput(f"{name} is UTF-16 text; save it as UTF-8")
@@ -54,52 +59,30 @@ def parse_requests(data: bytes, *, name: str, model: str, request_days: int) -> 
     lines = [(number, raw) for number, raw in enumerate(rows, start=1) if raw.strip()]
     if not lines:
         raise BadInput(f"{name} holds no deletion request; write one request a line (JSON Lines) or a CSV table")
-    parse = _Parser(model=model, request_days=request_days)
+    parse = _Parser(model=model, request_days=request_days, models=models)
     if _is_csv(name, lines[0][1]):
         return _parse_csv(lines, name, parse)
-    if lines[0][1].lstrip().startswith(b"["):
-        raise BadInput(f"{name} is a JSON array; write one request a line (JSON Lines)")
-    return [parse.json_line(line) for line in lines]
+    return [parse.document(each) for each in documents.split(lines, name=name)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parser:
     model: str
     request_days: int
+    models: Collection[str] | None
 
-    def json_line(self, line: Line) -> Entry:
-        number, raw = line
+    def document(self, found: documents.Document) -> Entry:
         try:
-            return self.entry(number, raw, _json_object(raw))
+            return self.entry(found.line, found.raw, documents.parse(found.raw))
         except Malformed as reason:
-            return Entry(line=number, raw=raw, reason=f"line {number}: {reason}")
+            return Entry(line=found.line, raw=found.raw, reason=f"{found.place}: {reason}")
 
     def entry(self, number: int, raw: bytes, fields: dict[str, object]) -> Entry:
         demand = parse_demand(fields, model=self.model, request_days=self.request_days)
+        if self.models is not None and demand.model not in self.models:
+            some = ", ".join(sorted(self.models)[:_NAMED_AT_MOST])
+            raise Malformed(f"model is not one of those that are registered; name one of these: {some}")
         return Entry(line=number, raw=raw, demand=demand)
-
-
-def _json_object(raw: bytes) -> dict[str, object]:
-    try:
-        value = json.loads(_decode(raw), object_pairs_hook=_unique)
-    except (ValueError, RecursionError):  # the error's text may quote the line
-        raise Malformed("is not JSON") from None
-    if not isinstance(value, dict):
-        raise Malformed("is not a JSON object")
-    return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise Malformed("has a field twice")
-    return dict(pairs)
-
-
-def _decode(raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:  # the error holds the line
-        raise Malformed("is not UTF-8 text") from None
 
 
 def _is_csv(name: str, first: bytes) -> bool:
@@ -123,7 +106,7 @@ def _header(first: bytes) -> tuple[str, list[str]] | None:
 def _cells(raw: bytes, delimiter: str) -> list[str]:
     # One line at a time: a quote left open must not swallow the requests below it.
     try:
-        return next(csv.reader([_decode(raw)], delimiter=delimiter, strict=True))
+        return next(csv.reader([documents.decode(raw)], delimiter=delimiter, strict=True))
     except csv.Error:
         raise Malformed("is not a CSV row (a quote left open, or a line break inside a value)") from None
 

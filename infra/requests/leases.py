@@ -94,9 +94,18 @@ class Lease:
 _HELD: dict[tuple[str, str, int], Lease] = {}  # those of this process, which stages find by the batch's id
 
 
-def held(database: Database, batch_id: str) -> Lease | None:
-    """Return this process's lease of the batch, also one that was lost meanwhile; None where it never took it."""
-    return _HELD.get(_key(database, batch_id))
+def hold(database: Database, batch_id: str, seconds: float, *, force: bool) -> Lease:
+    """Return this process's lease of a batch, after a check; take it where the process has none, or by `force`."""
+    mine = _HELD.get(_key(database, batch_id))
+    if mine is not None and not force:
+        mine.check()
+        return mine
+
+    def work(session: Session) -> int:
+        rows.batch_row(session, batch_id)
+        return take(session, batch_id, seconds, force=force)
+
+    return register(database, batch_id, database.write(work), seconds)
 
 
 def take(session: Session, batch_id: str, seconds: float, *, force: bool = False) -> int:

@@ -1,21 +1,22 @@
 """Deletion requests and batches: the one place that knows what state each of them is in.
 
-received → processing → completed | rejected | failed;  received → rejected | failed;  duplicate and rejected on intake.
-A refused or failed batch sends its requests back to `received`. Every method is one transaction.
+received → processing → completed | rejected | failed;  received → rejected | failed;  duplicate and rejected on intake;
+failed → received by `retry`, → completed by `accept_batch`;  duplicate → received when its first one is rejected.
+How a batch ends, and what that does to its requests: `closing`. Every method is one transaction.
 """
 
 from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import closing, leases, opening, rows, shredding, submissions, tables
+from infra.requests import closing, duplicates, leases, opening, rows, shredding, submissions, tables
 from infra.requests.database import Database
 from infra.requests.intake import parse_requests, read_source
 from infra.requests.leases import Holder, Lease
@@ -29,7 +30,7 @@ from infra.requests.records import (
     RequestStatus,
     RequestView,
 )
-from infra.vault import Sealed, Vault
+from infra.vault import Vault
 from revs.errors import BadInput
 
 
@@ -60,20 +61,32 @@ class RequestStore:
         self._database = Database(url, key_check=vault.pseudonym("revs request store", kind="key check"))
         shredding.settle(self._database)
 
-    def add_file(self, path: Path | str, *, model: str) -> Intake:
+    def add_file(
+        self,
+        path: Path | str,
+        *,
+        model: str,
+        generation: str = "",
+        again: bool = False,
+        models: Collection[str] | None = None,
+    ) -> Intake:
         """Take the requests of a file; "-" is standard input. The same file again adds nothing.
 
-        A malformed request is stored as rejected. A demand that already waits or is processed is stored as a duplicate,
-        without payload; if it is due earlier, the first one's due date moves forward.
+        A malformed request is stored as rejected. A demand that already waits or is processed is stored as a duplicate
+        and gives the first one its dates where they are earlier; it goes on in its place if the first one is rejected.
 
         Args:
-            path: JSON Lines or CSV, one request a line or group of rows.
+            path: JSON, one request a line, an array, or spread over lines; or CSV, one request a group of rows.
             model: The model of requests that name none.
+            generation: What the model was trained as: the same file for another generation is a new submission.
+            again: Take the file as a new submission, whether it was handed in before or not.
+            models: The models that there are; requests for others are malformed. None: any.
 
         Raises:
-            BadInput: The file is missing, unreadable, empty or in another format.
+            BadInput: The file is missing, unreadable, empty or in another format, or there can be no such model.
         """
-        return self._submit(read_source(path), name=str(path), model=model)
+        data = read_source(path)
+        return self._submit(data, name=str(path), model=model, generation=generation, again=again, models=models)
 
     def add(self, request: dict[str, Any], *, model: str) -> Intake:
         """Take one request, given as the JSON object that a line of a request file holds; otherwise like `add_file`."""
@@ -149,24 +162,18 @@ class RequestStore:
             BadInput: There is no such batch.
             OperationFailed: A payload does not open, or is not the one that was stored with its request.
         """
+        held = self._database.read(lambda session: submissions.payloads(session, batch_id))
+        return {id_: submissions.unseal(self._vault, id_, digest, sealed) for id_, digest, sealed in held}
 
-        def work(session: Session) -> builtins.list[tuple[str, str, Sealed]]:
-            rows.batch_row(session, batch_id)
-            query = (
-                select(tables.Request, tables.Payload)
-                .join(tables.Payload, tables.Payload.request_id == tables.Request.id)
-                .where(tables.Request.batch_id == batch_id, tables.Request.status == "processing")
-                .order_by(*rows.DUE_FIRST)
-            )
-            return [
-                (request.id, request.digest, Sealed(wrapped_key=payload.wrapped_key, ciphertext=payload.ciphertext))
-                for request, payload in session.execute(query)
-            ]
+    def unreadable(self, batch_id: str) -> dict[str, str]:
+        """Return the requests that are still processing and whose payload cannot be used, each with the reason.
 
-        return {
-            request_id: submissions.unseal(self._vault, request_id, digest, sealed)
-            for request_id, digest, sealed in self._database.read(work)
-        }
+        Raises:
+            BadInput: There is no such batch.
+        """
+        held = self._database.read(lambda session: submissions.payloads(session, batch_id))
+        reasons = {id_: submissions.unusable(self._vault, id_, digest, sealed) for id_, digest, sealed in held}
+        return {id_: reason for id_, reason in reasons.items() if reason}
 
     def reject(self, request_id: str, reason: str) -> None:
         """Set a request aside because it cannot be fulfilled as it stands. Its payload stays sealed. Idempotent.
@@ -184,23 +191,31 @@ class RequestStore:
         """
         self._set_aside(request_id, "failed", reason)
 
-    def retry(self, request_id: str) -> None:
+    def retry(self, request_id: str) -> str:
         """Put a failed request back in line, once a human has mended the cause. Idempotent.
+
+        Returns:
+            The id of the request that is in line now: where the same demand was handed in again meanwhile and is
+            pending, it is that one, and this one becomes its duplicate.
 
         Raises:
             BadInput: There is no such request, or it is neither failed nor received.
         """
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> str:
             row = rows.request_row(session, request_id)
             if row.status == "received":
-                return
+                return row.id
             if row.status != "failed":
                 raise BadInput(f"request {request_id} is {row.status}; only a failed one can be put back in line")
+            newer = duplicates.fold_into_newer(session, row)
+            if newer is not None:
+                return newer.id
             row.status, row.reason, row.closed_at, row.batch_id = "received", None, None, None
             rows.log(session, "request.retried", request_id=request_id)
+            return row.id
 
-        self._database.write(work)
+        return self._database.write(work)
 
     def close_batch(
         self,
@@ -274,16 +289,7 @@ class RequestStore:
             BadInput: There is no such batch.
             BatchHeld: Another run works on it, or took it over from this process.
         """
-        mine = leases.held(self._database, batch_id)
-        if mine is not None and not force:
-            mine.check()
-            return mine
-
-        def work(session: Session) -> int:
-            rows.batch_row(session, batch_id)
-            return leases.take(session, batch_id, self._lease_seconds, force=force)
-
-        return leases.register(self._database, batch_id, self._database.write(work), self._lease_seconds)
+        return leases.hold(self._database, batch_id, self._lease_seconds, force=force)
 
     def holder(self, batch_id: str) -> Holder | None:
         """Return who works on a batch; None where nobody does."""
@@ -326,16 +332,28 @@ class RequestStore:
         """Give back database connections; the store opens new ones when it is used again."""
         self._database.close()
 
-    def _submit(self, data: bytes, *, name: str, model: str) -> Intake:
-        mark = submissions.fingerprint(self._vault, data, model)
+    def _submit(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        model: str,
+        generation: str = "",
+        again: bool = False,
+        models: Collection[str] | None = None,
+    ) -> Intake:
+        if "/" in model or ":" in model or not any(map(str.isalnum, model)):
+            raise BadInput(f"{model!r} cannot be the name of a registered model; give the name alone, such as 'demo'")
+        mark = submissions.fingerprint(self._vault, data, model, rows.new_request_id() if again else generation)
         known = self._database.read(lambda session: submissions.find(session, mark))
         if known is not None:
             return known
-        entries = parse_requests(data, name=name, model=model, request_days=self._request_days)
+        days = self._request_days
+        entries = parse_requests(data, name=name, model=model, request_days=days, models=models)
         return self._database.write(
             lambda session: (
                 submissions.find(session, mark)
-                or submissions.store(session, self._vault, mark, entries, model=model, request_days=self._request_days)
+                or submissions.store(session, self._vault, mark, entries, model=model, request_days=days)
             )
         )
 
@@ -352,5 +370,7 @@ class RequestStore:
             rows.log(
                 session, f"request.{status}", batch_id=row.batch_id, request_id=request_id, detail={"reason": reason}
             )
+            if status == "rejected":
+                duplicates.revive(session, row)
 
         self._database.write(work)

@@ -16,13 +16,18 @@ from infra.requests.records import Demand, Entry, Identifier, Intake
 from infra.vault import Sealed, Vault
 from revs.errors import OperationFailed
 
+_Move = tuple[str, str, dict[str, Any]]  # request id, event, what was moved
 _PENDING = ("received", "processing")
 _CHUNK = 500  # values in one IN (...); SQLite's older limit is 999 in a statement
 
 
-def fingerprint(vault: Vault, data: bytes, model: str) -> str:
-    """Return what makes two submissions the same: the bytes of the file and the model it was handed in for."""
-    return vault.pseudonym(f"{hashlib.sha256(data).hexdigest()} {model}", kind="submission")
+def fingerprint(vault: Vault, data: bytes, model: str, generation: str) -> str:
+    """Return what makes two submissions the same: the bytes of the file, and the model it was handed in for.
+
+    A model that was trained again is another generation, and may have memorised what an earlier one had forgotten.
+    """
+    parts = [hashlib.sha256(data).hexdigest(), model, *([generation] if generation else [])]
+    return vault.pseudonym(" ".join(parts), kind="submission")
 
 
 def find(session: Session, mark: str) -> Intake | None:
@@ -46,14 +51,13 @@ def store(
     session.add_all(stored)
     session.flush()
     for entry, row in zip(entries, stored, strict=True):
-        # A duplicate has no payload: nothing of it may outlive the payload of the first one.
-        if row.duplicate_of is None:
-            sealed = vault.seal(_payload(entry.demand) if entry.demand else entry.raw)
-            session.add(tables.Payload(request_id=row.id, wrapped_key=sealed.wrapped_key, ciphertext=sealed.ciphertext))
+        # A duplicate keeps its payload too, as long as the first one does: it goes on where the first one is rejected.
+        found = vault.seal(_payload(entry.demand) if entry.demand else entry.raw)
+        session.add(tables.Payload(request_id=row.id, wrapped_key=found.wrapped_key, ciphertext=found.ciphertext))
         detail = {"duplicate_of": row.duplicate_of} if row.duplicate_of else {}
         rows.log(session, f"request.{row.status}", request_id=row.id, detail=detail)
-    for request_id, move in moves:
-        rows.log(session, "request.due_moved_forward", request_id=request_id, detail=move)
+    for request_id, what, move in moves:
+        rows.log(session, what, request_id=request_id, detail=move)
     return _intake(stored)
 
 
@@ -77,6 +81,27 @@ def unseal(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> tuple[
             f"the payload of request {request_id} is not the one it was stored with; restore the request store"
         )
     return identifiers
+
+
+def unusable(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> str | None:
+    """Return why the payload of a request does not give its identifiers; None where it does."""
+    try:
+        unseal(vault, request_id, digest, sealed)
+    except OperationFailed as error:
+        return str(error)
+    return None
+
+
+def payloads(session: Session, batch_id: str) -> list[tuple[str, str, Sealed]]:
+    """Return id, digest and payload of the batch's requests that are still processing, due first."""
+    rows.batch_row(session, batch_id)
+    query = (
+        select(tables.Request, tables.Payload)
+        .join(tables.Payload, tables.Payload.request_id == tables.Request.id)
+        .where(tables.Request.batch_id == batch_id, tables.Request.status == "processing")
+        .order_by(*rows.DUE_FIRST)
+    )
+    return [(row.id, row.digest, sealed(payload)) for row, payload in session.execute(query)]
 
 
 def sealed(row: tables.Payload) -> Sealed:
@@ -105,8 +130,8 @@ def _request(
         submission_id=submission.id,
         line=entry.line,
         submitted_at=submission.submitted_at,
-        reason=entry.reason,
     )
+    row.reason = f"{row.id}, {entry.reason}" if entry.reason else None
     demand = entry.demand
     if demand is None:
         row.status, row.closed_at, row.model = "rejected", row.submitted_at, model
@@ -122,25 +147,32 @@ def _request(
     return row
 
 
-def _fold(session: Session, new: Sequence[tables.Request]) -> list[tuple[str, dict[str, Any]]]:
-    """Make duplicates of those whose demand is pending, in the store or earlier in the same submission.
-
-    A duplicate that is due earlier moves the first one's due date forward; the moves are returned for the audit log.
-    """
-    moves: list[tuple[str, dict[str, Any]]] = []
-    pending = _pending(session, [row.digest for row in new])
+def _fold(session: Session, new: Sequence[tables.Request]) -> list[_Move]:
+    """Make duplicates of those whose demand is pending, in the store or earlier in the same submission."""
+    moves: list[_Move] = []
+    waiting = pending(session, [row.digest for row in new])
     for row in new:
-        first = pending.setdefault(row.digest, row) if row.status == "received" else row
+        first = waiting.setdefault(row.digest, row) if row.status == "received" else row
         if first is row:
             continue
         row.status, row.duplicate_of, row.closed_at = "duplicate", first.id, row.submitted_at
-        if row.due < first.due:
-            moves.append((first.id, {"from": f"{first.due}", "to": f"{row.due}", "because_of": row.id}))
-            first.due = row.due
+        moves += take_earlier_dates(first, row)
     return moves
 
 
-def _pending(session: Session, digests: Sequence[str]) -> dict[str, tables.Request]:
+def take_earlier_dates(first: tables.Request, other: tables.Request) -> list[_Move]:
+    """Give the first request the earlier dates of the two: whichever is the correction, no deadline is missed by it."""
+    moves: list[_Move] = []
+    for what, field in (("request.received_moved_back", "received"), ("request.due_moved_forward", "due")):
+        mine, theirs = getattr(first, field), getattr(other, field)
+        if theirs < mine:
+            setattr(first, field, theirs)
+            moves.append((first.id, what, {"from": f"{mine}", "to": f"{theirs}", "because_of": other.id}))
+    return moves
+
+
+def pending(session: Session, digests: Sequence[str]) -> dict[str, tables.Request]:
+    """Return the pending request of each of these demands, where there is one, locked."""
     found: dict[str, tables.Request] = {}
     for start in range(0, len(digests), _CHUNK):
         query = select(tables.Request).where(

@@ -93,7 +93,7 @@ def test_a_file_is_taken_in_and_bad_lines_are_set_aside(store, hand_in) -> None:
     intake = hand_in(line(1), line(2, received="219-41-0002"), line(3, due="2026-11-09", model="other"))
     assert (intake.received, len(intake.accepted), intake.duplicates) == (3, 2, ())
     ((rejected, reason),) = intake.rejected
-    assert reason == "line 2: received is missing or not a date such as 2026-11-02"
+    assert reason == f"{rejected}, line 2: received is missing or not a date such as 2026-11-02"
     first, third = (store.get(request_id) for request_id in intake.accepted)
     assert (first.model, first.status, first.due) == ("demo", "received", date(2026, 12, 2))
     assert (third.model, third.due) == ("other", date(2026, 11, 9))
@@ -142,7 +142,8 @@ def test_one_request_can_be_added_alone(store) -> None:
     intake = store.add(json.loads(line(1)), model="demo")
     assert (intake.received, len(intake.accepted)) == (1, 1)
     assert store.add(json.loads(line(1)), model="demo") == intake
-    assert store.add({"subject": "customer 9"}, model="demo").rejected[0][1].startswith("line 1: received")
+    ((rejected, reason),) = store.add({"subject": "customer 9"}, model="demo").rejected
+    assert reason.startswith(f"{rejected}, line 1: received")
     with pytest.raises(BadInput, match="not a JSON object") as caught:
         store.add({"subject": {"219-41-5522"}}, model="demo")
     assert "219" not in str(caught.value)
@@ -167,7 +168,9 @@ def test_a_demand_that_is_pending_is_folded_into_the_first_one(store, hand_in, w
 
 def test_a_duplicate_leaves_no_payload_that_would_outlive_the_first(store, hand_in, tmp_path) -> None:
     hand_in(line(1), line(1))
-    assert len(payloads(tmp_path)) == 1
+    assert len(payloads(tmp_path)) == 2
+    complete(store, opened(store).id)
+    assert payloads(tmp_path) == []
 
 
 def test_a_duplicate_that_is_due_earlier_moves_the_first_one_forward(store, hand_in) -> None:

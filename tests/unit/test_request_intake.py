@@ -235,7 +235,10 @@ def test_broken_utf8_in_a_table_spoils_its_own_row_only() -> None:
         (b"customer 17,2026-11-02,,,US_SSN,219-41-5522", "r.csv", "is not the CSV header"),
         (b"subject,received,due,type,value,note\n", "r.csv", "is not the CSV header"),
         (b"subject,received,type,value,value\n", "r.csv", "is not the CSV header"),
-        (b'[{"subject": "customer 17"}]', "r.json", "is a JSON array"),
+        (b"[]", "r.json", "is an empty JSON array"),
+        (f"[{changed()},".encode(), "r.json", "is not JSON from line 1 on; mend it there"),
+        (json.dumps(GOOD, indent=2)[:-1].encode(), "r.json", "is not JSON from line 9 on; mend it there"),
+        (json.dumps([GOOD], indent=2).replace(",", "", 1).encode(), "r.json", "is not JSON from line 4 on"),
         (changed().encode("utf-16"), "r.jsonl", "is UTF-16"),
     ],
 )

@@ -1,0 +1,59 @@
+"""What becomes of duplicates when their first one ends, and of a request that comes back beside a newer one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from infra.requests import rows, tables
+from infra.requests.submissions import pending, take_earlier_dates
+
+
+def revive(session: Session, first: tables.Request) -> None:
+    """Put the latest duplicate of a request in line, because the request was set aside for good.
+
+    The others become its duplicates. What was handed in twice is lost only if it is rejected twice.
+    """
+    waiting = _duplicates(session, first.id)
+    if not waiting:
+        return
+    session.flush()  # the first one is pending no longer, before another is
+    *others, latest = waiting
+    latest.status, latest.duplicate_of, latest.closed_at = "received", None, None
+    for other in others:
+        other.duplicate_of = latest.id
+        if other.due < latest.due:
+            latest.due = max(other.due, latest.received)
+    _require_payload(session, latest, instead=first)
+    rows.log(session, "request.received", request_id=latest.id, detail={"instead_of": first.id})
+
+
+def fold_into_newer(session: Session, row: tables.Request) -> tables.Request | None:
+    """Make a request that is not pending a duplicate of one with the same demand that is; None where none is."""
+    newer = pending(session, [row.digest]).get(row.digest)
+    if newer is None:
+        return None
+    for other in _duplicates(session, row.id):
+        other.duplicate_of = newer.id
+    row.status, row.duplicate_of, row.reason, row.batch_id = "duplicate", newer.id, None, None
+    for request_id, what, move in take_earlier_dates(newer, row):
+        rows.log(session, what, request_id=request_id, detail=move)
+    rows.log(session, "request.duplicate", request_id=row.id, detail={"duplicate_of": newer.id})
+    return newer
+
+
+def _duplicates(session: Session, request_id: str) -> Sequence[tables.Request]:
+    """The duplicates of a request, the latest last."""
+    query = select(tables.Request).where(
+        tables.Request.duplicate_of == request_id, tables.Request.status == "duplicate"
+    )
+    return session.scalars(query.order_by(tables.Request.submitted_at, tables.Request.line).with_for_update()).all()
+
+
+def _require_payload(session: Session, row: tables.Request, *, instead: tables.Request) -> None:
+    """Give a duplicate that schema 1 stored without a payload that of its first one: the demand is the same."""
+    theirs = session.get(tables.Payload, instead.id)
+    if theirs is not None and session.get(tables.Payload, row.id) is None:
+        session.add(tables.Payload(request_id=row.id, wrapped_key=theirs.wrapped_key, ciphertext=theirs.ciphertext))
