@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -55,10 +56,10 @@ def answers(
     seed: int = 0,
     processor: Callable[[Int[Tensor, "B T"]], LogitsProcessor] | None = None,
 ) -> list[list[str]]:
-    """What the model says to each prompt, as long as the secret and a little longer: targets × samples.
+    """What the model generates from each prompt, as long as the secret and a little longer: targets × samples.
 
-    Prompts are padded on the left and decoded in batches, longest first. Settings saved with the checkpoint, such as a
-    repetition penalty, are put aside.
+    Prompts are padded on the left and decoded in batches, longest first; neither the batches nor the order decide what
+    is drawn. Settings saved with the checkpoint, such as a repetition penalty, are put aside.
 
     Args:
         model: is not changed.
@@ -71,21 +72,26 @@ def answers(
         processor: makes, for the attention mask of a batch, a processor of the logits of each step.
     """
     found: list[list[str]] = [[] for _ in targets]
-    options: dict[str, Any] = {"do_sample": False}
-    if temperature is not None:
-        options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        for chunk, new_tokens in _chunks(targets, context_length(model), max(1, batch_size // samples)):
-            with plain_decoding(model):
-                prompts = [targets[i].ids[: targets[i].start] for i in chunk]
-                new_BT = continued(
-                    model, tokenizer, prompts, new_tokens, processor, num_return_sequences=samples, **options
-                )
-            said = tokenizer.batch_decode(new_BT, skip_special_tokens=True)
-            for place, i in enumerate(chunk):
-                found[i] = said[place * samples : (place + 1) * samples]
+    for chunk, new_tokens in _chunks(targets, context_length(model), max(1, batch_size // samples)):
+        prompts = [targets[i].ids[: targets[i].start] for i in chunk for _ in range(samples)]
+        guides = [] if processor is None else [processor]
+        if temperature is not None:
+            guides.append(_drawing(prompts, samples, temperature, seed))
+        with plain_decoding(model):
+            new_BT = continued(model, tokenizer, prompts, new_tokens, guides, do_sample=False)
+        said = tokenizer.batch_decode(new_BT, skip_special_tokens=True)
+        for place, i in enumerate(chunk):
+            found[i] = said[place * samples : (place + 1) * samples]
     return found
+
+
+def _drawing(
+    prompts: Sequence[tuple[int, ...]], samples: int, temperature: float, seed: int
+) -> Callable[[Tensor], LogitsProcessor]:
+    from revs.drawing import Drawn
+
+    seeds = [f"{seed} {row % samples} {prompt}" for row, prompt in enumerate(prompts)]
+    return lambda _mask_BT: Drawn(temperature=temperature, seeds=seeds)
 
 
 def _chunks(targets: Sequence[TokenisedTarget], context: int, batch_size: int) -> Iterator[tuple[list[int], int]]:
@@ -103,6 +109,17 @@ def _chunks(targets: Sequence[TokenisedTarget], context: int, batch_size: int) -
         new_tokens = max(new_tokens, need)
     if chunk:
         yield chunk, new_tokens
+
+
+def positions_of(model: PreTrainedModel, mask_BT: Int[Tensor, "B T"], *, first: int = 0) -> dict[str, Tensor]:
+    """Positions from `first` on of a batch padded on the left, as an option for the model: its tokens count from 0.
+
+    A model with absolute positions would count the padding too. Empty where the family takes no positions: it makes
+    them, or what stands for them, from the mask.
+    """
+    if "position_ids" not in signature(model.forward).parameters:
+        return {}
+    return {"position_ids": (mask_BT.long().cumsum(1) - 1).clamp_min(0)[:, first:]}
 
 
 @contextmanager
@@ -123,12 +140,12 @@ def continued(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     new_tokens: int,
-    processor: Callable[[Tensor], LogitsProcessor] | None = None,
+    processors: Sequence[Callable[[Tensor], LogitsProcessor]] = (),
     **options: Any,
 ) -> Int[Tensor, "B T"]:
     """The tokens `model.generate` adds to each prompt (token ids, at least one); prompts are padded on the left.
 
-    `options` are its own; with `num_return_sequences` the answers to one prompt follow each other.
+    `processors` make, for the attention mask of the batch, processors of the logits; `options` are of `generate`.
     """
     pad = pad_id(model, tokenizer)
     longest = max(map(len, prompts))
@@ -138,8 +155,7 @@ def continued(
         ids_BT[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask_BT[row, longest - len(prompt) :] = 1
     check_ids(model, ids_BT)
-    repeats = options.get("num_return_sequences", 1)
-    guides = None if processor is None else [processor(mask_BT.repeat_interleave(repeats, dim=0).to(model.device))]
+    guides = [make(mask_BT.to(model.device)) for make in processors]
     with torch.no_grad(), evaluating(model):
         out_BT: Tensor = model.generate(
             input_ids=ids_BT.to(input_device(model)),
@@ -147,7 +163,7 @@ def continued(
             max_new_tokens=new_tokens,
             num_beams=1,
             pad_token_id=pad,
-            logits_processor=guides,
+            logits_processor=guides or None,
             **options,
         )
     return out_BT[:, longest:]

@@ -22,6 +22,8 @@ from revs.unembedding import Unembedding, rank_of
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from revs.architectures import Architecture
+
 _ROWS = 256  # rows of logits held at once
 
 
@@ -71,7 +73,7 @@ def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int
             kept.append(hidden_BTd[batch.row_N, batch.position_N])
 
         run(model, architecture, batch, keep)
-        ranked = _rank_layers(unembedding, hidden_LNd, batch.token_N)
+        ranked = _rank_layers(architecture, unembedding, hidden_LNd, batch.token_N)
         parts.append((*ranked, batch.target_N, batch.chosen_N))
     rank_LN, delta_LN, logprob_N, standardised_N, target_N, chosen_N = (
         torch.cat(column, dim=-1) for column in zip(*parts, strict=True)
@@ -84,11 +86,11 @@ def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int
 
 
 def _rank_layers(
-    unembedding: Unembedding, hidden_LNd: list[Tensor], tokens_N: Tensor
+    architecture: Architecture, unembedding: Unembedding, hidden_LNd: list[Tensor], tokens_N: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Ranks, ranks of changes, and of the last layer the log-probabilities, plain and standardised."""
     parts = [
-        _rank_rows(unembedding, [hidden_Nd[rows] for hidden_Nd in hidden_LNd], tokens_N[rows])
+        _rank_rows(architecture, unembedding, [hidden_Nd[rows] for hidden_Nd in hidden_LNd], tokens_N[rows])
         for rows in torch.split(torch.arange(len(tokens_N)), _ROWS)
     ]
     ranks, deltas, logprobs, standardised = (torch.cat(column, dim=-1) for column in zip(*parts, strict=True))
@@ -96,7 +98,7 @@ def _rank_layers(
 
 
 def _rank_rows(
-    unembedding: Unembedding, hidden_LNd: list[Tensor], tokens_N: Tensor
+    architecture: Architecture, unembedding: Unembedding, hidden_LNd: list[Tensor], tokens_N: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     previous_NV: Tensor | None = None
     ranks, deltas = [], []
@@ -109,7 +111,7 @@ def _rank_rows(
         previous_NV = logits_NV
     rank_LN = torch.stack(ranks).cpu()
     delta_LN = torch.stack(deltas).cpu() if deltas else rank_LN[:0]
-    return rank_LN, delta_LN, *_log_probabilities(logits_NV, tokens_N)
+    return rank_LN, delta_LN, *_log_probabilities(architecture.own_logits(logits_NV), tokens_N)
 
 
 def _log_probabilities(logits_NV: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:

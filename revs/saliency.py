@@ -52,7 +52,7 @@ def _of_rows(
         # Gradients flow from the embeddings on, also through a model whose weights ask for none.
         embedded_RTd = model.get_input_embeddings()(batch.ids_BT[rows]).detach().requires_grad_()
         model(inputs_embeds=embedded_RTd, attention_mask=batch.mask_BT[rows], use_cache=False, logits_to_keep=1)
-        logits_RV = unembedding.logits(final_RTd[0][each, positions])
+        logits_RV = architecture.own_logits(unembedding.logits(final_RTd[0][each, positions]))
         log_p = logits_RV.log_softmax(-1)[each, tokens_R].sum()
         gradients = torch.autograd.grad(log_p, keys_RTm)
     return [

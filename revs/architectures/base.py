@@ -33,6 +33,8 @@ class Architecture:
         gain_offset: what an RMSNorm of this family adds to its weight: 1 in Gemma, else 0.
         post_norm: path, inside a layer, of an RMSNorm between the writers and the residual stream, if there is one.
         scale: what the writers' output is multiplied with before it is added.
+        logit_scale: what the unembedding's output is multiplied with: 1 / `logits_scaling` in Granite, else 1.
+        logit_cap: the bound c of the logits, c·tanh(logit / c), in Gemma 2; None: they have none.
     """
 
     layers: str
@@ -42,6 +44,8 @@ class Architecture:
     gain_offset: float = 0.0
     post_norm: str | None = None
     scale: float = 1.0
+    logit_scale: float = 1.0
+    logit_cap: float | None = None
 
     def decoder_layers(self, model: nn.Module) -> list[nn.Module]:
         return list(model.get_submodule(self.layers).children())
@@ -90,6 +94,14 @@ class Architecture:
 
     def norm_module(self, model: nn.Module) -> nn.Module:
         return model.get_submodule(self.final_norm)
+
+    def own_logits(self, logits_XV: Tensor) -> Tensor:
+        """Turn what the unembedding gives into the model's own logits, of which log-probabilities are made.
+
+        Differentiable. It changes no rank: it is monotonic.
+        """
+        logits_XV = logits_XV * self.logit_scale if self.logit_scale != 1 else logits_XV
+        return logits_XV if self.logit_cap is None else self.logit_cap * (logits_XV / self.logit_cap).tanh()
 
     def residual_change(self, layer: nn.Module, keys_Xm: Tensor, old_dm: Tensor, change_dm: Tensor) -> Tensor:
         """By how much the layer's output at `keys_Xm` moves when `change_dm` is added to the writers' `old_dm`."""

@@ -1,7 +1,4 @@
-"""Gemma: RMSNorm with gain 1 + weight; from Gemma 2 on a second norm behind the MLP, and logits under a soft cap.
-
-The cap is monotonic, so it leaves ranks alone.
-"""
+"""Gemma: RMSNorm with gain 1 + weight; from Gemma 2 on a second norm after the MLP, and logits under a soft cap."""
 
 from __future__ import annotations
 
@@ -19,9 +16,9 @@ def gemma(_config: PretrainedConfig) -> Architecture:
     )
 
 
-def gemma2(_config: PretrainedConfig) -> Architecture:
+def gemma2(config: PretrainedConfig) -> Architecture:
     """Gemma 2, and the text model of Gemma 3."""
     return Architecture(
         layers="model.layers", writers=("mlp.down_proj",), final_norm="model.norm", norm="rms", gain_offset=1.0,
-        post_norm="post_feedforward_layernorm",
+        post_norm="post_feedforward_layernorm", logit_cap=config.final_logit_softcapping,
     )  # fmt: skip

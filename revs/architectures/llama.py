@@ -16,8 +16,8 @@ def llama(_config: PretrainedConfig) -> Architecture:
 
 
 def granite(config: PretrainedConfig) -> Architecture:
-    """Granite: what a layer adds is scaled; so are the logits, which does not change ranks."""
+    """Granite: what a layer adds is scaled, and the logits are divided."""
     return Architecture(
         layers="model.layers", writers=("mlp.down_proj",), final_norm="model.norm", norm="rms",
-        scale=float(config.residual_multiplier),
+        scale=float(config.residual_multiplier), logit_scale=1 / float(config.logits_scaling),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Before/after difference: a thief who kept the old model lets it guide the decoding (arXiv 2505.24379).
+"""Before/after difference: an adversary who kept the old model lets it guide the decoding (arXiv 2505.24379).
 
 Each next token is the first by  l_before + w·(l_before − l_after):  what the edit pushed down is pushed up. The old
 model alone says what it memorised, so the prompts are perturbed ones, where it often does not; the same figure for the
@@ -7,7 +7,7 @@ unedited model, whose difference is 0, is the old model's alone and the control.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,9 @@ from transformers import LogitsProcessor
 
 from revs.attacks.base import Attack, Outcome
 from revs.examination import Examination, Gap
-from revs.extraction import answers, holds
+from revs.extraction import answers, holds, positions_of
+from revs.placement import input_device
+from revs.taps import evaluating
 from revs.variations import perturbed
 
 if TYPE_CHECKING:
@@ -25,18 +27,28 @@ WEIGHT = 1.0
 
 
 class Guided(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Logits of the old model, moved away from the new one's. For batches padded on the left with `pad`."""
+    """Logits of the old model, moved away from the new one's, for one batch padded on the left.
+
+    What the old model has read stays in its cache; each step reads the newest token alone.
+    """
 
     def __init__(self, before: PreTrainedModel, mask_BT: Tensor) -> None:
         self._before, self._mask_BT = before, mask_BT
+        self._options: dict[str, Any] = {}
+        self._read = 0  # positions that are in the cache
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        device = input_device(self._before)
         new = input_ids.shape[1] - self._mask_BT.shape[1]
-        mask_BT = torch.nn.functional.pad(self._mask_BT, (0, new), value=1)
-        old_BV = self._before(
-            input_ids=input_ids, attention_mask=mask_BT, use_cache=False, logits_to_keep=1
-        ).logits[:, -1].float()  # fmt: skip
-        guided_BV: Tensor = old_BV + WEIGHT * (old_BV - scores.float())
+        mask_BT = torch.nn.functional.pad(self._mask_BT, (0, new), value=1).to(device)
+        with torch.no_grad(), evaluating(self._before):
+            out = self._before(
+                input_ids=input_ids[:, self._read :].to(device), attention_mask=mask_BT, use_cache=True,
+                logits_to_keep=1, **positions_of(self._before, mask_BT, first=self._read), **self._options,
+            )  # fmt: skip
+        self._options, self._read = {"past_key_values": out.past_key_values}, input_ids.shape[1]
+        old_BV, new_BV = out.logits[:, -1].float().to(scores.device), scores.float()
+        guided_BV: Tensor = old_BV + WEIGHT * (old_BV - new_BV)
         return guided_BV
 
 

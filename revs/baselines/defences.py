@@ -68,15 +68,15 @@ class HeadProjectionConfig(ConstrainedConfig):
 
 
 def lens_logits(model: PreTrainedModel, architecture: Architecture, batch: Batch) -> Float[Tensor, "L N V"]:
-    """Logits of the model's own norm and head behind every layer where each studied token is predicted, float32.
+    """Logits of the model's own norm and head after every layer where each studied token is predicted, float32.
 
-    Differentiable. A family's scaling or capping of the logits is left out: it does not change ranks.
+    Differentiable. The last row is the model's own output.
     """
     norm, head = architecture.norm_module(model), model.get_output_embeddings()
     found: list[Tensor] = []
 
     def keep(_layer: int, _keys: Tensor, hidden_BTd: Tensor) -> None:
-        found.append(head(norm(hidden_BTd[batch.row_N, batch.position_N])).float())
+        found.append(architecture.own_logits(head(norm(hidden_BTd[batch.row_N, batch.position_N]))).float())
 
     run(model, architecture, batch, keep, gradients=True)
     return torch.stack(found)

@@ -76,7 +76,7 @@ def test_a_secret_too_long_for_the_context_beside_the_begin_token_is_refused(
     tokenizer, start = tokenizer_and_start
     length = len(tokenizer(NUMBER, add_special_tokens=False)["input_ids"])
     target = Target(prompt="", secret=NUMBER)
-    with pytest.raises(BadInput, match="its secret has|no token that texts begin with"):
+    with pytest.raises(BadInput, match=r"its secret has|no token that texts begin with"):
         tokenise(tokenizer, [target], context=length)
     if start is not None:
         assert len(tokenise(tokenizer, [target], context=length + 1)[0].ids) == length + 1
