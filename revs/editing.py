@@ -21,8 +21,8 @@ from torch import Tensor
 from revs.architectures import Architecture, architecture_of, context_length
 from revs.config import EraseConfig
 from revs.errors import BadInput
-from revs.joint_edit import JointEdit, Progress
-from revs.moments import Moments
+from revs.joint_edit import JointEdit
+from revs.moments import Moments, Progress
 from revs.patch import Patch
 from revs.placement import Weights
 from revs.preflight import check_request

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from revs.architectures import context_length
+from revs.batching import rows_within
 from revs.placement import input_device
 from revs.taps import check_ids, evaluating, pad_id
 from revs.targets import TokenisedTarget
@@ -76,7 +77,7 @@ def answers(
         options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        for chunk, new_tokens in _chunks(targets, context_length(model), max(1, batch_size // samples)):
+        for chunk, new_tokens in _chunks(targets, context_length(model), batch_size, samples):
             with plain_decoding(model):
                 prompts = [targets[i].ids[: targets[i].start] for i in chunk]
                 new_BT = continued(
@@ -88,14 +89,17 @@ def answers(
     return found
 
 
-def _chunks(targets: Sequence[TokenisedTarget], context: int, batch_size: int) -> Iterator[tuple[list[int], int]]:
+def _chunks(
+    targets: Sequence[TokenisedTarget], context: int, batch_size: int, samples: int
+) -> Iterator[tuple[list[int], int]]:
     """Indices of targets to decode together, and the number of new tokens that all of them get within the context."""
     chunk: list[int] = []
     new_tokens = longest = 0
     for i in sorted(range(len(targets)), key=lambda i: -targets[i].start):
         # A few tokens more than the secret has: another spelling may need them.
         need = min(len(targets[i].secret_ids) + _SPARE, context - targets[i].start)
-        if chunk and (len(chunk) == batch_size or longest + max(new_tokens, need) > context):
+        length = longest + max(new_tokens, need)
+        if chunk and (len(chunk) >= rows_within(length, batch_size) // samples or length > context):
             yield chunk, new_tokens
             chunk, new_tokens = [], 0
         longest = longest if chunk else targets[i].start

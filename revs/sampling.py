@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from revs.architectures import context_length
+from revs.batching import rows_within
 from revs.errors import BadInput
 from revs.extraction import continued, plain_decoding
 
@@ -86,8 +87,9 @@ def continuations(
             f"tokens than the model's context, {context_length(model)}"
         )
     begun = [_begin(tokenizer, prompt)[-room:] for prompt in prompts]
-    for first in range(0, sampling.count, sampling.batch_size):
-        turns = [n % len(prompts) for n in range(first, min(first + sampling.batch_size, sampling.count))]
+    rows = rows_within(max(map(len, begun)) + sampling.length, sampling.batch_size)
+    for first in range(0, sampling.count, rows):
+        turns = [n % len(prompts) for n in range(first, min(first + rows, sampling.count))]
         texts = _draw(model, tokenizer, [begun[turn] for turn in turns], sampling, first)
         yield from (Sample(prompt=prompts[turn], text=text) for turn, text in zip(turns, texts, strict=True))
 
