@@ -13,6 +13,7 @@ from torch import Tensor
 from revs.architectures import context_length
 from revs.batching import rows_within
 from revs.placement import input_device
+from revs.randomness import seeded
 from revs.taps import check_ids, evaluating, pad_id
 from revs.targets import TokenisedTarget
 
@@ -75,8 +76,7 @@ def answers(
     options: dict[str, Any] = {"do_sample": False}
     if temperature is not None:
         options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, model):
         for chunk, new_tokens in _chunks(targets, context_length(model), batch_size, samples):
             with plain_decoding(model):
                 prompts = [targets[i].ids[: targets[i].start] for i in chunk]

@@ -31,7 +31,7 @@ from revs.config import EraseConfig, NeuronsConfig
 from revs.errors import BadInput
 from revs.passes import Correct, edited_pass
 from revs.patch import Patch, TokenRecord
-from revs.placement import Weights, held, input_device
+from revs.placement import Weights, held, input_device, stored_transposed
 from revs.preflight import check_request
 from revs.records import ranks_by_layer, token_records
 from revs.saliency import key_saliency
@@ -100,6 +100,8 @@ def erase_neurons(
     return Patch.between(
         before,
         weights,
+        copied=True,
+        transposed=stored_transposed(model, weights),
         method=settings.method,
         config=asdict(settings),
         records=tuple(replace(record, target=list(first.values())[record.target]) for record in records),

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-
 from revs.architectures import context_length
 from revs.batching import rows_within
 from revs.errors import BadInput
 from revs.extraction import continued, plain_decoding
+from revs.randomness import seeded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -122,8 +121,7 @@ def _draw(
     sampling: Sampling,
     first: int,
 ) -> list[str]:
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []), plain_decoding(model):
-        torch.manual_seed(sampling.seed * 1_000_003 + first)
+    with seeded(sampling.seed * 1_000_003 + first, model), plain_decoding(model):
         new_BT = continued(
             model, tokenizer, prompts, sampling.length,
             do_sample=True, temperature=sampling.temperature, top_k=sampling.top_k, top_p=1.0,

@@ -17,6 +17,7 @@ from revs.batching import windows
 from revs.config import EraseConfig
 from revs.errors import BadInput
 from revs.patch import Patch, TokenRecord
+from revs.placement import stored_transposed
 from revs.preflight import check_request
 from revs.records import ranks_by_layer, token_records
 from revs.taps import check_ids, pad_id
@@ -100,6 +101,9 @@ class Baseline(Generic[C]):
     names: Callable[[PreTrainedModel, Architecture, C], Sequence[str]]
     change: Callable[[Job[C]], None]
 
+    def __repr__(self) -> str:
+        return f"<Baseline {self.settings.__name__}>"
+
     def __call__(
         self,
         model: PreTrainedModel,
@@ -175,6 +179,8 @@ def _patch(job: Job[C], change: Callable[[Job[C]], None], numbers: Sequence[int]
         return Patch.between(
             job.before,
             job.weights,
+            copied=True,
+            transposed=stored_transposed(job.model, job.weights),
             method=job.config.method,
             config=asdict(job.config),
             records=records,
