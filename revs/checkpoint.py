@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -33,7 +33,8 @@ _OTHER_WEIGHTS = (
 def rewrite_checkpoint(source_folder: str | Path, patch: Patch, out_folder: str | Path) -> Path:
     """Write a copy of a checkpoint with the patch applied; the source is only read.
 
-    Weights are looked up by the names of the patch, which are those of `save_pretrained`. Shards without an edited
+    Weights are looked up by the names of the patch, which are those of `save_pretrained`, or without their first part:
+    published GPT-2 and BLOOM checkpoints have `h.0.…` for `transformer.h.0.…`. Shards without an edited
     weight are hard links to the source's where the file system allows it, so write into neither in place. Left out
     are subfolders and weights in other forms (pickles, GGUF, shards that no index names): they hold the old values.
 
@@ -54,15 +55,13 @@ def rewrite_checkpoint(source_folder: str | Path, patch: Patch, out_folder: str 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out} is not an empty folder; write the edited checkpoint into a new one")
     homes = weight_files(source)
-    for name in patch.changes:
-        if name not in homes:
-            raise BadInput(f"{source} has no weight {name}; give the checkpoint that the patch was made on")
+    stored = stored_names(source, patch.changes, homes)
     partial = out.parent / f".{out.name}.{token_hex(4)}.partial"
     try:
         files = [path for path in sorted(source.iterdir()) if path.is_file()]
         partial.mkdir(parents=True)
         for path in files:
-            _carry_over(path, partial / path.name, patch, homes)
+            _carry_over(path, partial / path.name, patch, homes, stored)
         if out.exists():
             out.rmdir()
         partial.rename(out)
@@ -100,6 +99,24 @@ def weight_files(folder: Path) -> dict[str, Path]:
     return {name: folder / shard for name, shard in weight_map.items()}
 
 
+def stored_names(folder: Path, names: Iterable[str], homes: Mapping[str, Path]) -> dict[str, str]:
+    """Under which name a checkpoint has each weight: its own, or that of the model without its head.
+
+    Checkpoints of models without a head (`GPT2Model`) lack the prefix (`transformer.`) that the model with one has;
+    transformers loads both. That the weight is the right one, its digest tells.
+
+    Raises:
+        BadInput: it has a weight under neither.
+    """
+    found = {}
+    for name in names:
+        bare = name.partition(".")[2]
+        if name not in homes and bare not in homes:
+            raise BadInput(f"{folder} has no weight {name}; give the checkpoint that the patch was made on")
+        found[name] = name if name in homes else bare
+    return found
+
+
 def read_weight(path: Path, name: str) -> Tensor:
     """One tensor of a safetensors file.
 
@@ -128,14 +145,14 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
     return 8 + length, about
 
 
-def _carry_over(path: Path, target: Path, patch: Patch, homes: Mapping[str, Path]) -> None:
+def _carry_over(path: Path, target: Path, patch: Patch, homes: Mapping[str, Path], stored: Mapping[str, str]) -> None:
     """Copy, link, rewrite or leave out one file of the source."""
-    weights = [name for name in patch.changes if homes[name] == path]
+    weights = [name for name in patch.changes if homes[stored[name]] == path]
     if any(patch.changes[name].changed for name in weights):
-        _rewrite(path, target, patch, weights)
+        _rewrite(path, target, patch, weights, stored)
     elif path in homes.values():
         for name in weights:  # not changed, but part of the base
-            patch.changes[name].exchange(name, read_weight(path, name), "apply")
+            patch.changes[name].exchange(name, read_weight(path, stored[name]), "apply")
         _link(path, target)
     elif not path.name.endswith(_OTHER_WEIGHTS) or (
         path.name == _INDEX and path.parent / _SINGLE not in homes.values()
@@ -150,13 +167,13 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _rewrite(path: Path, target: Path, patch: Patch, names: list[str]) -> None:
+def _rewrite(path: Path, target: Path, patch: Patch, names: list[str], stored: Mapping[str, str]) -> None:
     start, about = _header(path)
     shutil.copyfile(path, target)
     with target.open("r+b") as file:
         for name in names:
-            edited = patch.changes[name].exchange(name, read_weight(path, name), "apply")
-            file.seek(start + about[name]["data_offsets"][0])
+            edited = patch.changes[name].exchange(name, read_weight(path, stored[name]), "apply")
+            file.seek(start + about[stored[name]]["data_offsets"][0])
             file.write(edited.contiguous().flatten().view(torch.uint8).numpy().data)
         file.flush()
         os.fsync(file.fileno())

@@ -174,6 +174,20 @@ def change_of(before: Tensor, after: Tensor, factors: Factors | None = None) -> 
     return min(dense, low_rank, key=lambda change: change.nbytes)
 
 
+def check_factors(shape: tuple[int, ...], factors: Factors) -> None:
+    """Refuse factors whose product is no matrix of a weight's shape.
+
+    Raises:
+        BadInput: they are not left (d, r) and right (r, m).
+    """
+    (d, m), (left_dr, right_rm) = _matrix_shape(shape), factors
+    if (len(left_dr), left_dr.shape[1], right_rm.shape[1]) != (d, len(right_rm), m):
+        raise BadInput(
+            f"factors of shapes {tuple(left_dr.shape)} and {tuple(right_rm.shape)} are not those of a weight of "
+            f"shape {(d, m)}; give left (d, r) and right (r, m)"
+        )
+
+
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     """(d, m): rows are the first axis of a weight with several, else there is one row."""
     count = torch.Size(shape).numel()
@@ -260,12 +274,8 @@ def _float_factors(before_dm: Tensor, after_dm: Tensor, factors: Factors | None,
                 return None
             pair = decomposed(after_dm.double() - before_dm.double(), rounding_noise(unit, d, m))
             return pair if pair[0].numel() else None
+        check_factors((d, m), factors)
         left_dr, right_rm = factors
-        if (len(left_dr), left_dr.shape[1], right_rm.shape[1]) != (d, len(right_rm), m):
-            raise BadInput(
-                f"factors of shapes {tuple(left_dr.shape)} and {tuple(right_rm.shape)} are not those of a weight of "
-                f"shape {(d, m)}; give left (d, r) and right (r, m)"
-            )
         known = left_dr.numel() > 0 and bool(left_dr.isfinite().all() and right_rm.isfinite().all())
         return balanced(left_dr, right_rm) if known else None
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # public, but missing in torch's stub

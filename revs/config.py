@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf
 
 from revs.errors import BadInput
@@ -42,7 +42,8 @@ class EraseConfig:
             enough: each is tried on a copy of the model, and where it brings a token back, that token is moved further.
         targets_at_once: targets in one solve; more take more memory, and one solve treats its targets alike.
         first_layer: layers before this one are left alone.
-        batch_size: sequences in one forward pass while moments are gathered and ranks read.
+        batch_size: sequences in one forward pass at most, and no more than 16,384 tokens together (`revs.batching`). Of
+            an edit that has more the layers are run one by one (`revs.passes`), with the same result.
         seed: of the characters inserted by the variations.
     """
 
@@ -65,6 +66,12 @@ class EraseConfig:
     first_layer: int = 0
     batch_size: int = 64
     seed: int = 0
+
+    def __repr__(self) -> str:
+        """The settings that are not the default."""
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        shown = [f"{part.name}={values[part.name]!r}" for part in fields(self) if values[part.name] != part.default]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __post_init__(self) -> None:
         checks = {
@@ -96,7 +103,7 @@ class EraseConfig:
 SELECTIONS = ("rank+activation", "activation", "rank", "gradient", "random")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class NeuronsConfig(EraseConfig):
     """Settings of the method `revs-neurons`; `EraseConfig(method="revs-neurons")` means their defaults.
 

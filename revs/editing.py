@@ -7,6 +7,7 @@ the next solve must leave alone, like retained records.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -20,11 +21,11 @@ from torch import Tensor
 
 from revs.architectures import Architecture, architecture_of, context_length
 from revs.config import EraseConfig
-from revs.errors import BadInput
-from revs.joint_edit import JointEdit, Progress
-from revs.moments import Moments
+from revs.errors import BadInput, RevsWarning
+from revs.joint_edit import JointEdit
+from revs.moments import Moments, Progress
 from revs.patch import Patch
-from revs.placement import Weights
+from revs.placement import Weights, stored_transposed
 from revs.preflight import check_request
 from revs.protection import Protection, packed, places_like, sampled
 from revs.taps import check_ids, pad_id
@@ -61,7 +62,8 @@ def erase(
         text: ordinary text the edit should leave alone.
         retain: targets that must keep working.
         token_counts_V: counts of token ids over the training corpus, for choosing the rarest; None: by token id.
-        progress: called with (stage, done, total).
+        progress: called with (stage, done, total); stages are "text" while text and retained records are read, and
+            "sweep", or what else the method has.
         cache: a folder in which the method `revs` keeps what it gathers from the text and the retained records, for the
             next setting on the same weights. It says as much about them as activations do: remove it afterwards.
 
@@ -70,13 +72,26 @@ def erase(
 
     Raises:
         BadInput: before any weight is touched: unknown method or family, bad targets, a rank outside the vocabulary.
+
+    Warns:
+        RevsWarning: a target ended "short": one of its target tokens is still more likely than `low_rank` allows.
     """
     from revs.methods import METHODS
 
     config = config or EraseConfig()
     if config.method not in METHODS:
         raise BadInput(f"method {config.method!r} is unknown; known methods: {', '.join(sorted(METHODS))}")
-    return METHODS[config.method](model, tokenizer, targets, config, text, retain, token_counts_V, progress, cache)
+    erased = METHODS[config.method]
+    patch = erased(model, tokenizer, targets, config, text, retain, token_counts_V, progress, cache)
+    if short := patch.short:
+        warnings.warn(
+            f"erase left {len(short)} target(s) with a token more likely than was asked for, so the secret may still "
+            f"be within reach: numbers {', '.join(map(str, short[:10]))}{', …' if len(short) > 10 else ''} of the list "
+            "(from 0); see patch.summary() and patch.records, and give more sweeps or a smaller epsilon",
+            RevsWarning,
+            stacklevel=2,
+        )
+    return patch
 
 
 def erase_jointly(
@@ -105,41 +120,46 @@ def erase_jointly(
         return Patch.between({}, {}, method=config.method, config=settings)
     check_ids(model, torch.tensor([token for target in first for token in target.ids]))
     kept = prepared([*retain, *stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)])
-    moments = Moments.gathered(model, architecture, tokenizer, text, kept, config, cache)
-    moved = sorted({target.secret_ids[place] for target in first for place in target.chosen})
-    unembedding = Unembedding(model, architecture, moved_T=torch.tensor(moved), isolation=config.isolation)
-    pad = pad_id(model, tokenizer)
-    longest = max(len(target.ids) for target in first)
-    # Inserted characters break words into many tokens; what is too much goes in front, for the batch is as wide as its
-    # longest row.
-    varied = prepared(_varied(targets, config), context=min(context, longest + INSERTED))
-    pieces = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
-    protection = Protection.read(
-        model, architecture, unembedding, sampled(kept[: len(retain)], most=config.protected_records, seed=config.seed),
-        packed(pieces, longest=max(len(row.ids) for row in (*first, *varied))), pad=pad, batch_size=config.batch_size,
-    )  # fmt: skip
-    numbers = list(first.values())
-    edits = {
-        tuple(group): JointEdit(
-            model, architecture, unembedding, config, moments.of, prepared([targets[n] for n in group]),
-            [varied[copy + n] for copy in range(0, len(varied), len(targets)) for n in group], protection, pad=pad,
-        )
-        for group in (numbers[i : i + config.targets_at_once] for i in range(0, len(numbers), config.targets_at_once))
-    }  # fmt: skip
-    layers = range(config.first_layer, len(architecture.decoder_layers(model)))
-    weights = Weights(model, (name for layer in layers for name in architecture.weight_names(layer)))
-    with closing(moments), _restored_on_failure(weights) as before:
-        _settle(list(edits.values()), moments, progress)
-    return Patch.between(
-        before,
-        weights,
-        factors=_joined([edit.factors() for edit in edits.values()]),
-        method=config.method,
-        config=settings,
-        records=tuple(record for group, edit in edits.items() for record in edit.records(group)),
-        sweeps=max(edit.sweeps for edit in edits.values()),
-        seconds=time.perf_counter() - started,
-    )
+    gathered = Moments.gathered(model, architecture, tokenizer, text, kept, config, cache, progress)
+    with closing(gathered) as moments:
+        moved = sorted({target.secret_ids[place] for target in first for place in target.chosen})
+        unembedding = Unembedding(model, architecture, moved_T=torch.tensor(moved), isolation=config.isolation)
+        pad = pad_id(model, tokenizer)
+        longest = max(len(target.ids) for target in first)
+        # Inserted characters break words into many tokens; what is too much goes in front, for the batch is as wide as
+        # its longest row.
+        varied = prepared(_varied(targets, config), context=min(context, longest + INSERTED))
+        pieces = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
+        protection = Protection.read(
+            model, architecture, unembedding,
+            sampled(kept[: len(retain)], most=config.protected_records, seed=config.seed),
+            packed(pieces, longest=max(len(row.ids) for row in (*first, *varied))), pad=pad,
+            batch_size=config.batch_size,
+        )  # fmt: skip
+        numbers, size = list(first.values()), config.targets_at_once
+        edits = {
+            tuple(group): JointEdit(
+                model, architecture, unembedding, config, moments.of, prepared([targets[n] for n in group]),
+                [varied[copy + n] for copy in range(0, len(varied), len(targets)) for n in group], protection, pad=pad,
+            )
+            for group in (numbers[i : i + size] for i in range(0, len(numbers), size))
+        }  # fmt: skip
+        layers = range(config.first_layer, len(architecture.decoder_layers(model)))
+        weights = Weights(model, (name for layer in layers for name in architecture.weight_names(layer)))
+        with _restored_on_failure(weights) as before:
+            _settle(list(edits.values()), moments, progress)
+            return Patch.between(
+                before,
+                weights,
+                copied=True,
+                factors=_joined([edit.factors() for edit in edits.values()]),
+                transposed=stored_transposed(model, weights),
+                method=config.method,
+                config=settings,
+                records=tuple(record for group, edit in edits.items() for record in edit.records(group)),
+                sweeps=max(edit.sweeps for edit in edits.values()),
+                seconds=time.perf_counter() - started,
+            )
 
 
 @contextmanager

@@ -4,6 +4,8 @@ RevsError                 anything this project raises on purpose; its text is o
 ├── BadInput              the caller's mistake: what was wrong, with its value, and the remedy        (exit code 2)
 ├── OperationFailed       the surroundings failed: disk, server, lock; says what is safe and what next (exit code 1)
 └── GateRefused           a gate refused a model version; nothing was promoted                         (exit code 3)
+
+RevsWarning               something was done, but less than was asked for; the same rules for its text
 """
 
 from __future__ import annotations
@@ -31,3 +33,7 @@ class GateRefused(RevsError):
     """A promotion gate refused; the champion was not touched."""
 
     exit_code = 3
+
+
+class RevsWarning(UserWarning):
+    """Less was reached than was asked for; the message says how much less, and where to look."""

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from revs.batching import TOKENS_AT_ONCE
 from revs.decoys import assembled, decoys
 from revs.errors import BadInput
-from revs.forcing import TOKENS_AT_ONCE, logits_at, read_out
+from revs.forcing import logits_at, read_out
 from revs.metrics.extraction_strength import share_that_follows
 from revs.placement import input_device
 from revs.taps import evaluating, pad_id

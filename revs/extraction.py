@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from revs.architectures import context_length
+from revs.batching import rows_within
 from revs.placement import input_device
 from revs.taps import check_ids, evaluating, pad_id
 from revs.targets import TokenisedTarget
@@ -72,7 +73,7 @@ def answers(
         processor: makes, for the attention mask of a batch, a processor of the logits of each step.
     """
     found: list[list[str]] = [[] for _ in targets]
-    for chunk, new_tokens in _chunks(targets, context_length(model), max(1, batch_size // samples)):
+    for chunk, new_tokens in _chunks(targets, context_length(model), batch_size, samples):
         prompts = [targets[i].ids[: targets[i].start] for i in chunk for _ in range(samples)]
         guides = [] if processor is None else [processor]
         if temperature is not None:
@@ -94,14 +95,17 @@ def _drawing(
     return lambda _mask_BT: Drawn(temperature=temperature, seeds=seeds)
 
 
-def _chunks(targets: Sequence[TokenisedTarget], context: int, batch_size: int) -> Iterator[tuple[list[int], int]]:
+def _chunks(
+    targets: Sequence[TokenisedTarget], context: int, batch_size: int, samples: int
+) -> Iterator[tuple[list[int], int]]:
     """Indices of targets to decode together, and the number of new tokens that all of them get within the context."""
     chunk: list[int] = []
     new_tokens = longest = 0
     for i in sorted(range(len(targets)), key=lambda i: -targets[i].start):
         # A few tokens more than the secret has: another spelling may need them.
         need = min(len(targets[i].secret_ids) + _SPARE, context - targets[i].start)
-        if chunk and (len(chunk) == batch_size or longest + max(new_tokens, need) > context):
+        length = longest + max(new_tokens, need)
+        if chunk and (len(chunk) >= rows_within(length, batch_size) // samples or length > context):
             yield chunk, new_tokens
             chunk, new_tokens = [], 0
         longest = longest if chunk else targets[i].start

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from revs.batching import rows_within
 from revs.errors import BadInput
 from revs.placement import input_device
 from revs.taps import check_ids, evaluating
@@ -25,7 +26,6 @@ from revs.targets import Batch, TokenisedTarget, collate
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-TOKENS_AT_ONCE = 16_384  # of a batch, padding included
 _LOGITS_AT_ONCE = 2**26  # numbers
 # Of the largest logit: what another batch, or another padding, can move a logit by (measured a tenth of it in float32).
 _NOISE = {torch.float32: 1e-4, torch.bfloat16: 2.0**-7, torch.float16: 2.0**-10}
@@ -71,11 +71,11 @@ def teacher_forced(
 
 
 def _batches(targets: Sequence[TokenisedTarget], batch_size: int) -> Iterator[list[int]]:
-    """Places of targets, the longest first, at most `batch_size` and `TOKENS_AT_ONCE` together."""
+    """Places of targets, the longest first, as many together as `rows_within` allows."""
     batch: list[int] = []
     for place in sorted(range(len(targets)), key=lambda place: -len(targets[place].ids)):
         longest = len(targets[batch[0]].ids) if batch else 0
-        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > TOKENS_AT_ONCE):
+        if batch and len(batch) >= rows_within(longest, batch_size):
             yield batch
             batch = []
         batch.append(place)

@@ -25,19 +25,20 @@ from revs.config import EraseConfig
 from revs.errors import BadInput
 from revs.joint import joint_update
 from revs.lowrank import TokenSum
+from revs.moments import Progress
+from revs.passes import Correct, edited_pass
 from revs.patch import TokenRecord
 from revs.placement import input_device
 from revs.protection import Protection
 from revs.records import ranks_by_layer, token_records
 from revs.rounding import rounded_copy
-from revs.taps import check_ids, run
+from revs.taps import check_ids
 from revs.targets import Batch, TokenisedTarget, collate
 from revs.unembedding import Unembedding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Progress = Callable[[str, int, int], None]  # stage, done, total
 _WIDER = 1.5
 _ENOUGH = 1.3  # of `low_rank`: with 1.1, other targets' movements brought some back over it, for another sweep
 _HARD = 1e-3  # ε of protected tokens: small enough to keep the bound, large enough for equal keys with opposed bounds
@@ -86,7 +87,10 @@ class JointEdit:
                 progress("sweep", self.sweeps, self.config.sweeps)
             self._swept = list(range(len(self.targets))) if self.sweeps == 1 else self._too_high()
             self.batch = self._batch()
-            run(self.model, self.architecture, self.batch, self._on_layer)
+            edited_pass(
+                self.model, self.architecture, self.batch, self._on_layer,
+                rows=self.config.batch_size, first=self.config.first_layer,
+            )  # fmt: skip
         return self.sweeps > first
 
     def _batch(self) -> Batch:
@@ -110,8 +114,10 @@ class JointEdit:
         return torch.isin(self.own.target_N[self.own.chosen_N], torch.tensor(self._swept))
 
     def read(self) -> bool:
-        """Read the ranks again, in one forward pass; whether a target token is too high behind any layer."""
-        self._ranks_Ln, self.keys_Lnm = ranks_by_layer(self.model, self.architecture, self.unembedding, self.own)
+        """Read the ranks again, in forward passes; whether a target token is too high behind any layer."""
+        self._ranks_Ln, self.keys_Lnm = ranks_by_layer(
+            self.model, self.architecture, self.unembedding, self.own, rows=self.config.batch_size
+        )
         if self._before_N is None:
             self._before_N = self._ranks_Ln[-1]
         elif self.config.survive:
@@ -124,7 +130,8 @@ class JointEdit:
         for to in self.config.survive:
             other = rounded_copy(self.model, to)
             unembedding = Unembedding(other, self.architecture)
-            parts.append(ranks_by_layer(other, self.architecture, unembedding, self.own)[0])
+            ranks_Ln, _ = ranks_by_layer(other, self.architecture, unembedding, self.own, rows=self.config.batch_size)
+            parts.append(ranks_Ln)
         self._rounded_Ln = torch.stack(parts).amin(0)
         low = self.config.low_rank
         if bool((self._rounded_Ln < low).any()):
@@ -161,20 +168,21 @@ class JointEdit:
                 found[name] = (part.T, left.T) if turned else (left, part)
         return found
 
-    def _on_layer(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
-        if layer < self.config.first_layer:
+    def _on_layer(self, layer: int, keys_Nm: Tensor, hidden_Nd: Tensor) -> Correct | None:
+        """Edit one layer; what its change does to the residual, or None if nothing moves."""
+        old_dm = self.architecture.weight(self.layers[layer]).to(hidden_Nd.device)
+        change_dm = self._layer_update(layer, keys_Nm, hidden_Nd, old_dm)
+        if change_dm is None:
             return None
-        old_dm = self.architecture.weight(self.layers[layer]).to(hidden_BTd.device)
-        change_dm = self._layer_update(layer, keys_BTm, hidden_BTd, old_dm)
-        if change_dm is None or layer == len(self.layers) - 1:  # of the last layer nobody reads the output here
-            return None
-        return hidden_BTd + self.architecture.residual_change(self.layers[layer], keys_BTm, old_dm, change_dm)
+        module, found_dm = self.layers[layer], change_dm
+        return lambda keys_BTm, hidden_BTd: (
+            hidden_BTd + self.architecture.residual_change(module, keys_BTm, old_dm, found_dm)
+        )
 
-    def _layer_update(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor, old_dm: Tensor) -> Tensor | None:
+    def _layer_update(self, layer: int, keys_Nm: Tensor, hidden_Nd: Tensor, old_dm: Tensor) -> Tensor | None:
         """Edit one layer; the change as stored, after rounding to the weight's dtype, or None if nothing moves."""
-        chosen, config = self.batch.chosen_N, self.config
-        rows, positions, tokens_N = self.batch.row_N[chosen], self.batch.position_N[chosen], self.batch.token_N[chosen]
-        hidden_Nd, keys_Nm = hidden_BTd[rows, positions], keys_BTm[rows, positions]
+        config = self.config
+        tokens_N = self.batch.token_N[self.batch.chosen_N]
         moved = len(tokens_N) - (self.protection.count if self._protects else 0)  # the rest must not fall
         low_N = self.unembedding.ranks(hidden_Nd[:moved], tokens_N[:moved]).cpu() < self._rank(config.low_rank)
         swept_n = self._swept_n()

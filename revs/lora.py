@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from revs.checkpoint import read_weight, weight_files
+from revs.checkpoint import read_weight, stored_names, weight_files
 from revs.compact import WeightChange
 from revs.errors import BadInput
 from revs.lowrank import decomposed, rounding_noise, unit_in_the_last_place
@@ -25,7 +25,7 @@ _WEIGHT = ".weight"
 _UNITS = 4  # in the last place: more than the roundings of several sweeps
 
 
-def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan_in_fan_out: bool) -> int:
+def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan_in_fan_out: bool | None) -> int:
     """Write `adapter_config.json` and `adapter_model.safetensors` (float32) into a new folder for its owner only.
 
     Each module has its own rank, that of its update: of the patch's factors, where it has them; else the number of
@@ -37,17 +37,20 @@ def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan
         folder: new, or empty.
         base: name or folder of the base model, noted in the configuration; must be a local checkpoint where the patch
             holds no factors (small models, methods that give none) or poor ones, for its weights are needed then.
-        fan_in_fan_out: weights are stored (in, out), as in the Conv1D of transformers' GPT-2.
+        fan_in_fan_out: weights are stored (in, out), as in the Conv1D of transformers' GPT-2. None: as the patch
+            recorded it when it was made from a model; a patch that did not is taken to store (out, in).
 
     Returns:
         The largest rank.
 
     Raises:
-        BadInput: the folder is not empty, the patch changes nothing or something else than matrices, or `base` is
-            needed and is not the checkpoint that the patch was made on.
+        BadInput: the folder is not empty, the patch changes nothing or something else than matrices,
+            `fan_in_fan_out` contradicts what it recorded, or `base` is needed and is not the checkpoint that the patch
+            was made on.
     """
     from safetensors.torch import save_file
 
+    turned = _turned(patch, fan_in_fan_out)
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
     for name in patch.weights:
         change = patch.changes[name]
@@ -55,7 +58,7 @@ def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan
             raise BadInput(f"{name} of shape {change.shape} has no place in a LoRA adapter; save the patch itself")
         left_dr, right_rm = _factors(name, change, base)
         if left_dr.shape[1]:
-            pair = (left_dr.T, right_rm.T) if fan_in_fan_out else (right_rm, left_dr)
+            pair = (left_dr.T, right_rm.T) if name in turned else (right_rm, left_dr)
             pairs[name.removesuffix(_WEIGHT)] = pair
     if not pairs:
         raise BadInput("this patch changes nothing, so there is no adapter to write; use the base model as it is")
@@ -67,9 +70,26 @@ def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan
     }
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     ranks = {module: len(pair[0]) for module, pair in pairs.items()}
-    config = _config(ranks, None if base is None else str(base), fan_in_fan_out)
+    # PEFT itself sets it right for each module where an adapter has both kinds.
+    config = _config(ranks, None if base is None else str(base), bool(turned))
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return max(ranks.values())
+
+
+def _turned(patch: Patch, fan_in_fan_out: bool | None) -> set[str]:
+    """The changed weights that are stored (in, out)."""
+    changed = set(patch.weights)
+    if patch.transposed is None:
+        return changed if fan_in_fan_out else set()
+    turned = changed.intersection(patch.transposed)
+    wrong = changed - turned if fan_in_fan_out else turned
+    if fan_in_fan_out is not None and wrong:
+        stored = "(out, in)" if fan_in_fan_out else "(in, out)"
+        raise BadInput(
+            f"fan_in_fan_out={fan_in_fan_out} does not fit: the patch recorded that {sorted(wrong)[0]} is stored "
+            f"{stored}; leave fan_in_fan_out out"
+        )
+    return turned
 
 
 def _config(ranks: dict[str, int], base: str | None, fan_in_fan_out: bool) -> dict[str, Any]:
@@ -102,10 +122,9 @@ def _factors(name: str, change: WeightChange, base: str | Path | None) -> tuple[
             f"the patch holds {name} without factors that are good enough; give base= the folder of the checkpoint "
             "that it was made on"
         )
-    home = weight_files(Path(base)).get(name)
-    if home is None:
-        raise BadInput(f"{base} has no weight {name}; give the checkpoint that the patch was made on")
-    before_dm = read_weight(home, name)
+    homes = weight_files(Path(base))
+    stored = stored_names(Path(base), [name], homes)[name]
+    before_dm = read_weight(homes[stored], stored)
     after_dm = change.exchange(name, before_dm, "apply")
     smallest = rounding_noise(unit_in_the_last_place(before_dm, after_dm), *before_dm.shape)
     return decomposed(after_dm.double() - before_dm.double(), smallest)

@@ -14,8 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revs.architectures import context_length
+from revs.batching import batched, windows
 from revs.digest import tensor_digest
 from revs.placement import Weights, device_of, input_device
 from revs.taps import pad_id, run
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from revs.config import EraseConfig
 
 HELD = 2**31  # bytes
+Progress = Callable[[str, int, int], None]  # stage, done, total
 
 
 class Moments:
@@ -60,28 +64,32 @@ class Moments:
         retain: Sequence[TokenisedTarget],
         config: EraseConfig,
         cache: Path | None = None,
+        progress: Progress | None = None,
     ) -> Moments:
         """Read the text and the retained records in forward passes; without either, C is the identity.
 
+        A text that is longer than the context is read whole, in windows.
+
         With `cache`, a folder, what was read is kept there, for its owner only, and found again by the digest of all
-        that decides it.
+        that decides it. `progress` is called with ("text", passes done, passes in all).
         """
         moments = cls(model, architecture, config.retain_weight)
-        context = context_length(model)
-        ids = tokenizer(list(text), truncation=True, max_length=context)["input_ids"] if text else []
-        ordinary = [TokenisedTarget(ids=tuple(i), start=len(i) - 1, chosen=()) for i in ids if len(i) > 1]
+        ordinary = [
+            TokenisedTarget(ids=ids, start=len(ids) - 1, chosen=())
+            for ids in windows(tokenizer, text, context_length(model))
+        ]
         if not ordinary and not retain:
             return moments
         pad = pad_id(model, tokenizer)
 
         def batches(some: Sequence[TokenisedTarget]) -> list[Batch]:
             some = sorted(some, key=lambda target: len(target.ids))  # little padding
-            size = config.batch_size
-            return [collate(some[i : i + size], pad=pad, device=input_device(model)) for i in range(0, len(some), size)]
+            numbers = batched([len(target.ids) for target in some], config.batch_size)
+            return [collate([some[n] for n in group], pad=pad, device=input_device(model)) for group in numbers]
 
         entry = None if cache is None else cache / _digest(model, config, ordinary, retain)
         if entry is None or not entry.is_dir():
-            moments._gather(model, architecture, (batches(ordinary), batches(retain)), entry)
+            moments._gather(model, architecture, (batches(ordinary), batches(retain)), entry, progress)
         moments._entry = entry
         return moments
 
@@ -91,16 +99,20 @@ class Moments:
         architecture: Architecture,
         parts: tuple[Sequence[Batch], Sequence[Batch]],
         entry: Path | None,
+        progress: Progress | None,
     ) -> None:
         """Hold the moments of text and retained records, or put them on disk; into `entry` in one step."""
+        groups = self._groups()
+        passes, done = len(groups) * sum(map(len, parts)), count(1)
+        of_text, of_retained = (partial(_told, batches, progress, done, passes) for batches in parts)
         if entry is not None:
             entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder = tempfile.TemporaryDirectory(prefix=".moments-", dir=entry.parent)
         try:
-            for group in self._groups():
-                of_text = key_moments(model, architecture, parts[0], layers=group)
-                of_retained = key_moments(model, architecture, parts[1], layers=group, only_secrets=True)
-                for layer, text_mm, retained_mm in zip(group, of_text, of_retained, strict=True):
+            for group in groups:
+                text_L = key_moments(model, architecture, of_text(), layers=group)
+                retained_L = key_moments(model, architecture, of_retained(), layers=group, only_secrets=True)
+                for layer, text_mm, retained_mm in zip(group, text_L, retained_L, strict=True):
                     self._keep(layer, text_mm.add_(retained_mm, alpha=self._weight))
             if entry is not None and self._folder is not None:
                 Path(self._folder.name).rename(entry)
@@ -159,6 +171,14 @@ class Moments:
         return folder / f"{layer}.safetensors"
 
 
+def _told(batches: Sequence[Batch], progress: Progress | None, done: Iterator[int], passes: int) -> Iterator[Batch]:
+    """The batches; whoever asks for the next is done with the one before."""
+    for batch in batches:
+        yield batch
+        if progress is not None:
+            progress("text", next(done), passes)
+
+
 def _digest(
     model: PreTrainedModel, config: EraseConfig, text: Sequence[TokenisedTarget], retain: Sequence[TokenisedTarget]
 ) -> str:
@@ -191,14 +211,14 @@ def key_moments(
     widths = {layer: architecture.key_width(modules[layer]) for layer in layers}
     devices = {layer: device_of(architecture.linears(modules[layer])[0]) for layer in layers}
     sums = {layer: torch.zeros(m, m, device=devices[layer]) for layer, m in widths.items()}
-    count = 0
+    positions = 0
 
     for batch in batches:
         present_BT = batch.mask_BT.bool()
         if only_secrets:
             present_BT = torch.zeros(present_BT.shape, dtype=torch.bool)
             present_BT[batch.row_N, batch.position_N] = True
-        count += int(present_BT.sum())
+        positions += int(present_BT.sum())
 
         def add(layer: int, keys_BTm: Tensor, _hidden: Tensor, present_BT: Tensor = present_BT) -> None:
             if layer in sums:
@@ -206,4 +226,4 @@ def key_moments(
                 sums[layer].addmm_(keys_Nm.T, keys_Nm)
 
         run(model, architecture, batch, add, last=layers[-1])
-    return [total / max(count, 1) for total in sums.values()]
+    return [total / max(positions, 1) for total in sums.values()]

@@ -29,20 +29,21 @@ from torch import Tensor
 from revs.architectures import Architecture, architecture_of, context_length
 from revs.config import EraseConfig, NeuronsConfig
 from revs.errors import BadInput
+from revs.passes import Correct, edited_pass
 from revs.patch import Patch, TokenRecord
-from revs.placement import Weights, held, input_device
+from revs.placement import Weights, held, input_device, stored_transposed
 from revs.preflight import check_request
 from revs.records import ranks_by_layer, token_records
 from revs.saliency import key_saliency
 from revs.selection import SELECTIONS, Scene
-from revs.taps import pad_id, run
+from revs.taps import pad_id
 from revs.targets import Batch, Target, TokenisedTarget, collate, tokenise
 from revs.unembedding import Unembedding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from revs.joint_edit import Progress
+    from revs.moments import Progress
 
 _COLUMNS = 32  # whose steps are solved at once
 
@@ -99,6 +100,8 @@ def erase_neurons(
     return Patch.between(
         before,
         weights,
+        copied=True,
+        transposed=stored_transposed(model, weights),
         method=settings.method,
         config=asdict(settings),
         records=tuple(replace(record, target=list(first.values())[record.target]) for record in records),
@@ -135,21 +138,23 @@ class _Edit:
     def run(self, progress: Progress | None) -> tuple[TokenRecord, ...]:
         """Edit every layer in one forward pass; returns what became of each token."""
 
-        def on_layer(layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
-            if layer < self.config.first_layer:
-                return None
+        def on_layer(layer: int, keys_Nm: Tensor, hidden_Nd: Tensor) -> Correct | None:
             if progress is not None:
                 progress("layer", layer + 1, len(self.layers))
-            width = self.architecture.widths(self.layers[layer])[0]
-            keys_BTm = keys_BTm[..., :width]  # FF2's part of the key is the first
-            change_dm = self._layer_update(layer, keys_BTm, hidden_BTd)
-            return None if change_dm is None else hidden_BTd + self.architecture.scale * (keys_BTm @ change_dm.T)
+            width = self.architecture.widths(self.layers[layer])[0]  # FF2's part of the key is the first
+            found_dm = self._layer_update(layer, keys_Nm[:, :width], hidden_Nd)
+            if found_dm is None:
+                return None
+            return lambda keys_BTm, hidden_BTd: (
+                hidden_BTd + self.architecture.scale * (keys_BTm[..., :width] @ found_dm.T)
+            )
 
         def ranks_N() -> Tensor:
-            return ranks_by_layer(self.model, self.architecture, self.unembedding, self.batch)[0][-1]
+            return ranks_by_layer(self.model, self.architecture, self.unembedding, self.batch, rows=rows)[0][-1]
 
+        rows = self.config.batch_size
         before_N = ranks_N()
-        run(self.model, self.architecture, self.batch, on_layer)
+        edited_pass(self.model, self.architecture, self.batch, on_layer, rows=rows, first=self.config.first_layer)
         return token_records(
             self.batch,
             before_N,
@@ -159,19 +164,14 @@ class _Edit:
             wanted=self.residual_rank,
         )
 
-    def _layer_update(self, layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> Tensor | None:
+    def _layer_update(self, layer: int, keys_Nm: Tensor, hidden_Nd: Tensor) -> Tensor | None:
         """Edit one layer, token after token; the change as stored, or None if nothing moves."""
-        chosen = self.batch.chosen_N
-        rows, positions = self.batch.row_N[chosen], self.batch.position_N[chosen]
+        tokens = self.batch.token_N[self.batch.chosen_N].tolist()
         linear = self.architecture.linears(self.layers[layer])[0]
         bias_d = None if getattr(linear, "bias", None) is None else held(linear, "bias")
-        old_dm = self.architecture.matrices(self.layers[layer])[0].to(hidden_BTd.device)
+        old_dm = self.architecture.matrices(self.layers[layer])[0].to(hidden_Nd.device)
         new_dm = old_dm.clone()
-        for number, (key_m, hidden_d, token) in enumerate(
-            zip(
-                keys_BTm[rows, positions], hidden_BTd[rows, positions], self.batch.token_N[chosen].tolist(), strict=True
-            )
-        ):
+        for number, (key_m, hidden_d, token) in enumerate(zip(keys_Nm, hidden_Nd, tokens, strict=True)):
             saliency_m = None if self.saliency_LNm is None else self.saliency_LNm[layer][number]
             scene = Scene(
                 key_m=key_m,

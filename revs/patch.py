@@ -1,15 +1,17 @@
 """A patch: the exact change to the weights, in a small form that brings back either side bit for bit.
 
-Each weight is kept as `revs.compact` describes it, with the digests of both its sides. Nothing is written to a model
-before every new value has been reconstructed and has the digest that was recorded: check, then touch.
+Each weight is kept as `revs.compact` describes it, with the digests of both its sides, from when that is asked for
+(`revs.changes`). Nothing is written to a model before every new value has been reconstructed and has the digest that
+was recorded: check, then touch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from revs.compact import Factors, WeightChange, change_of, no_such_weight
+from revs.changes import Changes
+from revs.compact import Factors, WeightChange, check_factors, no_such_weight
 from revs.digest import tensor_digest
 from revs.errors import BadInput
 from revs.placement import Weights
@@ -56,20 +59,31 @@ class TokenRecord:
     rank_rounded: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Patch:
     """The change of every touched weight. Reveals what was erased: store it as a secret, or not at all.
 
     Two patches are equal when they change the same weights from the same values to the same values, to the bit;
     method, settings and records do not count.
+
+    Attributes:
+        changes: of each weight, by name. Each is encoded when it is first looked at, or the patch saved; until then
+            both sides of it are in memory.
+        transposed: weights that are stored (in, out), as in a Conv1D; None: not known.
+        method, config, records, sweeps, seconds: of the edit.
     """
 
-    changes: Mapping[str, WeightChange] = field(repr=False)
+    changes: Mapping[str, WeightChange]
+    transposed: tuple[str, ...] | None = None
     method: str
     config: Mapping[str, Any]
     records: tuple[TokenRecord, ...] = ()
     sweeps: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.changes, Changes):
+            object.__setattr__(self, "changes", Changes(self.changes))
 
     @classmethod
     def between(
@@ -77,20 +91,24 @@ class Patch:
         before: Mapping[str, Tensor],
         after: Mapping[str, Tensor],
         *,
+        copied: bool = False,
         factors: Mapping[str, Factors] | None = None,
+        transposed: tuple[str, ...] | None = None,
         method: str,
         config: Mapping[str, Any],
         records: tuple[TokenRecord, ...] = (),
         sweeps: int = 0,
         seconds: float = 0.0,
     ) -> Patch:
-        """The patch from the values `before` to the values `after`, made one weight at a time.
+        """The patch from the values `before` to the values `after`, which are copied.
 
         Args:
             before: values by the names of the model's parameters; floating dtypes, any device.
             after: the same names, shapes and dtypes.
+            copied: `before` is a copy on the CPU already, which nobody will write to: it is kept as it is.
             factors: for some of the weights, left (d, r) and right (r, m) whose product is about after − before. They
                 make the patch smaller, and no less exact when they are off.
+            transposed: names of those that are stored (in, out), as in a Conv1D, for `to_lora`; None: not known.
             method: key of `revs.METHODS`, kept as it is.
             config: settings of the edit, the same.
             records: one per target token, the same.
@@ -110,8 +128,11 @@ class Patch:
                     f"{after[name].dtype} after; give floating-point weights of one shape and dtype"
                 )
         known = factors or {}
+        for name in known.keys() & before.keys():
+            check_factors(tuple(before[name].shape), known[name])
         return cls(
-            changes={name: change_of(old, after[name], known.get(name)) for name, old in before.items()},
+            changes=Changes.between(before, after, known, copied=copied),
+            transposed=transposed,
             method=method,
             config=json.loads(json.dumps(dict(config))),  # as a saved patch gives it back
             records=records,
@@ -120,18 +141,39 @@ class Patch:
         )
 
     def __eq__(self, other: object) -> bool:
-        return self._ends() == other._ends() if isinstance(other, Patch) else NotImplemented
+        return self._kept.ends() == other._kept.ends() if isinstance(other, Patch) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._ends().items()))
-
-    def _ends(self) -> dict[str, tuple[str, str]]:
-        return {name: (change.base, change.edited) for name, change in self.changes.items() if change.changed}
+        return hash(frozenset(self._kept.ends().items()))
 
     @property
     def weights(self) -> tuple[str, ...]:
         """Names of the weights whose values change."""
-        return tuple(self._ends())
+        return self._kept.changed
+
+    @property
+    def short(self) -> tuple[int, ...]:
+        """Numbers of the targets, in the list given to `erase`, of which a target token still ranks too high."""
+        return tuple(sorted({record.target for record in self.records if record.stopped == "short"}))
+
+    def summary(self) -> str:
+        """What was done, in one line of numbers: nothing in it tells what was erased."""
+        ended = Counter(record.stopped for record in self.records)
+        ends = ", ".join(f"{ended[end]} {end}" for end in ("reached", "already", "short") if ended[end])
+        targets = len({record.target for record in self.records})
+        short = f"; short: targets {', '.join(map(str, self.short))}" if self.short else ""
+        return (
+            f"{self.method}: {len(self.records)} target tokens of {targets} targets ({ends or 'none'}){short}; "
+            f"{len(self.weights)} weights changed in {self.sweeps} sweeps, {self.seconds:.1f} s"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Patch {self.summary()}>"
+
+    @property
+    def _kept(self) -> Changes:
+        assert isinstance(self.changes, Changes)
+        return self.changes
 
     @property
     def nbytes(self) -> int:
@@ -155,14 +197,14 @@ class Patch:
 
     def _exchange(self, model: PreTrainedModel, verb: str) -> None:
         weights = Weights(model)
-        for name, change in self.changes.items():
+        for name in self.changes:
             if name not in weights:
-                raise no_such_weight(name, change, verb)
-        wanted = {name: change.exchange(name, weights[name], verb) for name, change in self.changes.items()}
+                raise no_such_weight(name, self.changes[name], verb)
+        wanted = {name: self._kept.exchange(name, weights[name], verb) for name in self.changes}
         for name in self.weights:
             weights[name] = wanted[name]
 
-    def to_lora(self, folder: str | Path, *, base: str | Path | None = None, fan_in_fan_out: bool = False) -> int:
+    def to_lora(self, folder: str | Path, *, base: str | Path | None = None, fan_in_fan_out: bool | None = None) -> int:
         """Write the change as a LoRA adapter of PEFT and return its rank: see `revs.lora.write_lora`."""
         from revs.lora import write_lora
 
@@ -187,6 +229,7 @@ class Patch:
         manifest: dict[str, Any] = {
             "format": _FORMAT,
             "library": version("revs"),
+            "transposed": None if self.transposed is None else list(self.transposed),
             "method": self.method,
             "config": dict(self.config),
             "sweeps": self.sweeps,
@@ -226,6 +269,7 @@ class Patch:
             raise BadInput(f"{folder}: patch.safetensors is not what its manifest describes; take an unchanged copy")
         return cls(
             changes={name: _change(name, about, tensors) for name, about in manifest["weights"].items()},
+            transposed=None if manifest.get("transposed") is None else tuple(manifest["transposed"]),
             method=manifest["method"],
             config=manifest["config"],
             records=tuple(TokenRecord(**record) for record in manifest["records"]),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from revs.architectures import context_length
+from revs.batching import rows_within
 from revs.placement import input_device
 from revs.taps import check_ids, evaluating
 
@@ -31,7 +32,8 @@ def perplexity(
     window = min(window, context_length(model))
     flat = torch.tensor(ids, dtype=torch.int64)
     full = len(ids) // window * window
-    batches = list(torch.split(flat[:full].view(-1, window), batch_size)) if full else []
+    at_once = rows_within(window, batch_size)
+    batches = list(torch.split(flat[:full].view(-1, window), at_once)) if full else []
     if len(ids) - full > 1:
         batches.append(flat[full:][None])
     loss, count = 0.0, 0

@@ -59,6 +59,12 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu" if hook is None or hook.execution_device is None else hook.execution_device)
 
 
+def devices_of(model: nn.Module) -> set[torch.device]:
+    """Where its modules compute."""
+    with_own = (module for module in model.modules() if next(module.parameters(recurse=False), None) is not None)
+    return {device_of(module) for module in with_own}
+
+
 def input_device(model: PreTrainedModel) -> torch.device:
     """Where token ids go."""
     return device_of(model.get_input_embeddings())
@@ -92,6 +98,13 @@ class Weights(Mapping[str, Tensor]):
             raise KeyError(name)
         path, _, own = name.rpartition(".")
         return self._model.get_submodule(path), own
+
+
+def stored_transposed(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the weights that are stored (in, out), as in the Conv1D of transformers' GPT-2, not (out, in)."""
+    from transformers.pytorch_utils import Conv1D
+
+    return tuple(name for name in names if isinstance(model.get_submodule(name.rpartition(".")[0]), Conv1D))
 
 
 def _offload_hook(module: nn.Module) -> Any | None:

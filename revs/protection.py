@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from revs.batching import batched
 from revs.placement import input_device
 from revs.taps import run
 from revs.targets import TokenisedTarget, collate, encode
@@ -63,15 +64,15 @@ class Protection:
         pad: int,
         batch_size: int,
     ) -> Protection:
-        """Read the logits in the model as it is, in forward passes of `batch_size` rows.
+        """Read the logits in the model as it is, in forward passes of at most `batch_size` rows.
 
         `kept`: retained records; `text`: pieces of ordinary text.
         """
         rows = [*kept, *text]
         layers = len(architecture.decoder_layers(model))
         parts_L: list[list[Tensor]] = [[] for _ in range(layers)]
-        for start in range(0, len(rows), batch_size):
-            batch = collate(rows[start : start + batch_size], pad=pad, device=input_device(model))
+        for numbers in batched([len(row.ids) for row in rows], batch_size):
+            batch = collate([rows[number] for number in numbers], pad=pad, device=input_device(model))
             chosen = batch.chosen_N
             places, gradients_Pd = (
                 (batch.row_N[chosen], batch.position_N[chosen]), unembedding.gradients(batch.token_N[chosen])

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from revs.architectures import architecture_of
+from revs.batching import batched
 from revs.placement import input_device
 from revs.taps import run
 from revs.targets import Batch, TokenisedTarget, collate
@@ -63,8 +64,9 @@ def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int
     architecture = architecture_of(model)
     unembedding = Unembedding(model, architecture)
     parts = []
-    for first in range(0, len(targets), batch_size):
-        batch = collate(targets[first : first + batch_size], pad=pad, first=first, device=input_device(model))
+    for numbers in batched([len(target.ids) for target in targets], batch_size):
+        some, first = [targets[number] for number in numbers], numbers[0]
+        batch = collate(some, pad=pad, first=first, device=input_device(model))
         hidden_LNd: list[Tensor] = []
 
         def keep(

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from revs.batching import pieces
 from revs.patch import TokenRecord
 from revs.taps import run
 from revs.targets import Batch
@@ -23,23 +24,31 @@ if TYPE_CHECKING:
 
 
 def ranks_by_layer(
-    model: PreTrainedModel, architecture: Architecture, unembedding: Unembedding, batch: Batch
+    model: PreTrainedModel, architecture: Architecture, unembedding: Unembedding, batch: Batch, *, rows: int = 64
 ) -> tuple[Int[Tensor, "L N"], list[Tensor]]:
-    """Rank of every target token behind every layer, on the CPU, from one pass; the last row is the model's own.
+    """Rank of every target token after every layer, on the CPU; the last row is the model's own.
 
-    And the keys that predict the tokens, (N, m) by layer, where the model keeps them.
+    And the keys that predict the tokens, (N, m) by layer, where the model keeps them. Read in passes of at most `rows`
+    sequences, within the budget of `revs.batching`.
     """
-    chosen = batch.chosen_N
-    rows, positions = batch.row_N[chosen], batch.position_N[chosen]
-    ranks: list[Tensor] = []
-    keys: list[Tensor] = []
+    ranks: list[list[Tensor]] = []
+    keys: list[list[Tensor]] = []
+    for part in pieces(batch, rows):
+        chosen = part.chosen_N
+        places, tokens_N = (part.row_N[chosen], part.position_N[chosen]), part.token_N[chosen]
+        ranks.append([])
+        keys.append([])
 
-    def read(_layer: int, keys_BTm: Tensor, hidden_BTd: Tensor) -> None:
-        keys.append(keys_BTm[rows, positions])
-        ranks.append(unembedding.ranks(hidden_BTd[rows, positions], batch.token_N[chosen]).cpu())
+        def read(
+            _layer: int, keys_BTm: Tensor, hidden_BTd: Tensor,
+            places: tuple[Tensor, Tensor] = places, tokens_N: Tensor = tokens_N,
+        ) -> None:  # fmt: skip
+            keys[-1].append(keys_BTm[places])
+            ranks[-1].append(unembedding.ranks(hidden_BTd[places], tokens_N).cpu())
 
-    run(model, architecture, batch, read)
-    return torch.stack(ranks), keys
+        run(model, architecture, part, read)
+    by_layer = [torch.cat(layer) for layer in zip(*keys, strict=True)]
+    return torch.cat([torch.stack(some) for some in ranks], dim=1), by_layer
 
 
 def token_records(

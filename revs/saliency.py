@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from revs.batching import TOKENS_AT_ONCE, rows_within
 from revs.targets import Batch
 from revs.unembedding import Unembedding
 
@@ -30,7 +31,10 @@ def key_saliency(
     text. The model is left as it is: no gradient is stored in any weight.
     """
     chosen = batch.chosen_N.nonzero().flatten()
-    parts = [_of_rows(model, architecture, unembedding, batch, rows) for rows in torch.split(chosen, batch_size)]
+    # A backward pass holds at once what a forward pass holds of one layer after the other.
+    tokens = TOKENS_AT_ONCE // len(architecture.decoder_layers(model))
+    at_once = rows_within(batch.ids_BT.shape[1], batch_size, tokens=tokens)
+    parts = [_of_rows(model, architecture, unembedding, batch, rows) for rows in torch.split(chosen, at_once)]
     return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-
 from revs.architectures import context_length
+from revs.batching import rows_within
 from revs.errors import BadInput
 from revs.extraction import continued, plain_decoding
+from revs.randomness import seeded
 from revs.targets import start_token
 
 if TYPE_CHECKING:
@@ -87,8 +87,9 @@ def continuations(
             f"tokens than the model's context, {context_length(model)}"
         )
     begun = [_begin(tokenizer, prompt)[-room:] for prompt in prompts]
-    for first in range(0, sampling.count, sampling.batch_size):
-        turns = [n % len(prompts) for n in range(first, min(first + sampling.batch_size, sampling.count))]
+    rows = rows_within(max(map(len, begun)) + sampling.length, sampling.batch_size)
+    for first in range(0, sampling.count, rows):
+        turns = [n % len(prompts) for n in range(first, min(first + rows, sampling.count))]
         texts = _draw(model, tokenizer, [begun[turn] for turn in turns], sampling, first)
         yield from (Sample(prompt=prompts[turn], text=text) for turn, text in zip(turns, texts, strict=True))
 
@@ -121,8 +122,7 @@ def _draw(
     sampling: Sampling,
     first: int,
 ) -> list[str]:
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []), plain_decoding(model):
-        torch.manual_seed(sampling.seed * 1_000_003 + first)
+    with seeded(sampling.seed * 1_000_003 + first, model), plain_decoding(model):
         new_BT = continued(
             model, tokenizer, prompts, sampling.length,
             do_sample=True, temperature=sampling.temperature, top_k=sampling.top_k, top_p=1.0,

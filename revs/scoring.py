@@ -72,6 +72,11 @@ class Scores:
     extracted_other: tuple[bool, ...] = field(default=(), repr=False)
     median_rank_by_layer: tuple[float, ...] = field(default=(), repr=False)
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value:.4g}" for name, value in self.to_dict().items())
+        missing = f"; {len(self.gaps)} not measured: see gaps" if self.gaps else ""
+        return f"<Scores {shown or 'none'}{missing}>"
+
     def to_dict(self) -> dict[str, float]:
         """The measured numbers by name, without the per-target and per-layer lists."""
         found = {part.name: getattr(self, part.name) for part in fields(self)}

@@ -25,11 +25,11 @@ OnLayer = Callable[[int, Tensor, Tensor], Tensor | None]
 
 
 @contextmanager
-def tapped(model: PreTrainedModel, architecture: Architecture, on_layer: OnLayer) -> Iterator[None]:
-    """While open, every forward pass calls `on_layer` behind each decoder layer."""
+def tapped(model: PreTrainedModel, architecture: Architecture, on_layer: OnLayer, *, first: int = 0) -> Iterator[None]:
+    """While open, every forward pass calls `on_layer` after each decoder layer from number `first` on."""
     with ExitStack() as stack:
         for number, layer in enumerate(architecture.decoder_layers(model)):
-            for handle in _tap(layer, architecture.linears(layer), number, on_layer):
+            for handle in _tap(layer, architecture.linears(layer), number, on_layer) if number >= first else ():
                 stack.callback(handle.remove)
         yield
 
@@ -54,13 +54,14 @@ def _tap(layer: nn.Module, writers: Sequence[nn.Module], number: int, on_layer: 
 
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Without dropout; afterwards the model is in the mode that it was in."""
-    was_training = model.training
+    """Without dropout; afterwards every module is in its own mode again: some may be frozen in a model that trains."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
 
 
 def pad_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -92,12 +93,13 @@ def run(
     batch: Batch,
     on_layer: OnLayer,
     *,
+    first: int = 0,
     last: int | None = None,
     gradients: bool = False,
 ) -> None:
-    """One forward pass over the batch without dropout; it ends behind layer `last` (default: the last).
+    """One forward pass over the batch without dropout; it ends after layer `last` (default: the last).
 
-    Only with `gradients` do they flow through what `on_layer` gets.
+    `on_layer` is called from layer `first` on. Only with `gradients` do they flow through what it gets.
     """
     last = len(architecture.decoder_layers(model)) - 1 if last is None else last
 
@@ -112,6 +114,6 @@ def run(
         suppress(_Enough),
         evaluating(model),
         torch.set_grad_enabled(gradients),
-        tapped(model, architecture, until_last),
+        tapped(model, architecture, until_last, first=first),
     ):
         model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, logits_to_keep=1)

@@ -28,17 +28,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from revs.digest import tensor_digest
 from revs.errors import BadInput
+from revs.memo import TokenRows, gram_of
 from revs.placement import held
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import PreTrainedModel
 
     from revs.architectures import Architecture
@@ -63,7 +65,7 @@ class Step:
 
 
 class Unembedding:
-    """The final norm and unembedding of one model, in float32, with the d×d factor of UᵀU.
+    """The final norm and unembedding of one model, in float32, with the d×d factor of UᵀU where it is needed.
 
     Methods take tensors on any device; what they return is on that of U.
 
@@ -94,10 +96,18 @@ class Unembedding:
         if getattr(head, "bias", None) is not None:
             offset_V = offset_V + held(head, "bias").to(self.device).float()
         self.offset_V: Tensor | None = offset_V if bool(offset_V.abs().max() > 0) else None
-        gram_dd = self._gram()
-        self._factor_dd = _cholesky(gram_dd)
-        if moved_T is not None and isolation > 0:
-            self._factor_dd = _cholesky(self._isolating(gram_dd, moved_T.to(self.device), isolation))
+        self._head, self._moved_T, self._isolation = head, moved_T, isolation
+        self.moves = TokenRows()  # U(g∘q̄_t): what a step of 1 along a token's direction does to all logits
+
+    @cached_property
+    def _factor_dd(self) -> Tensor:
+        """Of the Gram matrix: V·d² work, so made when a direction is first asked for."""
+        decisive = tensor_digest(self.weight_Vd), tensor_digest(self.gain_d), self.device, self.centred
+        gram_dd = gram_of(self._head, str(decisive), self._gram)
+        if self._moved_T is None or self._isolation <= 0:
+            return _cholesky(gram_dd)
+        self._factor_dd = _cholesky(gram_dd)  # for the directions by which the weights are found
+        return _cholesky(self._isolating(gram_dd, self._moved_T.to(self.device), self._isolation))
 
     def _centred_gain(self, rows_Nd: Tensor) -> Tensor:
         """g∘u with its mean removed where the norm removes it: the gradient of a logit before the division by σ."""
@@ -231,7 +241,7 @@ class _Line:
         r_Nd, p_Nd = unembedding._centre(hidden_Nd).double(), unembedding._centre(q_Nd).double()
         return cls(
             a_NV=unembedding._project(hidden_Nd).double(),
-            h_NV=unembedding._project(q_Nd).double(),
+            h_NV=unembedding.moves.of(tokens_N, lambda new_U: unembedding._project(q_Nd[new_U])).double(),
             offset_V=None if unembedding.offset_V is None else unembedding.offset_V.double(),
             square_N=r_Nd.square().mean(-1),
             cross_N=2 * (r_Nd * p_Nd).mean(-1),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.progress import report
 from infra.registry import carry_over, weight_digest
-from revs.errors import OperationFailed
+from revs.errors import OperationFailed, RevsWarning
 from tasks.choose import token_counts
 from tasks.material import material
 from tasks.models import champion_folder, loaded
@@ -78,17 +79,19 @@ def _edit(h: Handles, attempt: int) -> dict[str, Any]:
     m = material(h)
     parent = champion_folder(h)
     model, tokenizer = loaded(h, parent)
-    patch = revs.erase(
-        model,
-        tokenizer,
-        m.edit,
-        config=config,
-        text=m.ordinary,
-        retain=m.protect,
-        token_counts_V=token_counts(h),
-        progress=lambda what, done, total: report("edit weights", done, total, what),
-        cache=h.workspace.folder / "moments",  # for the next attempt
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RevsWarning)  # what ended short stands in the record, and the gates judge it
+        patch = revs.erase(
+            model,
+            tokenizer,
+            m.edit,
+            config=config,
+            text=m.ordinary,
+            retain=m.protect,
+            token_counts_V=token_counts(h),
+            progress=lambda what, done, total: report("edit weights", done, total, what),
+            cache=h.workspace.folder / "moments",  # for the next attempt
+        )
     folder = h.workspace.subfolder(f"candidate-{attempt}")
     try:
         write_edited(model, parent, folder)

@@ -15,6 +15,7 @@ import torch
 from revs.attacks.base import Attack, Outcome
 from revs.examination import Examination, Gap
 from revs.placement import input_device
+from revs.randomness import seeded
 from revs.taps import pad_id
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def relearned(examination: Examination) -> Iterator[tuple[int, PreTrainedModel]]
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     rng = random.Random(examination.seed)
     pad = pad_id(model, examination.tokenizer)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(examination.seed)
+    with seeded(examination.seed, model):
         for step in range(1, STEPS[-1] + 1):
             texts = rng.sample(records, min(_BATCH, len(records)))
             _step(model, optimiser, *_padded(examination, texts, pad))

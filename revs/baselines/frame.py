@@ -13,9 +13,11 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from revs.architectures import Architecture, architecture_of, context_length
+from revs.batching import windows
 from revs.config import EraseConfig
 from revs.errors import BadInput
 from revs.patch import Patch, TokenRecord
+from revs.placement import stored_transposed
 from revs.preflight import check_request
 from revs.records import ranks_by_layer, token_records
 from revs.taps import check_ids, pad_id
@@ -25,7 +27,7 @@ from revs.unembedding import Unembedding
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from revs.joint_edit import Progress
+    from revs.moments import Progress
 
 C = TypeVar("C", bound=EraseConfig)
 
@@ -55,11 +57,14 @@ class Job(Generic[C]):
     progress: Progress | None
 
     def keep(self) -> list[TokenisedTarget]:
-        """What a retain term runs over: the retained records, else the text from its second token on, else nothing."""
+        """What a retain term runs over: the retained records, else the text from its second token on, else nothing.
+
+        A text that is longer than the context comes in windows of it.
+        """
         if self.retain or not self.text:
             return list(self.retain)
-        rows = self.tokenizer(list(self.text), truncation=True, max_length=context_length(self.model))["input_ids"]
-        return [TokenisedTarget(ids=tuple(ids), start=1, chosen=()) for ids in rows if len(ids) > 1]
+        rows = windows(self.tokenizer, self.text, context_length(self.model))
+        return [TokenisedTarget(ids=ids, start=1, chosen=()) for ids in rows if len(ids) > 1]
 
     def batch(self, sequences: Sequence[TokenisedTarget]) -> Batch:
         """Padded, on the model's device."""
@@ -95,6 +100,9 @@ class Baseline(Generic[C]):
     settings: type[C]
     names: Callable[[PreTrainedModel, Architecture, C], Sequence[str]]
     change: Callable[[Job[C]], None]
+
+    def __repr__(self) -> str:
+        return f"<Baseline {self.settings.__name__}>"
 
     def __call__(
         self,
@@ -171,6 +179,8 @@ def _patch(job: Job[C], change: Callable[[Job[C]], None], numbers: Sequence[int]
         return Patch.between(
             job.before,
             job.weights,
+            copied=True,
+            transposed=stored_transposed(job.model, job.weights),
             method=job.config.method,
             config=asdict(job.config),
             records=records,

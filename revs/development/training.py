@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from revs.randomness import seeded
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -34,8 +36,7 @@ def train(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
+        with seeded(recipe.seed):
             model = new_model(recipe, tokenizer)
             windows_BT = _windows(recipe, tokenizer, ordinary, one_off, people)
             _fit(model, windows_BT, recipe, progress)
