@@ -3,6 +3,7 @@
 A match is refused where a letter or digit touches it, and where a joiner ties it to more of the same kind:
 `a@example.com` does not stand in `aa@example.com`, `x.a@example.com` or `a@example.com.au`, nor 219-41-5522 in
 9219-41-55221 or 219-41-5522-7. It does stand in `<a@example.com>.` and in `SSN:219-41-5522,`.
+A label that touches a number is no part of it, as in `SSN219-41-5522`; nor is the extension behind a phone number.
 Scripts written without spaces (Chinese, Japanese, Thai, Korean particles) end no word, so their letters tie nothing.
 All positions are in folded text (infra/normalise.py).
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from infra.phones import EXTENSION
 
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -21,6 +24,18 @@ _HEX = re.compile(r"[0-9a-f:]")
 _COUNTRY_CODE = re.compile(r"(?<![0-9a-z.\-])\+?[0-9]{1,3}[-.]$")
 _URL_OPENING = re.compile(r"(?:https?://(?:www\.)?|www\.)$")
 _LOOK_BACK = 16
+LABELS = {
+    "US_SSN": ("ssn", "itin", "tin"),
+    "PHONE_NUMBER": ("tel", "phone", "telephone", "telefon", "fax", "cell", "mobile", "mobil", "handy", "call", "ph"),
+    "CREDIT_CARD": ("card", "visa", "mastercard", "amex", "discover", "cc", "pan"),
+    "IBAN_CODE": ("iban",),
+    "IP_ADDRESS": ("ip", "host", "addr", "address"),
+    "URL": ("url", "link", "website", "site"),
+}
+"""Words behind which such an identifier may stand without a space."""
+_LABEL_BEFORE = {
+    type_: re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})$", re.IGNORECASE) for type_, words in LABELS.items()
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +82,13 @@ def _with_signs(text: str, start: int, end: int) -> int:
 def stands_alone(text: str, start: int, end: int, type_: str) -> bool:
     """Whether `text[start:end]` is the whole of an identifier of this type, not a part of a longer one."""
     edge = IPV6 if type_ == "IP_ADDRESS" and ":" in text[start:end] else EDGES[type_]
-    return _free_before(text, start, edge, type_) and _free_after(text, end, edge)
+    return _free_before(text, start, edge, type_) and _free_after(text, end, edge, type_)
+
+
+def is_label(type_: str, text: str, end: int) -> bool:
+    """Whether a word ends at `end` that names this type and may touch what it names."""
+    known = _LABEL_BEFORE.get(type_)
+    return known is not None and known.search(text, max(0, end - _LOOK_BACK), end) is not None
 
 
 def _is_word(character: str) -> bool:
@@ -79,14 +100,16 @@ def _free_before(text: str, start: int, edge: Edge, type_: str) -> bool:
         return True
     previous = text[start - 1]
     if _is_word(previous):
-        return False
+        return is_label(type_, text, start)
     if start == 1 or previous not in edge.before or not edge.tied.match(text[start - 2]):
         return True
     return type_ == "PHONE_NUMBER" and bool(_COUNTRY_CODE.search(text, max(0, start - _LOOK_BACK), start))
 
 
-def _free_after(text: str, end: int, edge: Edge) -> bool:
+def _free_after(text: str, end: int, edge: Edge, type_: str) -> bool:
     if end == len(text) or not text[end - 1].isalnum():
+        return True
+    if type_ == "PHONE_NUMBER" and EXTENSION.match(text, end):
         return True
     following = text[end]
     if _is_word(following):

@@ -21,6 +21,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
+from infra import hosts, phones
+from infra.addresses import address_of
+from infra.readings import may_be_disguised, undisguised
+
 Stream = Literal["words", "compact"]
 
 DIGIT_TYPES = frozenset({"US_SSN", "PHONE_NUMBER", "CREDIT_CARD"})
@@ -28,12 +32,13 @@ COMPACT_TYPES = DIGIT_TYPES | {"IBAN_CODE"}
 SEPARATORS = " -./()·" + "".join(map(chr, range(0x2010, 0x2016))) + "\u2212"
 MAX_SEPARATORS = 3
 """Most separator characters between two characters of one number, as in "(202) - 555"; more is two numbers."""
-MIN_PHONE_DIGITS = 7
 
 _DROP_SEPARATORS = dict.fromkeys(map(ord, SEPARATORS))
 _IRREGULAR = re.compile(r"[\x00-\x1f\x7f]|  ")
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
 _URL_PREFIX = re.compile(r"(?:https?://)?(?:www\.)?")
+_HYPHENS = frozenset("\u2010\u2011\u2012\u2212")
+"""Read as a hyphen: what a word processor makes of one. Longer dashes part what stands beside them."""
 _INVISIBLE = frozenset(map(chr, (0x034F, *range(0xFE00, 0xFE10), *range(0x180B, 0x1810), *range(0xE0100, 0xE01F0))))
 
 
@@ -106,6 +111,8 @@ def normal_form(type_: str, value: str) -> str:
 
 def reduced(type_: str, folded: str) -> str:
     """The normal form of a folded text."""
+    if type_ == "PHONE_NUMBER":
+        folded = phones.parted(folded)[0]
     if type_ in DIGIT_TYPES:
         return "".join(character for character in folded if character in "0123456789")
     if type_ == "IBAN_CODE":
@@ -118,14 +125,34 @@ def reduced(type_: str, folded: str) -> str:
 def search_forms(type_: str, value: str) -> tuple[str, ...]:
     """Every form under which the identifier is sought, its normal form first.
 
-    A phone number is also sought with and without its country code, an IP address in its short and long spelling.
+    A phone number is also sought with and without its country code, a host in letters of its own script and in those of
+    ASCII, an IP address in its short spelling.
     """
     normal = normal_form(type_, value)
     if type_ == "PHONE_NUMBER":
-        return tuple(dict.fromkeys((normal, *_phone_forms(fold(value).text))))
+        written = phones.forms(fold(value).text)
+        return tuple(dict.fromkeys((normal, *(form for form in written if len(form) >= phones.MIN_DIGITS))))
     if type_ == "IP_ADDRESS":
         return tuple(dict.fromkeys((normal, *_ip_forms(normal))))
+    if type_ in {"EMAIL_ADDRESS", "URL"}:
+        return tuple(dict.fromkeys((normal, *(normal_form(type_, way) for way in hosts.spellings(type_, value)))))
     return (normal,)
+
+
+def identity(type_: str, value: str) -> str:
+    """The form in which all spellings of one identifier are equal, to tell whether two values name the same.
+
+    As `normal_form`, and a phone number as + and digits where its country is certain, an IP address as an address, a
+    host in letters of its own script, and without escapes. Not what is sought, and not what stored digests are made of.
+    """
+    value = undisguised(value) if may_be_disguised(value) and type_ != "CUSTOM" else value
+    if type_ == "PHONE_NUMBER":
+        return phones.e164(fold(value).text) or normal_form(type_, value)
+    if type_ == "IP_ADDRESS":
+        return str(address_of(fold(value).text) or normal_form(type_, value))
+    if type_ in {"EMAIL_ADDRESS", "URL"}:
+        return normal_form(type_, hosts.spellings(type_, value)[-1])
+    return normal_form(type_, value)
 
 
 def same_case(type_: str, value: str, written: str) -> bool:
@@ -171,30 +198,12 @@ def fold_character(character: str) -> str:
         return " "
     if character.isdecimal():
         return str(unicodedata.decimal(character))
+    if character in _HYPHENS:
+        return "-"
     return "" if character in _INVISIBLE or unicodedata.category(character) == "Cf" else character
 
 
-def _phone_forms(value: str) -> list[str]:
-    """Digits of the number in international and national writing; none where it is no possible phone number."""
-    import phonenumbers
-
-    try:
-        number = phonenumbers.parse(value, "US")
-    except phonenumbers.NumberParseException:
-        return []
-    if not phonenumbers.is_possible_number(number):
-        return []
-    code, short = str(number.country_code), phonenumbers.national_significant_number(number)
-    trunk = normal_form("PHONE_NUMBER", phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL))
-    forms = [code + short, "00" + code + short, code + trunk, trunk, short]
-    return [form for form in forms if len(form) >= MIN_PHONE_DIGITS]
-
-
 def _ip_forms(value: str) -> list[str]:
-    import ipaddress
-
-    try:
-        address = ipaddress.ip_address(value)
-    except ValueError:
-        return []
-    return [address.compressed, address.exploded]
+    """Of version 4; how one of version 6 is written is not known (infra/addresses.py)."""
+    found = address_of(value)
+    return [] if found is None else [found.compressed]

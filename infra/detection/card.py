@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
-from infra.detection.shapes import BLANK, DASH, WORD, digits_of
-from infra.detection.windows import runs
+from infra.detection.shapes import BLANK, DASH, WORD, digits_of, touching
+from infra.detection.windows import Window, reaches, runs
 
-_BEFORE, _AFTER = rf"(?<!{WORD})(?<![^\W_][.{DASH}/])", rf"(?!{WORD})(?![.{DASH}/][^\W_])"
+_BEFORE = touching("CREDIT_CARD", rf"(?<!{WORD})(?<![^\W_][.{DASH}/])")
+_AFTER = rf"(?!{WORD})(?![.{DASH}/][^\W_])"
 _GAP = f"([{BLANK}{DASH}])"
+_OVER = r"[ \-]?\r?\n[ \t]{0,8}"
 _FORMS = (
     ("bare", r"[0-9]{12,19}"),
     ("4-4-4-4", rf"[0-9]{{4}}{_GAP}[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}"),
     ("4-4-4-4-3", rf"[0-9]{{4}}{_GAP}[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{3}}"),
     ("4-6-5", rf"[0-9]{{4}}{_GAP}[0-9]{{6}}\1[0-9]{{4,5}}"),
+    ("over lines, 4/4-4-4", rf"[0-9]{{4}}{_OVER}[0-9]{{4}}{_GAP}[0-9]{{4}}\1[0-9]{{4}}"),
+    ("over lines, 4-4/4-4", rf"[0-9]{{4}}{_GAP}[0-9]{{4}}{_OVER}[0-9]{{4}}\1[0-9]{{4}}"),
+    ("over lines, 4-4-4/4", rf"[0-9]{{4}}{_GAP}[0-9]{{4}}\1[0-9]{{4}}{_OVER}[0-9]{{4}}"),
+    ("over lines, 4/6-5", rf"[0-9]{{4}}{_OVER}[0-9]{{6}}{_GAP}[0-9]{{4,5}}"),
+    ("over lines, 4-6/5", rf"[0-9]{{4}}{_GAP}[0-9]{{6}}{_OVER}[0-9]{{4,5}}"),
 )
 _SHAPE = rf"(?<!\d)[0-9]{{4}}[{BLANK}{DASH}]?[0-9]{{4}}(?:[{BLANK}{DASH}]?[0-9]){{4}}"
+_IN_ONE_LINE = runs(_SHAPE)
+_OVER_LINES = reaches(
+    re.compile(r"\n(?:(?<=[0-9]\n)|(?<=[0-9].\n)|(?<=[0-9].\r\n))(?=[ \t]{0,8}[0-9]{4})"), 48, lead=22
+)
 _BRANDS = re.compile(
     r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})"  # Visa
     r"|(?:5[1-5][0-9]{2}|222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"  # Mastercard
@@ -43,4 +55,10 @@ def build() -> Recogniser:
         return True if digits != written else None  # one bare number in thirty of this length passes by chance
 
     presidio.validate_result = is_card
-    return from_patterns("CREDIT_CARD", presidio, runs(_SHAPE))
+    over_lines = {name: "\n" for name, _ in _FORMS if name.startswith("over")}
+    return from_patterns("CREDIT_CARD", presidio, _windows, over_lines)
+
+
+def _windows(text: str) -> Iterator[Window]:
+    yield from _IN_ONE_LINE(text)
+    yield from _OVER_LINES(text)

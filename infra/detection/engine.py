@@ -15,7 +15,8 @@ from typing import Any
 from infra.detection import card, custom, email, iban, ip, ner, phone, ssn, url
 from infra.detection.config import DetectorConfig
 from infra.detection.context import USUAL, Labels, adjusted
-from infra.detection.findings import Finding, Stopped, Unread, without_parts
+from infra.detection.findings import Finding, Stopped, Unread
+from infra.detection.readings import in_readings
 from infra.detection.recogniser import Recogniser, Spans
 
 BUILDERS: dict[str, Callable[[], Recogniser]] = {
@@ -43,22 +44,28 @@ def recognisers(config: DetectorConfig) -> list[Recogniser]:
 def examine(
     text: str, using: Sequence[Recogniser], config: DetectorConfig, known: Labels = USUAL
 ) -> tuple[list[Finding], tuple[Unread, ...]]:
-    """Findings of at least `config.min_score` without the parts of longer ones, and who did not get through the text.
+    """Findings of at least `config.min_score` in every reading of the text, and who did not get through it.
 
     Recognisers that may run for long share the seconds that the limits allow for one document.
     """
-    found: list[Finding] = []
     unread: list[Unread] = []
     left = config.limits.for_document(text)
-    for recogniser in using:
-        started = time.monotonic() if recogniser.timed is not None else 0.0
-        try:
-            found += _decide(text, recogniser, config.min_score, known, left)
-        except Stopped as stop:
-            unread.append(Unread(recogniser=recogniser.name or recogniser.type, reason=stop.reason, detail=stop.detail))
-        if recogniser.timed is not None:
-            left -= time.monotonic() - started
-    return without_parts(found), tuple(dict.fromkeys(unread))
+
+    def find(reading: str) -> list[Finding]:
+        nonlocal left
+        found: list[Finding] = []
+        for recogniser in using:
+            started = time.monotonic() if recogniser.timed is not None else 0.0
+            try:
+                found += _decide(reading, recogniser, config.min_score, known, left)
+            except Stopped as stop:
+                name = recogniser.name or recogniser.type
+                unread.append(Unread(recogniser=name, reason=stop.reason, detail=stop.detail))
+            if recogniser.timed is not None:
+                left -= time.monotonic() - started
+        return found
+
+    return in_readings(text, find), tuple(dict.fromkeys(unread))
 
 
 def _decide(text: str, of: Recogniser, min_score: float, known: Labels, seconds: float) -> Iterator[Finding]:

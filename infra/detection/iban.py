@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
-from infra.detection.shapes import BLANK
+from infra.detection.shapes import BLANK, touching
 from infra.detection.windows import reaches
 
 _LENGTHS = (
@@ -17,7 +17,12 @@ _LENGTHS = (
 )
 LONGEST = 34
 # Two letters and two digits, found by the first digit: such an expression is searched fast.
-_PROBE = re.compile(r"[0-9](?<=[A-Za-z]{2}[0-9])(?<![A-Za-z0-9][A-Za-z]{2}[0-9])[0-9][ \-\u00a0\u202f]?[A-Za-z0-9]{2}")
+_PROBE = re.compile(
+    r"[0-9](?<=[A-Za-z]{2}[0-9])(?:(?<![A-Za-z0-9][A-Za-z]{2}[0-9])|(?<=[Ii][Bb][Aa][Nn][A-Za-z]{2}[0-9]))"
+    r"[0-9](?:[ \-\u00a0\u202f]|[ \-]?\r?\n[ \t]{0,8})?[A-Za-z0-9]{2}"
+)
+_GAP = f"(?:[{BLANK}\\-]|[ \\-]?\\r?\\n[ \\t]{{0,8}})?"
+"""Between two characters; an IBAN may be broken over lines."""
 
 
 def build() -> Recogniser:
@@ -26,7 +31,7 @@ def build() -> Recogniser:
 
     presidio = IbanRecognizer(
         patterns=patterns(("by country", _expression(), 0.5)),
-        replacement_pairs=[(gap, "") for gap in "- \t\u00a0\u202f"],
+        replacement_pairs=[(gap, "") for gap in "- \t\r\n\u00a0\u202f"],
     )
     return from_patterns("IBAN_CODE", presidio, reaches(_PROBE, 2 * LONGEST, lead=2))
 
@@ -36,7 +41,7 @@ def _expression() -> str:
     for entry in _LENGTHS.split():
         countries[int(entry[2:])].append(entry[:2])
     forms = (
-        f"(?:{'|'.join(names)})[0-9]{{2}}(?:[{BLANK}\\-]?[A-Z0-9]){{{length - 4}}}"
-        for length, names in countries.items()
+        f"(?:{'|'.join(names)})[0-9]{{2}}(?:{_GAP}[A-Z0-9]){{{length - 4}}}" for length, names in countries.items()
     )
-    return rf"(?<![A-Za-z0-9])(?=[A-Za-z]{{2}}[0-9]{{2}})((?i:{'|'.join(forms)}))(?![A-Za-z0-9])"
+    before = touching("IBAN_CODE", "(?<![A-Za-z0-9])")
+    return rf"{before}(?=[A-Za-z]{{2}}[0-9]{{2}})((?i:{'|'.join(forms)}))(?![A-Za-z0-9])"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
+from collections.abc import Iterator
 
-from infra.detection.recogniser import Recogniser, from_patterns, patterns
-from infra.detection.shapes import WORD
+from infra.addresses import ipv6_in, suffix_end
+from infra.detection.recogniser import Recogniser, deciding_by
+from infra.detection.shapes import WORD, touching
 from infra.detection.windows import tokens
 
 # 1.2.3.4, ::, and six groups with colons; literals first, because such an expression is searched fast.
@@ -16,34 +17,24 @@ _PREFIX = r"(?:/(?:[0-2]?[0-9]|3[0-2]))?"
 # Before: no word, no longer dotted number, no `Name/` of a product, no pinned `==`.
 # After: no further part, no `-rc1` of a version.
 _V4 = (
-    rf"(?<!(?!_){WORD})(?<!\.)(?<![A-Za-z]/)(?<!==)(?:{_OCTET}\.){{3}}{_OCTET}{_PREFIX}"
+    rf"{touching('IP_ADDRESS', f'(?<!(?!_){WORD})')}(?<!\.)(?<![A-Za-z]/)(?<!==)(?:{_OCTET}\.){{3}}{_OCTET}{_PREFIX}"
     r"(?!(?!_)" + WORD + r"|\.\d|[\-+][A-Za-z])"
 )
+_V4_FORM = re.compile(_V4, re.IGNORECASE)
+_SLICE = re.compile(r"\w\[")  # `a[1::3]`
+_SCORE = 0.6
 
 
 def build() -> Recogniser:
     """The recogniser of IP_ADDRESS."""
-    from presidio_analyzer.predefined_recognizers import IpRecognizer
-
-    of_version_6 = patterns(
-        *(
-            (pattern.name, rf"(?<!\w\[)(?:{pattern.regex})", pattern.score)  # `a[1::3]` is a slice
-            for pattern in IpRecognizer.PATTERNS
-            if pattern.name != "IPv4"
-        )
-    )
-    presidio = IpRecognizer(patterns=[*patterns(("IPv4", _V4, 0.6)), *of_version_6])
-    presidio.invalidate_result = _is_no_address
-    needs = {"IPv4": "."} | {pattern.name: ":" for pattern in of_version_6}
-    return from_patterns("IP_ADDRESS", presidio, tokens(_PROBE), needs)
+    return Recogniser(type="IP_ADDRESS", presidio=deciding_by("IP_ADDRESS", spans), spans=spans, windows=tokens(_PROBE))
 
 
-def _is_no_address(written: str) -> bool:
-    if ":" not in written:
-        return written.startswith("0.")  # "this network": the address of nobody, and the look of a version
-    try:
-        ipaddress.ip_interface(written)
-    except ValueError:
-        return True
-    has_digit = any(character.isdigit() for character in written.partition("/")[0])
-    return not has_digit or written.count(":") < 2
+def spans(text: str) -> Iterator[tuple[int, int, float]]:
+    """Start, end and score of every address in the text, with its zone and its prefix length."""
+    for hit in _V4_FORM.finditer(text) if "." in text else ():
+        if not hit[0].startswith("0."):  # "this network": the address of nobody, and the look of a version
+            yield hit.start(), hit.end(), _SCORE
+    for start, end, _ in ipv6_in(text) if ":" in text else ():
+        if any(character.isdigit() for character in text[start:end]) and not _SLICE.match(text, max(0, start - 2)):
+            yield start, suffix_end(text, end), _SCORE

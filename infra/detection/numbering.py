@@ -7,9 +7,10 @@ looked up in every region, so this is what detection spends its time on. The ans
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from itertools import product
+from functools import cache, lru_cache
+from itertools import accumulate, product
 from re import _parser  # type: ignore[attr-defined]  # the only parser of expressions there is; not public
 from typing import Any
 
@@ -120,6 +121,43 @@ def groupings(region: str, length: int) -> frozenset[tuple[int, ...]]:
     widths = [_widths(form) for _, form in plan(region).formats]
     found = {lengths for ranges in widths for lengths in product(*ranges) if sum(lengths) == length}
     return frozenset(found | {(length,)})
+
+
+def plans_as_written(digits: str, groups: tuple[int, ...], regions: tuple[str, ...] = REGIONS) -> Iterator[Plan]:
+    """The plans that part this number as it is written, in groups of these lengths.
+
+    Where the plan has a trunk prefix 0, and it is written, the places where the number is parted are among those of the
+    plan's own writing, or the other way round (the range may be newer than the plan at hand); elsewhere the number has
+    to be valid and parted in the same places.
+    """
+    for of, national_groups, trunk in _plans_that_part_so(digits[:2], len(digits), groups, regions):
+        national = of.national(digits)
+        if _agree(national_groups, of.grouping(national), exactly=not trunk) and (trunk or of.is_valid(national)):
+            yield of
+
+
+@lru_cache(maxsize=1 << 14)
+def _plans_that_part_so(
+    head: str, length: int, groups: tuple[int, ...], regions: tuple[str, ...]
+) -> tuple[tuple[Plan, tuple[int, ...], bool], ...]:
+    """Plans that part some number of these first digits so; with the groups of its national part, and if 0 stands."""
+    found = []
+    for of in plans_for(head, length, regions):
+        digits_left = len(of.national(head + "5" * (length - len(head))))
+        has_prefix = digits_left < length
+        left = groups[1:] if has_prefix and groups[0] == len(of.prefix) else groups  # 1-NNN-NNN-NNNN
+        trunk = has_prefix and of.prefix == "0"
+        if any(_agree(left, usual, exactly=not trunk) for usual in groupings(of.region, digits_left)):
+            found.append((of, left, trunk))
+    return tuple(found)
+
+
+def _agree(groups: tuple[int, ...], usual: tuple[int, ...], *, exactly: bool) -> bool:
+    """Whether the places of one writing are among those of the other, counted from the end; one group says nothing."""
+    ours, theirs = (set(accumulate(reversed(writing[1:]))) for writing in (groups, usual))
+    if exactly or not (ours and theirs):
+        return bool(ours) and ours == theirs
+    return ours <= theirs or theirs <= ours
 
 
 def _widths(form: re.Pattern[str]) -> list[range]:

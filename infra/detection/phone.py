@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from itertools import accumulate
 
-from infra.detection.numbering import REGIONS, Plan, groupings, plans_for
+from infra.boundaries import is_label
+from infra.detection.numbering import REGIONS, plans_as_written, plans_for
 from infra.detection.recogniser import Recogniser, deciding_by
 from infra.detection.shapes import WORD, digit_runs, digits_of
 from infra.detection.windows import runs
+from infra.phones import EXTENSION
 
 WELL_WRITTEN = 0.4
 POSSIBLE = 0.05
@@ -51,7 +52,7 @@ def build(regions: Regions = REGIONS) -> Recogniser:
     """The recogniser of PHONE_NUMBER; national writings are known of these regions, ISO 3166 codes."""
     find = partial(spans, regions=regions)
     presidio = deciding_by("PHONE_NUMBER", find)
-    return Recogniser(type="PHONE_NUMBER", presidio=presidio, spans=find, windows=runs())
+    return Recogniser(type="PHONE_NUMBER", presidio=presidio, spans=find, windows=runs(ending=EXTENSION))
 
 
 def spans(text: str, regions: Regions = REGIONS) -> Iterator[tuple[int, int, float]]:
@@ -63,7 +64,8 @@ def spans(text: str, regions: Regions = REGIONS) -> Iterator[tuple[int, int, flo
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    if _TIES.match(before[-1:]) or _WORD.match(after[:1]):
+    labelled = is_label("PHONE_NUMBER", text, start - before.endswith("_"))
+    if (_TIES.match(before[-1:]) and not labelled) or (_WORD.match(after[:1]) and not EXTENSION.match(text, end)):
         return False
     tied_before = before[-1:] in {".", "-"} and before[:1].isalnum()
     tied_after = after[:1] in {".", "-", ":"} and after[1:].isalnum()
@@ -111,7 +113,8 @@ def _scored(text: str, start: int, end: int, regions: Regions) -> tuple[int, int
     if not _stands_alone(text, start, end):
         return None
     score = _score(written, regions)
-    return (start, end, score) if score else None
+    extension = EXTENSION.match(text, end)
+    return (start, extension.end() if extension else end, score) if score else None
 
 
 @lru_cache(maxsize=4096)  # dates and times come again and again
@@ -145,34 +148,6 @@ def _score_international(digits: str, *, if_possible: float) -> float:
 
 
 def _score_national(digits: str, groups: tuple[int, ...], regions: Regions) -> float:
-    head, length = digits[:2], len(digits)
-    if len(groups) > 1:
-        for of, national_groups, trunk in _plans_that_part_so(head, length, groups, regions):
-            national = of.national(digits)
-            if _agree(national_groups, of.grouping(national), exactly=not trunk) and (trunk or of.is_valid(national)):
-                return WELL_WRITTEN
-    return POSSIBLE if plans_for(head, length, regions) else 0.0
-
-
-@lru_cache(maxsize=1 << 14)
-def _plans_that_part_so(
-    head: str, length: int, groups: tuple[int, ...], regions: Regions
-) -> tuple[tuple[Plan, tuple[int, ...], bool], ...]:
-    """Plans that part some number of these first digits so; with the groups of its national part, and if 0 stands."""
-    found = []
-    for of in plans_for(head, length, regions):
-        digits_left = len(of.national(head + "5" * (length - len(head))))
-        has_prefix = digits_left < length
-        left = groups[1:] if has_prefix and groups[0] == len(of.prefix) else groups  # 1-NNN-NNN-NNNN
-        trunk = has_prefix and of.prefix == "0"
-        if any(_agree(left, usual, exactly=not trunk) for usual in groupings(of.region, digits_left)):
-            found.append((of, left, trunk))
-    return tuple(found)
-
-
-def _agree(groups: tuple[int, ...], usual: tuple[int, ...], *, exactly: bool) -> bool:
-    """Whether the places of one writing are among those of the other, counted from the end; one group says nothing."""
-    ours, theirs = (set(accumulate(reversed(writing[1:]))) for writing in (groups, usual))
-    if exactly or not (ours and theirs):
-        return bool(ours) and ours == theirs
-    return ours <= theirs or theirs <= ours
+    if len(groups) > 1 and any(plans_as_written(digits, groups, regions)):
+        return WELL_WRITTEN
+    return POSSIBLE if plans_for(digits[:2], len(digits), regions) else 0.0

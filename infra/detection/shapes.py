@@ -6,6 +6,8 @@ import re
 from functools import cache, lru_cache
 from typing import Any
 
+from infra.boundaries import LABELS
+
 BLANK = " \\u00a0\\u202f"
 DASH = "\\-\\u2010-\\u2015\\u2212"
 UNSPACED = (
@@ -16,6 +18,13 @@ UNSPACED = (
 
 WORD = rf"(?:(?![{UNSPACED}])\w)"
 """A letter, digit or _ that ties what it touches into one word."""
+
+
+def touching(type_: str, free: str) -> str:
+    """An expression for what may stand before: what `free` says, or a label of this type, as in `SSN219-41-5522`."""
+    labels = "|".join(rf"(?<=\b{label})|(?<=\b{label}_)" for label in LABELS[type_])
+    return rf"(?:{free}|(?i:{labels}))"
+
 
 SPECIAL_USE = frozenset({"example", "invalid", "localhost", "test", "local", "internal", "onion"})
 """Top-level names outside the public-suffix list: RFC 2606, 6761, 6762, 7686, and ICANN's `internal`."""

@@ -7,10 +7,11 @@ serial 0000, published samples). 900 to 999 are kept: taxpayer numbers (ITIN) be
 from __future__ import annotations
 
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
-from infra.detection.shapes import BLANK, DASH, WORD
+from infra.detection.shapes import BLANK, DASH, WORD, touching
 from infra.detection.windows import runs
 
-_BEFORE, _AFTER = rf"(?<!{WORD})(?<![^\W_][.\-/+])(?<![$€£+])", rf"(?!{WORD})(?![.\-/][^\W_])"
+_BEFORE = touching("US_SSN", rf"(?<!{WORD})(?<![^\W_][.\-/+])(?<![$€£+])")
+_AFTER = rf"(?!{WORD})(?![.\-/][^\W_])"
 _FORMS = (
     ("separated", rf"{_BEFORE}[0-9]{{3}}([{DASH}.])[0-9]{{2}}\1[0-9]{{4}}{_AFTER}", 0.5),
     ("spaced", rf"{_BEFORE}(?<!\d[{BLANK}])[0-9]{{3}}([{BLANK}])[0-9]{{2}}\1[0-9]{{4}}{_AFTER}(?![{BLANK}]\d)", 0.5),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
-from infra.detection.shapes import UNSPACED, has_public_suffix, has_special_suffix
+from infra.detection.shapes import UNSPACED, has_public_suffix, has_special_suffix, touching
 from infra.detection.windows import tokens
 
 _PROBE = re.compile(r"\.(?<=\w\.)(?:[^\W\d_]{2}|xn--)|://")  # literals first: such an expression is searched fast
@@ -33,7 +33,8 @@ def _delimited(form: str) -> str:
     return rf"(?:{'|'.join(inside)}|(?<![,;])(?:{form}{_path('')}))"
 
 
-_SCHEME = _delimited(rf"(?<![^\W_])(?:https?|ftps?)://(?:[\w.~\-]{{1,64}}(?::[^\s@/]{{0,64}})?@)?{_HOST}{_PORT}")
+_BEFORE_SCHEME = touching("URL", r"(?<![^\W_])")
+_SCHEME = _delimited(rf"{_BEFORE_SCHEME}(?:https?|ftps?)://(?:[\w.~\-]{{1,64}}(?::[^\s@/]{{0,64}})?@)?{_HOST}{_PORT}")
 _WWW = _delimited(rf"{_BEFORE_NAME}www\.{_HOST}{_PORT}")
 # No path before it, no address, no longer name and no call behind it.
 _BARE = _delimited(rf"{_BEFORE_NAME}(?<!\w[:+]){_HOST}(?!{_LABEL}|[_@(\[\\]|[.\-][^\W_]){_PORT}")

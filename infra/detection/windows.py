@@ -16,7 +16,7 @@ from typing import NamedTuple
 from infra.detection.shapes import digit_runs
 
 BLANKS = " \n\t"
-EDGE = 8
+EDGE = 16
 """Characters beside a digit run that a recogniser may look at."""
 
 
@@ -42,10 +42,13 @@ def tokens(probe: re.Pattern[str]) -> Windows:
     return lambda text: _tokens(probe, text)
 
 
-def runs(holding: str = "") -> Windows:
-    """The rows of digits that hold a match of `holding`, with `EDGE` characters on either side to look at."""
+def runs(holding: str = "", *, ending: re.Pattern[str] | None = None) -> Windows:
+    """The rows of digits that hold a match of `holding`, with `EDGE` characters on either side to look at.
+
+    A match of `ending` right behind a row belongs to it.
+    """
     wanted = re.compile(holding)
-    return lambda text: _runs(wanted, text)
+    return lambda text: _runs(wanted, ending, text)
 
 
 def reaches(probe: re.Pattern[str], reach: int, *, lead: int = 0) -> Windows:
@@ -53,10 +56,11 @@ def reaches(probe: re.Pattern[str], reach: int, *, lead: int = 0) -> Windows:
     return lambda text: _reaches(probe, reach, lead, text)
 
 
-def _runs(wanted: re.Pattern[str], text: str) -> Iterator[Window]:
+def _runs(wanted: re.Pattern[str], ending: re.Pattern[str] | None, text: str) -> Iterator[Window]:
     for first, last in _digit_runs(text):
         if wanted.search(text, first, last):
-            yield _with_edge(text, first, last)
+            more = ending.match(text, last) if ending else None
+            yield _with_edge(text, first, more.end() if more else last)
 
 
 _digit_runs = lru_cache(maxsize=1)(digit_runs)  # three recognisers in turn ask for those of one text

@@ -2,7 +2,7 @@
 
 A text is folded (infra/normalise.py) into two streams: the words, and the words without the separators of numbers.
 What is found there counts where it stands alone (infra/boundaries.py), and is given in offsets of the original text.
-A text with escapes or broken lines is also read without them (infra/search/disguises.py).
+A text with escapes or broken lines is also read without them (infra/readings.py).
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from infra import boundaries
-from infra.normalise import Stream, compact, reduced, same_case, search_forms, stream_of
+from infra import boundaries, phones
+from infra.addresses import suffix_end
+from infra.normalise import Stream, compact, fold, reduced, same_case, search_forms, stream_of
+from infra.readings import Steps, may_be_disguised, readings, span_of, undisguised
+from infra.search.addresses import Addresses
 from infra.search.batch import Batch, Place
-from infra.search.disguises import Neighbours, Reading, disguised, may_be_disguised, readings, undisguised
+from infra.search.disguises import Neighbours, disguised
 from infra.search.folding import odd
 from infra.search.patterns import Patterns
 from infra.search.refusals import MIN_CHARACTERS, Key, refuse, unsearchable
@@ -45,14 +48,7 @@ class _Further(NamedTuple):
 
     row: int
     text: str
-    steps: tuple[Reading, ...]
-
-    def span(self, start: int, end: int) -> tuple[int, int] | None:
-        span: tuple[int, int] | None = (start, end)
-        for step in reversed(self.steps):
-            if span is not None:
-                span = step.span(*span)
-        return span
+    steps: Steps
 
 
 _Match = tuple[int, int, int, int]
@@ -76,12 +72,16 @@ class Search:
         self._requests = list(identifiers)
         self._identifiers = identifiers
         self._request_of, self._index_of = array("i"), array("i")
+        self._addresses = Addresses()
         owners: dict[Stream, array[int]] = {stream: array("i") for stream in STREAMS}
         forms: dict[Stream, list[bytes]] = {stream: [] for stream in STREAMS}
         for request, (request_id, wanted) in enumerate(identifiers.items()):
             for index, identifier in enumerate(wanted):
                 stream = stream_of(identifier.type)
-                for form in () if (request_id, index) in leave_out else forms_of(identifier):
+                left_out = (request_id, index) in leave_out
+                if not left_out:
+                    self._addresses.add(len(self._index_of), identifier)
+                for form in () if left_out else forms_of(identifier):
                     forms[stream].append(form.encode("utf-8", "surrogatepass"))
                     owners[stream].append(len(self._index_of))
                 self._request_of.append(request)
@@ -89,7 +89,7 @@ class Search:
         self._owners = owners
         self._neighbours = Neighbours([form for some in forms.values() for form in some])
         patterns = {stream: Patterns(forms.pop(stream)) for stream in STREAMS if forms[stream]}
-        self._streams = Streams(patterns) if patterns else None
+        self._streams = Streams(patterns)
 
     def __repr__(self) -> str:
         return f"Search(requests={len(self._requests)}, identifiers={len(self._index_of)})"
@@ -107,7 +107,7 @@ class Search:
         return self._in_portions(of_array(array, BATCH_CHARACTERS))
 
     def _in_portions(self, portions: Iterable[tuple[int, Rows]]) -> Iterator[tuple[int, Found]]:
-        for first, rows in portions if self._streams else ():
+        for first, rows in portions if self._requests else ():
             matches: dict[int, list[_Match]] = {}
             for match in self._in_rows(rows):
                 matches.setdefault(match[0], []).append(match)
@@ -121,17 +121,17 @@ class Search:
         for (number, start, end), owner in self._in_batch(batch):
             if number < len(rows):
                 yield number, start, end, owner
-            elif span := further[number - len(rows)].span(start, end):
+            elif span := span_of(further[number - len(rows)].steps, start, end):
                 yield further[number - len(rows)].row, *span, owner
 
     def _in_batch(self, batch: Batch) -> Iterator[tuple[Place, int]]:
-        assert self._streams is not None
         for stream, hits in self._streams.find(batch):
             owners = self._owners[stream]
             for pattern, start, end in hits.tolist():
                 place = self._checked(batch, stream, owners[pattern], start, end)
                 if place is not None:
                     yield place, owners[pattern]
+        yield from self._addresses.find(batch)
 
     def _checked(self, batch: Batch, stream: Stream, owner: int, start: int, end: int) -> Place | None:
         """Where `batch.words[start:end]` came from, or None: a part of something longer, or written otherwise."""
@@ -144,7 +144,10 @@ class Search:
         normal = reduced(identifier.type, text[opening:last])
         if normal != form and normal not in forms_of(identifier):
             return None
-        origin = batch.origin(start - (first - opening), end)
+        ending = _with_ending(text, last, identifier)
+        if ending is None:
+            return None
+        origin = batch.origin(start - (first - opening), end + len(text[last:ending].encode("utf-8", "surrogatepass")))
         if origin is None or not _case_allows(identifier, origin[1]):
             return None
         return origin[0]
@@ -172,6 +175,20 @@ def forms_of(identifier: Identifier) -> tuple[str, ...]:
     if may_be_disguised(identifier.value):
         forms += search_forms(identifier.type, undisguised(identifier.value))
     return tuple(form for form in dict.fromkeys(forms) if len(form) >= MIN_CHARACTERS)
+
+
+def _with_ending(text: str, end: int, identifier: Identifier) -> int | None:
+    """The end with what belongs to the place: the extension of a phone number where the identifier has it, too.
+
+    None where it is another one: that number is somebody else's.
+    """
+    if identifier.type == "IP_ADDRESS":
+        return suffix_end(text, end)
+    found = phones.EXTENSION.match(text, end) if identifier.type == "PHONE_NUMBER" else None
+    wanted = phones.parted(fold(identifier.value).text)[1] if found else ""
+    if found is None or not wanted:
+        return end
+    return found.end() if found[1] == wanted else None
 
 
 def _case_allows(identifier: Identifier, written: str) -> bool:

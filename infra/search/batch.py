@@ -14,7 +14,7 @@ from infra.search.rows import Rows
 Place = tuple[int, int, int]
 """The number of a row, and a span of its characters."""
 
-_LOOK_BEFORE, _LOOK_BEHIND = 128, 16
+_LOOK_BEFORE, _LOOK_BEHIND = 128, 48
 """Bytes on both sides of a match that decide whether it stands alone: more than infra/boundaries.py looks at."""
 
 

@@ -1,86 +1,44 @@
-r"""Other ways to read a text: what a mail program, a browser or a line wrapper has put in the place of characters.
-
-decoded   quoted-printable (`=40`, a soft line break `=\r\n`), HTML entities (`&#64;`, `&commat;`, `&nbsp;`) and
-          percent-encoding (`%40`) are read as what they stand for, once: `&amp;#64;` is `&#64;`.
-unwrapped a line break inside an address is left out: behind one of the signs `@ . - _ + /` or in front of `@` or `.`,
-          where a word beside it holds `@`, `://` or `www.`, or goes on from such a break. In "jane.\nroe@example.com"
-          it counts as nothing, and also in "Thanks.\nroe@example.com": but there the text as written tells.
-
-An escape is ambiguous: `x=20` is also an assignment. So these are further readings beside the text as written, never in
-its place, and an `=` with two decimal digits is no escape in front of a third.
-"""
+"""Which rows of a batch may have another reading (infra/readings.py): a first look at many rows, at the speed of C."""
 
 from __future__ import annotations
 
-import html.entities
 import re
 import string
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import AnyStr
 
 import numpy as np
 import numpy.typing as npt
 
+from infra.escapes import MARKS, PATTERN, stands_for
+from infra.normalise import SEPARATORS
+from infra.readings import SIGNS
 from infra.search.folding import ASCII_TABLE
 from infra.search.rows import END, Rows
 
-_QUOTED = r"(?:[0-9]{2}(?![0-9])|[0-9][A-F]|[A-F][0-9A-F])"
-_ESCAPE = re.compile(
-    r"[=%&](?:"
-    r"(?<==)[ \t]*\r?\n"
-    rf"|(?<==){_QUOTED}(?:={_QUOTED})*"
-    r"|(?<=%)[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*"
-    r"|(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)"
-)
-_ESCAPE_BYTES = re.compile(_ESCAPE.pattern.encode())
-_BREAK = re.compile(r"(?:\r\n|\r|\n)[ \t]*(?=\S)")
-_SPACE = re.compile(r"\s")
-_SIGNS = "@.-_+/"
+_ESCAPE_BYTES = re.compile(PATTERN.encode())
+_COLOUR = re.compile(rb"\[[0-9;]{1,14}m")
 
 # What each byte behind a mark may be, for a first look at many rows.
-_CODE, _BLANK, _LINE_END = (np.uint8(1 << bit) for bit in range(3))
-_SETS = (b"#" + (string.digits + string.ascii_letters).encode(), b" \t", b"\r\n")
+_CODE, _BLANK, _LINE_END, _ESCAPED = (np.uint8(1 << bit) for bit in range(4))
+_SETS = (
+    b"#" + (string.digits + string.ascii_letters).encode(),
+    b" \t",
+    b"\r\n",
+    b"nrtuUxe0123" + string.punctuation.encode(),
+)
 _CLASSES = np.array([sum(1 << bit for bit, of in enumerate(_SETS) if byte in of) for byte in range(256)], np.uint8)
 _IDLE = frozenset(string.punctuation) - set(".-_+@:()/")
 """Signs beside which an identifier stands alone, as beside `&` and `;`, whatever its type."""
+_MARKS = frozenset(MARKS.encode())
+_CODED = b"\\%=[&"
+_UNKNOWN = (b"", *(bytes([byte]) for byte in (*_MARKS, *b" -./()\t\r\n")))
+_LONGEST = 24
+"""Bytes in front of an escape in which another one may end."""
 _OPEN_BEFORE = frozenset((*range(0x80, END), ord(";")))
 _AT_ONCE = 1 << 14
 _WHITE = b" \t\r\n"
 _LONG_WORD = 4096
 """Bytes after which the first look takes a word to go on as far as may be."""
-
-Piece = tuple[int, int, int, int]
-"""Where a piece of the reading begins in it and in its text, and its length in both."""
-Token = tuple[int, list[tuple[str, int]]]
-"""Where something is replaced: in parts, characters and the width that they take the place of."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """Another reading of a text; its pieces lie side by side and say where each of its characters came from."""
-
-    text: str = field(repr=False)
-    pieces: tuple[Piece, ...] = field(repr=False)
-
-    def span(self, start: int, end: int) -> tuple[int, int] | None:
-        """The span of `text[start:end]` in the text that was read; None where an edge falls inside one escape."""
-        first, last = self._origin(start), self._origin(end - 1)
-        splits_first = start > 0 and self._origin(start - 1)[0] == first[0]
-        splits_last = end < len(self.text) and self._origin(end)[0] == last[0]
-        return None if splits_first or splits_last else (first[0], last[1])
-
-    def _origin(self, position: int) -> tuple[int, int]:
-        at, origin, length, width = self.pieces[bisect_right(self.pieces, position, key=lambda piece: piece[0]) - 1]
-        if length == width:
-            return origin + position - at, origin + position - at + 1
-        return origin, origin + width
-
-
-def may_be_disguised(text: str) -> bool:
-    """Whether `text` holds a character without which it has no other reading; fast."""
-    return _may_hold_escapes(text) or _may_hold_breaks(text)
 
 
 class Neighbours:
@@ -101,8 +59,18 @@ class Neighbours:
         if 0x80 <= behind < END:
             return True
         holds_before = before in _OPEN_BEFORE or self._follows[ASCII_TABLE[before], code]
-        holds_behind = behind == ord("&") or self._follows[code, ASCII_TABLE[behind]]
+        holds_behind = behind in _MARKS or self._follows[code, ASCII_TABLE[behind]]
         return bool((holds_before or self._follows[10, code]) and (holds_behind or self._follows[code, 10]))
+
+    def may_begin(self, first: int, second: bytes) -> bool:
+        """Whether a form may begin with these bytes of the text, which is not folded yet."""
+        if first >= 0x80 or first in _MARKS:
+            return True
+        if not self._follows[10, ASCII_TABLE[first]]:
+            return False
+        # a separator may stand within a number, and an escape or what is not ASCII for anything
+        known = second.isascii() and second not in _UNKNOWN
+        return not known or bool(self._follows[ASCII_TABLE[first], ASCII_TABLE[second[0]]])
 
 
 def disguised(rows: Rows, sought: Neighbours | None = None) -> list[int]:
@@ -118,13 +86,26 @@ def disguised(rows: Rows, sought: Neighbours | None = None) -> list[int]:
 
 
 def _matters(data: bytes, at: int, sought: Neighbours | None) -> bool:
+    """Whether something may be found in the reading without the escape at this place that is not found with it."""
     hit = _ESCAPE_BYTES.match(data, at)
-    if hit is None or data[at] != ord("&"):
-        return hit is not None
-    stands_for = _entity(hit[0].decode())
-    if stands_for is None or stands_for not in _IDLE or sought is None:
-        return stands_for is not None
-    return sought.may_hold(data[at - 1], stands_for, data[hit.end()])
+    meaning = stands_for(hit[0].decode()) if hit else None
+    if hit is None or meaning is None:
+        return False
+    if sought is None or data[at] not in b"&\\" or len(meaning) != 1 or not meaning.isascii() or meaning.isalnum():
+        return True
+    before, behind = data[at - 1], data[hit.end()]
+    if data[at] == ord("&"):
+        return meaning not in _IDLE or sought.may_hold(before, meaning, behind)
+    if chr(data[hit.end() - 1]).isalnum() and sought.may_begin(behind, data[hit.end() + 1 : hit.end() + 2]):
+        return True  # what ends in a letter or a digit seems to go on with what follows
+    known = not any(mark in data[max(at - _LONGEST, 0) : at] for mark in _CODED)
+    parts_numbers = meaning in SEPARATORS and _in_number(before) and _in_number(behind)
+    return not known or parts_numbers or sought.may_hold(before, " " if meaning.isspace() else meaning, behind)
+
+
+def _in_number(byte: int) -> bool:
+    """Whether this byte may stand beside a separator in a number."""
+    return byte >= 0x80 or byte in _MARKS or chr(byte).isalnum() or chr(byte) in SEPARATORS
 
 
 def _escapes(data: bytes) -> npt.NDArray[np.int64]:
@@ -135,7 +116,11 @@ def _escapes(data: bytes) -> npt.NDArray[np.int64]:
     second = _CLASSES[characters[np.minimum(places + 2, len(data) - 1)]]
     soft = (first & _LINE_END != 0) | ((first & _BLANK != 0) & (second & (_BLANK | _LINE_END) != 0))
     found: npt.NDArray[np.int64] = places[(first & second & _CODE != 0) | soft]
-    return found
+    further = [*_places(data, b"\x1b"), *(hit.start() for hit in _COLOUR.finditer(data))]
+    if b"\\" in data:
+        places = np.flatnonzero(characters == ord("\\"))
+        further += places[_CLASSES[characters[places + 1]] & _ESCAPED != 0].tolist()
+    return np.concatenate([found, np.array(further, np.int64)]) if further else found
 
 
 def _broken(data: bytes) -> Iterator[int]:
@@ -179,136 +164,14 @@ def _beside_sign(data: bytes, line_end: int) -> bool:
     """Whether a sign for which a break is left out may stand beside this line end."""
     before = data[max(line_end - 8, 0) : line_end].rstrip(_WHITE)
     after = data[line_end : line_end + 8].lstrip(_WHITE)
-    return not before or not after or before[-1] in _SIGNS.encode() or after[0] in b"@."
+    return not before or not after or before[-1] in SIGNS.encode() or after[0] in b"@."
 
 
-def readings(text: str) -> Iterator[tuple[str, tuple[Reading, ...]]]:
-    """The further readings of `text`, each with the steps that lead to it; none where they would not differ."""
-    steps: tuple[Reading, ...] = ()
-    for read in (decoded, unwrapped):
-        reading = read(text)
-        if reading is not None:
-            text, steps = reading.text, (*steps, reading)
-            yield text, steps
-
-
-def undisguised(text: str) -> str:
-    """The last reading of `text`; `text` itself where it has no other."""
-    for read in (decoded, unwrapped):
-        reading = read(text)
-        text = text if reading is None else reading.text
-    return text
-
-
-def decoded(text: str) -> Reading | None:
-    """`text` with its escapes resolved, or None where it has none."""
-    if not _may_hold_escapes(text):
-        return None
-    tokens: list[Token] = []
-    done = 0
-    for at in _places(text, "=", "%", "&"):
-        hit = _ESCAPE.match(text, at) if at >= done else None
-        units = _units(hit[0]) if hit else None
-        if hit and units is not None:
-            tokens.append((at, units))
-            done = hit.end()
-    return _spliced(text, tokens) if tokens else None
-
-
-def unwrapped(text: str) -> Reading | None:
-    """`text` without the line breaks inside its addresses, or None where it has none."""
-    anchors = _places(text, "@", "://", "www.", "WWW.") if _may_hold_breaks(text) else []
-    if not anchors:
-        return None
-    tokens: list[Token] = []
-    joined = -1  # the end of the last break that was left out: what follows it goes on with an address
-    for at in _places(text, "\n", "\r"):
-        start, end = _break(text, at)
-        if start == end:
-            continue
-        if (joined >= 0 and not _SPACE.search(text, joined, start)) or _beside(text, anchors, start, end):
-            tokens.append((start, [("", end - start)]))
-            joined = end
-    return _spliced(text, tokens) if tokens else None
-
-
-def _places(text: AnyStr, *of: AnyStr) -> list[int]:
-    """Where any of these strings stands, in ascending order; faster than an expression where they are few."""
-    places = []
-    for one in of:
-        at = text.find(one)
-        while at >= 0:
-            places.append(at)
-            at = text.find(one, at + 1)
-    return sorted(places) if len(of) > 1 else places
-
-
-def _break(text: str, at: int) -> tuple[int, int]:
-    """The line break at `at` with the blanks around it; nothing where it is not beside a sign and between words."""
-    start = at
-    while start > 0 and text[start - 1] in " \t":
-        start -= 1
-    hit = _BREAK.match(text, at) if start > 0 and not text[start - 1].isspace() else None
-    beside = hit is not None and (text[start - 1] in _SIGNS or text[hit.end()] in "@.")
-    return (start, hit.end()) if hit and beside else (at, at)
-
-
-def _may_hold_escapes(text: str) -> bool:
-    return "=" in text or "&" in text or "%" in text
-
-
-def _may_hold_breaks(text: str) -> bool:
-    if not ("\n" in text or "\r" in text):
-        return False
-    return "@" in text or "://" in text or "www." in text or "WWW." in text
-
-
-def _beside(text: str, anchors: list[int], start: int, end: int) -> bool:
-    """Whether the word that ends at `start` or the one that begins at `end` holds an anchor."""
-    after = bisect_left(anchors, end)
-    if after < len(anchors) and not _SPACE.search(text, end, anchors[after]):
-        return True
-    return after > 0 and not _SPACE.search(text, anchors[after - 1], start)
-
-
-def _units(escape: str) -> list[tuple[str, int]] | None:
-    """What an escape stands for, in parts: characters, and how much of the escape they take; None: it is no escape."""
-    if escape[0] == "&":
-        stands_for = _entity(escape)
-        return None if stands_for is None else [(stands_for, len(escape))]
-    if escape[-1] == "\n":
-        return [("", len(escape))]
-    raw = bytes.fromhex(escape.replace(escape[0], ""))
-    try:
-        return [(character, 3 * len(character.encode())) for character in raw.decode()]
-    except UnicodeDecodeError:
-        return [(character, 3) for character in raw.decode("latin-1")]
-
-
-def _entity(escape: str) -> str | None:
-    name = escape[1:-1]
-    if name[0] != "#":
-        return html.entities.html5.get(f"{name};")
-    code = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
-    return chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else None
-
-
-def _spliced(text: str, tokens: list[Token]) -> Reading:
-    """`text` with its tokens replaced, which are in ascending order."""
-    parts: list[str] = []
-    pieces: list[Piece] = []
-    at = position = 0
-
-    def put(part: str, width: int) -> None:
-        nonlocal at, position
-        if part:
-            parts.append(part)
-            pieces.append((at, position, len(part), width))
-        at, position = at + len(part), position + width
-
-    for start, units in tokens:
-        put(text[position:start], start - position)
-        for part, width in units:
-            put(part, width)
-    put(text[position:], len(text) - position)
-    return Reading(text="".join(parts), pieces=tuple(pieces))
+def _places(data: bytes, one: bytes) -> list[int]:
+    """Where this stands, in ascending order; faster than an expression where it is rare."""
+    found = []
+    at = data.find(one)
+    while at >= 0:
+        found.append(at)
+        at = data.find(one, at + 1)
+    return found

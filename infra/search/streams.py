@@ -6,11 +6,13 @@ batches at a time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from infra.boundaries import LABELS
 from infra.normalise import MAX_SEPARATORS, Stream
 from infra.search.batch import Batch
 from infra.search.folding import FILLER
@@ -23,7 +25,14 @@ _IS_SEPARATOR = bytes(byte in _SEPARATORS for byte in range(256))
 _IS_DROPPED = bytes(byte in _DROPPED for byte in range(256))
 _BYTES_OF_SEPARATOR = 3
 _WORD_BYTES = b"0123456789abcdefghijklmnopqrstuvwxyz"
-_WORD, _WORDS, _COMPACT = (np.uint8(1 << bit) for bit in range(3))
+_EXTENSION_BYTES = b"xe"
+"""With what an extension begins that touches its number, as in `x341`."""
+_WORD, _WORDS, _COMPACT, _DIGIT, _EXTENDS = (np.uint8(1 << bit) for bit in range(5))
+_LABEL_ENDS = sorted({label[-2:] for labels in LABELS.values() for label in labels})
+_ENDS_LABEL = np.zeros(1 << 16, np.bool_)
+"""Whether two bytes, the first in the lower half of their number, end a label."""
+_ENDS_LABEL[[int.from_bytes(end.encode(), "little") for end in _LABEL_ENDS]] = True
+_IBAN = re.compile(rb"iban(?=[a-z])")
 
 
 class Streams:
@@ -33,6 +42,7 @@ class Streams:
         self._patterns = patterns
         self._pairs = _pairs(patterns.get("compact"))
         sets = [_WORD_BYTES, *(patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS)]
+        sets += (b"0123456789", _EXTENSION_BYTES)
         self._table = bytes(sum(1 << bit for bit, of in enumerate(sets) if byte in of) for byte in range(256))
 
     def find(self, batch: Batch) -> Iterator[tuple[Stream, Ints]]:
@@ -41,7 +51,10 @@ class Streams:
         What stands around them is not checked yet, but that no ASCII letter or digit goes on at either edge.
         """
         classes = np.frombuffer(batch.words.translate(self._table), np.uint8)
-        starts = np.flatnonzero(_begins(classes))
+        begins = _begins(classes)
+        labelled = _behind_labels(batch.words, classes)
+        begins[labelled] = True
+        starts = np.flatnonzero(begins)
         here = classes[starts]
         for stream, patterns in self._patterns.items():
             if stream == "words":
@@ -49,7 +62,21 @@ class Streams:
             else:
                 hits = _in_numbers(patterns, self._pairs, batch, starts[here & _COMPACT != 0])
             goes_on = [classes[hits[:, edge] - 1] & classes[hits[:, edge]] & _WORD for edge in (1, 2)]
+            if len(labelled):
+                goes_on[0][np.isin(hits[:, 1], labelled)] = 0
+            if stream == "compact":
+                goes_on[1][classes[hits[:, 2]] & _EXTENDS != 0] = 0
             yield stream, hits[goes_on[0] | goes_on[1] == 0]
+
+
+def _behind_labels(words: bytes, classes: npt.NDArray[np.uint8]) -> Ints:
+    """Where an identifier may stand right behind the letters of a label, as in `ssn219-41-5522`."""
+    changes = (classes[1:] & _DIGIT) & ~classes[:-1]
+    changes &= (classes[:-1] & _WORD) << np.uint8(3)
+    places = np.flatnonzero(changes) + 1
+    places = places[_ENDS_LABEL[words_at(words, places - 2) & np.uint64(0xFFFF)]]
+    ibans = [hit.end() for hit in _IBAN.finditer(words)]
+    return np.union1d(places, np.array(ibans, np.int64)) if ibans else places
 
 
 def _begins(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

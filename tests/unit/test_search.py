@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html.entities
 import re
+import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from infra import boundaries
 from infra.normalise import MAX_SEPARATORS, SEPARATORS, fold, reduced, same_case, stream_of
+from infra.readings import may_be_disguised, readings, undisguised
 from infra.search import Found, Search, forms_of
 from infra.search.batch import Batch
-from infra.search.disguises import disguised, may_be_disguised, readings, undisguised
+from infra.search.disguises import disguised
 from infra.search.folding import Offsets
 from infra.search.patterns import PADDING, Patterns
 from infra.search.refusals import too_common, unsearchable
@@ -57,7 +59,7 @@ def slow_readings(text: str) -> Iterator[Row]:
 def slow_decoded(row: Row) -> Row:
     text, place, found = "".join(character for character, _, _ in row), 0, []
     while place < len(text):
-        for read in (slow_soft_break, slow_quoted, slow_percent, slow_entity):
+        for read in (slow_soft_break, slow_quoted, slow_percent, slow_entity, slow_colour, slow_backslash):
             units = read(text, place)
             if units:
                 break
@@ -116,6 +118,55 @@ def slow_entity(text: str, place: int) -> Units:
         return [(chr(code), len(found[0]))] if valid else []
     known = html.entities.html5.get(f"{name};")
     return [(known, len(found[0]))] if known else []
+
+
+def slow_colour(text: str, place: int) -> Units:
+    found = re.match(r"(?:\x1b|\\{1,8}(?:e|033|33|x1[bB]|u001[bB]))?\[[0-9;]{1,14}m", text[place:]) or re.match(
+        r"(?:\x1b|\\{1,8}(?:e|033|33|x1[bB]|u001[bB]))\[[0-9;?]{0,14}[A-Za-z]", text[place:]
+    )
+    return [("", len(found[0]))] if found else []
+
+
+CONTROL = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+def slow_backslash(text: str, place: int) -> Units:
+    slashes = place
+    while text[slashes : slashes + 1] == "\\" and slashes - place < 8:
+        slashes += 1
+    if slashes == place:
+        return []
+    if re.match("x[0-9A-Fa-f]{2}", text[slashes:]):
+        raw, widths = b"", []
+        while found := re.match(r"\\{1,8}x([0-9A-Fa-f]{2})", text[place:]):
+            raw += bytes.fromhex(found[1])
+            widths.append(len(found[0]))
+            place += len(found[0])
+        try:
+            decoded = raw.decode()
+        except UnicodeDecodeError:
+            return [(chr(byte), width) for byte, width in zip(raw, widths, strict=True)]
+        units, at = [], 0
+        for character in decoded:
+            taken = len(character.encode())
+            units.append((character, sum(widths[at : at + taken])))
+            at += taken
+        return units
+    for form in (r"u([0-9A-Fa-f]{4})", r"u\{([0-9A-Fa-f]{1,6})\}", r"U([0-9A-Fa-f]{8})"):
+        if found := re.match(form, text[slashes:]):
+            code, end = int(found[1], 16), slashes + len(found[0])
+            second = re.match(r"\\{1,8}u([dD][c-fC-F][0-9A-Fa-f]{2})", text[end:]) if form[2] == "[" else None
+            if second:
+                low = int(second[1], 16)
+                both = 0x10000 + (code - 0xD800) * 0x400 + low - 0xDC00
+                return [(chr(both), end - place + len(second[0]))] if 0xD800 <= code < 0xDC00 else []
+            return [(chr(code), end - place)] if code < 0x110000 and not 0xD800 <= code < 0xE000 else []
+    if found := re.match(r"([0-3][0-7]{2})(?![0-9])", text[slashes:]):
+        return [(chr(int(found[1], 8)), slashes + 3 - place)]
+    following = text[slashes : slashes + 1]
+    if following in CONTROL or (following and following in string.punctuation and following != "\\"):
+        return [(CONTROL.get(following, following), slashes + 1 - place)] if following else []
+    return []
 
 
 def slow_unwrapped(row: Row) -> Row:
@@ -222,6 +273,9 @@ DISGUISES = (
     lambda draw, value: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" and draw(st.booleans()) else c for c in value),
     escaped("={n:02X}", "&#{n};", "&#x{n:x};", "%{n:02x}"),
     escaped("={n:02X}", "%{n:02X}"),
+    escaped("\\u{n:04x}", "\\x{n:02x}", "\\{n:03o}", "\\\\u{n:04X}", "\\{c}"),
+    inserted("\\n", "\\t", "\\u003c", "\\x3c", "\x1b[32m", "[0m", "\\u001b[1;32m", "\\"),
+    lambda draw, value: draw(st.sampled_from(["\\n", "\\u003c", "\x1b[32m", "&lt;", "=3C", "%3C", "\\\\t"])) + value,
     inserted("\u200b", "\u00ad", "=\r\n", "=\n", "\n", "\r\n  ", "&shy;", "=E2=80=8B", "=C2=AD", "%E2%80%8B"),
     inserted("&amp;", "&lt;", "&#39;", "'", "&amp;&amp;", "=26", "&lt;\u0338"),
     lambda draw, value: value.replace("@", draw(st.sampled_from(["=40", "&commat;", "@\n", "@=\n", "＠", "%40"]))),
@@ -240,7 +294,7 @@ IDENTIFIERS = st.one_of(
     st.text("aé\u0301İßﬁ½ 한x-&='<", min_size=4, max_size=8).map(lambda v: Wanted("CUSTOM", v)),
     st.text("Aé\u0301ñ 田x", min_size=4, max_size=8).map(lambda v: Wanted("PERSON", v)),
 ).filter(lambda one: len(reduced(one.type, fold(one.value).text)) >= 4)
-FILLER = st.text("ab1 -.+(/)\n\r\t\x00\u200b\u00a0é\u0301ﬁ한@:=%&;34", max_size=8)
+FILLER = st.text("ab1 -.+(/)\n\r\t\x00\u200b\u00a0é\u0301ﬁ한@:=%&;34\\nux[m\x1b", max_size=8)
 
 
 @st.composite

@@ -1,0 +1,123 @@
+"""Phone numbers as one writes them: national or international, with an extension behind them or without.
+
+A national number says nothing of its country: it is looked up in the numbering plans of the regions that detection
+knows (infra/detection/numbering.py), first in those that part such a number as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from infra.detection.numbering import Plan
+
+MIN_DIGITS = 7
+
+EXTENSION = re.compile(
+    r"(?:;ext=|,?[ \u00a0]{0,2}(?:extension|extn?\.?|xt?\.?|\#|int\.?|poste|anexo|ramal|доб\.?|durchwahl|toestel)"
+    r"[ \u00a0]?[:.]?[ \u00a0]?)([0-9]{1,6})(?![^\W_]|[.\-][^\W_])",
+    re.IGNORECASE,
+)
+"""An extension behind a number, with its digits; it begins right behind the last digit."""
+LONGEST_EXTENSION = 24
+_TRUNK_IN_BRACKETS = re.compile(r"\(0\)")
+_GROUP = re.compile(r"[0-9]+")
+_INTERNATIONAL = re.compile(r"[^0-9]{0,2}(?:\+|00)")
+
+
+def parted(value: str) -> tuple[str, str]:
+    """A folded number and the digits of its extension; empty where it has none."""
+    for hit in EXTENSION.finditer(value):
+        if hit.end() == len(value.rstrip()) and sum(map(str.isdecimal, value[: hit.start()])) >= MIN_DIGITS:
+            return value[: hit.start()], hit[1]
+    return value, ""
+
+
+def forms(value: str) -> Iterator[str]:
+    """The digits of a folded number in every writing: as given, with and without country code and trunk prefix.
+
+    Without a trunk prefix 0 a number reads as one of another country, so that writing is left out.
+    """
+    number = parted(value)[0]
+    yield _digits(number)
+    for code, national, prefix in _readings(number):
+        yield from (code + national, f"00{code}{national}")
+        if prefix == "0":
+            yield from (f"{code}0{national}", f"0{national}")
+        else:
+            yield national
+
+
+def e164(value: str) -> str:
+    """The folded number as + and digits, without its extension; empty where its country is not certain."""
+    found = {f"+{code}{national}" for code, national, _ in _readings(parted(value)[0])}
+    return found.pop() if len(found) == 1 else ""
+
+
+def is_possible(value: str) -> bool:
+    """Whether the folded value may be a phone number of some plan."""
+    from infra.detection.numbering import plans_for
+
+    number = parted(value)[0]
+    digits = _digits(number)
+    if _INTERNATIONAL.match(number):
+        return _parsed(number) is not None
+    return len(digits) >= MIN_DIGITS and bool(plans_for(digits[:2], len(digits)))
+
+
+def _digits(value: str) -> str:
+    return "".join(_GROUP.findall(value))
+
+
+def _readings(number: str) -> Iterator[tuple[str, str, str]]:
+    """Country code, national number without trunk prefix, and that prefix: for each plan that the number may be of."""
+    import phonenumbers
+
+    if _INTERNATIONAL.match(number):
+        parsed = _parsed(number)
+        if parsed is not None:
+            short = phonenumbers.national_significant_number(parsed)
+            yield str(parsed.country_code), short, _prefix(parsed.country_code, short)
+        return
+    for of in _plans(number):
+        national = of.national(_digits(number))
+        code = phonenumbers.country_code_for_region(of.region)
+        yield str(code), national, _prefix(code, national)
+
+
+def _parsed(number: str) -> Any:
+    """The number behind + or 00, None where it is no possible one."""
+    import phonenumbers
+
+    digits = _digits(_TRUNK_IN_BRACKETS.sub("", number))
+    try:
+        parsed = phonenumbers.parse("+" + (digits if "+" in number[:3] else digits.removeprefix("00")))
+    except phonenumbers.NumberParseException:
+        return None
+    return parsed if phonenumbers.is_possible_number(parsed) else None
+
+
+def _prefix(code: int, national: str) -> str:
+    """The trunk prefix without which the number is not dialled in its country; empty where it often is left out."""
+    import phonenumbers
+
+    from infra.detection.numbering import OPTIONAL_TRUNK, plan
+
+    region = phonenumbers.region_code_for_country_code(code)
+    if region in OPTIONAL_TRUNK or region not in phonenumbers.SUPPORTED_REGIONS or len(national) < MIN_DIGITS:
+        return ""
+    return "0" if plan(region).prefix == "0" else ""
+
+
+def _plans(number: str) -> list[Plan]:
+    from infra.detection.numbering import plan, plans_as_written, plans_for
+
+    digits = _digits(number)
+    if len(digits) < MIN_DIGITS:
+        return []
+    groups = tuple(map(len, _GROUP.findall(number)))
+    found = list(plans_as_written(digits, groups))
+    found = found or [of for of in plans_for(digits[:2], len(digits)) if of.is_valid(of.national(digits))]
+    return found or [plan("US")] if len(plan("US").national(digits)) == 10 else found
