@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.corpus.rows import Rows, column_rows
+from infra.corpus.shard import Unusable
 
 DAMAGED = "no whole Parquet file (cut short or damaged)"
 BATCH_BYTES = 1 << 20
 _BATCH_ROWS = 1 << 16
 _BUFFER = 1 << 20
 """Pages come through a buffer of this size, so that a row group may be larger than memory."""
-
-
-class Unusable(Exception):
-    """The file has no column of text that could be read; its text says why and quotes nothing."""
 
 
 @dataclass(frozen=True, slots=True)

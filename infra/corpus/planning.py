@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from infra.corpus.parquet import RowGroup, Unusable, row_groups
-from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread
+from infra.corpus.parquet import RowGroup, row_groups
+from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread, Unusable
 from infra.corpus.source import Changed, SourceFile, listing, opened
 from revs.errors import BadInput
 

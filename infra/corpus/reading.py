@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from infra.corpus.encoding import GZIP, HEAD, form_of
 from infra.corpus.lines import LongLine, line_blocks
-from infra.corpus.parquet import Gap, Unusable, parquet_rows
+from infra.corpus.parquet import Gap, parquet_rows
 from infra.corpus.planning import why
-from infra.corpus.rows import TOO_LONG, RowDigest, Rows, holds_text, jsonl_rows, text_rows
-from infra.corpus.shard import MAX_ROW_BYTES, Shard, Unread, UnreadLog
-from infra.corpus.source import SourceFile, kind_of, opened
+from infra.corpus.rows import TOO_LONG, RowDigest, Rows, holds_text, jsonl_rows, rows_with_nul, text_rows
+from infra.corpus.shard import MAX_ROW_BYTES, Shard, Unread, UnreadLog, Unusable
+from infra.corpus.source import SourceFile, first_bytes, kind_of, opened
 
+HOLDS_NUL = "holds NUL characters, which may part what stands there"
 _CUT_GZIP = "no whole gzip file (cut short or damaged)"
 _HASHED_AT_ONCE = 1 << 20
 
@@ -119,12 +121,13 @@ class ShardReader:
         file = SourceFile(file=shard.file, path=shard.path, bytes=shard.bytes, version=shard.version)
         try:
             with opened(self._source, file) as handle:
-                for piece in _pieces(handle, shard, self._column, self._longest, self._tap):
+                for piece in self._pieces(handle, file):
                     yield from self._taken(*piece)
             self._intact = True
         except Unusable as error:  # it is the planned file, but not all of its bytes came by
             self._intact, self._hasher = True, None
-            self._set_aside_the_rest(str(error))
+            if not shard.begin or shard.rows is not None:  # what is no text is named once, not in each of its shards
+                self._set_aside_the_rest(str(error))
         except OSError as error:
             self._set_aside_the_rest(why(error))
         self._done = True
@@ -151,6 +154,41 @@ class ShardReader:
             pass
         return self.survey
 
+    def _pieces(self, handle: Any, file: SourceFile) -> Iterator[_Piece]:
+        """The shard's rows piece by piece, each with where it begins, if reading can start there."""
+        shard, tap, longest = self.shard, self._tap, self._longest
+        if kind_of(shard.file) == "parquet":
+            yield from parquet_rows(handle, shard.begin, shard.end, self._column, longest)
+            return
+        handle, form = self._looked_at(handle, file)
+        begin, end, packed = shard.begin, shard.end, form == GZIP
+        if packed:
+            if shard.begin or shard.end < shard.bytes:  # named as if it were plain, and cut so
+                self._hasher = None
+            if shard.begin:
+                return
+            (handle, form), begin, end, tap = _unpacked(handle, shard.bytes, tap), 0, sys.maxsize, _nothing
+        for block in line_blocks(handle, begin, end, longest=longest, tap=tap, encoding=form):
+            mark = None if packed else block.byte
+            if isinstance(block, LongLine):
+                yield mark, block
+            elif str(kind_of(shard.file)).startswith("jsonl"):
+                yield mark, jsonl_rows(block, self._column, longest)
+            else:
+                yield mark, text_rows(block, longest)
+
+    def _looked_at(self, handle: Any, file: SourceFile) -> tuple[Any, str]:
+        """The handle, to be read from the shard's beginning, and what the file is by its first bytes."""
+        if self.shard.begin:
+            handle.seek(self.shard.begin)  # what cannot be sought in is not read again for its head
+            return handle, form_of(first_bytes(self._source, file, HEAD), file.bytes)
+        peeked = _Peeked(handle)
+        if peeked.head and not file.bytes:
+            raise Unusable("holds more than the 0 bytes that the file system tells")
+        if not peeked.head and str(file.kind).endswith(".gz"):
+            raise Unusable(_CUT_GZIP)
+        return peeked, form_of(peeked.head, file.bytes)
+
     def _taken(self, mark: int | None, rows: Rows | Gap | LongLine) -> Iterator[Batch]:
         if mark is not None:
             self._marks.append((self._rows, mark))
@@ -161,6 +199,8 @@ class ShardReader:
         elif len(rows.array):
             for index, byte, reason in rows.bad:
                 self._log.add(reason, row=self._rows + index, byte=byte)
+            for index in rows_with_nul(rows.array):
+                self._log.add(HOLDS_NUL, row=self._rows + int(index), partly=True)
             self._digest.update(rows.array)
             self._has_text = self._has_text or holds_text(rows.array)
             batch = Batch(self._rows, rows.array)
@@ -202,23 +242,32 @@ def file_digest(source: str, file: SourceFile) -> str | None:
 _Piece = tuple[int | None, Rows | Gap | LongLine]
 
 
-def _pieces(
-    handle: Any, shard: Shard, column: str, longest: int, tap: Callable[[int, bytes], None]
-) -> Iterator[_Piece]:
-    """The shard's rows piece by piece, each with where it begins, if reading can start there."""
-    kind = str(kind_of(shard.file))
-    if kind == "parquet":
-        yield from parquet_rows(handle, shard.begin, shard.end, column, longest)
-        return
-    packed, begin, end = kind.endswith(".gz"), shard.begin, shard.end
-    if packed:
-        handle, begin, end, tap = _Unpacked(handle, tap), 0, sys.maxsize, _nothing
-    for block in line_blocks(handle, begin, end, longest=longest, tap=tap):
-        mark = None if packed else block.byte
-        if isinstance(block, LongLine):
-            yield mark, block
-        else:
-            yield mark, jsonl_rows(block, column, longest) if kind.startswith("jsonl") else text_rows(block, longest)
+def _unpacked(handle: Any, size: int, tap: Callable[[int, bytes], None]) -> tuple[Any, str]:
+    """What a gzip file holds, to be read, and its encoding."""
+    inside = _Peeked(_Unpacked(handle, tap))
+    form = form_of(inside.head, size)
+    if form == GZIP:
+        raise Unusable(f"a gzip file inside a gzip file, {size:,} bytes, not text")
+    return inside, form
+
+
+class _Peeked:
+    """A file read in order, whose first bytes were looked at."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self.head: bytes = handle.read(HEAD)
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        data = self.head[self._at : self._at + size]
+        if len(data) < size:
+            data += self._handle.read(size - len(data))
+        self._at += len(data)
+        return data
+
+    def tell(self) -> int:
+        return self._at
 
 
 class _Unpacked:
@@ -252,9 +301,6 @@ class _Tee:
         data: bytes = self._handle.read(size)
         self._tap(at, data)
         return data
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return int(self._handle.seek(offset, whence))
 
 
 def _nothing(_at: int, _data: bytes) -> None:

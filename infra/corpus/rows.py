@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from infra.corpus.lines import BOM, Block
+from infra.corpus.encoding import UTF8
+from infra.corpus.lines import Block
 from infra.corpus.shard import MAX_ROW_BYTES
 
-NOT_UTF8 = "not UTF-8"
+UNDECODED = "not {}"
+EIGHT_BIT = "8-bit text in a file of {}"
 TOO_LONG = "longer than {} bytes"
 _SKIPPED_AT_ONCE = 1 << 16
+_EIGHT_BIT = re.compile(rb"[\t\n\r -~]{12}\Z")
+"""What was appended to a file of UTF-16 by a program that writes UTF-8; as UTF-16 it would be six rare characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +31,11 @@ class Rows:
 
 def text_rows(block: Block, longest: int = MAX_ROW_BYTES) -> Rows:
     """Every line is a row, empty ones too."""
-    import numpy as np
-    import pyarrow as pa
-
-    data = block.data.removeprefix(BOM) if block.byte == 0 else block.data
-    data = data.replace(b"\r\n", b"\n") if b"\r" in data else data
-    data = data if data.endswith(b"\n") else data + b"\n"
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    offsets = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int64)
-    buffers = pa.py_buffer(offsets.tobytes()), pa.py_buffer(data.replace(b"\n", b""))
-    array = pa.LargeStringArray.from_buffers(len(ends), *buffers)
-    if _all_text(array, longest):
+    data = _whole(block, longest)
+    array = None if data is None else _split(data)
+    if array is not None and _all_text(array, longest):
         return Rows(array)
-    return _gathered((byte, _utf8(line, longest)) for byte, line in block.lines())
+    return _gathered((byte, _utf8(line, longest, block.encoding)) for byte, line in block.lines())
 
 
 def jsonl_rows(block: Block, column: str, longest: int = MAX_ROW_BYTES) -> Rows:
@@ -46,17 +43,22 @@ def jsonl_rows(block: Block, column: str, longest: int = MAX_ROW_BYTES) -> Rows:
     import orjson
     import pyarrow as pa
 
-    if len(block.data) <= longest:
+    whole = _whole(block, longest) if len(block.data) <= longest else None
+    if whole is not None:
         loads = orjson.loads
         try:
-            lines = block.data.split(b"\n")
+            lines = whole.split(b"\n")
             array = pa.array([loads(line)[column] for line in lines if line and not line.isspace()], pa.large_string())
             if array.null_count == 0:
                 return Rows(array)
         except (ValueError, LookupError, TypeError, pa.ArrowException):
             pass  # line by line, to name those that are bad
-    lines_of_text = ((byte, line) for byte, line in block.lines() if len(line) > longest or line.strip())
-    return _gathered((byte, _record(line, column, longest)) for byte, line in lines_of_text)
+    texts = ((byte, _utf8(line, longest, block.encoding)) for byte, line in block.lines())
+    return _gathered(
+        (byte, text if isinstance(text, str) else _record(text, column))
+        for byte, text in texts
+        if isinstance(text, str) or text.strip()
+    )
 
 
 def column_rows(array: Any, name: str, longest: int = MAX_ROW_BYTES) -> Rows:
@@ -105,6 +107,17 @@ def holds_text(array: Any) -> bool:
     return any(text and not text.isspace() for text in array.to_pylist())
 
 
+def rows_with_nul(array: Any) -> list[int]:
+    """Which rows hold NUL characters: valid, and still hardly text; they part what they stand in."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    data = array.buffers()[2]
+    if data is None or not data.size or np.frombuffer(data, np.uint8).all():
+        return []
+    return list(np.flatnonzero(pc.fill_null(pc.match_substring(array, "\0"), False).to_numpy(zero_copy_only=False)))
+
+
 def _all_text(array: Any, longest: int) -> bool:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -129,21 +142,44 @@ def _gathered(rows: Iterable[tuple[int | None, bytes | str]]) -> Rows:
     return Rows(pa.array(texts, pa.large_binary()).cast(pa.large_string()), tuple(bad))
 
 
-def _utf8(line: bytes, longest: int) -> bytes | str:
+def _split(data: bytes) -> Any:
+    """The lines of UTF-8 as an array, not validated."""
+    import numpy as np
+    import pyarrow as pa
+
+    data = data.replace(b"\r\n", b"\n") if b"\r" in data else data
+    data = data if data.endswith(b"\n") else data + b"\n"
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    offsets = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int64)
+    buffers = pa.py_buffer(offsets.tobytes()), pa.py_buffer(data.replace(b"\n", b""))
+    return pa.LargeStringArray.from_buffers(len(ends), *buffers)
+
+
+def _whole(block: Block, longest: int) -> bytes | None:
+    """All lines of a block as UTF-8, where they can be looked at together."""
+    if block.encoding != UTF8 and (len(block.data) > longest or _EIGHT_BIT.search(block.data)):
+        return None  # the bound is one on bytes as they are stored
+    return block.utf8()
+
+
+def _utf8(line: bytes, longest: int, encoding: str = UTF8) -> bytes | str:
     if len(line) > longest:
         return TOO_LONG.format(longest)
     try:
-        line.decode()
+        text = line.decode(encoding)
     except UnicodeDecodeError:
-        return NOT_UTF8
-    return line
+        return UNDECODED.format(_called(encoding))
+    if encoding == UTF8:
+        return line
+    return EIGHT_BIT.format(_called(encoding)) if _EIGHT_BIT.search(line) else text.encode()
 
 
-def _record(line: bytes, column: str, longest: int) -> bytes | str:
+def _called(encoding: str) -> str:
+    return encoding.upper().removesuffix("-LE").removesuffix("-BE")
+
+
+def _record(line: bytes, column: str) -> bytes | str:
     """The text of one line of JSON as UTF-8, or why it has none."""
-    checked = _utf8(line, longest)
-    if isinstance(checked, str):
-        return checked
     try:
         record = _parsed(line)
     except (ValueError, RecursionError):  # its text may quote the line

@@ -10,6 +10,10 @@ MAX_ROW_BYTES = 16 << 20
 """A longer row is set aside: it is no document, and it must not decide how much memory a scan takes."""
 
 
+class Unusable(Exception):
+    """The file holds no text that could be read; its text says why and quotes nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
     """A stretch of one file, small enough to be done again; picklable, and enough to be read in another process.
@@ -40,7 +44,8 @@ class Unread:
     """Something that was set aside, by place and reason and without its content.
 
     `row` counts from 0 within the file, and within the shard as long as only the shard was read; `byte` is where the
-    line begins. `rows` is how many rows are meant, None where nobody knows.
+    line begins. `rows` is how many rows are meant, None where nobody knows. `partly`: what stands there was given as a
+    row, but not all that it means can be found in it.
     """
 
     file: str
@@ -48,6 +53,7 @@ class Unread:
     rows: int | None
     row: int | None = None
     byte: int | None = None
+    partly: bool = False
 
     def __str__(self) -> str:
         row = "" if self.row is None else f", row {self.row}"
@@ -59,9 +65,11 @@ class Unread:
 def unread_summary(unread: Iterable[Unread]) -> str:
     """What could not be read, counted, such as "2 rows and 1 file or part of a file"; "" where all was read."""
     entries = list(unread)
-    rows = sum(entry.rows or 0 for entry in entries)
     parts = sum(entry.rows is None for entry in entries)
-    counted = [f"{rows} row{'' if rows == 1 else 's'}"] if rows else []
+    counted = []
+    for partly, extent in ((False, ""), (True, " in part")):
+        rows = sum(entry.rows or 0 for entry in entries if entry.partly is partly)
+        counted += [f"{rows} row{'' if rows == 1 else 's'}{extent}"] if rows else []
     counted += [f"{parts} file{'s' if parts > 1 else ''} or part{'s' if parts > 1 else ''} of a file"] if parts else []
     return " and ".join(counted)
 
@@ -76,15 +84,26 @@ class UnreadLog:
         self._named: dict[str, list[Unread]] = {}
         self._more: dict[str, int] = {}
 
-    def add(self, reason: str, *, rows: int | None = 1, row: int | None = None, byte: int | None = None) -> None:
+    def add(
+        self,
+        reason: str,
+        *,
+        rows: int | None = 1,
+        row: int | None = None,
+        byte: int | None = None,
+        partly: bool = False,
+    ) -> None:
         named = self._named.setdefault(reason, [])
         if rows is None or len(named) < self.NAMED:
-            named.append(Unread(file=self._file, reason=reason, rows=rows, row=row, byte=byte))
+            named.append(Unread(file=self._file, reason=reason, rows=rows, row=row, byte=byte, partly=partly))
         else:
             self._more[reason] = self._more.get(reason, 0) + rows
 
     def entries(self) -> tuple[Unread, ...]:
         """By reason in the order of their first row; what was only counted stands last."""
         named = [entry for entries in self._named.values() for entry in entries]
-        more = [Unread(file=self._file, reason=f"{reason}, further on", rows=n) for reason, n in self._more.items()]
+        more = [
+            Unread(file=self._file, reason=f"{why}, further on", rows=n, partly=self._named[why][0].partly)
+            for why, n in self._more.items()
+        ]
         return (*named, *more)

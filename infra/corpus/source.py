@@ -129,6 +129,13 @@ def opened(source: str | Path, file: SourceFile) -> Iterator[Any]:
     _check(fs, file)
 
 
+def first_bytes(source: str | Path, file: SourceFile, size: int) -> bytes:
+    """At most `size` bytes from the beginning of a file, without opening it for more; fails as `opened` does."""
+    fs, _ = file_system(source)
+    with _errors_of_the_system():
+        return bytes(fs.cat_file(file.path, start=0, end=size))
+
+
 class _Guarded(io.RawIOBase):
     """Reads as the handle does, and has one kind of failure."""
 

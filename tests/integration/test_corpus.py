@@ -94,7 +94,7 @@ def test_the_same_rows_are_read_from_every_kind_of_file(kind: str, tmp_path: Pat
     assert corpus.unread == ()
 
 
-CONTENT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\ufeff"), max_size=12)
+CONTENT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r\ufeff"), max_size=12)
 FILES = st.lists(st.tuples(st.sampled_from(KINDS), st.lists(CONTENT, max_size=9)), min_size=1, max_size=4)
 
 
