@@ -10,28 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
 from infra.gates import GatePolicy, GateReport, check_gates
-from infra.registry import ModelVersion, Registry, weight_digest
+from infra.registry import ModelVersion, Registry
 from infra.requests import RequestStore
 from infra.settings import Settings
 from infra.vault import Vault
 from infra.workspace import Workspace
 from revs.errors import BadInput, GateRefused
 from tasks.find import look, reservation
+from tasks.lineage import contradictions, require_whole_lineage
 from tasks.places import prompt_context, targets_of, with_cuts
 from tasks.probe import SEED
 from tasks.search import search
-from tasks.stage import Handles, open_registry
+from tasks.stage import Handles, open_registry, open_store
 
 if TYPE_CHECKING:
     from revs.targets import Target
 
 
 def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, GateReport]:
-    """Judge the recorded metrics of a version, after checking that its stored weights are the measured ones.
+    """Judge the recorded metrics of a version, after checking that its stored files are the measured ones.
 
     Raises:
         BadInput: no such version.
-        GateRefused: it carries no measurements, or its weights are not those that were measured.
+        GateRefused: it carries no measurements, its weights are not those that were measured, or registry and request
+            store say different things of it.
     """
     registry = open_registry(settings)
     version = registry.resolve(model_uri)
@@ -42,8 +44,11 @@ def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gate
             f"{version.uri} carries no measurements: it was never edited and attacked here, so nothing says that it "
             "has forgotten anybody; process its deletion requests, or measure it with --requests and --corpus"
         )
-    if weight_digest(registry.download(version)) != evidence["model"]["weights_after"]:
+    registry.download(version)  # its files are those that were registered, so its digest is that of the bytes
+    if version.weights != evidence["model"]["weights_after"]:
         raise GateRefused(f"{version.uri} is not the model that was measured: its weights differ; do not serve it")
+    if denied := contradictions(open_store(settings), version, evidence):
+        raise GateRefused(f"{version.uri} is not the model that was measured: {'; '.join(denied)}; do not serve it")
     return version, check_gates(scores, GatePolicy.DEFAULT)
 
 
@@ -64,6 +69,15 @@ def judge_anew(
     with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
         h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))
         return version, check_gates(_measure(h, version, held_out), GatePolicy.DEFAULT)
+
+
+def refuse_lost_erasures(settings: Settings, version: ModelVersion) -> None:
+    """Refuse a version, however well it scored, that lacks what a completed batch of its model erased.
+
+    Raises:
+        GateRefused: it does.
+    """
+    require_whole_lineage(open_registry(settings), open_store(settings), version)
 
 
 def _scratch_batch(

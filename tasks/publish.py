@@ -9,6 +9,7 @@ from infra.settings import load_settings
 from infra.workspace import Workspace
 from tasks.auditing import audit_batch
 from tasks.evidence import build_evidence, code_commit
+from tasks.lineage import registered_detail
 from tasks.records import Closed, Registered, Reported
 from tasks.stage import handles, stage
 
@@ -38,6 +39,7 @@ def register_candidate(batch_id: str, attempt: int) -> Registered:
             metrics=evidence["scores"]["after"],
             evidence=evidence,
         )
+        h.store.record("version.registered", batch_id=batch_id, detail=registered_detail(version))
         record = h.workspace.write("registered", {"name": version.name, "version": version.version})
     return Registered(name=record["name"], version=record["version"])
 

@@ -11,6 +11,7 @@ from infra.settings import Settings, load_settings
 from infra.workspace import Workspace
 from revs.errors import BadInput
 from tasks.auditing import audit_batch
+from tasks.lineage import require_on_record, require_whole_lineage
 from tasks.records import OpenedBatch, Validated
 from tasks.stage import handles, open_registry, open_store, stage
 
@@ -24,8 +25,10 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
         corpus: path of its training corpus; None takes the one the champion was registered with.
     """
     settings = load_settings()
-    store = open_store(settings)
-    champion = open_registry(settings).champion(model)
+    store, registry = open_store(settings), open_registry(settings)
+    champion = registry.champion(model)
+    require_on_record(store, champion, registry.evidence(champion))
+    require_whole_lineage(registry, store, champion)
     corpus = corpus or champion.tags.get("revs.corpus")
     if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
