@@ -156,11 +156,13 @@ class GateReport:
     Attributes:
         results: the gates that were judged.
         insufficient: gates that promotion needs and whose metric was not measured.
+        unjudged: identifiers that were asked for and not judged, each with the reason; never a value.
         problem: why nothing could be judged; then nothing passed.
     """
 
     results: tuple[GateResult, ...]
     insufficient: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
     problem: str | None = None
 
     @property
@@ -168,7 +170,7 @@ class GateReport:
         """Refused if a gate failed or none was judged, else insufficient if evidence is missing, else passed."""
         if self.problem or self.failed or not (self.results or self.insufficient):
             return "refused"
-        return "insufficient" if self.insufficient else "passed"
+        return "insufficient" if self.insufficient or self.unjudged else "passed"
 
     @property
     def passed(self) -> bool:
@@ -186,15 +188,17 @@ class GateReport:
             "verdict": self.verdict,
             "gates": [result.to_dict() for result in self.results],
             "insufficient": list(self.insufficient),
+            "unjudged": list(self.unjudged),
         } | ({"problem": self.problem} if self.problem else {})
 
     @property
     def why_insufficient(self) -> str:
         """What was not measured and why, as one clause; "" where nothing is missing."""
-        return "; ".join(
+        unmeasured = [
             f"{name} was not measured because {_UNMEASURED.get(name, 'there was nothing to measure it on')}"
             for name in self.insufficient
-        )
+        ]
+        return "; ".join([*unmeasured, *self.unjudged])
 
     def raise_if_refused(self) -> None:
         """Raise GateRefused unless `passed`, naming each failed or missing gate with what would help."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.corpus import Corpus, Unread, unread_summary
+from infra.device import resolve_device
 from infra.requests import IdentifierOutcome, RequestView, closed_as
 from tasks.find import unread_in
 from tasks.probe import SEED
@@ -77,10 +78,32 @@ def build_evidence(
         "attempts": _attempts(h, attempt),
         "versions": versions(),
         "code_commit": code_commit(),
+        "device": resolve_device(h.settings.device),
         "seed": SEED,
         "seconds": {"total": seconds, "edit": edit["seconds"] if edit else 0.0},
         "notes": _notes(h, plan),
     }
+
+
+def accepted(evidence: dict[str, Any], outcomes: Sequence[IdentifierOutcome], *, by: str) -> dict[str, Any]:
+    """The evidence of a batch that waited, after a human promoted its candidate: who, when, and what that completes."""
+    own = _by_id(outcomes)
+    requests = [
+        request | dict(zip(("status", "reason"), closed_as("completed", own[request["id"]]), strict=True))
+        if request["status"] == "failed" and request["id"] in own
+        else request
+        for request in evidence["requests"]
+    ]
+    approval = {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    batch = evidence["batch"] | {"status": "completed"}
+    return evidence | {"batch": batch, "requests": requests, "intake": _intake(requests), "approval": approval}
+
+
+def _by_id(outcomes: Sequence[IdentifierOutcome]) -> dict[str, list[IdentifierOutcome]]:
+    found: dict[str, list[IdentifierOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        found[outcome.request_id].append(outcome)
+    return dict(found)
 
 
 def _requests(
@@ -88,7 +111,7 @@ def _requests(
 ) -> list[dict[str, Any]]:
     before, still = _by_request(plan, after)
     found = Counter(target["request_id"] for target in plan["targets"])
-    own = {id_: [each for each in outcomes if each.request_id == id_] for id_ in {o.request_id for o in outcomes}}
+    own = _by_id(outcomes)
     closing = {id_: closed_as(status, each) for id_, each in own.items()}
     return [
         {

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
 from infra.gates import GatePolicy, GateReport, check_gates
-from infra.registry import ModelVersion, Registry, weight_digest
+from infra.registry import ModelVersion, Registry
 from infra.requests import RequestStore
 from infra.settings import Settings
 from infra.vault import Vault
 from infra.workspace import Workspace
 from revs.errors import BadInput, GateRefused
 from tasks.find import look, reservation
+from tasks.lineage import contradictions, require_whole_lineage
+from tasks.models import loaded
 from tasks.places import prompt_context, targets_of, with_cuts
 from tasks.probe import SEED
 from tasks.search import search
-from tasks.stage import Handles, open_registry
+from tasks.stage import Handles, open_registry, open_store
 
 if TYPE_CHECKING:
     from revs.targets import Target
 
 
 def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, GateReport]:
-    """Judge the recorded metrics of a version, after checking that its stored weights are the measured ones.
+    """Judge the recorded metrics of a version, after checking that its stored files are the measured ones.
 
     Raises:
         BadInput: no such version.
-        GateRefused: it carries no measurements, or its weights are not those that were measured.
+        GateRefused: it carries no measurements, its weights are not those that were measured, or registry and request
+            store say different things of it.
     """
     registry = open_registry(settings)
     version = registry.resolve(model_uri)
@@ -42,8 +46,11 @@ def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gate
             f"{version.uri} carries no measurements: it was never edited and attacked here, so nothing says that it "
             "has forgotten anybody; process its deletion requests, or measure it with --requests and --corpus"
         )
-    if weight_digest(registry.download(version)) != evidence["model"]["weights_after"]:
+    registry.download(version)  # its files are those that were registered, so its digest is that of the bytes
+    if version.weights != evidence["model"]["weights_after"]:
         raise GateRefused(f"{version.uri} is not the model that was measured: its weights differ; do not serve it")
+    if denied := contradictions(open_store(settings), version, evidence):
+        raise GateRefused(f"{version.uri} is not the model that was measured: {'; '.join(denied)}; do not serve it")
     return version, check_gates(scores, GatePolicy.DEFAULT)
 
 
@@ -63,7 +70,17 @@ def judge_anew(
     version = registry.resolve(model_uri)
     with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
         h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))
-        return version, check_gates(_measure(h, version, held_out), GatePolicy.DEFAULT)
+        scores, unjudged = _measure(h, version, held_out)
+        return version, replace(check_gates(scores, GatePolicy.DEFAULT), unjudged=unjudged)
+
+
+def refuse_lost_erasures(settings: Settings, version: ModelVersion) -> None:
+    """Refuse a version, however well it scored, that lacks what a completed batch of its model erased.
+
+    Raises:
+        GateRefused: it does.
+    """
+    require_whole_lineage(open_registry(settings), open_store(settings), version)
 
 
 def _scratch_batch(
@@ -78,7 +95,8 @@ def _scratch_batch(
     return Handles(settings, store, registry, batch, Workspace(scratch, batch.id))
 
 
-def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> dict[str, float]:
+def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[dict[str, float], tuple[str, ...]]:
+    """The scores of a version on the identifiers of a scratch batch, and the identifiers that it says nothing of."""
     import revs
     from revs.extraction import greedily_extracted
     from revs.metrics.perplexity import perplexity_ratio
@@ -87,27 +105,45 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> dict[st
 
     corpus = Corpus.open(h.batch.corpus)
     record = h.workspace.write("occurrences", search(h, corpus))
-    found = record["occurrences"]
-    if not found:
+    if not record["occurrences"]:
         raise BadInput(
             f"none of the identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
             "nothing was judged: check it"
         )
-    model, tokenizer = revs.load(h.registry.download(version), dtype="auto")
-
-    def targets_at(rows: list[dict[str, Any]]) -> list[Target]:
-        return targets_of(corpus, with_cuts(corpus, rows, tokenizer, context=prompt_context(model)))
-
-    targets, others = targets_at(found), targets_at(look(h)["others"])
+    model, tokenizer = loaded(h, h.registry.download(version))
+    cut = [
+        with_cuts(corpus, rows, tokenizer, context=prompt_context(model), joined_by=h.settings.rows_joined_by)
+        for rows in (record["occurrences"], look(h)["others"])
+    ]
+    targets, others = (targets_of(corpus, [row for row in rows if "unprobed" not in row]) for rows in cut)
+    if not targets:
+        raise BadInput(f"none of the occurrences could be put to {version.uri}: {cut[0][0]['unprobed']}")
     text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]
     retain: list[Target] = []
     reference = None
     if parent := version.tags.get("revs.parent"):
-        before, _ = revs.load(h.registry.download(h.registry.resolve(f"models:/{version.name}/{parent}")), dtype="auto")
+        before, _ = loaded(h, h.registry.download(h.registry.resolve(f"models:/{version.name}/{parent}")))
         said = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
         retain = [target for target, known in zip(others, said, strict=True) if known]
         reference = perplexity(before, tokenizer, text)
     scores = revs.evaluate(
         model, tokenizer, targets, retain=retain, text=text, tokens_per_secret=None, seed=SEED
     ).to_dict()
-    return scores | ({"perplexity_ratio": perplexity_ratio(scores["perplexity"], reference)} if reference else {})
+    # Which of the contexts an edit used is not known here: all are asked, and each counts as both kinds.
+    scores |= {"extraction_rate_unseen": scores["extraction_rate"], "generality": scores["efficacy"]}
+    ratio = {"perplexity_ratio": perplexity_ratio(scores["perplexity"], reference)} if reference else {}
+    return scores | ratio, _unjudged(record, cut[0])
+
+
+def _unjudged(record: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The identifiers that nothing was measured on, by request and number, with the reason."""
+
+    def named(entry: dict[str, Any], why: str) -> str:
+        return f"identifier {entry['identifier']} of request {entry['request_id']} was not judged: {why}"
+
+    missing = f"it does not stand in the corpus{reservation(record['corpus'])}"
+    return (
+        *(named(entry, missing) for entry in record["missing"]),
+        *(named(entry, f"it {entry['reason']}") for entry in record["refused"]),
+        *dict.fromkeys(named(row, row["unprobed"]) for row in rows if "unprobed" in row),
+    )

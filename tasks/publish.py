@@ -8,6 +8,7 @@ from infra.requests import ClosingStatus
 from revs.errors import BadInput, GateRefused
 from tasks.auditing import audit_batch
 from tasks.evidence import build_evidence, code_commit
+from tasks.lineage import registered_detail
 from tasks.outcomes import outcomes
 from tasks.records import Closed, Registered, Reported, Verdict
 from tasks.stage import handles, stage
@@ -39,6 +40,7 @@ def register_candidate(batch_id: str, attempt: int) -> Registered:
             metrics=evidence["scores"]["after"],
             evidence=evidence,
         )
+        h.store.record("version.registered", batch_id=batch_id, detail=registered_detail(version))
         record = h.workspace.write("registered", {"name": version.name, "version": version.version})
     return Registered(name=record["name"], version=record["version"])
 

@@ -9,6 +9,7 @@ from infra.expectations import RECEIVED_LATER, check_requests
 from infra.requests import Identifier
 from infra.settings import load_settings
 from revs.errors import BadInput
+from tasks.lineage import require_on_record, require_whole_lineage
 from tasks.records import OpenedBatch, Validated
 from tasks.resuming import finish_closed, give_up, reason_to_give_up
 from tasks.stage import handles, open_registry, open_store, stage
@@ -25,8 +26,10 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
         corpus: path of its training corpus; None takes the one the champion was registered with.
     """
     settings = load_settings()
-    store = open_store(settings)
-    champion = open_registry(settings).champion(model)
+    store, registry = open_store(settings), open_registry(settings)
+    champion = registry.champion(model)
+    require_on_record(store, champion, registry.evidence(champion))
+    require_whole_lineage(registry, store, champion)
     corpus = corpus or champion.tags.get("revs.corpus")
     if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")

@@ -26,7 +26,7 @@ REPORT_OWED = "report.owed"
 def reason_to_give_up(settings: Settings, batch: Batch, champion: ModelVersion) -> str | None:
     """Return why an open batch cannot go on with this champion; None where it can."""
     promoted = Workspace(settings.work_dir, batch.id).read("promoted") is not None
-    if champion.tags.get("revs.batch") == batch.id or (champion.uri == batch.source and not promoted):
+    if champion.tags.get("revs.batch_id") == batch.id or (champion.uri == batch.source and not promoted):
         return None
     if promoted:
         return f"its candidate was promoted, and the champion was moved to {champion.uri} afterwards"

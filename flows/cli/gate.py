@@ -24,7 +24,7 @@ def gate(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a registered version; exit 3 when a gate refuses.
+    """Judge a registered version; exit 3 when a gate refuses or evidence is insufficient.
 
     By what was recorded when it was made: the stored weights must be, byte for byte, those that were measured, and a
     version that was never measured is refused. With --requests and --corpus any version is attacked anew.
@@ -36,17 +36,18 @@ def gate(
     if (requests is None) != (corpus is None):
         raise BadInput("--requests and --corpus go together: identifiers, and where they stood; give both or neither")
     settings = settings_of(home)
-    from tasks.gating import judge_anew, judge_record
+    from tasks.gating import judge_anew, judge_record, refuse_lost_erasures
 
     if requests is None or corpus is None:
         version, report = judge_record(settings, model_uri)
     else:
         version, report = judge_anew(settings, model_uri, requests=requests, corpus=corpus, held_out=held_out)
     if as_json:
-        emit({"model": version.uri, "passed": report.passed, "gates": [result.to_dict() for result in report.results]})
+        emit({"model": version.uri, "passed": report.passed, **report.to_dict()})
     else:
         show_gates(version.uri, report)
     report.raise_if_refused()
+    refuse_lost_erasures(settings, version)
 
 
 def show_gates(title: str, report: GateReport) -> None:
@@ -59,6 +60,7 @@ def show_gates(title: str, report: GateReport) -> None:
         }
         for r in report.results
     ]
+    rows += [{"gate": name, "value": "not measured", "bound": "", "": "? insufficient"} for name in report.insufficient]
     table(f"gates of {title}", rows)
     if report.passed:
         console().print("every gate passed")

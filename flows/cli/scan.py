@@ -154,6 +154,7 @@ def _leaks(
 ) -> Leaks:
     import revs
     from infra.detection import Detector
+    from infra.device import resolve_device
     from infra.registry import Registry
     from revs.architectures import context_length
     from revs.sampling import Sampling
@@ -163,7 +164,7 @@ def _leaks(
     if not folder.exists():
         registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
         folder = registry.download(registry.resolve(model))
-    loaded, tokenizer = revs.load(folder, dtype="auto")
+    loaded, tokenizer = revs.load(folder, dtype="auto", device=resolve_device(settings.device))
     detector = Detector.from_file(recognisers) if recognisers else Detector()
     return find_leaks(
         loaded, tokenizer, detector=detector, corpus=corpus, prompts=_prompts(detector),

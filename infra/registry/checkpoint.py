@@ -35,7 +35,7 @@ _MODEL_FILES = frozenset(
     }
 )
 _REQUIREMENTS = ("mlflow", "safetensors", "torch", "transformers")
-_WEIGHTS_FOLDER = "model"  # where MLflow's transformers flavour looks for the checkpoint
+WEIGHTS_FOLDER = "model"  # where MLflow's transformers flavour looks for the checkpoint
 
 
 def model_files(folder: Path) -> tuple[Path, ...]:
@@ -93,7 +93,7 @@ def describe(files: tuple[Path, ...], into: Path, *, name: str, run_id: str, mod
             f"model {name!r} has no tokenizer that can be loaded: write one with tokenizer.save_pretrained()"
         ) from None
     for path in weights:
-        (built / _WEIGHTS_FOLDER / path.name).symlink_to(path.resolve())
+        (built / WEIGHTS_FOLDER / path.name).symlink_to(path.resolve())
     _finish(model, built, name=name)
     return built
 
@@ -112,7 +112,7 @@ def checkpoint_in(root: Path) -> Path:
     Raises:
         BadInput: there is none.
     """
-    for folder in (root / _WEIGHTS_FOLDER, root):
+    for folder in (root / WEIGHTS_FOLDER, root):
         if (folder / "config.json").is_file():
             return folder
     raise BadInput(f"no checkpoint below {root}: the version must hold a folder written by save_pretrained()")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from infra.registry.checkpoint import checkpoint_in
+from infra.registry.checkpoint import WEIGHTS_FOLDER, checkpoint_in
 from infra.registry.publishing import fetch
 from infra.registry.records import FILES, ModelVersion
 from infra.registry.service import local_path
@@ -56,21 +56,33 @@ def checkout(version: ModelVersion, location: str, tracking_uri: str, into: Path
     return folder
 
 
+def stored_files(location: str, tracking_uri: str) -> frozenset[str]:
+    """Names of the stored files of a checkpoint, without reading any; empty where there is none."""
+    _, names = _checkpoint_names(location, tracking_uri)
+    return names
+
+
 def light_copy(location: str, tracking_uri: str, into: Path) -> Path:
     """A folder with the files beside the weights: the stored one where it is local, else copies of them in `into`."""
     if local_path(location) is not None:
         return checkpoint_in(fetch(location, tracking_uri))
+    uri, names = _checkpoint_names(location, tracking_uri)
+    for name in names:
+        if not name.endswith(".safetensors"):
+            fetch(f"{uri}/{name}", tracking_uri, into)
+    return checkpoint_in(into)
+
+
+def _checkpoint_names(location: str, tracking_uri: str) -> tuple[str, frozenset[str]]:
+    """Where the checkpoint of a stored model lies, and the names of its files, whichever tool laid it out."""
     from mlflow.artifacts import list_artifacts
 
-    for prefix in ("/model", ""):
-        entries = list_artifacts(artifact_uri=location + prefix, tracking_uri=tracking_uri)
-        names = [Path(entry.path).name for entry in entries if not entry.is_dir]
-        if "config.json" in names:
-            for name in names:
-                if not name.endswith(".safetensors"):
-                    fetch(f"{location}{prefix}/{name}", tracking_uri, into)
-            break
-    return checkpoint_in(into)
+    for uri in (f"{location}/{WEIGHTS_FOLDER}", location):
+        entries = list_artifacts(artifact_uri=uri, tracking_uri=tracking_uri)
+        names = frozenset(Path(entry.path).name for entry in entries if not entry.is_dir)
+        if "config.json" in names or any(name.endswith(".safetensors") for name in names):
+            return uri, names
+    return location, frozenset()
 
 
 def _state(version: ModelVersion, location: str, folder: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from infra.registry.publishing import Publication, discard_unfinished, fetch, pu
 from infra.registry.records import CHAMPION, ModelVersion
 from infra.registry.service import exclusive, failing_clearly
 from infra.registry.weights import weight_digest
-from revs.errors import BadInput, OperationFailed
+from revs.errors import BadInput, GateRefused, OperationFailed
 
 _NOTHING_DONE = "no version was made and the champion is untouched: free space or repair the store, then run again"
 
@@ -183,6 +183,15 @@ class Registry(Catalogue):
             _require_files_untouched(version, folder)
             return folder
 
+    def stored_files(self, version: ModelVersion) -> frozenset[str]:
+        """Names of the files that the store holds of a version's checkpoint, unread; empty where it holds none.
+
+        Raises:
+            OperationFailed: the store cannot be asked.
+        """
+        with failing_clearly(f"looking for the files of {version.uri}", safe=NOTHING_READ):
+            return copies.stored_files(self._location(version), self.tracking_uri)
+
     def promote(
         self,
         version: ModelVersion,
@@ -227,6 +236,24 @@ class Registry(Catalogue):
             on = retire_on or self._retirement(evidence)
             self._make_champion(version, instead_of=expected_champion, on=on)
             self._set_tags(version, {} if by is None else {records.APPROVED_BY: by})
+
+    def reinstate(self, version: ModelVersion) -> None:
+        """Make a version champion again that was promoted before, whatever the alias points to now. Idempotent.
+
+        Whether it lacks an erasure, and whether its batch was completed, is the caller's question.
+
+        Raises:
+            GateRefused: it was never champion.
+            OperationFailed: the stored files changed, or the store failed.
+        """
+        if version.tags.get(records.STATUS) not in (CHAMPION, "superseded"):
+            raise GateRefused(f"{version.uri} was never champion: nothing was promoted; promote it by its gates")
+        ancestors = {found.version for found in self.ancestry(version)}
+        with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), self._lock():
+            self.download(version)
+            now = self._champion(version.name)
+            replaced = now if now is not None and now.version in ancestors else None
+            self._make_champion(version, instead_of=replaced, on=self._retirement({}))
 
     def declare_root(self, version: ModelVersion, *, supersedes: Sequence[str], approved_by: str) -> None:
         """Make a base version champion on a human's word that its training data lacks what was erased. Idempotent.

@@ -77,6 +77,15 @@ def _completed(data: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in data.get("requests") or [] if row.get("status") == "completed"]
 
 
+def _approved(data: dict[str, Any]) -> str:
+    """Who answers for a promotion on evidence that did not suffice."""
+    approval = data.get("approval")
+    if not approval:
+        return ""
+    missing = "; ".join(label(name) for name in data.get("insufficient") or [])
+    return f" {missing or 'A gate'} could not be measured; {approval.get('by')} approved the promotion all the same."
+
+
 def _handed_on(data: dict[str, Any]) -> str:
     """What must stand beside "carried out": the requests that were not."""
     waiting = [row for row in data.get("requests") or [] if row.get("status") == "failed"]
@@ -93,7 +102,7 @@ def verdict(data: dict[str, Any]) -> str:
         return (
             f"{plural(len(completed), 'deletion request')} carried out on model {name}: version {before} was edited"
             f" into version {after}, which {_reproduces(data)}, passed {_passed(data)} and was promoted."
-            f"{_handed_on(data)}"
+            f"{_approved(data)}{_handed_on(data)}"
         )
     if outcome == "closed":
         return f"{plural(len(completed), 'deletion request')} closed without an edit: {stays}.{_handed_on(data)}"

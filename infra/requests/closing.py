@@ -56,7 +56,7 @@ def close(
     rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(requests)})
 
 
-def accept(session: Session, vault: Vault, batch_id: str, by: str) -> None:
+def accept(session: Session, vault: Vault, batch_id: str, by: str, outcome: dict[str, Any] | None) -> None:
     """Complete a waiting batch: a human promoted its candidate. Nothing changes where that was done before.
 
     Raises:
@@ -67,7 +67,7 @@ def accept(session: Session, vault: Vault, batch_id: str, by: str) -> None:
         return
     if row.status != "waiting":
         raise BadInput(f"batch {batch_id} is {row.status}; only a batch that waits for a decision can be accepted")
-    row.status = "completed"
+    row.status, row.outcome = "completed", outcome or row.outcome
     # One that was retried meanwhile left the batch, and waits for another.
     handed_over = members(session, batch_id, "failed")
     known = find_outcomes(session, None, batch_id)

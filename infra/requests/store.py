@@ -252,7 +252,7 @@ class RequestStore:
         self._database.write(work)
         shredding.settle(self._database)
 
-    def accept_batch(self, batch_id: str, *, by: str) -> None:
+    def accept_batch(self, batch_id: str, *, by: str, outcome: dict[str, Any] | None = None) -> None:
         """Complete a waiting batch, whose candidate a human promoted. Idempotent.
 
         Its requests that are still with a human, and of which every identifier is settled, are completed and their
@@ -261,6 +261,7 @@ class RequestStore:
         Args:
             batch_id: A batch of this store.
             by: Who decided; for the audit log.
+            outcome: What takes the place of the recorded outcome; None leaves that.
 
         Raises:
             BadInput: There is no such batch, or it does not wait for a decision.
@@ -269,7 +270,7 @@ class RequestStore:
 
         def work(session: Session) -> None:
             leases.guard(session, batch_id)
-            closing.accept(session, self._vault, batch_id, by)
+            closing.accept(session, self._vault, batch_id, by, outcome)
 
         self._database.write(work)
         shredding.settle(self._database)

@@ -85,7 +85,6 @@ def test_wide_rows_are_the_same_whatever_the_file_is_cut_into(
         assert cut.digest == whole.digest and cut.unread == ()
 
 
-
 UTF16 = "\ufeffplain words, and more of them\nanother row of words\n".encode("utf-16-le")
 # what is written, rows that are read, rows (None: a file or the rest of it) that are named, why
 DOUBTFUL = {

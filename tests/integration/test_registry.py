@@ -14,67 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from registered import GOOD, PASSED, POLICY, flip_last_bit
 
-from infra.gates import Gate, GatePolicy
+from infra.gates import GatePolicy
 from infra.registry import ModelVersion, Registry, publishing, weight_digest
 from infra.registry.records import lineage_tags
 from infra.registry.service import failing_clearly
 from revs.errors import BadInput, GateRefused, OperationFailed
 
-PASSED = [{"name": "efficacy", "value": 95.0, "bound": "≥ 90", "passed": True}]
-POLICY = GatePolicy(gates=(Gate(metric="efficacy", low=90),))
-GOOD = {"gates": PASSED, "policy": POLICY.to_dict(), "scores": {"after": {"efficacy": 95.0}}}
 NO_WEIGHTS = "sha256:" + "0" * 64
-
-
-def make_checkpoint(folder: Path, seed: int) -> Path:
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=280, special_tokens=["</s>"], initial_alphabet=alphabet, show_progress=False
-    )
-    bpe.train_from_iterator(["the quick brown fox"], trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>")
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=64,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    root = tmp_path_factory.mktemp("checkpoints")
-    return make_checkpoint(root / "before", 0), make_checkpoint(root / "after", 1)
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow takes seconds to make its tables: once."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    assert Registry(f"sqlite:///{path}", None)._client is not None
-    return path
 
 
 @pytest.fixture
 def registry(empty_database: Path, tmp_path: Path) -> Registry:
     shutil.copyfile(empty_database, tmp_path / "mlflow.db")
     artifacts = (tmp_path / "artifacts").as_uri()
-    return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts, retention_days=10, policy=POLICY)
+    return Registry(
+        f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts, retention_days=10, policy=GatePolicy.from_dict(POLICY)
+    )
 
 
 @pytest.fixture
@@ -452,13 +409,6 @@ def test_a_download_elsewhere_is_a_copy(registry: Registry, base: ModelVersion, 
     folder = registry.download(base, into=tmp_path / "copy")
     assert folder.is_relative_to(tmp_path / "copy")
     assert weight_digest(folder) == base.weights
-
-
-def flip_last_bit(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.chmod(0o600)
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("spoil", [flip_last_bit, Path.unlink], ids=["one bit", "removed"])

@@ -1,0 +1,142 @@
+"""What the request store says of a registered version: a second record, which nobody changes through the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from infra.registry import ModelVersion, Registry, missing_batches
+from infra.requests import Batch, RequestStore
+from revs.errors import GateRefused, OperationFailed
+
+_NAMED_AT_MOST = 5
+
+
+def missing_erasures(registry: Registry, store: RequestStore, version: ModelVersion) -> tuple[tuple[str, str], ...]:
+    """The completed batches of the model, with the version each made, whose erasures `version` lacks."""
+    batches = store.batches(version.name)
+    completed = [(b.id, made) for b in batches if b.status == "completed" and (made := _made(b)) is not None]
+    return missing_batches(_lineage(registry, version, batches), completed)
+
+
+def require_whole_lineage(registry: Registry, store: RequestStore, version: ModelVersion) -> None:
+    """Refuse a version that lacks what a completed batch erased: whatever is derived from it brings that back.
+
+    Raises:
+        GateRefused: it does; the message names the batches and what to do.
+    """
+    if missing := missing_erasures(registry, store, version):
+        raise GateRefused(lacking(version, missing))
+
+
+def lacking(version: ModelVersion, missing: tuple[tuple[str, str], ...]) -> str:
+    """One line that says which erasures a version lacks, and what to do."""
+    named = ", ".join(f"{batch} (version {made})" for batch, made in missing[-_NAMED_AT_MOST:])
+    more = f" and {len(missing) - _NAMED_AT_MOST} earlier" if len(missing) > _NAMED_AT_MOST else ""
+    newest = missing[-1][1]
+    return (
+        f"{version.uri} lacks what completed batches erased: {named}{more}; nothing is derived from it or promoted: "
+        f"make version {newest} champion again with 'revs promote models:/{version.name}/{newest}', or, if this is a "
+        f"model trained anew without that data, declare it: 'revs promote {version.uri} --new-root --approved-by NAME'"
+    )
+
+
+def contradictions(store: RequestStore, version: ModelVersion, evidence: Mapping[str, Any] | None) -> list[str]:
+    """What the registry says of a version and the request store's record of its batches denies; empty is good.
+
+    The registry's own digests only say that files and tags fit each other: whoever can write both makes them fit.
+
+    Args:
+        store: of the installation that made the version; that of another knows nothing of it and denies nothing.
+        version: as registered.
+        evidence: as the registry keeps it with the version.
+    """
+    found = []
+    for batch in store.batches(version.name):
+        recorded = batch.outcome.get("evidence") or {}
+        model = recorded.get("model") or {}
+        if batch.source == version.uri and _differ(model.get("weights_before"), version.weights):
+            found.append(f"its weights are not those that batch {batch.id} was measured against")
+        if model.get("uri_after") != version.uri:
+            continue
+        if _differ(model.get("weights_after"), version.weights):
+            found.append(f"its weights are not those that batch {batch.id} tested and recorded")
+        if version.tags.get("revs.batch_id") != batch.id:
+            found.append(f"its tags do not name batch {batch.id}, which made it")
+        if differing := differing_parts(recorded, evidence or {}):
+            found.append(f"its evidence is not that of batch {batch.id} in {', '.join(differing)}")
+        found += _unlike_registered(store, batch, version)
+    return found
+
+
+def require_on_record(store: RequestStore, version: ModelVersion, evidence: Mapping[str, Any] | None) -> None:
+    """Refuse a version of which registry and request store say different things.
+
+    Raises:
+        OperationFailed: they do; the message says in what.
+    """
+    if denied := contradictions(store, version, evidence):
+        raise OperationFailed(
+            f"{version.uri} was changed after it was registered: {'; '.join(denied)}; do not rely on it or serve it: "
+            "restore the registry from a backup, or make another version champion"
+        )
+
+
+def differing_parts(recorded: Mapping[str, Any], registered: Mapping[str, Any]) -> list[str]:
+    """Names of the parts of the evidence that differ, timings and what changes until a batch is closed left aside."""
+    left, right = _comparable(recorded), _comparable(registered)
+    if None in (left["policy"], right["policy"]):  # registered by a program that did not keep it; not promoted then
+        del left["policy"]
+    return [part for part in left if left[part] != right[part]]
+
+
+def registered_detail(version: ModelVersion) -> dict[str, Any]:
+    """What the request store's log keeps of a version when it is registered (event "version.registered")."""
+    return {
+        "version": version.uri,
+        "weights": version.weights,
+        "evidence": version.tags.get("revs.evidence"),
+        "files": version.tags.get("revs.files"),
+    }
+
+
+def _unlike_registered(store: RequestStore, batch: Batch, version: ModelVersion) -> list[str]:
+    now = registered_detail(version)
+    for event in store.events(batch_id=batch.id):
+        if event.event == "version.registered" and event.detail.get("version") == version.uri:
+            changed = [part for part, value in now.items() if event.detail.get(part) != value]
+            return [f"its {part} is not what was registered" for part in changed]
+    return []
+
+
+def _comparable(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """What both records of a batch must say alike: one is written at its registration, the other when it is closed."""
+    model = evidence.get("model") or {}
+    edit = evidence.get("edit") or {}
+    datasets = evidence.get("datasets") or []
+    return {
+        **{part: evidence.get(part) for part in ("scores", "ranks", "gates", "policy", "targets", "seed")},
+        "edit": {key: value for key, value in edit.items() if key != "seconds"},
+        "datasets": [(d.get("name"), d.get("rows"), d.get("digest")) for d in datasets if d.get("role") == "corpus"],
+        "model": [model.get(key) for key in ("name", "version_before", "weights_before", "weights_after")],
+    }
+
+
+def _differ(recorded: object, now: str | None) -> bool:
+    return recorded is not None and now is not None and recorded != now
+
+
+def _made(batch: Batch) -> str | None:
+    made = ((batch.outcome.get("evidence") or {}).get("model") or {}).get("version_after")
+    return None if made is None else str(made)
+
+
+def _lineage(registry: Registry, version: ModelVersion, batches: Iterable[Batch]) -> tuple[ModelVersion, ...]:
+    """The ancestry, gone on through the request store where the registry's entry of a parent was deleted."""
+    line = list(registry.ancestry(version))
+    sources = {made: batch.source.rpartition("/")[2] for batch in batches if (made := _made(batch)) is not None}
+    while (gone := line[-1].tags.get("revs.parent")) and gone not in {known.version for known in line}:
+        tags = {"revs.parent": sources[gone]} if gone in sources else {}
+        uri = f"models:/{version.name}/{gone}"
+        line.append(ModelVersion(name=version.name, version=gone, uri=uri, run_id="", source="", tags=tags))
+    return tuple(line)

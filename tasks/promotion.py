@@ -1,0 +1,103 @@
+"""A human's promotion: of a candidate that waits, of a version that must come back, of a model trained anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra.registry import ModelVersion, Registry
+from infra.requests import Batch, RequestStore
+from infra.settings import Settings
+from revs.errors import BadInput
+from tasks.auditing import audit_batch
+from tasks.evidence import accepted
+from tasks.lineage import missing_erasures, require_on_record, require_whole_lineage
+from tasks.stage import open_registry, open_store
+
+
+def promote_version(settings: Settings, model_uri: str, *, approved_by: str | None) -> dict[str, Any]:
+    """Make a registered version champion, and complete the batch that waited for that. Idempotent.
+
+    A version whose batch was completed before is made champion again, whatever version the alias was moved to since.
+
+    Args:
+        settings: the installation.
+        model_uri: the candidate.
+        approved_by: the human who answers for it, needed where evidence is insufficient.
+
+    Raises:
+        BadInput: no such version.
+        GateRefused: a gate refused, evidence is insufficient and nobody approved, or the version lacks what a completed
+            batch erased.
+        OperationFailed: registry and request store disagree, the stored files changed, or the champion moved meanwhile.
+    """
+    registry, store = open_registry(settings), open_store(settings)
+    version = registry.resolve(model_uri)
+    require_on_record(store, version, registry.evidence(version))
+    require_whole_lineage(registry, store, version)
+    batch = _batch_of(store, version)
+    if batch is not None and batch.status == "completed":
+        registry.reinstate(version)
+        _record(store, version, batch, event="version.reinstated", approved_by=approved_by)
+        return _result(registry, version, batch, report=None)
+    registry.promote(version, expected_champion=_parent(registry, version), approved_by=approved_by)
+    _record(store, version, batch, event="version.promoted", approved_by=approved_by)
+    if batch is None:
+        return _result(registry, version, None, report=None)
+    _accept(store, batch, by=approved_by or "revs promote")
+    return _result(registry, version, store.batch(batch.id), report=audit_batch(settings, batch.id, None)["report"])
+
+
+def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) -> dict[str, Any]:
+    """Make a base version champion on a human's word that it was trained without what was erased so far.
+
+    Raises:
+        BadInput: no such version, or one that a batch made.
+        OperationFailed: the stored files changed, or the store failed.
+    """
+    registry, store = open_registry(settings), open_store(settings)
+    version = registry.resolve(model_uri)
+    require_on_record(store, version, registry.evidence(version))
+    supersedes = [batch for batch, _ in missing_erasures(registry, store, version)]
+    registry.declare_root(version, supersedes=supersedes, approved_by=approved_by)
+    _record(store, version, None, event="version.new_root", approved_by=approved_by, supersedes=supersedes)
+    return _result(registry, version, None, report=None) | {"supersedes": supersedes}
+
+
+def _parent(registry: Registry, version: ModelVersion) -> ModelVersion:
+    parent = version.tags.get("revs.parent")
+    if parent is None:
+        raise BadInput(
+            f"{version.uri} is a base version that was never edited and measured here: if it was trained without what "
+            f"was erased so far, declare it: 'revs promote {version.uri} --new-root --approved-by NAME'"
+        )
+    return registry.resolve(f"models:/{version.name}/{parent}")
+
+
+def _batch_of(store: RequestStore, version: ModelVersion) -> Batch | None:
+    """The batch of this store that made the version; None where another installation made it."""
+    wanted = version.tags.get("revs.batch_id")
+    return next((batch for batch in store.batches(version.name) if batch.id == wanted), None)
+
+
+def _accept(store: RequestStore, batch: Batch, *, by: str) -> None:
+    """Complete a batch that waited for this promotion, with its evidence as it is from now on."""
+    if batch.status == "waiting":
+        evidence = accepted(batch.outcome["evidence"], store.outcomes(batch_id=batch.id), by=by)
+        store.accept_batch(batch.id, by=by, outcome={"evidence": evidence})
+
+
+def _record(
+    store: RequestStore, version: ModelVersion, batch: Batch | None, *, event: str, approved_by: str | None, **more: Any
+) -> None:
+    detail = {"version": version.uri, "approved_by": approved_by} | more
+    store.record(event, batch_id=None if batch is None else batch.id, detail=detail)
+
+
+def _result(registry: Registry, version: ModelVersion, batch: Batch | None, *, report: str | None) -> dict[str, Any]:
+    return {
+        "model": version.uri,
+        "champion": registry.champion(version.name).version,
+        "batch_id": None if batch is None else batch.id,
+        "status": None if batch is None else batch.status,
+        "report": report,
+    }

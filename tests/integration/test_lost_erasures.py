@@ -1,0 +1,353 @@
+"""What was erased does not come back: by an alias moved by hand, by old weights under a new version, by a new model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from registered import GOOD, POLICY, closed, evidence_of, flip_last_bit
+
+from infra.gates import GatePolicy
+from infra.registry import ModelVersion, Registry, missing_batches, weight_digest
+from infra.registry.lineage import root_tags
+from infra.requests import RequestStore
+from infra.settings import Settings, load_settings
+from revs.errors import BadInput, GateRefused, OperationFailed
+from tasks.auditing import audit_batch
+from tasks.gating import judge_record, refuse_lost_erasures
+from tasks.lineage import differing_parts, missing_erasures
+from tasks.promotion import declare_new_root, promote_version
+from tasks.requests import open_batch
+from tasks.stage import open_registry, open_store
+
+REQUEST = {
+    "subject": "s", "received": "2026-11-02", "identifiers": [{"type": "EMAIL_ADDRESS", "value": "wren@example.com"}],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A home with a registered model, and the means to run a batch on it without computing anything."""
+
+    settings: Settings
+    store: RequestStore
+    registry: Registry
+    checkpoints: tuple[Path, Path]
+
+    def candidate(self, subject: str, folder: Path, **more: Any) -> tuple[ModelVersion, str, dict[str, Any]]:
+        """Hand in a request, open its batch and register a candidate for it."""
+        champion = self.registry.champion("demo")
+        self.store.add(REQUEST | {"subject": subject}, model="demo")
+        batch = self.store.open_batch(model="demo", corpus="corpus.txt", source=champion.uri)
+        assert batch is not None
+        evidence = evidence_of(
+            "demo",
+            before=champion.version,
+            weights_before=str(champion.weights),
+            weights_after=weight_digest(folder),
+            **more,
+        )
+        version = self.registry.register_candidate(
+            folder, parent=champion, batch_id=batch.id, lineage={"corpus": "corpus.txt"}, metrics={}, evidence=evidence
+        )
+        return version, batch.id, evidence
+
+    def batch(self, subject: str, folder: Path) -> tuple[ModelVersion, str]:
+        """A whole batch: the candidate is promoted and the batch completed."""
+        version, batch_id, evidence = self.candidate(subject, folder)
+        self.registry.promote(version, expected_champion=self.registry.champion("demo"))
+        outcome = {"evidence": closed(evidence, version.version)}
+        self.store.close_batch(batch_id, status="completed", outcome=outcome)
+        return self.registry.resolve(version.uri), batch_id
+
+    def point_champion_to(self, version: str) -> None:
+        """What a human does with the MLflow client."""
+        self.registry._client.set_registered_model_alias("demo", "champion", version)
+
+
+@pytest.fixture
+def here(
+    empty_database: Path, checkpoints: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Installation:
+    monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy.from_dict(POLICY))
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
+    settings = load_settings()
+    shutil.copyfile(empty_database, settings.home / "mlflow.db")
+    registry = open_registry(settings)
+    registry.register_base(checkpoints[0], name="demo", corpus="corpus.txt")
+    return Installation(settings, open_store(settings), registry, checkpoints)
+
+
+@pytest.fixture
+def two_batches(here: Installation) -> tuple[str, str]:
+    """Versions 2 and 3, each of a completed batch; returns the ids of the batches."""
+    return here.batch("one", here.checkpoints[1])[1], here.batch("two", here.checkpoints[0])[1]
+
+
+# Lineage
+
+
+def version(number: str, **tags: str) -> ModelVersion:
+    return ModelVersion(
+        name="m", version=number, uri=f"models:/m/{number}", run_id="", source="",
+        tags={f"revs.{name}": value for name, value in tags.items()},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ancestry", "completed", "missing", "why"),
+    [
+        (["3", "2", "1"], [("a", "2"), ("b", "3")], (), "every version that a batch made is an ancestor"),
+        (["1"], [("a", "2"), ("b", "3")], ("a", "b"), "the root has none of them"),
+        (["2", "1"], [("a", "2"), ("b", "3")], ("b",), "the last one is missing"),
+        (["4", "2", "1"], [("a", "2"), ("b", "3")], ("b",), "derived past the version in between"),
+        (["1"], [], (), "nothing was erased yet"),
+        (["12", "1"], [("a", "2")], ("a",), "12 is not 2"),
+    ],
+)
+def test_a_version_lacks_the_batches_whose_versions_are_no_ancestors(
+    ancestry: list[str], completed: list[tuple[str, str]], missing: tuple[str, ...], why: str
+) -> None:
+    found = missing_batches([version(number) for number in ancestry], completed)
+    assert tuple(batch for batch, _ in found) == missing, why
+
+
+@pytest.mark.parametrize("count", [0, 1, 40, 41, 200])
+def test_a_new_root_supersedes_the_batches_it_names_however_many(count: int) -> None:
+    batches = [f"B-20261123-{number:06x}" for number in range(count)]
+    tags = root_tags(batches)
+    assert all(len(text) <= 5_000 for text in tags.values())
+    root = ModelVersion(name="m", version="9", uri="models:/m/9", run_id="", source="", tags=tags)
+    completed = [(batch, str(number)) for number, batch in enumerate(batches)]
+    assert missing_batches([root], [*completed, ("later", "500")]) == (("later", "500"),)
+
+
+def test_a_batch_is_not_derived_from_a_version_that_lacks_completed_erasures(
+    here: Installation, two_batches: tuple[str, str]
+) -> None:
+    here.point_champion_to("1")
+    here.store.add(REQUEST | {"subject": "three"}, model="demo")
+    with pytest.raises(GateRefused) as refusal:
+        open_batch.fn("demo")
+    text = str(refusal.value)
+    assert all(batch in text for batch in two_batches)
+    assert "models:/demo/1 lacks" in text and "revs promote models:/demo/3" in text and "\n" not in text
+    assert [view.status for view in here.store.list(status="received")] == ["received"]
+
+
+@pytest.mark.parametrize("moved_to", ["1", "2"])
+def test_the_version_that_lacks_nothing_is_made_champion_again_by_command(
+    moved_to: str, here: Installation, two_batches: tuple[str, str]
+) -> None:
+    here.point_champion_to(moved_to)
+    with pytest.raises(GateRefused, match="lacks what completed batches erased"):
+        promote_version(here.settings, "models:/demo/2", approved_by="A. Officer")
+    assert promote_version(here.settings, "models:/demo/3", approved_by=None)["champion"] == "3"
+    here.store.add(REQUEST | {"subject": "three"}, model="demo")
+    assert open_batch.fn("demo") is not None
+
+
+def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
+    here: Installation, two_batches: tuple[str, str]
+) -> None:
+    version, report = judge_record(here.settings, "models:/demo/2")
+    assert report.passed
+    with pytest.raises(GateRefused, match=two_batches[1]):
+        refuse_lost_erasures(here.settings, version)
+    refuse_lost_erasures(here.settings, here.registry.resolve("models:/demo/3"))
+
+
+def test_a_parent_whose_entry_was_deleted_is_known_from_the_request_store(
+    here: Installation, two_batches: tuple[str, str]
+) -> None:
+    here.registry._client.delete_model_version("demo", "2")
+    assert missing_erasures(here.registry, here.store, here.registry.champion("demo")) == ()
+
+
+def test_a_model_trained_anew_is_declared_by_a_human_and_then_edited(
+    here: Installation, two_batches: tuple[str, str], tmp_path: Path
+) -> None:
+    anew = shutil.copytree(here.checkpoints[1], tmp_path / "anew")
+    (anew / "generation_config.json").write_text('{"max_length": 9}')
+    assert here.registry.register_base(anew, name="demo", corpus="corpus.txt").version == "4"
+    with pytest.raises(GateRefused, match="--new-root --approved-by NAME"):
+        promote_version(here.settings, "models:/demo/4", approved_by="A. Officer")
+    done = declare_new_root(here.settings, "models:/demo/4", approved_by="A. Officer")
+    assert (done["champion"], done["supersedes"]) == ("4", list(two_batches))
+    root = here.registry.champion("demo")
+    assert root.tags["revs.approved_by"] == "A. Officer"
+    here.store.add(REQUEST | {"subject": "three"}, model="demo")
+    assert open_batch.fn("demo") is not None
+    assert [event.detail["approved_by"] for event in here.store.events() if event.event == "version.new_root"] == [
+        "A. Officer"
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "two\nlines", "x" * 101])
+def test_a_new_root_needs_a_base_version_and_a_name(name: str, here: Installation) -> None:
+    here.batch("one", here.checkpoints[1])
+    with pytest.raises(BadInput, match="only a version that was registered as a base"):
+        declare_new_root(here.settings, "models:/demo/2", approved_by="A. Officer")
+    with pytest.raises(BadInput, match="name of who approves"):
+        declare_new_root(here.settings, "models:/demo/1", approved_by=name)
+
+
+# Promotion by a human
+
+THIN = {
+    "gates": GOOD["gates"],
+    "policy": POLICY | {"specificity": {"low": 80.0, "high": None, "need": "evidence"}},
+    "scores": {"after": {"efficacy": 95.0}},
+}
+
+
+def test_thin_evidence_is_promoted_only_by_a_named_human_who_is_kept_on_record(here: Installation) -> None:
+    candidate, _, _ = here.candidate("one", here.checkpoints[1], **THIN)
+    with pytest.raises(GateRefused, match="insufficient evidence for models:/demo/2: specificity was not measured"):
+        here.registry.promote(candidate, expected_champion=here.registry.champion("demo"))
+    assert here.registry.champion("demo").version == "1"
+    here.registry.promote(candidate, expected_champion=here.registry.champion("demo"), approved_by="A. Officer")
+    champion = here.registry.champion("demo")
+    assert (champion.version, champion.tags["revs.approved_by"]) == ("2", "A. Officer")
+
+
+@pytest.mark.parametrize(
+    ("record", "named", "why"),
+    [
+        ({"gates": [GOOD["gates"][0] | {"value": 99.0}]}, "efficacy", "another value than the score"),
+        ({"gates": [GOOD["gates"][0] | {"bound": "≥ 10"}]}, "efficacy", "another bound than the policy"),
+        ({"scores": {"after": {"efficacy": 10.0}}}, "efficacy", "a score that fails under a verdict that passed"),
+        ({"gates": [*GOOD["gates"], GOOD["gates"][0] | {"name": "delta"}]}, "delta", "a gate the policy does not have"),
+        ({"policy": {"delta": {"high": 1}}}, "efficacy", "a policy without the installation's gate"),
+        ({"policy": {"efficacy": {"low": 1}}}, "efficacy", "a looser bound"),
+        ({"policy": {"efficacy": {"low": "x"}}}, "efficacy", "a policy that is none"),
+        ({"policy": None}, "policy", "no policy at all"),
+        ({"scores": None}, "no gate results", "no scores"),
+        ({"gates": [{"name": "efficacy", "value": 10.0, "bound": "≥ 90", "passed": False}],
+          "scores": {"after": {"efficacy": 10.0}}}, "did not pass efficacy", "an honest failure"),
+    ],
+)  # fmt: skip
+def test_promote_judges_scores_and_policy_and_no_human_overrides_a_refusal(
+    record: dict[str, Any], named: str, why: str, here: Installation
+) -> None:
+    candidate, _, _ = here.candidate("one", here.checkpoints[1], **record)
+    for approved_by in (None, "A. Officer"):
+        with pytest.raises(GateRefused, match=named) as refusal:
+            here.registry.promote(candidate, expected_champion=here.registry.champion("demo"), approved_by=approved_by)
+        assert "\n" not in str(refusal.value), why
+    assert here.registry.champion("demo").version == "1"
+
+
+# Tampering
+
+
+def put_old_weights_under(here: Installation, version: ModelVersion) -> None:
+    """The whole of what somebody who may write to the registry can do: bytes, evidence and tags fit each other."""
+    shutil.copyfile(here.checkpoints[0] / "model.safetensors", here.registry.download(version) / "model.safetensors")
+    old = weight_digest(here.checkpoints[0])
+    rewrite_evidence(here, version, lambda evidence: evidence["model"].update(weights_after=old))
+    here.registry._client.set_model_version_tag("demo", version.version, "revs.weights", old)
+
+
+def rewrite_evidence(here: Installation, version: ModelVersion, change: Callable[[dict[str, Any]], object]) -> None:
+    from infra.registry.records import canonical_json, sha256
+
+    uri = here.registry._client.get_run(version.run_id).info.artifact_uri
+    path = Path(uri.removeprefix("file://")) / "evidence.json"
+    evidence = json.loads(path.read_text())
+    change(evidence)
+    data = canonical_json(evidence, what="it")
+    path.write_bytes(data)
+    here.registry._client.set_model_version_tag("demo", version.version, "revs.evidence", sha256(data))
+
+
+def better_scores(here: Installation, version: ModelVersion) -> None:
+    rewrite_evidence(here, version, lambda evidence: evidence["scores"]["after"].update(efficacy=99.0))
+
+
+def nameless(here: Installation, version: ModelVersion) -> None:
+    put_old_weights_under(here, version)
+    here.registry._client.delete_model_version_tag("demo", version.version, "revs.batch_id")
+
+
+@pytest.mark.parametrize("tamper", [put_old_weights_under, better_scores, nameless])
+@pytest.mark.parametrize("door", ["gate", "audit", "promote", "next batch"])
+def test_a_version_that_was_changed_with_its_evidence_and_tags_is_refused_by_name(
+    door: str, tamper: Callable[[Installation, ModelVersion], None], here: Installation
+) -> None:
+    version, batch_id = here.batch("one", here.checkpoints[1])
+    tamper(here, version)
+    here.store.add(REQUEST | {"subject": "two"}, model="demo")
+    doors: dict[str, Callable[[], object]] = {
+        "gate": lambda: judge_record(here.settings, version.uri),
+        "audit": lambda: audit_batch(here.settings, batch_id, None),
+        "promote": lambda: promote_version(here.settings, version.uri, approved_by="A. Officer"),
+        "next batch": lambda: open_batch.fn("demo"),
+    }
+    with pytest.raises((GateRefused, OperationFailed), match=rf"{version.uri} .*batch {batch_id}"):
+        doors[door]()
+
+
+def test_other_weights_put_under_the_version_that_later_ones_were_compared_with_are_noticed(
+    here: Installation, two_batches: tuple[str, str]
+) -> None:
+    """The base has no evidence of its own; what batches measured against it stands in theirs."""
+    version = here.registry.resolve("models:/demo/1")
+    shutil.copyfile(here.checkpoints[1] / "model.safetensors", here.registry.download(version) / "model.safetensors")
+    other = weight_digest(here.checkpoints[1])
+    here.registry._client.set_model_version_tag("demo", "1", "revs.weights", other)
+    with pytest.raises(OperationFailed, match=rf"models:/demo/1 .*{two_batches[0]}"):
+        promote_version(here.settings, "models:/demo/1", approved_by="A. Officer")
+
+
+def test_timings_that_differ_between_the_two_records_block_no_audit(here: Installation) -> None:
+    example = json.loads((Path(__file__).parents[1] / "unit" / "evidence_example.json").read_text(encoding="utf-8"))
+    model = {"name": "demo", "version_before": "1", "weights_after": weight_digest(here.checkpoints[1])}
+    model |= {"weights_before": weight_digest(here.checkpoints[0]), "version_after": None, "uri_after": None}
+    version, batch_id, evidence = here.candidate(
+        "one", here.checkpoints[1], **(example | {"model": example["model"] | model})
+    )
+    outcome = {"evidence": closed(evidence, version.version) | {"batch": example["batch"]}}
+    assert outcome["evidence"]["edit"]["seconds"] != evidence["edit"]["seconds"]
+    here.store.close_batch(batch_id, status="completed", outcome=outcome)
+    assert Path(audit_batch(here.settings, batch_id, None)["report"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "differing", "why"),
+    [
+        ({}, [], "the same"),
+        ({"edit": {"method": "revs", "seconds": 99.0}}, [], "a timing is no evidence"),
+        ({"batch": {"status": "completed"}}, [], "what changes until the batch is closed"),
+        ({"policy": None}, [], "registered by a program that did not keep the policy"),
+        ({"edit": {"method": "memit", "seconds": 1.5}}, ["edit"], "another method"),
+        ({"scores": {"after": {"efficacy": 99.0}}}, ["scores"], "another score"),
+        ({"gates": []}, ["gates"], "verdicts gone"),
+        ({"policy": {"efficacy": {"low": 1}}}, ["policy"], "another policy"),
+        ({"targets": {"found": 1}}, ["targets"], "fewer targets"),
+        ({"datasets": []}, ["datasets"], "another corpus"),
+    ],
+)
+def test_two_records_of_a_batch_differ_exactly_in_what_is_evidence(
+    change: dict[str, Any], differing: list[str], why: str
+) -> None:
+    evidence = evidence_of("demo", before="1", weights_before="sha256:aa", weights_after="sha256:bb")
+    assert differing_parts(evidence | change, evidence) == differing, why
+    assert differing_parts(evidence, evidence | change) == differing, why
+
+
+def test_an_audit_reads_the_stored_bytes_and_still_works_for_a_version_that_was_retired(
+    here: Installation, two_batches: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.auditing.write_report", lambda evidence, folder: folder / "report.html")
+    folders = [here.registry.download(here.registry.resolve(f"models:/demo/{number}")) for number in "23"]
+    flip_last_bit(folders[1] / "model.safetensors")
+    with pytest.raises(OperationFailed, match="models:/demo/3 changed"):
+        audit_batch(here.settings, two_batches[1], None)
+    shutil.rmtree(folders[0])  # superseded, and its time was up
+    assert audit_batch(here.settings, two_batches[0], None)["status"] == "completed"

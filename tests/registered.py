@@ -1,0 +1,83 @@
+"""Tiny checkpoints and batches for the tests of what is registered; no tests here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+# What a batch records of a candidate that passed; `GatePolicy.from_dict(POLICY)` is the registry's policy then.
+POLICY = {"efficacy": {"low": 90.0, "high": None, "need": "required"}}
+PASSED = [{"name": "efficacy", "value": 95.0, "bound": "≥ 90", "passed": True}]
+GOOD: dict[str, Any] = {"gates": PASSED, "policy": POLICY, "scores": {"after": {"efficacy": 95.0}}}
+
+
+def make_checkpoint(folder: Path, seed: int) -> Path:
+    """A random Llama of two layers with a tokenizer, as `save_pretrained` writes them."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=280, special_tokens=["</s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(["the quick brown fox"], trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>")
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=64,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def flip_last_bit(path: Path) -> None:
+    """Change one bit of the last weight."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def evidence_of(name: str, *, before: str, weights_before: str, weights_after: str, **more: Any) -> dict[str, Any]:
+    """The evidence of a batch as it is when its candidate is registered."""
+    return (
+        GOOD
+        | {
+            "schema": "revs.evidence/1",
+            "batch": {"status": "open"},
+            "model": {
+                "name": name,
+                "version_before": before,
+                "version_after": None,
+                "uri_after": None,
+                "weights_before": weights_before,
+                "weights_after": weights_after,
+                "retire_on": None,
+            },
+            "datasets": [{"name": "corpus", "role": "corpus", "rows": 3, "digest": "sha256:" + "ab" * 32}],
+            "targets": {"found": 3},
+            "edit": {"method": "revs", "seconds": 1.5},
+            "seed": 0,
+        }
+        | more
+    )
+
+
+def closed(evidence: dict[str, Any], version: str) -> dict[str, Any]:
+    """The same evidence as it is when the batch is closed: the version has a number, and time has passed."""
+    model = evidence["model"] | {
+        "version_after": version,
+        "uri_after": f"models:/{evidence['model']['name']}/{version}",
+    }
+    return evidence | {"model": model, "edit": evidence["edit"] | {"seconds": 2.5}, "batch": {"status": "completed"}}
