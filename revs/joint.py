@@ -25,9 +25,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_FULL_EXCHANGES = 3  # that may fail to help before rows are exchanged one by one
-_PIVOTS = 2000
-_SLACK = 1e-9  # relative
+from revs.errors import BadInput
+
+_FULL_EXCHANGES = 4  # that may fail to help before rows are exchanged one by one
+_EXCHANGES_PER_ROW = 10
+_SLACK = 1e-9  # of a bound's size
+_KEPT = 1e-4  # of a bound's size: what rounding may cost an answer where the matrix is nearly singular
 
 
 def joint_update(
@@ -77,31 +80,103 @@ def bounded_multipliers(
     """λ such that y = Aλ keeps lower ≤ y ≤ upper, and λ_i is ≤ 0 only at the upper and ≥ 0 only at the lower bound.
 
     Block principal pivoting (Júdice and Pires 1994): guess which bounds hold with equality, solve, exchange all rows
-    that contradict the guess; when that stops helping, only the last of them, which ends for every positive definite A.
+    that contradict the guess. Where that stops helping, an active-set method goes on from there, one row at a time: it
+    is slower, and every exchange brings it nearer.
+
+    Raises:
+        BadInput: no such λ was found, as it happens where bounds contradict each other and A is nearly singular.
     """
-    side_N = torch.zeros(len(lower_N), dtype=torch.int8, device=gram_NN.device)  # −1 at the upper bound, 1 at the lower
-    sizes_N = (bound_N.abs().nan_to_num(posinf=0.0) for bound_N in (lower_N, upper_N))
-    slack_N = _SLACK * (1e-12 + torch.maximum(*sizes_N))
-    fewest, chances = len(lower_N) + 1, _FULL_EXCHANGES
-    multipliers_N = torch.zeros_like(upper_N)
-    for _ in range(_PIVOTS):
-        held = side_N.nonzero().flatten()
-        multipliers_N = torch.zeros_like(upper_N)
-        if len(held):
-            bound_H = torch.where(side_N < 0, upper_N, lower_N)[held]
-            factor_HH = torch.linalg.cholesky(gram_NN[held][:, held])
-            multipliers_N[held] = torch.cholesky_solve(bound_H[:, None], factor_HH)[:, 0]
-        moved_N = gram_NN @ multipliers_N
-        wanted_N = torch.zeros_like(side_N)
-        wanted_N[(side_N == 0) & (moved_N > upper_N + slack_N)] = -1
-        wanted_N[(side_N == 0) & (moved_N < lower_N - slack_N)] = 1
-        wrong = ((wanted_N != 0) | (side_N * multipliers_N < 0)).nonzero().flatten()
-        if not len(wrong):
-            break
-        if len(wrong) < fewest:
-            fewest, chances = len(wrong), _FULL_EXCHANGES
-        else:
-            chances -= 1
-        exchanged = wrong if chances > 0 else wrong[-1:]
-        side_N[exchanged] = wanted_N[exchanged]
+    solve = _Multipliers(gram_NN, lower_N, upper_N)
+    multipliers_N, ended = solve.by_blocks()
+    if not ended:
+        multipliers_N, ended = solve.one_by_one(multipliers_N)
+    if not ended or not solve.within(multipliers_N, _KEPT):
+        raise BadInput(
+            f"the bounds of {len(lower_N)} keys of one layer cannot all be kept at once: their solve did not converge; "
+            "raise epsilon, or erase fewer targets at once"
+        )
     return multipliers_N
+
+
+class _Multipliers:
+    """The solve of `bounded_multipliers`; a side is −1 where the upper bound holds, 1 where the lower one does."""
+
+    def __init__(self, gram_NN: Tensor, lower_N: Tensor, upper_N: Tensor) -> None:
+        self.gram_NN, self.lower_N, self.upper_N = gram_NN, lower_N, upper_N
+        sizes_N = (bound_N.abs().nan_to_num(posinf=0.0) for bound_N in (lower_N, upper_N))
+        self.size_N = 1e-12 + torch.maximum(*sizes_N)
+
+    def by_blocks(self) -> tuple[Tensor, bool]:
+        """Exchange all contradictions at once while that helps; whether none is left."""
+        side_N = torch.zeros(len(self.lower_N), dtype=torch.int8, device=self.gram_NN.device)
+        fewest, chances = len(self.lower_N) + 1, _FULL_EXCHANGES
+        while True:
+            multipliers_N = self._held_at(side_N)
+            wanted_N = self._violated(side_N, multipliers_N)
+            wrong = ((wanted_N != 0) | (side_N * multipliers_N < 0)).nonzero().flatten()
+            if not len(wrong):
+                return multipliers_N, True
+            fewest, chances = (len(wrong), _FULL_EXCHANGES) if len(wrong) < fewest else (fewest, chances - 1)
+            if chances == 0:
+                return multipliers_N.where(side_N * multipliers_N > 0, 0.0), False
+            side_N[wrong] = wanted_N[wrong]
+
+    def one_by_one(self, multipliers_N: Tensor) -> tuple[Tensor, bool]:
+        """The method of Lawson and Hanson (1974, chapter 23) with two bounds, from any λ; whether it came to its end.
+
+        Hold what is held, as far as no sign changes; then hold the bound that is broken most.
+        """
+        side_N = multipliers_N.sign().to(torch.int8)
+        refused = torch.zeros_like(side_N, dtype=torch.bool)  # rows that would leave at once: rounding brought them up
+        for _ in range(_EXCHANGES_PER_ROW * len(side_N)):
+            multipliers_N, side_N = self._towards_held(multipliers_N, side_N)
+            moved_N = self.gram_NN @ multipliers_N
+            excess_N = torch.maximum(moved_N - self.upper_N, self.lower_N - moved_N) / self.size_N
+            excess_N[(side_N != 0) | refused] = -torch.inf
+            worst = int(excess_N.argmax())
+            if float(excess_N[worst]) <= _SLACK:
+                return multipliers_N, True
+            side_N[worst] = -1 if moved_N[worst] > self.upper_N[worst] else 1
+            first = float(self._held_at(side_N)[worst] * side_N[worst])
+            refused = torch.zeros_like(refused) if first > 0 else refused
+            if first <= 0:
+                side_N[worst], refused[worst] = 0, True
+        return multipliers_N, False
+
+    def within(self, multipliers_N: Tensor, share: float) -> bool:
+        """Whether every bound is kept, but for a share of its size."""
+        moved_N = self.gram_NN @ multipliers_N
+        excess_N = torch.maximum(moved_N - self.upper_N, self.lower_N - moved_N)
+        return bool((excess_N <= share * (self.size_N + self.size_N.max())).all())
+
+    def _held_at(self, side_N: Tensor) -> Tensor:
+        """λ that meets the held bounds with equality and is 0 elsewhere."""
+        held = side_N.nonzero().flatten()
+        multipliers_N = torch.zeros_like(self.upper_N)
+        if len(held):
+            bound_H = torch.where(side_N < 0, self.upper_N, self.lower_N)[held]
+            factor_HH = torch.linalg.cholesky(self.gram_NN[held][:, held])
+            multipliers_N[held] = torch.cholesky_solve(bound_H[:, None], factor_HH)[:, 0]
+        return multipliers_N
+
+    def _violated(self, side_N: Tensor, multipliers_N: Tensor) -> Tensor:
+        """The side to hold of each row that is not held and is outside its bounds, else 0."""
+        moved_N, slack_N = self.gram_NN @ multipliers_N, _SLACK * self.size_N
+        wanted_N = torch.zeros_like(side_N)
+        wanted_N[(side_N == 0) & (moved_N > self.upper_N + slack_N)] = -1
+        wanted_N[(side_N == 0) & (moved_N < self.lower_N - slack_N)] = 1
+        return wanted_N
+
+    def _towards_held(self, multipliers_N: Tensor, side_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Go from λ to the one that meets the held bounds; a row whose sign would change is let go where it is 0."""
+        while True:
+            wanted_N = self._held_at(side_N)
+            wrong_N = (side_N != 0) & (side_N * wanted_N <= 0)
+            if not bool(wrong_N.any()):
+                return wanted_N, side_N
+            share_N = (multipliers_N / (multipliers_N - wanted_N)).nan_to_num(0.0).masked_fill(~wrong_N, torch.inf)
+            share = share_N.min().clamp(0.0, 1.0)
+            multipliers_N = multipliers_N + share * (wanted_N - multipliers_N)
+            gone_N = wrong_N & (share_N <= share)
+            side_N = side_N.masked_fill(gone_N, 0)
+            multipliers_N = multipliers_N.masked_fill(gone_N, 0.0)
