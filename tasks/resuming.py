@@ -12,6 +12,8 @@ Of a batch that is given up the requests wait again, and the next batch is made 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from infra.registry import ModelVersion
 from infra.requests import Batch, BatchHeld, RequestStore
 from infra.settings import Settings
@@ -33,13 +35,42 @@ def reason_to_give_up(settings: Settings, batch: Batch, champion: ModelVersion) 
     return f"it was made from {batch.source}, and the champion was moved to {champion.uri} meanwhile"
 
 
-def give_up(settings: Settings, store: RequestStore, batch_id: str, reason: str) -> None:
-    """Close an open batch as abandoned: its requests wait again, and its unfinished work goes."""
-    lease = store.hold(batch_id)
-    store.close_batch(batch_id, status="abandoned", outcome={"reason": reason})
-    lease.check()
-    Workspace(settings.work_dir, batch_id).remove()
-    lease.release()
+def give_up(
+    settings: Settings,
+    store: RequestStore,
+    batch_id: str,
+    reason: str,
+    *,
+    requests: Literal["received", "failed"] = "received",
+    force: bool = False,
+) -> None:
+    """Close a batch that is open, or waits for a decision, as abandoned; its unfinished work goes.
+
+    Args:
+        settings: of this installation.
+        store: its request store.
+        batch_id: the batch.
+        reason: why, for the audit log and, where they are failed, for the requests.
+        requests: what becomes of those that were in work: wait for the next batch, or for a human.
+        force: take it from a run that still works on it, whose writes are refused from then on.
+
+    Raises:
+        BadInput: the batch has ended in another way.
+        BatchHeld: another run works on it.
+    """
+    batch, lease = store.batch(batch_id), store.hold(batch_id, force=force)
+    try:
+        if requests == "failed" and batch.status == "open":
+            for request_id in store.identifiers(batch_id):
+                store.fail(request_id, f"batch {batch_id} was given up: {reason}")
+        store.close_batch(batch_id, status="abandoned", outcome=batch.outcome | {"reason": reason})
+        if requests == "received" and batch.status == "waiting":
+            for view in store.list(batch_id=batch_id, status="failed"):
+                store.retry(view.id)
+        lease.check()
+        Workspace(settings.work_dir, batch_id).remove()
+    finally:
+        lease.release()
 
 
 def finish_closed(settings: Settings, store: RequestStore, model: str) -> None:

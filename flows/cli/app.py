@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from flows.cli import audit, bench, demo, doctor, gate, process, promote, requests, scan, serve
+from flows.cli import audit, batches, bench, demo, doctor, gate, process, promote, requests, scan, serve
 from revs.errors import RevsError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 for module in (demo, process, gate, promote, audit, scan, serve, doctor, bench):
     module.register(app)
 app.add_typer(requests.app, name="requests")
+app.add_typer(batches.app, name="batches")
 
 
 def main() -> None:

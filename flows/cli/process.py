@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.common import Home, Json, console, emit, settings_of, showing_stages
+from flows.cli.requests import hand_in, refuse_if_nothing_came_in, show_rejected
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -36,7 +37,10 @@ def process(
     settings = settings_of(home)
     registered = _registered(settings, model, corpus, held_out, name)
     if requests is not None:
-        _hand_in(settings, requests, registered, quiet=as_json)
+        intake = hand_in(settings, requests, registered)
+        if not as_json:
+            show_rejected(intake)
+        refuse_if_nothing_came_in(intake, requests)
     from flows.process import process_deletion_requests
     from infra.corpus import absolute
 
@@ -87,17 +91,3 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
             "move the alias to it, or register it under another --name"
         )
     return own_name
-
-
-def _hand_in(settings: Settings, file: str, model: str, *, quiet: bool) -> None:
-    from infra.requests import RequestStore
-    from infra.vault import Vault
-    from revs.errors import BadInput
-
-    store = RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
-    intake = store.add_file(file, model=model)
-    for request_id, reason in intake.rejected if not quiet else ():
-        console().print(f"rejected {request_id}: {reason}", style="yellow", markup=False)
-    if not intake.accepted:
-        raise BadInput(f"{file} holds no request that can be processed: {len(intake.rejected)} rejected, "
-                       f"{len(intake.duplicates)} duplicates; 'revs requests list' shows the reasons")  # fmt: skip

@@ -10,43 +10,97 @@ import typer
 from flows.cli.common import Home, Json, console, emit, settings_of, table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from infra.requests import RequestStore, RequestView
+    from infra.registry import Registry
+    from infra.requests import Intake, RequestStore, RequestView
+    from infra.settings import Settings
 
 app = typer.Typer(help="Hand in, list, show and retry deletion requests.", no_args_is_help=True)
 
 
-def _store(home: Path | None) -> RequestStore:
+def store_of(settings: Settings) -> RequestStore:
+    """The request store of the installation."""
     from infra.requests import RequestStore
     from infra.vault import Vault
 
-    settings = settings_of(home)
     return RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
+
+
+def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -> Intake:
+    """Take the requests of a file for a registered model; where none is registered yet, they wait for it.
+
+    Raises:
+        BadInput: the file is none, there is no such model beside those that are registered, or nothing was accepted.
+    """
+    from infra.registry import Registry
+    from revs.errors import BadInput
+
+    # A registry of our own that was never used is not made just to find it empty.
+    used = settings.mlflow_tracking_uri is not None or (settings.home / "mlflow.db").exists()
+    registry = Registry(settings.tracking_uri, settings.artifact_uri) if used else None
+    names = registry.names() if registry else []
+    if names and model not in names:
+        raise BadInput(f"model {model!r} is not registered; name one of these with --model: {', '.join(names)}")
+    generation = _generation(registry, model) if registry and names else ""
+    return store_of(settings).add_file(file, model=model, generation=generation, again=again, models=names or None)
+
+
+def _generation(registry: Registry, model: str) -> str:
+    """The number of the version that was trained, from which the champion was made edit by edit."""
+    from revs.errors import BadInput
+
+    try:
+        version = registry.champion(model)
+        while parent := version.tags.get("revs.parent"):
+            version = registry.resolve(f"models:/{model}/{parent}")
+    except BadInput:  # no champion yet, or the trained version is retired
+        return ""
+    return version.version
+
+
+def refuse_if_nothing_came_in(intake: Intake, file: str) -> None:
+    """Raises:
+    BadInput: every request of the file was rejected.
+    """
+    from revs.errors import BadInput
+
+    if not intake.accepted and not intake.duplicates:
+        raise BadInput(
+            f"{file} holds no request that can be taken, {len(intake.rejected)} rejected: correct them and hand them "
+            "in again; 'revs requests list --status rejected' shows the reasons"
+        )
 
 
 @app.command()
 def add(
     file: Annotated[str, typer.Argument(help="Request file, JSON Lines or CSV; - reads standard input.")],
     model: Annotated[str, typer.Option(help="Registered model of requests that name none.")] = "demo",
+    again: Annotated[
+        bool, typer.Option("--again", help="Take the file as new, though the same file was handed in before.")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Hand in the requests of a file. Handing in the same file again adds nothing.
+    """Hand in the requests of a file. The same file again adds nothing, unless the model was trained again since.
 
     Example: revs requests add requests.jsonl --model support-bot
     """
-    intake = _store(home).add_file(file, model=model)
+    intake = hand_in(settings_of(home), file, model, again=again)
     if as_json:
         emit(asdict(intake))
-        return
-    out = console()
-    out.print(
-        f"{intake.received} received: {len(intake.accepted)} accepted, {len(intake.rejected)} rejected, "
-        f"{len(intake.duplicates)} duplicates"
-    )
-    for request_id, reason in intake.rejected:
-        out.print(f"rejected {request_id}: {reason}", style="yellow", markup=False)
+    else:
+        out = console()
+        out.print(
+            f"{intake.received} received: {len(intake.accepted)} accepted, {len(intake.rejected)} rejected, "
+            f"{len(intake.duplicates)} duplicates"
+        )
+        show_rejected(intake)
+    refuse_if_nothing_came_in(intake, file)
+
+
+def show_rejected(intake: Intake) -> None:
+    """A line for each rejected request; the reason names it."""
+    for _, reason in intake.rejected:
+        console().print(f"rejected {reason}", style="yellow", markup=False)
 
 
 @app.command("list")
@@ -67,7 +121,7 @@ def list_requests(
 
     if status is not None and status not in get_args(RequestStatus):
         raise BadInput(f"status {status!r} is unknown; choose one of {', '.join(get_args(RequestStatus))}")
-    views = _store(home).list(model=model, status=cast("RequestStatus | None", status))
+    views = store_of(settings_of(home)).list(model=model, status=cast("RequestStatus | None", status))
     if as_json:
         emit([asdict(view) for view in views])
         return
@@ -92,13 +146,20 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
 
     Example: revs requests show R-0a1b2c3d
     """
-    store = _store(home)
+    store = store_of(settings_of(home))
     view, events = store.get(request_id), store.events(request_id=request_id)
+    outcomes = [asdict(outcome) for outcome in store.outcomes(request_id)]
     if as_json:
-        emit({**asdict(view), "events": [asdict(event) for event in events]})
+        emit({**asdict(view), "outcomes": outcomes, "events": [asdict(event) for event in events]})
         return
     for name, value in asdict(view).items():
         console().print(f"{name:<13} {value if value is not None else ''}", markup=False)
+    if outcomes:
+        shown = ("number", "type", "kind")
+        table(
+            "identifiers",
+            [{name: row[name] for name in shown} | {"why": row["detail"].get("reason")} for row in outcomes],
+        )
     table(
         "history",
         [
@@ -114,7 +175,19 @@ def retry(request_ids: list[str], home: Home = None) -> None:
 
     Example: revs requests retry R-0a1b2c3d R-4e5f6a7b
     """
-    store = _store(home)
+    from revs.errors import BadInput
+
+    store = store_of(settings_of(home))
+    refused, back = [], 0
     for request_id in request_ids:
-        store.retry(request_id)
-    console().print(f"{len(request_ids)} back in line")
+        try:
+            in_line = store.retry(request_id)
+        except BadInput as error:
+            refused.append(str(error))
+            continue
+        back += 1
+        if in_line != request_id:
+            console().print(f"{request_id} is the same demand as {in_line}, which waits already; folded into it")
+    console().print(f"{back} back in line")
+    if refused:
+        raise BadInput("; ".join(refused))

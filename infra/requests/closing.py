@@ -38,7 +38,8 @@ def close(
     row = rows.batch_row(session, batch_id)
     if row.status == status:
         return
-    if row.status != "open":
+    declined = row.status == "waiting" and status == "abandoned"  # its requests are with a human already
+    if row.status != "open" and not declined:
         raise BadInput(f"batch {batch_id} is already closed as {row.status}; it cannot become {status}")
     row.status, row.closed_at, row.outcome = status, rows.now(), outcome
     _store_outcomes(session, row, outcomes)

@@ -73,7 +73,7 @@ def test_a_file_with_nothing_but_malformed_requests_says_so_and_keeps_them(
     [
         ("missing.jsonl", None, "cannot be read"),
         ("empty.jsonl", b"", "holds no deletion request"),
-        ("array.jsonl", b'[{"subject": 1}]', "JSON array"),
+        ("array.jsonl", b'[{"subject": 1}', "is not JSON from line 1 on"),
         ("utf16.jsonl", "\ufeff{}".encode("utf-16-le"), "UTF-16"),
         ("table.csv", b"who,what\n1,2\n", "subject"),
     ],

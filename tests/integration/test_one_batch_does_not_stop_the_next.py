@@ -1,0 +1,197 @@
+"""What earlier batches left behind: whatever it is, the next batch of the model opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import tasks.auditing
+import tasks.requests
+import tasks.stage
+from infra.registry import ModelVersion
+from infra.requests import BatchHeld, IdentifierOutcome, RequestStore
+from infra.settings import Settings, load_settings
+from infra.workspace import Workspace
+from revs.errors import OperationFailed
+from tasks.requests import open_batch, validate_requests
+from tasks.resuming import REPORT_OWED, report_owed
+
+
+@pytest.fixture
+def champion(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The champion that the registry gives: its `version`, and the `batch` that made it."""
+    now = SimpleNamespace(version="1", batch="")
+
+    def version(name: str) -> ModelVersion:
+        tags = {"revs.corpus": "corpus/", "revs.batch": now.batch}
+        uri = f"models:/{name}/{now.version}"
+        return ModelVersion(name=name, version=now.version, uri=uri, run_id="", source="", tags=tags)
+
+    registry = SimpleNamespace(champion=version)
+    monkeypatch.setattr(tasks.requests, "open_registry", lambda _: registry)
+    monkeypatch.setattr(tasks.stage, "open_registry", lambda _: registry)
+    return now
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
+    return load_settings()
+
+
+@pytest.fixture
+def store(settings: Settings) -> RequestStore:
+    store = tasks.stage.open_store(settings)
+    add(store, 1)
+    return store
+
+
+def add(store: RequestStore, number: int, received: str = "2026-11-02") -> str:
+    identifiers = [{"type": "US_SSN", "value": f"219-41-{number:04d}"}]
+    request = {"subject": f"customer {number}", "received": received, "identifiers": identifiers}
+    return store.add(request, model="demo").accepted[0]
+
+
+def run() -> str:
+    opened = open_batch.fn("demo")
+    assert opened is not None
+    return str(opened.batch_id)
+
+
+# ---- a champion that was moved by hand
+
+MOVED: list[tuple[str, bool, str, bool, bool]] = [
+    # the case, promoted before?, the champion now, which this batch made?, does the batch go on?
+    ("nobody moved it", False, "1", False, True),
+    ("it is the batch's own candidate, and that is recorded", True, "2", True, True),
+    ("it is the batch's own candidate: cut off before that was recorded", False, "2", True, True),
+    ("moved to another version before anything was promoted", False, "7", False, False),
+    ("moved back to the version before, after the promotion", True, "1", False, False),
+    ("moved to another version, after the promotion", True, "7", False, False),
+]
+
+
+@pytest.mark.parametrize(("case", "promoted", "version", "own", "goes_on"), MOVED, ids=[row[0] for row in MOVED])
+def test_a_batch_goes_on_or_makes_room_for_one_that_can(
+    settings: Settings,
+    store: RequestStore,
+    champion: Any,
+    case: str,
+    promoted: bool,
+    version: str,
+    own: bool,
+    goes_on: bool,
+) -> None:
+    first = run()
+    workspace = Workspace(settings.work_dir, first)
+    workspace.write("registered", {"name": "demo", "version": "2"})
+    if promoted:
+        workspace.write("promoted", {"version": "2"})
+    champion.version, champion.batch = version, first if own else ""
+    second = run()
+    if goes_on:
+        assert second == first
+        return
+    assert (store.batch(first).status, workspace.folder.exists()) == ("abandoned", False)
+    assert f"the champion was moved to models:/demo/{version}" in store.batch(first).outcome["reason"]
+    assert (store.batch(second).status, store.batch(second).source) == ("open", f"models:/demo/{version}")
+    assert store.batch(second).request_ids == store.batch(first).request_ids, "nobody's request is lost"
+
+
+# ---- a report that cannot be written
+
+
+def closed_with_evidence(settings: Settings, store: RequestStore) -> str:
+    batch_id = run()
+    done = IdentifierOutcome(request_id=store.batch(batch_id).request_ids[0], number=0, type="US_SSN", kind="edited")
+    store.close_batch(batch_id, status="completed", outcome={"evidence": {}}, outcomes=[done])
+    Workspace(settings.work_dir, batch_id).write("occurrences", {})
+    store.hold(batch_id).release()
+    add(store, 2)
+    return batch_id
+
+
+def refuse(*_: Any) -> None:
+    raise OperationFailed("the record and the evidence differ in scores")
+
+
+def stumble(*_: Any) -> None:
+    raise KeyError("219-41-0001")
+
+
+@pytest.mark.parametrize(
+    ("audit", "reason"),
+    [(refuse, "the record and the evidence differ in scores"), (stumble, "KeyError while the report was written")],
+    ids=["an audit mismatch", "a fault in the program"],
+)
+def test_a_report_that_cannot_be_written_is_noted_once_and_the_next_batch_opens(
+    settings: Settings, store: RequestStore, champion: Any, monkeypatch: pytest.MonkeyPatch, audit: Any, reason: str
+) -> None:
+    monkeypatch.setattr("tasks.resuming.audit_batch", audit)
+    first = closed_with_evidence(settings, store)
+    second = run()
+    assert second != first
+    assert run() == second
+    assert Workspace(settings.work_dir, first).folder.exists(), "it stays for a human to look at"
+    assert report_owed(store, first) == reason
+    assert [event.event for event in store.events(batch_id=first)].count(REPORT_OWED) == 1
+
+
+def test_the_working_folder_of_a_batch_that_is_held_stays(
+    settings: Settings, store: RequestStore, champion: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = closed_with_evidence(settings, store)
+    hold: Callable[..., Any] = RequestStore.hold
+
+    def held(self: RequestStore, batch_id: str, **how: Any) -> Any:
+        if batch_id == first:
+            raise BatchHeld("another run works on it")
+        return hold(self, batch_id, **how)
+
+    monkeypatch.setattr(RequestStore, "hold", held)
+    monkeypatch.setattr("tasks.resuming.audit_batch", lambda *_: pytest.fail("the report is the other's to write"))
+    assert run() != first
+    assert Workspace(settings.work_dir, first).folder.exists()
+
+
+# ---- one request's fault
+
+
+def test_one_broken_payload_goes_to_a_human_and_the_batch_goes_on(
+    settings: Settings, store: RequestStore, champion: Any
+) -> None:
+    import sqlite3
+
+    good = add(store, 2)
+    batch_id = run()
+    (broken,) = set(store.batch(batch_id).request_ids) - {good}
+    connection = sqlite3.connect(settings.home / "requests.db")
+    connection.execute("UPDATE payloads SET wrapped_key = 'x' WHERE request_id = ?", (broken,))
+    connection.commit()
+    connection.close()
+    validate_requests.fn(batch_id)
+    assert list(store.identifiers(batch_id)) == [good]
+    assert store.get(broken).status == "failed"
+    assert "does not open" in (store.get(broken).reason or "")
+
+
+DATES = [(0, "processing"), (1, "processing"), (2, "failed"), (400, "failed")]
+
+
+@pytest.mark.parametrize(("days", "status"), DATES)
+def test_a_date_that_is_still_to_come_goes_to_a_human_and_its_correction_waits(
+    store: RequestStore, champion: Any, days: int, status: str
+) -> None:
+    day = (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
+    later = add(store, 2, received=day)
+    batch_id = run()
+    validate_requests.fn(batch_id)
+    assert store.get(later).status == status
+    if status == "failed":
+        assert "hand the request in again with the right date" in (store.get(later).reason or "")
+        assert store.get(add(store, 2)).status == "received"
