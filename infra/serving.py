@@ -83,6 +83,7 @@ class Children:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
+                umask=0o077,  # databases and artifacts of the servers are their owner's alone
                 start_new_session=True,  # Ctrl-C reaches the parent alone, and a whole group can be ended
             )
         self._children.append(Child(name, process, log, ending))

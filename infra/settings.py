@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from infra.permissions import make_private
 from revs.errors import BadInput, OperationFailed
 
 # Fields whose value may be shown in an error; the others may carry a password or are one.
@@ -77,6 +78,16 @@ class Settings(BaseSettings):
         return self.home / "batches"
 
     @property
+    def private_paths(self) -> tuple[Path, ...]:
+        """What of the home folder its owner alone may read: what older versions left open to others is closed.
+
+        A key that others could read is not among them: that has to be noticed. Neither is a home folder that was there
+        before: it may be shared on purpose. `revs doctor` says it of both.
+        """
+        names = ("requests.db", "mlflow.db", "artifacts", "batches", "logs", "prefect", "prefect/prefect.db")
+        return tuple(path for path in (self.home / name for name in names) if path.exists())
+
+    @property
     def key_file(self) -> Path:
         """File of the deployment key, used when `deployment_key` is not set."""
         return self.home / "deployment.key"
@@ -104,6 +115,8 @@ def load_settings(home: Path | None = None) -> Settings:
         raise OperationFailed(
             f"the home folder {settings.home} cannot be made ({error.strerror}); set REVS_HOME to another"
         ) from None
+    for path in settings.private_paths:
+        make_private(path)
     return settings
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from infra.registry import ModelVersion, Registry
+    from infra.requests import RequestStore
+    from infra.settings import Settings
 
 # What a batch records of a candidate that passed; `GatePolicy.from_dict(POLICY)` is the registry's policy then.
 POLICY = {"efficacy": {"low": 90.0, "high": None, "need": "required"}}
@@ -81,3 +88,50 @@ def closed(evidence: dict[str, Any], version: str) -> dict[str, Any]:
         "uri_after": f"models:/{evidence['model']['name']}/{version}",
     }
     return evidence | {"model": model, "edit": evidence["edit"] | {"seconds": 2.5}, "batch": {"status": "completed"}}
+
+
+REQUEST = {
+    "subject": "s", "received": datetime.now(UTC).date().isoformat(), "identifiers": [{"type": "EMAIL_ADDRESS", "value": "wren@example.com"}],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A home with a registered model, and the means to run a batch on it without computing anything."""
+
+    settings: Settings
+    store: RequestStore
+    registry: Registry
+    checkpoints: tuple[Path, Path]
+
+    def candidate(self, subject: str, folder: Path, **more: Any) -> tuple[ModelVersion, str, dict[str, Any]]:
+        """Hand in a request, open its batch and register a candidate for it."""
+        from infra.registry import weight_digest
+
+        champion = self.registry.champion("demo")
+        self.store.add(REQUEST | {"subject": subject}, model="demo")
+        batch = self.store.open_batch(model="demo", corpus="corpus.txt", source=champion.uri)
+        assert batch is not None
+        evidence = evidence_of(
+            "demo",
+            before=champion.version,
+            weights_before=str(champion.weights),
+            weights_after=weight_digest(folder),
+            **more,
+        )
+        version = self.registry.register_candidate(
+            folder, parent=champion, batch_id=batch.id, lineage={"corpus": "corpus.txt"}, metrics={}, evidence=evidence
+        )
+        return version, batch.id, evidence
+
+    def batch(self, subject: str, folder: Path) -> tuple[ModelVersion, str]:
+        """A whole batch: the candidate is promoted and the batch completed."""
+        version, batch_id, evidence = self.candidate(subject, folder)
+        self.registry.promote(version, expected_champion=self.registry.champion("demo"))
+        outcome = {"evidence": closed(evidence, version.version)}
+        self.store.close_batch(batch_id, status="completed", outcome=outcome)
+        return self.registry.resolve(version.uri), batch_id
+
+    def point_champion_to(self, version: str) -> None:
+        """What a human does with the MLflow client."""
+        self.registry._client.set_registered_model_alias("demo", "champion", version)

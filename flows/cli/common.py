@@ -49,13 +49,15 @@ def emit(document: Any) -> None:
 @contextmanager
 def showing_stages(quiet: bool) -> Iterator[None]:
     """Show the stages of a flow as they run: a line each when done; on a terminal a live line too."""
+    from infra.orchestration import server_in_time
     from infra.progress import listening
 
     if quiet:
-        yield
+        with server_in_time():
+            yield
         return
     shown = Stages()
-    with listening(shown), shown:
+    with listening(shown), shown, server_in_time():
         yield
 
 

@@ -2,78 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from flows.cli.common import Home, Json, emit, settings_of, table
-from revs.errors import OperationFailed, RevsError
+from revs.errors import OperationFailed
 
 
 def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(home: Home = None, as_json: Json = False) -> None:
-    """Check libraries, stores, key, disk and device; exit 1 when something is missing.
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Also read and digest the champions' stored files.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Check home, permissions, requests, batches, models, disk, libraries and device; exit 1 when something is wrong.
 
-    Example: revs doctor
+    Every finding names the remedy.
+
+    Example: revs doctor --deep
     """
-    checks: dict[str, Callable[[], str]] = {
-        "home": lambda: str(settings_of(home).home),
-        "request store and key": lambda: _store(home),
-        "registry": lambda: _registry(home),
-        "disk": lambda: _disk(home),
-        "libraries": _libraries,
-        "device": _device,
-    }
-    results: list[dict[str, Any]] = []
-    for name, check in checks.items():
-        try:
-            results.append({"check": name, "ok": True, "finding": check()})
-        except (RevsError, ImportError, OSError) as error:
-            results.append({"check": name, "ok": False, "finding": " ".join(str(error).split())})
+    from tasks.health import examine
+
+    results = [asdict(finding) for finding in examine(lambda: settings_of(home), deep=deep)]
     if as_json:
         emit(results)
     else:
         table("doctor", [{**result, "ok": "✓" if result["ok"] else "✗"} for result in results])
     if bad := [result["check"] for result in results if not result["ok"]]:
         raise OperationFailed(f"not in order: {', '.join(bad)}; see the findings above")
-
-
-def _store(home: Any) -> str:
-    from infra.requests import RequestStore
-    from infra.vault import Vault
-
-    settings = settings_of(home)
-    waiting = RequestStore(settings.requests_url, Vault.from_settings(settings)).list(status="received")
-    return f"{len(waiting)} requests wait"
-
-
-def _registry(home: Any) -> str:
-    from infra.registry import Registry
-
-    settings = settings_of(home)
-    names = Registry(settings.tracking_uri, settings.artifact_uri).names()
-    return f"{len(names)} registered models: {', '.join(names) or 'none'}"
-
-
-def _disk(home: Any) -> str:
-    free = shutil.disk_usage(settings_of(home).home).free
-    if free < 2**30:
-        raise OperationFailed(f"{free / 2**30:.1f} GiB free; a candidate is a full copy of the model: free some space")
-    return f"{free / 2**30:.0f} GiB free"
-
-
-def _libraries() -> str:
-    from importlib.metadata import version
-
-    return ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "mlflow", "prefect", "datasets"))
-
-
-def _device() -> str:
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"

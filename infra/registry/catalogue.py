@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.registry import records
 from infra.registry.records import CHAMPION, ModelVersion
-from infra.registry.service import connect, failing_clearly
+from infra.registry.service import connect, failing_clearly, local_path
 from revs.errors import BadInput, OperationFailed
 
 if TYPE_CHECKING:
@@ -36,6 +37,18 @@ class Catalogue:
         """Names of the registered models, sorted."""
         with failing_clearly("asking the registry", safe=NOTHING_READ):
             return sorted(model.name for model in self._client.search_registered_models())
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """The versions of a registered model, oldest first."""
+        with failing_clearly("asking the registry", safe=NOTHING_READ):
+            found = self._client.search_model_versions(f"name = '{records.checked_name(name)}'")
+            return [self._version(name, str(number)) for number in sorted(int(each.version) for each in found)]
+
+    def alias(self, name: str) -> str | None:
+        """The number that the serving alias of a model names, whether or not there is such a version."""
+        with failing_clearly("asking the registry", safe=NOTHING_READ):
+            number = self._client.get_registered_model(records.checked_name(name)).aliases.get(CHAMPION)
+            return None if number is None else str(number)
 
     def resolve(self, uri_or_name: str) -> ModelVersion:
         """Find `models:/name@alias`, `models:/name/3`, or a plain name's champion. BadInput names what exists."""
@@ -75,6 +88,11 @@ class Catalogue:
     @cached_property
     def _client(self) -> MlflowClient:
         return connect(self.tracking_uri)
+
+    def stored_at(self, version: ModelVersion) -> Path | None:
+        """Where the files of a version lie on this machine, by the address that MLflow keeps; None for other stores."""
+        with failing_clearly("asking the registry", safe=NOTHING_READ):
+            return local_path(self._location(version))
 
     def _location(self, version: ModelVersion) -> str:
         return str(self._client.get_model_version_download_uri(version.name, version.version))

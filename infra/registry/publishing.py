@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.permissions import owner_only
 from infra.registry.checkpoint import checkpoint_in, describe
 from infra.registry.files import changed_files, shown
 from infra.registry.records import KEY
@@ -56,6 +57,11 @@ def publish(client: MlflowClient, artifact_uri: str | None, publication: Publica
         OperationFailed: the disk is too full, or the stored bytes are not those that were handed in.
         OSError, MlflowException: the store failed. In every case nothing is left behind, unless removing it failed too.
     """
+    with owner_only():
+        return _publish(client, artifact_uri, publication)
+
+
+def _publish(client: MlflowClient, artifact_uri: str | None, publication: Publication) -> str:
     experiment_id = _experiment_id(client, artifact_uri)
     run = client.create_run(
         experiment_id, run_name=publication.run_name, tags={KEY: publication.key, **publication.tags}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from infra.permissions import create_private
 from revs.errors import OperationFailed
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def connect(tracking_uri: str) -> MlflowClient:
     Takes seconds the first time: MLflow is imported and, on an empty database, its tables are made.
     """
     _hush()
-    if path := _database_file(tracking_uri):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if path := database_file(tracking_uri):
+        _prepare_private(path)
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
@@ -78,12 +79,14 @@ def exclusive(tracking_uri: str) -> Iterator[None]:
 
     On a server the registry offers nothing to build this on: there, the schedule runs one batch of a model at a time.
     """
-    path = _database_file(tracking_uri)
+    path = database_file(tracking_uri)
     if path is None:
         yield
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("a") as file:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = path.with_name(path.name + ".lock")
+    create_private(lock)
+    with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -99,5 +102,17 @@ def _hush() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
-def _database_file(tracking_uri: str) -> Path | None:
+def database_file(tracking_uri: str) -> Path | None:
+    """The file of an embedded registry; None for a server."""
     return Path(tracking_uri.removeprefix(_SQLITE)) if tracking_uri.startswith(_SQLITE) else None
+
+
+def _prepare_private(path: Path) -> None:
+    """Make the database's file before MLflow does, for SQLite gives its log files the same mode."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        create_private(path)
+    except OSError as error:
+        raise OperationFailed(
+            f"the registry {path} cannot be opened ({error.strerror}); make its folder writable"
+        ) from None

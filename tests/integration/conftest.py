@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from registered import make_checkpoint
+from registered import POLICY, Installation, make_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,27 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     assert Registry(f"sqlite:///{path}", None)._client is not None
     return path
+
+
+@pytest.fixture
+def here(
+    empty_database: Path, checkpoints: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Installation:
+    """A home with version 1 of "demo" as champion; promotion asks for efficacy alone."""
+    from infra.gates import GatePolicy
+    from infra.settings import load_settings
+    from tasks.stage import open_registry, open_store
+
+    monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy.from_dict(POLICY))
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
+    settings = load_settings()
+    shutil.copyfile(empty_database, settings.home / "mlflow.db")
+    registry = open_registry(settings)
+    registry.register_base(checkpoints[0], name="demo", corpus="corpus.txt")
+    return Installation(settings, open_store(settings), registry, checkpoints)
+
+
+@pytest.fixture
+def two_batches(here: Installation) -> tuple[str, str]:
+    """Versions 2 and 3, each of a completed batch; returns the ids of the batches."""
+    return here.batch("one", here.checkpoints[1])[1], here.batch("two", here.checkpoints[0])[1]

@@ -5,89 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from registered import GOOD, POLICY, closed, evidence_of, flip_last_bit
+from registered import GOOD, POLICY, REQUEST, Installation, closed, evidence_of, flip_last_bit
 
-from infra.gates import GatePolicy
-from infra.registry import ModelVersion, Registry, missing_batches, weight_digest
+from infra.registry import ModelVersion, missing_batches, weight_digest
 from infra.registry.lineage import root_tags
-from infra.requests import RequestStore
-from infra.settings import Settings, load_settings
 from revs.errors import BadInput, GateRefused, OperationFailed
 from tasks.auditing import audit_batch
 from tasks.gating import judge_record, refuse_lost_erasures
 from tasks.lineage import differing_parts, missing_erasures
 from tasks.promotion import declare_new_root, promote_version
 from tasks.requests import open_batch
-from tasks.stage import open_registry, open_store
-
-REQUEST = {
-    "subject": "s", "received": "2026-11-02", "identifiers": [{"type": "EMAIL_ADDRESS", "value": "wren@example.com"}],
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Installation:
-    """A home with a registered model, and the means to run a batch on it without computing anything."""
-
-    settings: Settings
-    store: RequestStore
-    registry: Registry
-    checkpoints: tuple[Path, Path]
-
-    def candidate(self, subject: str, folder: Path, **more: Any) -> tuple[ModelVersion, str, dict[str, Any]]:
-        """Hand in a request, open its batch and register a candidate for it."""
-        champion = self.registry.champion("demo")
-        self.store.add(REQUEST | {"subject": subject}, model="demo")
-        batch = self.store.open_batch(model="demo", corpus="corpus.txt", source=champion.uri)
-        assert batch is not None
-        evidence = evidence_of(
-            "demo",
-            before=champion.version,
-            weights_before=str(champion.weights),
-            weights_after=weight_digest(folder),
-            **more,
-        )
-        version = self.registry.register_candidate(
-            folder, parent=champion, batch_id=batch.id, lineage={"corpus": "corpus.txt"}, metrics={}, evidence=evidence
-        )
-        return version, batch.id, evidence
-
-    def batch(self, subject: str, folder: Path) -> tuple[ModelVersion, str]:
-        """A whole batch: the candidate is promoted and the batch completed."""
-        version, batch_id, evidence = self.candidate(subject, folder)
-        self.registry.promote(version, expected_champion=self.registry.champion("demo"))
-        outcome = {"evidence": closed(evidence, version.version)}
-        self.store.close_batch(batch_id, status="completed", outcome=outcome)
-        return self.registry.resolve(version.uri), batch_id
-
-    def point_champion_to(self, version: str) -> None:
-        """What a human does with the MLflow client."""
-        self.registry._client.set_registered_model_alias("demo", "champion", version)
-
-
-@pytest.fixture
-def here(
-    empty_database: Path, checkpoints: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Installation:
-    monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy.from_dict(POLICY))
-    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
-    settings = load_settings()
-    shutil.copyfile(empty_database, settings.home / "mlflow.db")
-    registry = open_registry(settings)
-    registry.register_base(checkpoints[0], name="demo", corpus="corpus.txt")
-    return Installation(settings, open_store(settings), registry, checkpoints)
-
-
-@pytest.fixture
-def two_batches(here: Installation) -> tuple[str, str]:
-    """Versions 2 and 3, each of a completed batch; returns the ids of the batches."""
-    return here.batch("one", here.checkpoints[1])[1], here.batch("two", here.checkpoints[0])[1]
-
 
 # Lineage
 

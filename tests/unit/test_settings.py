@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.device import resolve_device
 from infra.settings import Settings, load_settings
 from revs.errors import BadInput
 
@@ -66,6 +67,10 @@ def test_a_home_with_spaces_and_percent_signs_makes_usable_addresses(tmp_path: P
         ("REVS_REQUEST_DAYS", "0", "REVS_REQUEST_DAYS=0: "),
         ("REVS_RETENTION_DAYS", "-1", "REVS_RETENTION_DAYS=-1: "),
         ("REVS_HOME", "/tmp/what?", "REVS_HOME=/tmp/what?: "),
+        ("REVS_DEVICE", "gpu", "REVS_DEVICE=gpu: "),
+        ("REVS_DEVICE", "cuda:", "REVS_DEVICE=cuda:: "),
+        ("REVS_DEVICE", "cuda:-1", "REVS_DEVICE=cuda:-1: "),
+        ("REVS_DEVICE", "cpu:0", "REVS_DEVICE=cpu:0: "),
     ],
 )
 def test_a_bad_variable_is_named_with_its_value_in_one_line(
@@ -77,6 +82,38 @@ def test_a_bad_variable_is_named_with_its_value_in_one_line(
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "gpus", "mps", "device"),
+    [
+        (None, 0, False, "cpu"),
+        (None, 2, False, "cuda"),
+        (None, 0, True, "mps"),
+        ("auto", 1, True, "cuda"),
+        ("cpu", 2, False, "cpu"),  # the CPU is there even where a GPU is
+        ("cuda", 1, False, "cuda"),
+        ("cuda:1", 2, False, "cuda:1"),
+        ("cuda:2", 2, False, None),
+        ("cuda", 0, False, None),
+        ("mps", 2, False, None),
+    ],
+)
+def test_the_device_is_the_gpu_if_there_is_one_unless_the_setting_says_another(
+    monkeypatch: pytest.MonkeyPatch, setting: str | None, gpus: int, mps: bool, device: str | None
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    if setting is not None:
+        monkeypatch.setenv("REVS_DEVICE", setting)
+    chosen = load_settings().device
+    if device is None:
+        with pytest.raises(BadInput, match=rf"^REVS_DEVICE={setting}: this machine has "):
+            resolve_device(chosen)
+    else:
+        assert resolve_device(chosen) == device
 
 
 def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:

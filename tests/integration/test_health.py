@@ -1,0 +1,226 @@
+"""`revs doctor` finds what keeps an installation from its work, and names what helps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from registered import REQUEST, Installation, flip_last_bit
+
+from infra.settings import Settings, load_settings
+from tasks.health import examine
+
+
+def findings(settings: Settings, *, deep: bool = False) -> dict[str, str]:
+    """The findings that are not in order, by check."""
+    return {each.check: each.finding for each in examine(lambda: settings, deep=deep) if not each.ok}
+
+
+def no_champion(here: Installation) -> None:
+    here.registry._client.delete_registered_model_alias("demo", "champion")
+
+
+def dangling(here: Installation) -> None:
+    """MLflow drops the alias together with the version: a database that was restored or edited need not."""
+    here.batch("one", here.checkpoints[1])
+    with sqlite3.connect(here.settings.home / "mlflow.db") as database:
+        database.execute("UPDATE registered_model_aliases SET version = 9")
+    database.close()
+
+
+def folder_gone(here: Installation) -> None:
+    shutil.rmtree(here.registry.download(here.registry.champion("demo")))
+
+
+def weights_gone(here: Installation) -> None:
+    (here.registry.download(here.registry.champion("demo")) / "model.safetensors").unlink()
+
+
+def moved_back(here: Installation) -> None:
+    here.batch("one", here.checkpoints[1])
+    here.point_champion_to("1")
+
+
+def moved_to_a_candidate(here: Installation) -> None:
+    version, _, _ = here.candidate("one", here.checkpoints[1])
+    here.point_champion_to(version.version)
+
+
+def changed_weights(here: Installation) -> None:
+    flip_last_bit(here.registry.download(here.registry.champion("demo")) / "model.safetensors")
+
+
+def changed_file(here: Installation) -> None:
+    (here.registry.download(here.registry.champion("demo")) / "generation_config.json").write_text("{}")
+
+
+def changed_evidence(here: Installation) -> None:
+    here.batch("one", here.checkpoints[1])
+    for path in (here.settings.home / "artifacts").rglob("evidence.json"):
+        path.write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "deep", "named", "remedy"),
+    [
+        (no_champion, False, "there is no champion", "revs promote models:/demo/1"),
+        (dangling, False, "the champion is version 9, which was deleted", "revs promote models:/demo/"),
+        (folder_gone, False, "are missing in the store (config.json, the weights)", "restore them"),
+        (weights_gone, False, "are missing in the store (the weights)", "restore them"),
+        (moved_back, False, "superseded by version 2: the alias was moved by hand", "revs promote models:/demo/2"),
+        (moved_back, False, "lacks what completed batches erased", "revs promote models:/demo/2"),
+        (moved_to_a_candidate, False, "never promoted here", "revs promote models:/demo/2"),
+        (changed_evidence, False, "was changed after it was re", "do not serve it"),
+        (changed_weights, True, "the weights of models:/demo/1 changed", "restore the stored files"),
+        (changed_file, True, "generation_config.json of models:/demo/1 changed", "restore the stored files"),
+    ],
+)
+def test_what_is_wrong_with_a_model_is_found_and_the_remedy_named(
+    spoil: Callable[[Installation], None], deep: bool, named: str, remedy: str, here: Installation
+) -> None:
+    assert "model demo" not in findings(here.settings, deep=True)
+    spoil(here)
+    finding = findings(here.settings, deep=deep)["model demo"]
+    assert named in finding and remedy in finding and "\n" not in finding
+
+
+def test_all_is_in_order_after_a_batch(here: Installation, two_batches: tuple[str, str]) -> None:
+    assert findings(here.settings, deep=True) == {}
+
+
+def test_a_version_without_recorded_files_is_in_order_and_said(here: Installation) -> None:
+    here.registry._client.delete_model_version_tag("demo", "1", "revs.files")
+    (model,) = [each for each in examine(lambda: here.settings, deep=True) if each.check == "model demo"]
+    assert model.ok and "before files beside the weights were recorded" in model.finding
+
+
+def overdue(here: Installation) -> None:
+    here.store.add(REQUEST | {"received": "2020-01-02"}, model="demo")
+
+
+def for_nobody(here: Installation) -> None:
+    here.store.add(REQUEST, model="another")
+
+
+@pytest.mark.parametrize(
+    ("hand_in", "named", "remedy"),
+    [
+        (overdue, "1 overdue (R-", "revs process"),
+        (for_nobody, "1 wait for 'another', which is not registered", "--name"),
+    ],
+)
+def test_requests_that_nobody_will_process_in_time_are_found(
+    hand_in: Callable[[Installation], None], named: str, remedy: str, here: Installation
+) -> None:
+    hand_in(here)
+    finding = findings(here.settings)["requests"]
+    assert named in finding and remedy in finding
+
+
+def test_a_batch_that_is_open_while_nobody_works_on_it_is_found(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, batch_id, _ = here.candidate("one", here.checkpoints[1])
+    monkeypatch.setattr(type(here.store), "holder", lambda *_: None, raising=False)
+    finding = findings(here.settings)["batches"]
+    assert batch_id in finding and "nobody works on it" in finding and f"revs batches abandon {batch_id}" in finding
+    monkeypatch.setattr(type(here.store), "holder", lambda *_: "somebody", raising=False)
+    assert "batches" not in findings(here.settings)
+
+
+def test_a_copied_home_that_still_reads_the_old_one_is_found(
+    here: Installation, two_batches: tuple[str, str], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(here.settings.home, tmp_path / "copy")
+    settings = load_settings(copy)
+    finding = findings(settings)["model demo"]
+    old = here.settings.home / "artifacts"
+    assert f"is read from {old}, not from its copy in {copy / 'artifacts'}" in finding
+    shutil.rmtree(here.settings.home / "artifacts")  # the remedy
+    os.symlink(copy / "artifacts", old)
+    assert "model demo" not in findings(here.settings)
+
+
+# Permissions
+
+
+def others(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
+def test_what_an_installation_writes_is_its_owners_alone(here: Installation, two_batches: tuple[str, str]) -> None:
+    home = here.settings.home
+    open_to_others = [path for path in [home, *home.iterdir()] if others(path)]
+    assert open_to_others == []
+    evidence = list((home / "artifacts").rglob("evidence.json"))
+    assert len(evidence) == 2 and not any(others(path) for path in evidence)
+
+
+def test_what_older_versions_left_open_is_closed_when_settings_are_loaded(here: Installation) -> None:
+    names = ["mlflow.db", "requests.db", "artifacts"]
+    for name in names:
+        (here.settings.home / name).chmod(0o755)
+    load_settings()
+    assert [others(here.settings.home / name) for name in names] == [0, 0, 0]
+
+
+def test_a_home_that_was_there_before_and_is_open_is_kept_and_said(here: Installation) -> None:
+    here.settings.home.chmod(0o755)
+    load_settings()
+    finding = findings(here.settings)["permissions"]
+    assert f"{here.settings.home} can be read by others than its owner (0755)" in finding
+    assert f"chmod 700 {here.settings.home}" in finding
+
+
+def test_an_evidence_or_a_key_that_others_can_read_is_said(here: Installation, two_batches: tuple[str, str]) -> None:
+    here.settings.home.chmod(0o755)
+    (evidence, _) = (here.settings.home / "artifacts").rglob("evidence.json")
+    evidence.chmod(0o644)
+    assert f"chmod 600 {evidence}" in findings(here.settings)["permissions"]
+    here.settings.home.chmod(0o700)
+    assert "permissions" not in findings(here.settings)
+    here.settings.key_file.chmod(0o640)
+    assert f"chmod 600 {here.settings.key_file}" in findings(here.settings)["permissions"]
+
+
+# Surroundings
+
+
+@pytest.mark.parametrize("check", ["home", "device"])
+def test_settings_that_cannot_be_used_are_a_finding_and_the_other_checks_go_on(
+    check: str, here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVS_DEVICE", "cuda:7" if check == "device" else "quantum")
+    results = {each.check: each for each in examine(load_settings, deep=False)}
+    assert not results[check].ok and "REVS_DEVICE=" in results[check].finding
+    assert results["libraries"].ok is (check == "device")
+
+
+def test_the_device_is_shown_with_the_setting_and_the_dtype(here: Installation) -> None:
+    (device,) = [each for each in examine(lambda: here.settings, deep=False) if each.check == "device"]
+    assert device.ok and "REVS_DEVICE=auto" in device.finding and "as stored" in device.finding
+
+
+def test_doctor_on_the_command_line_ends_with_1_and_names_the_checks(
+    here: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    from flows.cli.doctor import doctor
+    from revs.errors import OperationFailed
+
+    def run() -> list[dict[str, Any]]:
+        doctor(deep=False, home=here.settings.home, as_json=True)
+        return list(json.loads(capsys.readouterr().out))
+
+    monkeypatch.setattr("infra.orchestration.prepare", lambda _: None)  # the environment of this process stays
+    assert all(result["ok"] for result in run())
+    no_champion(here)
+    with pytest.raises(OperationFailed, match="not in order: model demo"):
+        run()
