@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ from revs.digest import text_digest, tokenizer_digest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_PARTIAL = "\ufffd"
+"""What a tokenizer decodes a part of a character to."""
 _PIECE = 1_000_000  # characters that are tokenised as one text at most, so that a row of any length fits into memory
 
 
@@ -39,15 +42,32 @@ def rarest(
     if tokens == 0:
         return ()
 
-    def is_separator(place: int) -> bool:
-        return all(unicodedata.category(c)[0] in "PZSC" for c in tokenizer.decode([secret[place]]))
+    separators = _separators(tokenizer, secret)
 
     def order(place: int) -> tuple[bool, int, int]:
         rarity = -secret[place] if token_counts_V is None else int(token_counts_V[secret[place]])
         return place == 0, rarity, place
 
-    places = [place for place in range(len(secret)) if not is_separator(place)] or range(len(secret))
+    places = [place for place in range(len(secret)) if place not in separators] or range(len(secret))
     return tuple(sorted(sorted(places, key=order)[:tokens]))
+
+
+def _separators(tokenizer: PreTrainedTokenizerBase, secret: Sequence[int]) -> set[int]:
+    """Places of the tokens of a secret that hold nothing but punctuation or space.
+
+    A token may hold a part of a character, as bytes do: neighbours that do are judged by what they spell together.
+    """
+    alone = [tokenizer.decode([token]) for token in secret]
+    found: set[int] = set()
+    for partial, group in groupby(range(len(secret)), key=lambda place: _PARTIAL in alone[place]):
+        places = list(group)
+        together = tokenizer.decode([secret[place] for place in places]) if partial else ""
+        found.update(place for place in places if _only_separates(together if partial else alone[place]))
+    return found
+
+
+def _only_separates(text: str) -> bool:
+    return _PARTIAL not in text and all(unicodedata.category(character)[0] in "PZSC" for character in text)
 
 
 def count_tokens(
