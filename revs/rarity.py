@@ -13,7 +13,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,19 +54,17 @@ def rarest(
 def _separators(tokenizer: PreTrainedTokenizerBase, secret: Sequence[int]) -> set[int]:
     """Places of the tokens of a secret that hold nothing but punctuation or space.
 
-    A token may hold a part of a character, as bytes do: neighbours that do are judged by what they spell together.
+    A token may hold a part of a character, as a byte does: it is judged by the whole that it spells with the next ones.
     """
-    alone = [tokenizer.decode([token]) for token in secret]
     found: set[int] = set()
-    for partial, group in groupby(range(len(secret)), key=lambda place: _PARTIAL in alone[place]):
-        places = list(group)
-        together = tokenizer.decode([secret[place] for place in places]) if partial else ""
-        found.update(place for place in places if _only_separates(together if partial else alone[place]))
+    begin = 0
+    for end in range(1, len(secret) + 1):
+        text = tokenizer.decode(list(secret[begin:end]))
+        if _PARTIAL not in text:
+            if all(unicodedata.category(character)[0] in "PZSC" for character in text):
+                found.update(range(begin, end))
+            begin = end
     return found
-
-
-def _only_separates(text: str) -> bool:
-    return _PARTIAL not in text and all(unicodedata.category(character)[0] in "PZSC" for character in text)
 
 
 def count_tokens(
