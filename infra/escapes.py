@@ -109,7 +109,9 @@ def _of_backslash(escape: str) -> Units | None:
         return [(_CONTROL[body], len(escape))]
     if body[0] in "uU":
         return _of_codes(escape, [int(code, 16) for code in _CODE.findall(escape)])
-    return [(chr(int(body, 8)) if len(body) == 3 else body, len(escape))]
+    if len(body) == 3:
+        return [(chr(int(body, 8)), len(escape))]
+    return [("", len(escape) - 1), (body, 1)]  # the sign stands there itself
 
 
 def _of_codes(escape: str, codes: Sequence[int]) -> Units | None:

@@ -147,7 +147,9 @@ def identity(type_: str, value: str) -> str:
     """
     value = undisguised(value) if may_be_disguised(value) and type_ != "CUSTOM" else value
     if type_ == "PHONE_NUMBER":
-        return phones.e164(fold(value).text) or normal_form(type_, value)
+        folded = fold(value).text
+        extension = phones.parted(folded)[1]
+        return (phones.e164(folded) or normal_form(type_, value)) + (f";ext={extension}" if extension else "")
     if type_ == "IP_ADDRESS":
         return str(address_of(fold(value).text) or normal_form(type_, value))
     if type_ in {"EMAIL_ADDRESS", "URL"}:

@@ -25,6 +25,8 @@ from revs.digest import text_digest, tokenizer_digest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_PARTIAL = "\ufffd"
+"""What a tokenizer decodes a part of a character to."""
 _PIECE = 1_000_000  # characters that are tokenised as one text at most, so that a row of any length fits into memory
 
 
@@ -39,15 +41,30 @@ def rarest(
     if tokens == 0:
         return ()
 
-    def is_separator(place: int) -> bool:
-        return all(unicodedata.category(c)[0] in "PZSC" for c in tokenizer.decode([secret[place]]))
+    separators = _separators(tokenizer, secret)
 
     def order(place: int) -> tuple[bool, int, int]:
         rarity = -secret[place] if token_counts_V is None else int(token_counts_V[secret[place]])
         return place == 0, rarity, place
 
-    places = [place for place in range(len(secret)) if not is_separator(place)] or range(len(secret))
+    places = [place for place in range(len(secret)) if place not in separators] or range(len(secret))
     return tuple(sorted(sorted(places, key=order)[:tokens]))
+
+
+def _separators(tokenizer: PreTrainedTokenizerBase, secret: Sequence[int]) -> set[int]:
+    """Places of the tokens of a secret that hold nothing but punctuation or space.
+
+    A token may hold a part of a character, as a byte does: it is judged by the whole that it spells with the next ones.
+    """
+    found: set[int] = set()
+    begin = 0
+    for end in range(1, len(secret) + 1):
+        text = tokenizer.decode(list(secret[begin:end]))
+        if _PARTIAL not in text:
+            if all(unicodedata.category(character)[0] in "PZSC" for character in text):
+                found.update(range(begin, end))
+            begin = end
+    return found
 
 
 def count_tokens(

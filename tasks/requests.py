@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from infra.detection import DEFAULT_TYPES
 from infra.expectations import RECEIVED_LATER, check_requests
 from infra.requests import Identifier
 from infra.settings import load_settings
+from infra.wellformed import fault
 from revs.errors import BadInput
 from tasks.lineage import require_on_record, require_whole_lineage
 from tasks.records import OpenedBatch, Validated
@@ -75,12 +75,5 @@ def validate_requests(batch_id: str) -> Validated:
 
 
 def _well_formed(identifier: Identifier) -> bool:
-    """A value of a detectable type must hold at least what every value of the type holds; the others any text."""
-    value = identifier.value.strip()
-    if identifier.type == "EMAIL_ADDRESS":
-        local, _, domain = value.rpartition("@")
-        return bool(local) and "." in domain and " " not in value
-    if identifier.type in {"US_SSN", "PHONE_NUMBER", "CREDIT_CARD"}:
-        digits = sum(character.isdigit() for character in value)
-        return digits == 9 if identifier.type == "US_SSN" else 7 <= digits <= 19
-    return bool(value) if identifier.type not in DEFAULT_TYPES else len(value) > 3
+    """Whether the value has the form of its type; it was asked at the door, and may have been stored before that."""
+    return bool(identifier.value.strip()) and not fault(identifier.type, identifier.value)

@@ -8,13 +8,8 @@ from collections import defaultdict
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
 from infra.detection.shapes import BLANK, touching
 from infra.detection.windows import reaches
+from infra.wellformed import IBAN_LENGTHS
 
-_LENGTHS = (
-    "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 "
-    "FI18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 "
-    "LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 "
-    "RS22 SA24 SC31 SE24 SI19 SK24 SM27 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 "
-)
 LONGEST = 34
 # Two letters and two digits, found by the first digit: such an expression is searched fast.
 _PROBE = re.compile(
@@ -38,8 +33,8 @@ def build() -> Recogniser:
 
 def _expression() -> str:
     countries: dict[int, list[str]] = defaultdict(list)
-    for entry in _LENGTHS.split():
-        countries[int(entry[2:])].append(entry[:2])
+    for country, length in IBAN_LENGTHS.items():
+        countries[length].append(country)
     forms = (
         f"(?:{'|'.join(names)})[0-9]{{2}}(?:{_GAP}[A-Z0-9]){{{length - 4}}}" for length, names in countries.items()
     )

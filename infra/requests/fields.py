@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 
 from infra.requests.records import IDENTIFIER_TYPES, Demand, Identifier
+from infra.wellformed import fault
 
 MAX_TEXT = 1000  # characters of a subject or an identifier
 _FIELDS = frozenset({"subject", "received", "due", "model", "identifiers"})
@@ -80,7 +81,11 @@ def parse_identifier(item: object, *, within: str = "") -> Identifier:
     prefix = f"{within}." if within else ""
     if item["type"] not in IDENTIFIER_TYPES:
         raise Malformed(f"{prefix}type is not one of {', '.join(IDENTIFIER_TYPES)}")
-    return Identifier(type=item["type"], value=parse_text(item["value"], field=f"{prefix}value"))
+    value = parse_text(item["value"], field=f"{prefix}value")
+    wrong = fault(item["type"], value)
+    if wrong:
+        raise Malformed(f"{prefix}value ({item['type']}) {wrong}")
+    return Identifier(type=item["type"], value=value)
 
 
 def _due(value: object, received: date, request_days: int) -> date:

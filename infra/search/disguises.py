@@ -31,7 +31,8 @@ _IDLE = frozenset(string.punctuation) - set(".-_+@:()/")
 """Signs beside which an identifier stands alone, as beside `&` and `;`, whatever its type."""
 _MARKS = frozenset(MARKS.encode())
 _CODED = b"\\%=[&"
-_UNKNOWN = (b"", *(bytes([byte]) for byte in (*_MARKS, *b" -./()\t\r\n")))
+_BESIDE_SEPARATORS = b" -./()\t\r\n"
+_UNKNOWN = (b"", *(bytes([byte]) for byte in (*_MARKS, *_BESIDE_SEPARATORS)))
 _LONGEST = 24
 """Bytes in front of an escape in which another one may end."""
 _OPEN_BEFORE = frozenset((*range(0x80, END), ord(";")))
@@ -72,6 +73,12 @@ class Neighbours:
         known = second.isascii() and second not in _UNKNOWN
         return not known or bool(self._follows[ASCII_TABLE[first], ASCII_TABLE[second[0]]])
 
+    def may_part(self, before: int, behind: int) -> bool:
+        """Whether a separator of numbers between these bytes of the text may stand within a form."""
+        if any(byte >= 0x80 or byte in _MARKS or byte in _BESIDE_SEPARATORS for byte in (before, behind)):
+            return True
+        return bool(self._follows[ASCII_TABLE[before], ASCII_TABLE[behind]])
+
 
 def disguised(rows: Rows, sought: Neighbours | None = None) -> list[int]:
     """The numbers of the rows that may have another reading: of all that have one, and few others.
@@ -99,13 +106,8 @@ def _matters(data: bytes, at: int, sought: Neighbours | None) -> bool:
     if chr(data[hit.end() - 1]).isalnum() and sought.may_begin(behind, data[hit.end() + 1 : hit.end() + 2]):
         return True  # what ends in a letter or a digit seems to go on with what follows
     known = not any(mark in data[max(at - _LONGEST, 0) : at] for mark in _CODED)
-    parts_numbers = meaning in SEPARATORS and _in_number(before) and _in_number(behind)
-    return not known or parts_numbers or sought.may_hold(before, " " if meaning.isspace() else meaning, behind)
-
-
-def _in_number(byte: int) -> bool:
-    """Whether this byte may stand beside a separator in a number."""
-    return byte >= 0x80 or byte in _MARKS or chr(byte).isalnum() or chr(byte) in SEPARATORS
+    parts = (meaning.isspace() or meaning in SEPARATORS) and sought.may_part(before, behind)
+    return not known or parts or sought.may_hold(before, " " if meaning.isspace() else meaning, behind)
 
 
 def _escapes(data: bytes) -> npt.NDArray[np.int64]:

@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from infra.detection import DEFAULT_MIN_SCORE, DEFAULT_TYPES, Detector, Finding, without_parts
+from infra.detection import DEFAULT_MIN_SCORE, DEFAULT_TYPES, Detector, Finding
 from infra.detection.engine import presidio_engine
 from infra.detection.numbering import REGIONS, plan
+from infra.detection.readings import in_readings
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -121,8 +122,13 @@ def engine() -> Any:
 
 
 def by_engine(text: str) -> list[Finding]:
-    results = engine().analyze(text, language="en", score_threshold=DEFAULT_MIN_SCORE)
-    return without_parts(Finding(start=r.start, end=r.end, type=r.entity_type, score=float(r.score)) for r in results)
+    """What the engine gives in each reading of the text."""
+
+    def find(reading: str) -> list[Finding]:
+        results = engine().analyze(reading, language="en", score_threshold=DEFAULT_MIN_SCORE)
+        return [Finding(start=r.start, end=r.end, type=r.entity_type, score=float(r.score)) for r in results]
+
+    return in_readings(text, find)
 
 
 GLUE = [

@@ -17,6 +17,15 @@ from revs.errors import BadInput
 
 SSN = {"type": "US_SSN", "value": "219-41-5522"}
 GOOD: dict[str, Any] = {"subject": "customer 17", "received": "2026-11-02", "identifiers": [SSN]}
+VALUES = {
+    "EMAIL_ADDRESS": "zorblatt@example.com",
+    "US_SSN": "219-41-5522",
+    "PHONE_NUMBER": "+1 212 555 0143",
+    "URL": "https://example.com/zorblatt",
+    "CREDIT_CARD": "4111 1111 1111 1111",
+    "IBAN_CODE": "DE89 3704 0044 0532 0130 00",
+    "IP_ADDRESS": "192.0.2.17",
+}
 HEADER = "subject,received,due,model,type,value\n"
 LEAKS = ("219-41", "5522", "Zorblatt", "customer 17", "zz@example.com")
 
@@ -50,7 +59,8 @@ def test_a_request_without_due_date_and_model_gets_the_defaults() -> None:
 
 @pytest.mark.parametrize("kind", IDENTIFIER_TYPES)
 def test_every_type_is_taken(kind: str) -> None:
-    assert demand(changed(identifiers=[{"type": kind, "value": "Zorblatt 9"}])).identifiers[0].type == kind
+    value = VALUES.get(kind, "Zorblatt 9")
+    assert demand(changed(identifiers=[{"type": kind, "value": value}])).identifiers[0].type == kind
 
 
 @pytest.mark.parametrize(
