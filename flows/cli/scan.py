@@ -139,14 +139,25 @@ def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: b
         return
     unread = unread_summary(survey.unread)
     left_out = f"; {unread} could not be read" if unread else ""
-    table(f"personal data in {survey.name} ({survey.rows} rows{left_out})", counts)
-    stopped = (f"{left.file!r}: {left.reason} ({left.rows} rows)" for left in summary.not_read if left.partly)
-    for what in (*survey.ignored, *survey.unread, *stopped):
+    shown = [{**count, "file": _printable(str(count["file"]))} for count in counts]
+    table(f"personal data in {_printable(survey.name)} ({survey.rows} rows{left_out})", shown)
+    known = {(unread.file, unread.reason) for unread in survey.unread}
+    stopped = (
+        f"{left.file!r}: {left.reason} ({left.rows} rows)"
+        for left in summary.not_read
+        if left.partly and (left.file, left.reason) not in known
+    )
+    for what in (*map(_printable, survey.ignored), *survey.unread, *stopped):
         console().print(f"not read: {what}", style="yellow", markup=False)
     if not summary.findings and summary.complete:
         console().print("no personal data was found; every row was read")
     if page is not None:
         console().print(f"report: {page}", markup=False)
+
+
+def _printable(name: str) -> str:
+    """A file name for a terminal: what is no UTF-8 in it is escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _leaks(

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.corpus.access import RowAccess
+from infra.corpus.address import absolute
 from infra.corpus.planning import Plan, plan
 from infra.corpus.reading import ShardReader, ShardSurvey, file_digest, read_shard
 from infra.corpus.rows import holds_text
 from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread
-from infra.corpus.source import absolute
 from infra.corpus.survey import CorpusFile, Survey, assemble, from_dict, nothing_read, unhashed
 from revs.errors import OperationFailed
 

@@ -56,7 +56,7 @@ def plan(
         longest=longest,
         files=found.files,
         shards=tuple(replace(shard, number=number) for number, shard in enumerate(shards)),
-        unread=tuple(part for part in parts if isinstance(part, Unread)),
+        unread=(*found.unread, *(part for part in parts if isinstance(part, Unread))),
         ignored=found.ignored,
     )
 

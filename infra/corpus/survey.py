@@ -49,7 +49,7 @@ class Survey:
     def digest(self) -> str:
         """SHA-256 over what `sha256sum FILES` prints, in the order of `files`; "-" for a file without a digest."""
         lines = "".join(f"{file.sha256 or '-'}  {file.file}\n" for file in self.files)
-        return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+        return f"sha256:{hashlib.sha256(lines.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
     @cached_property
     def first_rows(self) -> tuple[int, ...]:

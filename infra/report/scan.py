@@ -27,7 +27,7 @@ NOT_READ_SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotRead:
-    """Rows of a file that were not read, or not by a recogniser (`partly`); `rows` None: nobody knows how many."""
+    """Rows of a file that were not read, or not wholly (`partly`); `rows` None: nobody knows how many."""
 
     file: str
     reason: str
@@ -249,7 +249,7 @@ def _warning(summary: ScanSummary) -> str:
     said = [
         f"{plural(whole, 'row')} not read" if whole else "",
         f"{plural(unknown, 'file')} not read" if unknown else "",
-        f"{plural(partly, 'time')} a recogniser did not get through a row" if partly else "",
+        f"{plural(partly, 'time')} a row was read in part, or not by every recogniser" if partly else "",
     ]
     return f"{'; '.join(each for each in said if each)}. What stands there is not known."
 

@@ -59,10 +59,10 @@ def test_a_scan_finds_in_every_encoding_what_it_finds_in_utf_8_at_the_same_place
     ]
 
 
-CONTENT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff"), max_size=9)
+CONTENT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co"], exclude_characters="\ufeff"), max_size=9)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(CONTENT, max_size=9),
     encoding=st.sampled_from(WIDE),
@@ -83,7 +83,6 @@ def test_wide_rows_are_the_same_whatever_the_file_is_cut_into(
         assert [text for _, text in cut] == rows
         assert cut.texts(range(len(rows))) == dict(enumerate(rows))
         assert cut.digest == whole.digest and cut.unread == ()
-
 
 
 UTF16 = "\ufeffplain words, and more of them\nanother row of words\n".encode("utf-16-le")
