@@ -12,7 +12,7 @@ from infra.location import Occurrence, confirm
 from infra.proposals import propose
 from revs.errors import BadInput
 from tasks.records import Detected, Located
-from tasks.search import corpus_of, search
+from tasks.search import corpus_of, keyed_digest, search
 from tasks.stage import Handles, handles, refuse_broken, stage
 
 
@@ -26,7 +26,11 @@ def locate_occurrences(batch_id: str) -> Located:
     h = handles(batch_id)
     corpus = corpus_of(h)
     record = h.workspace.read("occurrences")
-    if record is not None and record["corpus"]["digest"] != corpus.digest and not h.workspace.read("registered"):
+    if (
+        record is not None
+        and record["corpus"]["digest"] != keyed_digest(h, corpus)
+        and not h.workspace.read("registered")
+    ):
         h.workspace.remove()  # the corpus changed since the batch was cut off: what was found in it no longer holds
         record = None
     record = record or h.workspace.write("occurrences", search(h, corpus))
@@ -48,7 +52,7 @@ def _end_without_work(h: Handles, record: dict[str, Any]) -> None:
     h.workspace.remove()
     if record["missing"]:
         raise BadInput(
-            f"no identifier of batch {h.batch.id} stands in the corpus {h.batch.corpus} "
+            f"no identifier of batch {h.batch.id} stands in its {record['corpus']['name']} "
             f"({record['corpus']['rows']} rows){reservation(record['corpus'])}: check --corpus, then "
             f"'revs requests retry {' '.join(record['missing'][:3])}'"
         )
@@ -63,7 +67,7 @@ def _set_aside(h: Handles, record: dict[str, Any]) -> None:
     for request_id in record["missing"]:
         h.store.fail(
             request_id,
-            f"none of its identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
+            f"none of its identifiers stands in the {record['corpus']['name']}{reservation(record['corpus'])}; "
             "check the corpus",
         )
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,20 @@ class ScanSummary:
     def per_thousand(self, count: int, rows: int) -> float | None:
         """Findings per 1,000 rows; None where no row was read."""
         return round(1000 * count / rows, 3) if rows else None
+
+    def handed_on(self, name: Callable[[str], str], corpus: Mapping[str, Any]) -> ScanSummary:
+        """The same for other eyes: every file under what `name` gives for it, and another manifest of the corpus."""
+        return replace(
+            self,
+            corpus=dict(corpus),
+            by_file={name(file): counts for file, counts in self.by_file.items()},
+            rows_by_file={name(file): rows for file, rows in self.rows_by_file.items()},
+            samples={
+                type_: tuple(replace(sample, file=name(sample.file)) for sample in kept)
+                for type_, kept in self.samples.items()
+            },
+            not_read=tuple(replace(left, file=name(left.file)) for left in self.not_read),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
