@@ -46,7 +46,7 @@ class ScanTally:
         self.characters = 0
         self.counts: Counter[tuple[str, str]] = Counter()
         self.skipped: Counter[tuple[str, str]] = Counter()  # rows nobody read, by file and reason
-        self.stopped: Counter[tuple[str, str]] = Counter()  # rows that a recogniser did not get through
+        self.stopped: Counter[tuple[str, str]] = Counter()  # rows that were not read by every recogniser, or in part
         self._samples: dict[str, list[Sample]] = {}
         self._key = f"revs.tally/{seed}".encode()
 
@@ -64,6 +64,10 @@ class ScanTally:
     def skip(self, file: str, reason: str, *, rows: int = 1) -> None:
         """Count rows of a file that were not read at all, 0 if nobody knows how many; the reason quotes nothing."""
         self.skipped[file, reason] += rows
+
+    def note(self, file: str, reason: str, *, rows: int = 1) -> None:
+        """Count rows that were read, but of which not all can be known; the reason quotes nothing."""
+        self.stopped[file, reason] += rows
 
     def merge(self, other: ScanTally) -> None:
         """Add the counts of another shard.

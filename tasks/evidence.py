@@ -17,6 +17,7 @@ from infra.device import resolve_device
 from infra.requests import IdentifierOutcome, RequestView, closed_as
 from tasks.find import unread_in
 from tasks.probe import SEED
+from tasks.search import pseudonyms
 from tasks.stage import Handles
 
 _PACKAGES = (
@@ -195,14 +196,10 @@ def _datasets(h: Handles, plan: dict[str, Any]) -> list[dict[str, Any]]:
     held_out = h.registry.resolve(h.batch.source).tags.get("revs.held_out")
     if held_out:
         text = Corpus.open(held_out)
+        shown = text.manifest(pseudonyms(h.settings))
         found.append(
-            {
-                "name": text.name,
-                "role": "held-out text",
-                "rows": len(text),
-                "digest": text.digest,
-                "unread": unread_summary(text.unread),
-            }
+            {key: shown[key] for key in ("name", "rows", "digest")}
+            | {"role": "held-out text", "unread": unread_summary(text.unread)}
         )
     else:
         rows, digest = len(plan["held_out_rows"]), corpus["digest"]

@@ -12,7 +12,7 @@ from infra.location import Occurrence, confirm
 from infra.proposals import propose
 from revs.errors import BadInput
 from tasks.records import Detected, Located
-from tasks.search import corpus_of, search
+from tasks.search import corpus_of, keyed_digest, search
 from tasks.stage import Handles, handles, refuse_broken, stage
 
 
@@ -28,7 +28,11 @@ def locate_occurrences(batch_id: str) -> Located:
         _end_without_work(h)
     corpus = corpus_of(h)
     record = h.workspace.read("occurrences")
-    if record is not None and record["corpus"]["digest"] != corpus.digest and not h.workspace.read("registered"):
+    if (
+        record is not None
+        and record["corpus"]["digest"] != keyed_digest(h, corpus)
+        and not h.workspace.read("registered")
+    ):
         h.discard()  # the corpus changed since the batch was cut off: what was found in it no longer holds
         record = None
     record = record or h.workspace.write("occurrences", search(h, corpus))

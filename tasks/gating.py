@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.corpus import Corpus
+from infra.corpus import Corpus, absolute
 from infra.gates import GatePolicy, GateReport, check_gates
 from infra.registry import ModelVersion, Registry
 from infra.requests import RequestStore
@@ -66,6 +66,7 @@ def judge_anew(
     Raises:
         BadInput: no such version, an unusable request file or corpus, or no identifier stands in the corpus.
     """
+    corpus, held_out = absolute(corpus), absolute(held_out) if held_out else None
     registry = open_registry(settings)
     version = registry.resolve(model_uri)
     with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:

@@ -10,7 +10,7 @@ from infra.corpus import Corpus
 from revs.errors import OperationFailed
 from tasks.places import targets_of
 from tasks.planning import secret_of
-from tasks.search import corpus_of
+from tasks.search import corpus_of, keyed_digest
 from tasks.stage import Handles
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class Material:
 def material(h: Handles) -> Material:
     """Rebuild targets and texts of a probed batch."""
     record, corpus = h.workspace.require("targets"), corpus_of(h)
-    if corpus.digest != h.workspace.require("occurrences")["corpus"]["digest"]:
+    if keyed_digest(h, corpus) != h.workspace.require("occurrences")["corpus"]["digest"]:
         raise OperationFailed(
-            f"the corpus {h.batch.corpus} changed while batch {h.batch.id} was under way, so the recorded places no "
+            f"the corpus changed while batch {h.batch.id} was under way, so the recorded places no "
             "longer hold; nothing was promoted: start the flow again, it looks anew"
         )
     held_out = h.registry.resolve(h.batch.source).tags.get("revs.held_out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from infra.corpus import absolute
 from infra.expectations import RECEIVED_LATER, check_requests
 from infra.requests import Identifier
 from infra.settings import load_settings
@@ -25,6 +26,7 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
         model: registered model; its champion is what gets edited.
         corpus: path of its training corpus; None takes the one the champion was registered with.
     """
+    corpus = absolute(corpus) if corpus else None  # refused before anything of it is stored
     settings = load_settings()
     store, registry = open_store(settings), open_registry(settings)
     champion = registry.champion(model)
@@ -33,6 +35,7 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     corpus = corpus or champion.tags.get("revs.corpus")
     if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
+    corpus = absolute(corpus)
     finish_closed(settings, store, model)
     batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
     if batch is not None and (reason := reason_to_give_up(settings, batch, champion)):

@@ -64,7 +64,8 @@ def put_together(folder: str, corpus: Corpus) -> tuple[Survey, ScanTally]:
     for first, record in zip(survey.first_rows_in_file, records, strict=True):
         tally.merge(ScanTally.from_dict(record["tally"]).moved(first))
     for unread in survey.unread:
-        tally.skip(unread.file, unread.reason, rows=unread.rows or 0)
+        note = tally.note if unread.partly else tally.skip
+        note(unread.file, unread.reason, rows=unread.rows or 0)
     return survey, tally
 
 

@@ -9,14 +9,16 @@ import random
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
-from infra.corpus import Corpus, Shard, ShardSurvey, Survey
+from infra.corpus import Corpus, Pseudonym, Shard, ShardSurvey, Survey
 from infra.detection import DEFAULT_TYPES, Detector
 from infra.location import Occurrence, detected, rows_hit
 from infra.search import Search
 from infra.search.refusals import too_common, unsearchable
+from infra.settings import Settings
+from infra.vault import Vault
 from tasks.stage import Handles, handles, stage
 
 # Of the corpus, about: in so much of it identifiers of other people are looked for. Fewer found are fewer protected:
@@ -34,9 +36,19 @@ class Sought:
     detector: Detector
 
 
+def pseudonyms(settings: Settings) -> Pseudonym:
+    """What stands for the names and digests of corpora in every record of this installation."""
+    return partial(Vault.from_settings(settings).pseudonym, kind="corpus")
+
+
 def corpus_of(h: Handles) -> Corpus:
     """The batch's corpus; what its survey said is not read again as long as the files are the same."""
     return Corpus.open(h.batch.corpus, survey=h.workspace.read("survey"))
+
+
+def keyed_digest(h: Handles, corpus: Corpus) -> str:
+    """The corpus' digest as the batch's records have it."""
+    return corpus.keyed_digest(pseudonyms(h.settings))
 
 
 @stage("search shard")
@@ -75,7 +87,7 @@ def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
     present = {(found.request_id, found.identifier) for found in occurrences}
     each = [(request_id, number) for request_id, some in identifiers.items() for number in range(len(some))]
     return {
-        "corpus": survey.manifest(),
+        "corpus": survey.manifest(pseudonyms(h.settings)),
         "occurrences": [asdict(occurrence) for occurrence in occurrences],
         "others": [asdict(other) for other in _others(survey, records, {found.row for found in occurrences})],
         "missing": [_named(one) for one in each if one not in present and one not in refused],

@@ -66,7 +66,7 @@ def scan(
         _show_leaks(leaks, model, as_json=as_json)
     elif opened is not None:
         survey, summary = _scan(settings, opened, findings, recognisers=recognisers, seed=seed, quiet=as_json)
-        page = _written(summary, report)
+        page = _written(settings, survey, summary, report)
         _show(survey, summary, page, as_json=as_json)
 
 
@@ -88,7 +88,7 @@ def _scan(
     shutil.rmtree(folder, ignore_errors=True)
     summary = ScanSummary.of(
         tally,
-        corpus=survey.manifest(),
+        corpus={"name": survey.name, "digest": survey.digest, "rows": survey.rows, "ignored": survey.ignored},
         settings=detector_settings(recognisers),
         versions=versions(),
         seconds=round(time.perf_counter() - started, 1),
@@ -109,10 +109,16 @@ def _write_lines(path: Path, lines: Any) -> None:
         ) from None
 
 
-def _written(summary: ScanSummary, folder: Path | None) -> Path | None:
+def _written(settings: Settings, survey: Survey, summary: ScanSummary, folder: Path | None) -> Path | None:
+    """Write the report. It is handed on, so names of files, which the terminal shows, have stand-ins in it."""
     from infra.report.scan import write_scan_report
+    from tasks.search import pseudonyms
 
-    return write_scan_report(summary, folder) if folder is not None else None
+    if folder is None:
+        return None
+    pseudonym = pseudonyms(settings)
+    names = survey.stand_ins(pseudonym)
+    return write_scan_report(summary.handed_on(names.file, survey.manifest(pseudonym)), folder)
 
 
 def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: bool) -> None:
@@ -139,14 +145,25 @@ def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: b
         return
     unread = unread_summary(survey.unread)
     left_out = f"; {unread} could not be read" if unread else ""
-    table(f"personal data in {survey.name} ({survey.rows} rows{left_out})", counts)
-    stopped = (f"{left.file!r}: {left.reason} ({left.rows} rows)" for left in summary.not_read if left.partly)
-    for what in (*survey.ignored, *survey.unread, *stopped):
+    shown = [{**count, "file": _printable(str(count["file"]))} for count in counts]
+    table(f"personal data in {_printable(survey.name)} ({survey.rows} rows{left_out})", shown)
+    known = {(unread.file, unread.reason) for unread in survey.unread}
+    stopped = (
+        f"{left.file!r}: {left.reason} ({left.rows} rows)"
+        for left in summary.not_read
+        if left.partly and (left.file, left.reason) not in known
+    )
+    for what in (*map(_printable, survey.ignored), *survey.unread, *stopped):
         console().print(f"not read: {what}", style="yellow", markup=False)
     if not summary.findings and summary.complete:
         console().print("no personal data was found; every row was read")
     if page is not None:
         console().print(f"report: {page}", markup=False)
+
+
+def _printable(name: str) -> str:
+    """A file name for a terminal: what is no UTF-8 in it is escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _leaks(

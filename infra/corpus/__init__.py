@@ -8,11 +8,12 @@ text is written anywhere: a cached copy of a corpus is one more copy of the pers
 
 from __future__ import annotations
 
+from infra.corpus.address import absolute
 from infra.corpus.corpus import Corpus
+from infra.corpus.manifest import Pseudonym, StandIns
 from infra.corpus.planning import Plan, plan
 from infra.corpus.reading import Batch, ShardReader, ShardSurvey, file_digest, read_shard
 from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread, unread_summary
-from infra.corpus.source import absolute
 from infra.corpus.survey import CorpusFile, Survey, assemble
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "Corpus",
     "CorpusFile",
     "Plan",
+    "Pseudonym",
     "Shard",
     "ShardReader",
     "ShardSurvey",
+    "StandIns",
     "Survey",
     "Unread",
     "absolute",

@@ -70,8 +70,8 @@ class RowAccess:
             yield moved
         if not reader.survey.intact:
             raise OperationFailed(
-                f"corpus file {shard.file!r}: {reader.survey.unread[0].reason}, after the corpus was surveyed; "
-                "its row numbers no longer hold: start again"
+                f"{plan.place(shard.file)} of the corpus: {reader.survey.unread[0].reason}, after the corpus was "
+                "surveyed; its row numbers no longer hold: start again"
             )
         if size <= _KEPT_AT_MOST:
             self._keep((number, mark), batches, size)

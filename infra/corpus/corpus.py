@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.corpus.access import RowAccess
+from infra.corpus.address import absolute
+from infra.corpus.manifest import Pseudonym
 from infra.corpus.planning import Plan, plan
 from infra.corpus.reading import ShardReader, ShardSurvey, file_digest, read_shard
 from infra.corpus.rows import holds_text
 from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread
-from infra.corpus.source import absolute
 from infra.corpus.survey import CorpusFile, Survey, assemble, from_dict, nothing_read, unhashed
 from revs.errors import OperationFailed
 
@@ -161,9 +162,17 @@ class Corpus:
         """What was set aside."""
         return self.survey().unread
 
-    def manifest(self) -> dict[str, Any]:
-        """What the evidence says of the corpus: name, digest, rows, files, shards, what was ignored and unread."""
-        return self.survey().manifest()
+    def manifest(self, pseudonym: Pseudonym) -> dict[str, Any]:
+        """What the evidence says of the corpus: name, digest, rows, files, shards, what was ignored and unread.
+
+        Args:
+            pseudonym: gives what stands for a name or digest, under a key (`Vault.pseudonym`).
+        """
+        return self.survey().manifest(pseudonym)
+
+    def keyed_digest(self, pseudonym: Pseudonym) -> str:
+        """The digest as the manifest has it, to tell whether the corpus is still the same."""
+        return str(self.survey().stand_ins(pseudonym).digest(self.digest))
 
     def text(self, row: int) -> str:
         """The text of one row, from 0; "" if it was set aside. For many rows `texts` reads far less."""

@@ -90,7 +90,7 @@ def _reader(file: Any) -> Any:
 
 def _check_column(schema: Any, column: str) -> None:
     if column not in schema.names:
-        raise Unusable(f"no text column {column!r} but {', '.join(map(repr, schema.names))}")
+        raise Unusable(f"no text column {column!r}", f"columns: {', '.join(map(repr, schema.names))}")
     if schema.names.count(column) > 1:
         raise Unusable(f"several columns {column!r}")
     kind = schema.field(column).type

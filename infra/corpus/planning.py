@@ -28,6 +28,11 @@ class Plan:
     unread: tuple[Unread, ...]
     ignored: tuple[str, ...]
 
+    def place(self, file: str) -> str:
+        """A file by its number, for messages that are recorded: names of files may be data themselves."""
+        number = next((number for number, each in enumerate(self.files, start=1) if each.file == file), 0)
+        return f"file {number} of {len(self.files)}"
+
 
 def plan(
     source: str, *, text_column: str = "text", shard_bytes: int = SHARD_BYTES, longest: int = MAX_ROW_BYTES
@@ -56,7 +61,7 @@ def plan(
         longest=longest,
         files=found.files,
         shards=tuple(replace(shard, number=number) for number, shard in enumerate(shards)),
-        unread=tuple(part for part in parts if isinstance(part, Unread)),
+        unread=(*found.unread, *(part for part in parts if isinstance(part, Unread))),
         ignored=found.ignored,
     )
 
@@ -70,7 +75,7 @@ def _shards_of(source: str, text_column: str, shard_bytes: int, file: SourceFile
         with opened(source, file) as handle:
             groups = row_groups(handle, text_column)
     except Unusable as error:
-        return Unread(file=file.file, reason=str(error), rows=None)
+        return Unread(file=file.file, reason=str(error), rows=None, detail=error.detail)
     except OSError as error:
         return Unread(file=file.file, reason=why(error), rows=None)
     starts = list(_runs(groups, shard_bytes))

@@ -5,25 +5,27 @@ A function of source, shard and text column alone, so that a shard can be read b
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from infra.corpus.address import kind_of
 from infra.corpus.encoding import GZIP, HEAD, form_of
 from infra.corpus.lines import LongLine, line_blocks
+from infra.corpus.packed import CUT_GZIP, Peeked, unpacked
 from infra.corpus.parquet import Gap, parquet_rows
 from infra.corpus.planning import why
 from infra.corpus.rows import TOO_LONG, RowDigest, Rows, holds_text, jsonl_rows, rows_with_nul, text_rows
 from infra.corpus.shard import MAX_ROW_BYTES, Shard, Unread, UnreadLog, Unusable
-from infra.corpus.source import SourceFile, first_bytes, kind_of, opened
+from infra.corpus.source import SourceFile, first_bytes, opened
 
 HOLDS_NUL = "holds NUL characters, which may part what stands there"
-_CUT_GZIP = "no whole gzip file (cut short or damaged)"
 _HASHED_AT_ONCE = 1 << 20
+
+
+_Piece = tuple[int | None, Rows | Gap | LongLine]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +158,8 @@ class ShardReader:
 
     def _pieces(self, handle: Any, file: SourceFile) -> Iterator[_Piece]:
         """The shard's rows piece by piece, each with where it begins, if reading can start there."""
-        shard, tap, longest = self.shard, self._tap, self._longest
+        shard, longest = self.shard, self._longest
+        tap: Callable[[int, bytes], None] = self._tap
         if kind_of(shard.file) == "parquet":
             yield from parquet_rows(handle, shard.begin, shard.end, self._column, longest)
             return
@@ -167,7 +170,7 @@ class ShardReader:
                 self._hasher = None
             if shard.begin:
                 return
-            (handle, form), begin, end, tap = _unpacked(handle, shard.bytes, tap), 0, sys.maxsize, _nothing
+            (handle, form), begin, end, tap = unpacked(handle, shard.bytes, tap), 0, sys.maxsize, _nothing
         for block in line_blocks(handle, begin, end, longest=longest, tap=tap, encoding=form):
             mark = None if packed else block.byte
             if isinstance(block, LongLine):
@@ -182,11 +185,11 @@ class ShardReader:
         if self.shard.begin:
             handle.seek(self.shard.begin)  # what cannot be sought in is not read again for its head
             return handle, form_of(first_bytes(self._source, file, HEAD), file.bytes)
-        peeked = _Peeked(handle)
+        peeked = Peeked(handle)
         if peeked.head and not file.bytes:
             raise Unusable("holds more than the 0 bytes that the file system tells")
         if not peeked.head and str(file.kind).endswith(".gz"):
-            raise Unusable(_CUT_GZIP)
+            raise Unusable(CUT_GZIP)
         return peeked, form_of(peeked.head, file.bytes)
 
     def _taken(self, mark: int | None, rows: Rows | Gap | LongLine) -> Iterator[Batch]:
@@ -237,70 +240,6 @@ def file_digest(source: str, file: SourceFile) -> str | None:
     except OSError:
         return None
     return sha256.hexdigest()
-
-
-_Piece = tuple[int | None, Rows | Gap | LongLine]
-
-
-def _unpacked(handle: Any, size: int, tap: Callable[[int, bytes], None]) -> tuple[Any, str]:
-    """What a gzip file holds, to be read, and its encoding."""
-    inside = _Peeked(_Unpacked(handle, tap))
-    form = form_of(inside.head, size)
-    if form == GZIP:
-        raise Unusable(f"a gzip file inside a gzip file, {size:,} bytes, not text")
-    return inside, form
-
-
-class _Peeked:
-    """A file read in order, whose first bytes were looked at."""
-
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-        self.head: bytes = handle.read(HEAD)
-        self._at = 0
-
-    def read(self, size: int) -> bytes:
-        data = self.head[self._at : self._at + size]
-        if len(data) < size:
-            data += self._handle.read(size - len(data))
-        self._at += len(data)
-        return data
-
-    def tell(self) -> int:
-        return self._at
-
-
-class _Unpacked:
-    """What a gzip file holds, its own bytes told to the tap; one that was cut short gives all that came before."""
-
-    def __init__(self, handle: Any, tap: Callable[[int, bytes], None]) -> None:
-        self._file = gzip.GzipFile(mode="rb", fileobj=_Tee(handle, tap))
-        self._cut = False
-
-    def read(self, size: int) -> bytes:
-        parts: list[bytes] = []
-        try:
-            while size > 0 and not self._cut and (part := self._file.read1(size)):
-                parts.append(part)
-                size -= len(part)
-        except (gzip.BadGzipFile, EOFError, zlib.error):
-            self._cut = True
-        if self._cut and not parts:
-            raise Unusable(_CUT_GZIP)
-        return b"".join(parts)
-
-
-class _Tee:
-    """A file whose reader is listened to."""
-
-    def __init__(self, handle: Any, tap: Callable[[int, bytes], None]) -> None:
-        self._handle, self._tap = handle, tap
-
-    def read(self, size: int = -1) -> bytes:
-        at = self._handle.tell()
-        data: bytes = self._handle.read(size)
-        self._tap(at, data)
-        return data
 
 
 def _nothing(_at: int, _data: bytes) -> None:

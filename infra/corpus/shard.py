@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SHARD_BYTES = 32 << 20
 MAX_ROW_BYTES = 16 << 20
@@ -11,7 +11,14 @@ MAX_ROW_BYTES = 16 << 20
 
 
 class Unusable(Exception):
-    """The file holds no text that could be read; its text says why and quotes nothing."""
+    """The file holds no text that could be read; its text says why and quotes nothing.
+
+    `detail` is what may be shown to the user alone, such as names of columns.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +61,14 @@ class Unread:
     row: int | None = None
     byte: int | None = None
     partly: bool = False
+    detail: str = field(default="", compare=False)
+    """For the user's own terminal."""
 
     def __str__(self) -> str:
         row = "" if self.row is None else f", row {self.row}"
         byte = "" if self.byte is None else f" (byte {self.byte})"
         several = "" if self.rows in (1, None) else f" ({self.rows} rows)"
-        return f"{self.file!r}{row}{byte}: {self.reason}{several}"
+        return f"{self.file!r}{row}{byte}: {self.reason}{several}{self.detail and f' ({self.detail})'}"
 
 
 def unread_summary(unread: Iterable[Unread]) -> str:

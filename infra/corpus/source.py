@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from infra.corpus.address import KINDS, absolute, is_address, kind_of, kinds
+from infra.corpus.shard import Unread
 from revs.errors import BadInput
 
-KINDS = {".txt": "text", ".jsonl": "jsonl", ".txt.gz": "text.gz", ".jsonl.gz": "jsonl.gz", ".parquet": "parquet"}
 REMOTE_BLOCK = 8 << 20
 # What the file systems call the state of a file's content; the surest first.
 _VERSION_KEYS = ("ETag", "etag", "blob_id", "sha256", "md5", "crc32c", "mtime", "LastModified", "last_modified")
@@ -47,46 +47,36 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What lies at a source: the name of the corpus, its files in order, and the relative paths of those left out."""
+    """What lies at a source: the name of the corpus, its files in order, the relative paths of those left out because
+    of their kind, and what cannot be read whatever its kind.
+    """
 
     name: str
     files: tuple[SourceFile, ...]
-    ignored: tuple[str, ...]
-
-
-def kind_of(file: str) -> str | None:
-    """The kind of a file by its ending, whatever its case; None for one that is not read."""
-    name = file.lower()
-    return next((kind for suffix, kind in KINDS.items() if name.endswith(suffix)), None)
-
-
-def absolute(source: str | Path) -> str:
-    """The source as it can be recorded: an address as it is, a local path from the root."""
-    return str(source) if "://" in str(source) else str(Path(source).absolute())
+    ignored: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 def file_system(source: str | Path) -> tuple[Any, str]:
     """The file system behind a source, and the path in it; nothing is asked of it yet.
 
     Raises:
-        BadInput: the address is of an unknown kind, holds a password, or goes through a cache, which would leave a
-            copy of personal data on the disk.
+        BadInput: as `absolute`, or nothing that reads such an address is installed.
     """
+    from fsspec import filesystem
     from fsspec.core import url_to_fs
 
-    address = str(source)
-    if "://" in address:
-        if "::" in address:
-            raise BadInput(f"corpus {address!r} is a chain of addresses; name the files themselves, unpacked")
-        if urlsplit(address).password is not None:
-            raise BadInput("the address of the corpus holds a password; take it out and set it in the environment")
+    address = absolute(source)
+    if not is_address(address):  # a local name may hold what fsspec takes for a chain of addresses
+        fs = filesystem("file")
+        return fs, str(fs._strip_protocol(address))
     try:
         fs, path = url_to_fs(address)
     except (ValueError, ImportError):
         scheme = address.split("://")[0]
         raise BadInput(
-            f"corpus {address!r}: no file system for {scheme}://; install the fsspec package for it (for s3:// "
-            "pip install 'revs[s3]')"
+            f"no file system for {scheme}:// is installed; install the fsspec package for it (for s3:// pip install "
+            "'revs[s3]')"
         ) from None
     return fs, str(path)
 
@@ -100,15 +90,32 @@ def listing(source: str | Path) -> Listing:
     fs, root = file_system(source)
     infos = _infos(fs, root, str(source))
     name = root.rstrip("/").rpartition("/")[2]
-    if len(infos) == 1 and "" in infos:
-        if kind_of(name) is None:
-            raise BadInput(f"corpus {str(source)!r} is no {_kinds()} file; convert it to one of these")
-        return Listing(name=_stem(name), files=(_source_file(name, infos[""]),), ignored=())
-    taken = {file: info for file, info in infos.items() if kind_of(file) is not None and not _hidden(file)}
-    if not taken:
-        raise BadInput(f"corpus folder {str(source)!r} holds no {_kinds()} file; name a folder that does")
-    files = tuple(_source_file(file, info) for file, info in taken.items())
-    return Listing(name=name, files=files, ignored=tuple(file for file in infos if file not in taken))
+    if "" in infos:
+        return _alone(name, infos[""], str(source))
+    seen = {file for file in infos if kind_of(file) is not None and not _hidden(file)}
+    files, left = [], []
+    for file, info in infos.items():
+        if isinstance(info, str) and (file in seen or info in _FOLDERS):
+            left.append(Unread(file=file, reason=info, rows=None))
+        elif not isinstance(info, str) and file in seen:
+            files.append(_source_file(file, info))
+    if not files and not left:
+        raise BadInput(f"corpus folder {str(source)!r} holds no {kinds()} file; name a folder that does")
+    named = {*(file.file for file in files), *(entry.file for entry in left)}
+    return Listing(
+        name=name, files=tuple(files), ignored=tuple(file for file in infos if file not in named), unread=tuple(left)
+    )
+
+
+def _alone(name: str, info: dict[str, Any] | str, source: str) -> Listing:
+    """A source that is one file."""
+    if isinstance(info, str):
+        raise BadInput(f"corpus {source!r} is {info}; name a file or folder that can be read")
+    if kind_of(name) is None:
+        raise BadInput(f"corpus {source!r} is no {kinds()} file; convert it to one of these")
+    if info["size"] is None:
+        raise BadInput(f"corpus {source!r}: its server does not tell how long it is; copy it to a disk or an S3 store")
+    return Listing(name=_stem(name), files=(_source_file(name, info),))
 
 
 @contextmanager
@@ -181,15 +188,27 @@ def _check(fs: Any, file: SourceFile) -> None:
         raise Changed(errno.ESTALE, "changed")
 
 
-def _infos(fs: Any, root: str, source: str) -> dict[str, dict[str, Any]]:
-    """What the file system says of each file, by relative path in their order; "" is the source itself."""
+_SPECIAL = "no regular file (a pipe, socket or device)"
+_NOWHERE = "a link to nothing"
+_OUTSIDE = "a link to a folder outside the corpus, which is not followed"
+_FORBIDDEN = "a folder that cannot be read"
+_FOLDERS = (_OUTSIDE, _FORBIDDEN)
+
+
+def _infos(fs: Any, root: str, source: str) -> dict[str, dict[str, Any] | str]:
+    """What the file system says of each file, or why it is none that is read, by relative path in their order.
+
+    "" is the source itself, where it is no folder.
+    """
     try:
         with _errors_of_the_system():
             fs.invalidate_cache()
             info = fs.info(root)
             if info["type"] == "file":
                 return {"": info}
-            return {path[len(root.rstrip("/")) + 1 :]: info for path, info in sorted(_below(fs, root))}
+            if _on_disk(fs) and not os.path.isdir(root):
+                return {"": _SPECIAL}
+            return {path[len(root.rstrip("/")) + 1 :]: info for path, info in sorted(_below(fs, root), key=_path)}
     except FileNotFoundError:
         hub = "" if "://" in source else "; a data set of the hub is hf://datasets/ORG/NAME"
         raise BadInput(f"corpus {source!r} does not exist; check the path{hub}") from None
@@ -199,15 +218,38 @@ def _infos(fs: Any, root: str, source: str) -> dict[str, dict[str, Any]]:
         ) from None
 
 
-def _below(fs: Any, root: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _path(entry: tuple[str, object]) -> str:
+    return entry[0]
+
+
+def _on_disk(fs: Any) -> bool:
+    return "file" in fs.protocol
+
+
+def _below(fs: Any, root: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
     """Every file under a folder; links to folders are not followed on a disk, so that no circle is walked."""
-    if "file" not in fs.protocol:
+    if not _on_disk(fs):
         yield from ((path, info) for path, info in fs.find(root, detail=True).items() if info["type"] == "file")
         return
-    for folder, _, names in os.walk(root):
-        for path in (f"{folder.rstrip('/')}/{name}" for name in names):
-            if os.path.isfile(path):
-                yield path, fs.info(path)
+    closed: list[OSError] = []
+    inside = os.path.join(os.path.realpath(root), "")
+    for folder, folders, names in os.walk(root, onerror=closed.append):
+        for path in (os.path.join(folder, name) for name in folders):
+            if os.path.islink(path) and not os.path.join(os.path.realpath(path), "").startswith(inside):
+                yield path, _OUTSIDE
+        for path in (os.path.join(folder, name) for name in names):
+            yield path, _info_on_disk(fs, path)
+    yield from ((str(error.filename), _FORBIDDEN) for error in closed)
+
+
+def _info_on_disk(fs: Any, path: str) -> dict[str, Any] | str:
+    """Nothing is opened for it: opening a pipe would wait for whoever writes into it."""
+    if os.path.isfile(path):
+        try:
+            return dict(fs.info(path))
+        except OSError:
+            return _NOWHERE
+    return _SPECIAL if os.path.exists(path) else _NOWHERE
 
 
 def _source_file(file: str, info: dict[str, Any]) -> SourceFile:
@@ -225,7 +267,3 @@ def _hidden(relative: str) -> bool:
 def _stem(name: str) -> str:
     suffix = next(suffix for suffix in sorted(KINDS, key=len, reverse=True) if name.lower().endswith(suffix))
     return name[: -len(suffix)] or name
-
-
-def _kinds() -> str:
-    return ".txt, .jsonl (also .gz) or .parquet"

@@ -6,11 +6,12 @@ import hashlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+from infra.corpus.manifest import Pseudonym, StandIns, manifest_of
 from infra.corpus.planning import Plan
 from infra.corpus.reading import ShardSurvey
 from infra.corpus.shard import Shard, Unread
@@ -49,7 +50,7 @@ class Survey:
     def digest(self) -> str:
         """SHA-256 over what `sha256sum FILES` prints, in the order of `files`; "-" for a file without a digest."""
         lines = "".join(f"{file.sha256 or '-'}  {file.file}\n" for file in self.files)
-        return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+        return f"sha256:{hashlib.sha256(lines.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
     @cached_property
     def first_rows(self) -> tuple[int, ...]:
@@ -87,26 +88,13 @@ class Survey:
         """The file of a row of the corpus, and its number within that file; IndexError as `in_shard`."""
         return self.file_row(*self.in_shard(row))
 
-    def manifest(self) -> dict[str, Any]:
-        """What the evidence says of the corpus; plain JSON without any text."""
-        return {
-            "name": self.name,
-            "digest": self.digest,
-            "rows": self.rows,
-            "files": [asdict(file) for file in self.files],
-            "shards": [
-                {
-                    "file": shard.shard.file,
-                    "begin": shard.shard.begin,
-                    "end": shard.shard.end,
-                    "rows": shard.rows,
-                    "sha256": shard.digest,
-                }
-                for shard in self.shards
-            ],
-            "ignored": list(self.ignored),
-            "unread": [asdict(unread) for unread in self.unread],
-        }
+    def manifest(self, pseudonym: Pseudonym) -> dict[str, Any]:
+        """What the evidence says of the corpus; plain JSON without any text, and with stand-ins for all names."""
+        return manifest_of(self, pseudonym)
+
+    def stand_ins(self, pseudonym: Pseudonym) -> StandIns:
+        """What stands for its names and digests in the manifest."""
+        return StandIns(self, pseudonym)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON from which `from_dict` makes this survey again, so that others need not read the corpus."""
@@ -192,11 +180,11 @@ def _check_complete(plan: Plan, shards: list[Shard]) -> None:
     for shard in plan.shards:
         if counts[shard.number] != 1:
             raise OperationFailed(
-                f"{shard} was surveyed {counts[shard.number]} times instead of once; nothing was put together: "
-                "scan the corpus again"
+                f"shard {shard.number}, in {plan.place(shard.file)}, was surveyed {counts[shard.number]} times instead "
+                "of once; nothing was put together: scan the corpus again"
             )
     if tuple(shards) != plan.shards:
         raise OperationFailed(
-            f"the surveys are not of the corpus {plan.source!r} as it is now, cut into {len(plan.shards)} shards; "
+            f"the surveys are not of the corpus as it is now, cut into {len(plan.shards)} shards; "
             "nothing was put together: scan it again"
         )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ NOT_READ_SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotRead:
-    """Rows of a file that were not read, or not by a recogniser (`partly`); `rows` None: nobody knows how many."""
+    """Rows of a file that were not read, or not wholly (`partly`); `rows` None: nobody knows how many."""
 
     file: str
     reason: str
@@ -119,6 +119,20 @@ class ScanSummary:
     def per_thousand(self, count: int, rows: int) -> float | None:
         """Findings per 1,000 rows; None where no row was read."""
         return round(1000 * count / rows, 3) if rows else None
+
+    def handed_on(self, name: Callable[[str], str], corpus: Mapping[str, Any]) -> ScanSummary:
+        """The same for other eyes: every file under what `name` gives for it, and another manifest of the corpus."""
+        return replace(
+            self,
+            corpus=dict(corpus),
+            by_file={name(file): counts for file, counts in self.by_file.items()},
+            rows_by_file={name(file): rows for file, rows in self.rows_by_file.items()},
+            samples={
+                type_: tuple(replace(sample, file=name(sample.file)) for sample in kept)
+                for type_, kept in self.samples.items()
+            },
+            not_read=tuple(replace(left, file=name(left.file)) for left in self.not_read),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -249,7 +263,7 @@ def _warning(summary: ScanSummary) -> str:
     said = [
         f"{plural(whole, 'row')} not read" if whole else "",
         f"{plural(unknown, 'file')} not read" if unknown else "",
-        f"{plural(partly, 'time')} a recogniser did not get through a row" if partly else "",
+        f"{plural(partly, 'time')} a row was read in part, or not by every recogniser" if partly else "",
     ]
     return f"{'; '.join(each for each in said if each)}. What stands there is not known."
 

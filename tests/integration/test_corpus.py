@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import hmac
 import json
 import os
 import pickle
@@ -62,6 +63,10 @@ def digest_of(*paths: Path) -> str:
     """What `sha256sum FILES | sha256sum` prints."""
     printed = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths)
     return "sha256:" + hashlib.sha256(printed.encode()).hexdigest()
+
+
+def keyed(name: str) -> str:
+    return hmac.new(b"key", name.encode(), "sha256").hexdigest()
 
 
 def rows_digest(rows: Sequence[str]) -> str:
@@ -125,7 +130,7 @@ def test_nothing_is_lost_doubled_or_moved_whatever_the_corpus_is_cut_into(
         for shard, first in zip(survey.shards, survey.first_rows, strict=True):
             assert shard.digest == rows_digest(rows[first : first + shard.rows])
         rng.shuffle(surveys)
-        assert Corpus.open(name, shard_bytes=shard_bytes).assemble(surveys).manifest() == survey.manifest()
+        assert Corpus.open(name, shard_bytes=shard_bytes).assemble(surveys).manifest(keyed) == survey.manifest(keyed)
         wanted = rng.sample(range(len(rows)), rng.randint(0, len(rows)))
         assert corpus.texts(wanted) == {row: rows[row] for row in sorted(wanted)}
 
@@ -245,33 +250,40 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_says_what_it_left_out(tm
     (folder / "readme.md").write_text("no corpus")
     corpus = Corpus.open(folder)
     assert [text for _, text in corpus] == ["first", "first again", "second", "third"]
-    manifest = corpus.manifest()
+    manifest = corpus.manifest(keyed)
     assert json.loads(json.dumps(manifest)) == manifest
-    printed = "".join(f"{file['sha256']}  {file['file']}\n" for file in manifest["files"])
+    names = ["a.parquet", "b/x.jsonl", "c.TXT"]
+    labels = [f"file {n} of 3 ({keyed(name)[:12]})" for n, name in enumerate(names, start=1)]
+    printed = "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names)
+    assert corpus.digest == "sha256:" + hashlib.sha256(printed.encode()).hexdigest()
     assert manifest == {
-        "name": "corpus",
-        "digest": "sha256:" + hashlib.sha256(printed.encode()).hexdigest(),
+        "name": f"corpus {keyed('corpus')[:12]}",
+        "digest": f"hmac-sha256:{keyed(corpus.digest.removeprefix('sha256:'))}",
         "rows": 4,
         "files": [
             {
-                "file": name,
+                "file": label,
                 "rows": rows,
                 "bytes": (folder / name).stat().st_size,
-                "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+                "digest": f"hmac-sha256:{keyed(hashlib.sha256((folder / name).read_bytes()).hexdigest())}",
             }
-            for name, rows in [("a.parquet", 2), ("b/x.jsonl", 1), ("c.TXT", 1)]
+            for label, name, rows in zip(labels, names, [2, 1, 1], strict=True)
         ],
         "shards": [
-            {"file": name, "begin": 0, "end": end, "rows": len(rows), "sha256": rows_digest(rows)}
-            for name, end, rows in [
-                ("a.parquet", 1, ["first", "first again"]),
-                ("b/x.jsonl", (folder / "b" / "x.jsonl").stat().st_size, ["second"]),
-                ("c.TXT", 6, ["third"]),
-            ]
+            {"file": label, "begin": 0, "end": end, "rows": len(r), "digest": f"hmac-sha256:{keyed(rows_digest(r))}"}
+            for label, end, r in zip(
+                labels,
+                [1, (folder / "b" / "x.jsonl").stat().st_size, 6],
+                [["first", "first again"], ["second"], ["third"]],
+                strict=True,
+            )
         ],
-        "ignored": [".cache/old.txt", "readme.md"],
+        "ignored": [
+            f"other file {n} of 2 ({keyed(name)[:12]})" for n, name in enumerate([".cache/old.txt", "readme.md"], 1)
+        ],
         "unread": [],
     }
+    assert corpus.ignored == (".cache/old.txt", "readme.md")
 
 
 def test_shards_are_planned_without_reading_text_and_row_groups_stay_whole(tmp_path: Path) -> None:
@@ -314,9 +326,9 @@ def test_a_shard_is_read_in_another_process_by_source_and_shard_alone(tmp_path: 
 def test_a_missing_doubled_or_foreign_shard_is_refused(tmp_path: Path) -> None:
     corpus = Corpus.open(write_txt(tmp_path / "c.txt", [f"row {n}" for n in range(20)]), shard_bytes=64)
     surveys = surveys_of(corpus)
-    with pytest.raises(OperationFailed, match=r"shard 1 \('c\.txt', 64 to 128\) was surveyed 0 times"):
+    with pytest.raises(OperationFailed, match=r"shard 1, in file 1 of 1, was surveyed 0 times"):
         corpus.assemble([surveys[0], surveys[2]])
-    with pytest.raises(OperationFailed, match=r"shard 1 .* was surveyed 2 times"):
+    with pytest.raises(OperationFailed, match=r"shard 1, .* was surveyed 2 times"):
         corpus.assemble([*surveys, surveys[1]])
     other = Corpus.open(write_txt(tmp_path / "d.txt", [f"row {n}" for n in range(20)]), shard_bytes=64)
     with pytest.raises(OperationFailed, match="not of the corpus"):
@@ -360,7 +372,7 @@ def test_a_single_row_costs_a_block_and_not_the_corpus(tmp_path: Path, monkeypat
 def test_neither_repr_nor_manifest_shows_a_row(tmp_path: Path) -> None:
     corpus = Corpus.open(write_txt(tmp_path / "c.txt", [MARKER]))
     list(corpus)
-    assert MARKER not in repr(corpus) + json.dumps(corpus.manifest()) + repr(corpus.survey())
+    assert MARKER not in repr(corpus) + json.dumps(corpus.manifest(keyed)) + repr(corpus.survey())
 
 
 def test_a_data_set_is_sharded_and_resumes_where_it_stopped(tmp_path: Path) -> None:

@@ -59,10 +59,10 @@ def test_a_scan_finds_in_every_encoding_what_it_finds_in_utf_8_at_the_same_place
     ]
 
 
-CONTENT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff"), max_size=9)
+CONTENT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co"], exclude_characters="\ufeff"), max_size=9)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(CONTENT, max_size=9),
     encoding=st.sampled_from(WIDE),

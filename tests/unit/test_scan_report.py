@@ -66,7 +66,10 @@ def test_a_whole_scan_without_findings_says_so() -> None:
 
 INCOMPLETE = {
     "rows that nobody could read": (summary([NOTHING] * 3, skipped=1), "1 row not read."),
-    "a recogniser that stopped": (summary([NOTHING] * 3 + [STOPPED]), "1 time a recogniser did not get through a row."),
+    "a recogniser that stopped": (
+        summary([NOTHING] * 3 + [STOPPED]),
+        "1 time a row was read in part, or not by every recogniser.",
+    ),
     "a kind of file that is not read": (summary([NOTHING] * 4, corpus={"ignored": ["a.pdf"]}), "1 file not read."),
     "rows that no shard accounts for": (summary([NOTHING] * 3), "1 row not read."),
     "no row at all": (summary([], corpus={"rows": 0}), "No row was read at all."),
