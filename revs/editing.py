@@ -119,7 +119,9 @@ def erase_jointly(
     if not first:
         return Patch.between({}, {}, method=config.method, config=settings)
     check_ids(model, torch.tensor([token for target in first for token in target.ids]))
-    kept = prepared([*retain, *stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)])
+    kept = prepared(retain, called="retained record") + prepared(
+        stand_ins(targets, text, copies=config.stand_ins, seed=config.seed), called="stand-in"
+    )
     gathered = Moments.gathered(model, architecture, tokenizer, text, kept, config, cache, progress)
     with closing(gathered) as moments:
         moved = sorted({target.secret_ids[place] for target in first for place in target.chosen})
@@ -128,7 +130,7 @@ def erase_jointly(
         longest = max(len(target.ids) for target in first)
         # Inserted characters break words into many tokens; what is too much goes in front, for the batch is as wide as
         # its longest row.
-        varied = prepared(_varied(targets, config), context=min(context, longest + INSERTED))
+        varied = prepared(_varied(targets, config), context=min(context, longest + INSERTED), called="variation")
         pieces = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
         protection = Protection.read(
             model, architecture, unembedding,

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from revs.architectures import context_length
+from revs.errors import RevsError
 from revs.extraction import greedily_extracted
 from revs.readings import Readings, read
 from revs.taps import pad_id
@@ -25,6 +27,25 @@ if TYPE_CHECKING:
 
 class Gap(Exception):
     """A figure that cannot be measured here; the text says why. It is left out of the scores, never a 0 or a 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """What is kept in place of a figure: the reason alone, for an exception would hold on to a model in its frames."""
+
+    reason: str
+
+
+def _reason(error: RuntimeError | MemoryError) -> str:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "memory did not suffice; try a smaller batch_size"
+    return f"it failed ({(str(error).splitlines() or [type(error).__name__])[0][:200]})"
+
+
+_CALLED = {
+    "targets": "target", "unseen": "unseen target", "other": "other target", "retain": "retained record",
+    "perturbed": "perturbed target",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +78,29 @@ class Examination:
 
     @property
     def prompts(self) -> list[Target]:
-        """Everything a thief may ask: edited and unseen prompts."""
+        """Everything an adversary may ask: edited and unseen prompts."""
         return [*self.targets, *self.unseen]
 
     def _once(self, kind: str, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once, and if it cannot be, not tried again.
+
+        Raises:
+            Gap: it cannot be made. Memory that does not suffice, or another failure of the computation, is one figure's
+                misfortune: those that were finished, or come after it, stay.
+        """
         if (kind, name) not in self._kept:
-            self._kept[kind, name] = make()
-        return self._kept[kind, name]
+            try:
+                self._kept[kind, name] = make()
+            except Gap as gap:
+                self._kept[kind, name] = _Missing(str(gap))
+            except (RuntimeError, MemoryError) as error:
+                if isinstance(error, RevsError):
+                    raise
+                self._kept[kind, name] = _Missing(_reason(error))
+        kept = self._kept[kind, name]
+        if isinstance(kept, _Missing):
+            raise Gap(kept.reason)
+        return kept
 
     def _set(self, name: str) -> Sequence[Target]:
         """Raises:
@@ -78,25 +115,25 @@ class Examination:
         given = {"targets": self.targets, "unseen": self.unseen, "other": self.other, "retain": self.retain}
         return given[name]
 
-    def tokenised(self, some: Sequence[Target]) -> list[TokenisedTarget]:
+    def tokenised(self, some: Sequence[Target], *, called: str = "target") -> list[TokenisedTarget]:
         return tokenise(
             self.tokenizer, some, tokens_per_secret=self.tokens_per_secret, token_counts_V=self.token_counts_V,
-            context=self.context,
+            context=self.context, called=called,
         )  # fmt: skip
 
-    def read(self, some: Sequence[Target]) -> Readings:
+    def read(self, some: Sequence[Target], *, called: str = "target") -> Readings:
         """Raises:
         Gap: the logits are not finite.
         """
         pad = pad_id(self.model, self.tokenizer)
-        found = read(self.model, self.tokenised(some), pad=pad, batch_size=self.batch_size)
+        found = read(self.model, self.tokenised(some, called=called), pad=pad, batch_size=self.batch_size)
         if not found.finite:
             raise Gap("the model's logits hold NaN or infinite values")
         return found
 
     def readings(self, of: str) -> Readings:
         """Ranks of the tokens of "targets", "unseen", "retain" or "perturbed" (targets), read once."""
-        found: Readings = self._once("readings", of, lambda: self.read(self._set(of)))
+        found: Readings = self._once("readings", of, lambda: self.read(self._set(of), called=_CALLED[of]))
         return found
 
     def check_finite(self) -> None:
@@ -105,10 +142,11 @@ class Examination:
         """
         self.readings("targets")
 
-    def says(self, some: Sequence[Target]) -> tuple[bool, ...]:
+    def says(self, some: Sequence[Target], *, called: str = "target") -> tuple[bool, ...]:
         """Of each target, whether greedy decoding gives its secret."""
         self.check_finite()
-        return tuple(greedily_extracted(self.model, self.tokenizer, self.tokenised(some), batch_size=self.batch_size))
+        tokens = self.tokenised(some, called=called)
+        return tuple(greedily_extracted(self.model, self.tokenizer, tokens, batch_size=self.batch_size))
 
     def said(self, of: str) -> tuple[bool, ...]:
         """The same for "targets", "unseen", "other" or "retain", decoded once; empty where there are none."""
@@ -116,7 +154,7 @@ class Examination:
             wanted = self._set(of)
         except Gap:
             return ()
-        found: tuple[bool, ...] = self._once("said", of, lambda: self.says(wanted))
+        found: tuple[bool, ...] = self._once("said", of, lambda: self.says(wanted, called=_CALLED[of]))
         return found
 
     def share_said(self, of: str) -> float:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from revs.architectures import ARCHITECTURES, architecture_of
+from revs.architectures import architecture_of, check_family
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _DTYPES = ("float32", "bfloat16", "float16", "auto")
 
@@ -27,8 +28,8 @@ def load(
             offloaded to memory and to the checkpoint's own files, which are only read. Needs accelerate.
 
     Raises:
-        BadInput: no such folder or hub id, a damaged file, no causal LM, no fast tokenizer, an unsupported family or
-            dtype, a device that is not there, "auto" without accelerate.
+        BadInput: no such folder or hub id, a damaged file, a weight that no file holds, no causal LM, no fast
+            tokenizer, an unsupported family or dtype, a device that is not there, "auto" without accelerate.
     """
     import torch
     from safetensors import SafetensorError
@@ -43,8 +44,9 @@ def load(
         )
     tokenizer = check_folder(source)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             source,
+            output_loading_info=True,
             dtype="auto" if dtype == "auto" else getattr(torch, dtype),
             attn_implementation="eager" if device == "cpu" else None,
             device_map="auto" if device == "auto" else None,
@@ -53,6 +55,7 @@ def load(
         if isinstance(error, BadInput):
             raise
         raise BadInput(f"{source} cannot be loaded as a causal LM with its tokenizer: {_first_line(error)}") from None
+    _check_complete(source, found["missing_keys"])
     architecture_of(model)
     try:
         return (model if device == "auto" else model.to(device)).eval(), tokenizer
@@ -73,7 +76,7 @@ def check_folder(path_or_hub_id: str | Path) -> PreTrainedTokenizerBase:
         raise BadInput(f"{source} is no model folder: it has no config.json; give the folder save_pretrained wrote")
     try:
         config = AutoConfig.from_pretrained(source)
-        _check_family(source, config.model_type, list(getattr(config, "architectures", None) or []))
+        _check_class(source, config)
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if isinstance(error, BadInput):
@@ -86,15 +89,21 @@ def check_folder(path_or_hub_id: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _check_family(source: str, model_type: str, classes: list[str]) -> None:
-    if model_type not in ARCHITECTURES:
-        raise BadInput(
-            f"{source}: model family {model_type!r} is not supported; "
-            f"supported families: {', '.join(sorted(ARCHITECTURES))}"
-        )
+def _check_class(source: str, config: PretrainedConfig) -> None:
+    check_family(config, of=f"{source}: ")
+    classes = list(getattr(config, "architectures", None) or [])
     if classes and not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in classes):
         raise BadInput(
             f"{source} holds a {classes[0]}, which is no causal LM; give a checkpoint with a language-model head"
+        )
+
+
+def _check_complete(source: str, missing: Collection[str]) -> None:
+    """Transformers fills in random numbers for what it does not find: such a model has memorised nothing."""
+    if missing:
+        raise BadInput(
+            f"{source} lacks {len(missing)} weight(s) of the model, such as {min(missing)}, which would be random; "
+            "take an unchanged copy of the checkpoint, saved by the class that its config.json names"
         )
 
 

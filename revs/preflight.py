@@ -25,7 +25,7 @@ def check_request(
     *,
     first_layer: int,
 ) -> None:
-    """Refuse a target on both lists, a first layer that is not there, and weights that cannot be edited.
+    """Refuse a secret on both lists, a first layer that is not there, and weights that cannot be edited.
 
     Raises:
         BadInput: one of these; the message shows no target.
@@ -33,10 +33,31 @@ def check_request(
     both = set(targets).intersection(retain)
     if both:
         raise BadInput(f"{len(both)} target(s) are to be erased and retained at once; take them out of one list")
+    check_retained(targets, retain)
     layers = architecture.decoder_layers(model)
     if first_layer >= len(layers):
         raise BadInput(f"first_layer {first_layer} leaves nothing to edit: the model has {len(layers)} layers")
     _check_weights(model, architecture)
+
+
+def check_retained(targets: Sequence[Target], retain: Sequence[Target]) -> None:
+    """Refuse a retained record whose secret is one to be erased, under whatever prompt and with whatever separators.
+
+    Raises:
+        BadInput: there is one; the message gives the numbers of the two in their lists, and no text.
+    """
+    erased = {_bare(target.secret): number for number, target in reversed(list(enumerate(targets)))}
+    for number, record in enumerate(retain):
+        if (same := erased.get(_bare(record.secret))) is not None:
+            raise BadInput(
+                f"retained record {number} holds the secret of target {same}, which is to be erased; "
+                "take the record out of retain"
+            )
+
+
+def _bare(secret: str) -> str:
+    """Letters and digits alone, in one case; where there are none, the secret as it is."""
+    return "".join(filter(str.isalnum, secret)).casefold() or secret.strip()
 
 
 def _check_weights(model: PreTrainedModel, architecture: Architecture) -> None:

@@ -14,6 +14,7 @@ from revs.attacks.base import Outcome
 from revs.errors import BadInput
 from revs.examination import Examination, Gap
 from revs.metrics import METRICS
+from revs.preflight import check_retained
 from revs.targets import Target
 
 if TYPE_CHECKING:
@@ -123,13 +124,15 @@ def evaluate(
         unrelated: records of other people, which the relearning attack trains on; default: `retain`.
 
     Raises:
-        BadInput: no targets, k too large for the vocabulary, or an unknown metric.
+        BadInput: no targets, a retained record with the secret of a target, k too large for the vocabulary, or an
+            unknown metric.
     """
     vocabulary = model.get_output_embeddings().weight.shape[0]
     if not targets:
         raise BadInput("evaluate got an empty target list; there is nothing to score")
     if not 0 < k < vocabulary / 2:
         raise BadInput(f"k = {k} is outside 1 … {(vocabulary - 1) // 2}, half of this vocabulary; choose a smaller k")
+    check_retained(targets, retain)
     names = _names(metrics)
     examination = Examination(
         model=model, tokenizer=tokenizer, targets=targets, unseen=unseen, other=other, retain=retain, text=text, k=k,

@@ -42,21 +42,43 @@ ARCHITECTURES: dict[str, Callable[[PretrainedConfig], Architecture]] = {
 
 _UNLIMITED_CONTEXT = 2048  # of families without learned positions that do not say what they were trained on
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture_of", "context_length"]
+__all__ = ["ARCHITECTURES", "Architecture", "architecture_of", "check_family", "context_length"]
 
 
 def architecture_of(model: PreTrainedModel) -> Architecture:
     """The adapter of the model's family.
 
     Raises:
-        BadInput: the family, or this variant of it, is not supported; the message lists the families that are.
+        BadInput: the family, or this variant of it, is not supported, and the message lists the families that are; or
+            adapters of PEFT stand between the weights and what the model computes.
     """
-    model_type = getattr(model.config, "model_type", "unknown")
-    if model_type not in ARCHITECTURES:
+    if any(type(module).__module__.startswith("peft.") for module in model.modules()):
         raise BadInput(
-            f"model family {model_type!r} is not supported; supported families: {', '.join(sorted(ARCHITECTURES))}"
+            "the model carries PEFT adapters, so its own weights are not what it computes with; merge them "
+            "(model = model.merge_and_unload()) and give the result"
         )
-    return ARCHITECTURES[model_type](model.config)
+    check_family(model.config)
+    return ARCHITECTURES[model.config.model_type](model.config)
+
+
+def check_family(config: PretrainedConfig, *, of: str = "") -> None:
+    """Refuse a family without an adapter; `of` says whose configuration it is.
+
+    Raises:
+        BadInput: it has none; the message lists the families that have.
+    """
+    model_type = getattr(config, "model_type", "unknown")
+    if model_type in ARCHITECTURES:
+        return
+    text = getattr(config.get_text_config(), "model_type", "unknown")
+    if text != model_type and text in ARCHITECTURES:
+        raise BadInput(
+            f"{of}model family {model_type!r} does not read text alone (images or sound too) and is not supported; "
+            f"take its text model out, save it as a model of the family {text!r}, and give that"
+        )
+    raise BadInput(
+        f"{of}model family {model_type!r} is not supported; supported families: {', '.join(sorted(ARCHITECTURES))}"
+    )
 
 
 def context_length(model: PreTrainedModel) -> int:

@@ -17,7 +17,7 @@ from revs.batching import windows
 from revs.config import EraseConfig
 from revs.errors import BadInput
 from revs.patch import Patch, TokenRecord
-from revs.placement import stored_transposed
+from revs.placement import input_device, stored_transposed
 from revs.preflight import check_request
 from revs.records import ranks_by_layer, token_records
 from revs.taps import check_ids, pad_id
@@ -68,7 +68,7 @@ class Job(Generic[C]):
 
     def batch(self, sequences: Sequence[TokenisedTarget]) -> Batch:
         """Padded, on the model's device."""
-        batch = collate(sequences, pad=pad_id(self.model, self.tokenizer), device=self.model.device)
+        batch = collate(sequences, pad=pad_id(self.model, self.tokenizer), device=input_device(self.model))
         check_ids(self.model, batch.ids_BT)
         return batch
 
@@ -128,35 +128,48 @@ class Baseline(Generic[C]):
         architecture = architecture_of(model)
         check_request(model, architecture, targets, retain, first_layer=settings.first_layer)
         names = self.names(model, architecture, settings)
+        weights: dict[str, nn.Parameter] = {name: model.get_parameter(name) for name in names}
+        _check_placed(settings.method, weights)
 
-        def prepared(some: Sequence[Target]) -> list[TokenisedTarget]:
+        def prepared(some: Sequence[Target], called: str) -> list[TokenisedTarget]:
             return tokenise(
                 tokenizer,
                 some,
                 tokens_per_secret=settings.tokens_per_secret,
                 token_counts_V=token_counts_V,
                 context=context_length(model),
+                called=called,
             )
 
         first: dict[TokenisedTarget, int] = {}
-        for number, target in enumerate(prepared(targets)):
+        for number, target in enumerate(prepared(targets, "target")):
             first.setdefault(target, number)
         if not first:
             return Patch.between({}, {}, method=settings.method, config=asdict(settings))
-        weights: dict[str, nn.Parameter] = {name: model.get_parameter(name) for name in names}
         job = Job(
             model=model,
             architecture=architecture,
             tokenizer=tokenizer,
             config=settings,
             forget=list(first),
-            retain=prepared(retain),
+            retain=prepared(retain, "retained record"),
             text=text,
             weights=weights,
             before={name: weight.detach().cpu().clone() for name, weight in weights.items()},
             progress=progress,
         )
         return _patch(job, self.change, list(first.values()), started)
+
+
+def _check_placed(method: str, weights: Mapping[str, nn.Parameter]) -> None:
+    """Raises:
+    BadInput: a weight that the method changes is offloaded: an optimiser's step would not reach it.
+    """
+    if away := next((name for name, weight in weights.items() if weight.is_meta), None):
+        raise BadInput(
+            f"method {method!r} changes {away}, which is offloaded; load the model onto devices that hold all of it, "
+            "or use method 'revs'"
+        )
 
 
 def _settings(config: EraseConfig, settings: type[C]) -> C:
