@@ -91,7 +91,8 @@ def closed(evidence: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 REQUEST = {
-    "subject": "s", "received": datetime.now(UTC).date().isoformat(), "identifiers": [{"type": "EMAIL_ADDRESS", "value": "wren@example.com"}],
+    "subject": "s", "received": datetime.now(UTC).date().isoformat(),
+    "identifiers": [{"type": "EMAIL_ADDRESS", "value": "wren@example.com"}],
 }  # fmt: skip
 
 
