@@ -126,7 +126,7 @@ class Scanner:
         for type_, value in identifiers:
             for name, text in spellings(type_, value).items():
                 for form, encode in ANY_CASE.items():
-                    whole = name == "digits" and encode(text).isdigit()
+                    whole = encode(text).isdigit()
                     needle = encode(text).lower()
                     any_case.append(Pattern(needle=needle, type=type_, form=f"{name}, {form}", whole_number=whole))
                 for form, encodings in EXACT.items():
