@@ -46,7 +46,7 @@ class Holder:
     def current(cls) -> Holder:
         """Return the thread that asks."""
         mark = f"{_numbering()}:{threading.get_native_id()}"
-        return cls(host=platform.node(), pid=os.getpid(), pid_started=_started(os.getpid()), mark=mark)
+        return cls(host=platform.node(), pid=os.getpid(), pid_started=_started(os.getpid()) or 0.0, mark=mark)
 
 
 @dataclass(slots=True, eq=False)
@@ -183,16 +183,17 @@ def _live(row: tables.Lease) -> bool:
         return True  # its process cannot be seen from here: the time decides
     if row.pid == os.getpid():
         return int(thread) in {each.native_id for each in threading.enumerate()}
-    return abs(_started(row.pid) - row.pid_started) < _CLOCK_SECONDS
+    started = _started(row.pid)
+    return started is not None and abs(started - row.pid_started) < _CLOCK_SECONDS
 
 
-def _started(pid: int) -> float:
-    """Start time of a process; 0 where there is none."""
+def _started(pid: int) -> float | None:
+    """Start time of a process, None where there is none; one that only waits to be buried is none."""
     try:
         process = psutil.Process(pid)
-        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     except psutil.Error:
-        return 0.0
+        return None
 
 
 @cache
