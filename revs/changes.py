@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,8 +27,9 @@ class _Sides:
     changed: bool
 
 
-class Changes(Mapping[str, WeightChange]):
-    """How each weight changed, by name."""
+# Of values in general: those who check types at run time would look at one, and have it encoded.
+class Changes(Mapping[str, Any]):
+    """How each weight changed, a `WeightChange` by name."""
 
     def __init__(self, known: Mapping[str, WeightChange]) -> None:
         self._found: dict[str, WeightChange | _Sides] = dict(known)

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,22 +146,34 @@ def erase_jointly(
             )
             for group in (numbers[i : i + size] for i in range(0, len(numbers), size))
         }  # fmt: skip
-        layers = range(config.first_layer, len(architecture.decoder_layers(model)))
-        weights = Weights(model, (name for layer in layers for name in architecture.weight_names(layer)))
-        with _restored_on_failure(weights) as before:
-            _settle(list(edits.values()), moments, progress)
-            return Patch.between(
-                before,
-                weights,
-                copied=True,
-                factors=_joined([edit.factors() for edit in edits.values()]),
-                transposed=stored_transposed(model, weights),
-                method=config.method,
-                config=settings,
-                records=tuple(record for group, edit in edits.items() for record in edit.records(group)),
-                sweeps=max(edit.sweeps for edit in edits.values()),
-                seconds=time.perf_counter() - started,
-            )
+        patch = _settled(model, architecture, edits, moments, config, progress)
+    return replace(patch, seconds=time.perf_counter() - started)
+
+
+def _settled(
+    model: PreTrainedModel,
+    architecture: Architecture,
+    edits: Mapping[tuple[int, ...], JointEdit],
+    moments: Moments,
+    config: EraseConfig,
+    progress: Progress | None,
+) -> Patch:
+    """The patch of all edits, by the numbers of their targets; on a failure every weight is as it was."""
+    layers = range(config.first_layer, len(architecture.decoder_layers(model)))
+    weights = Weights(model, (name for layer in layers for name in architecture.weight_names(layer)))
+    with _restored_on_failure(weights) as before:
+        _settle(list(edits.values()), moments, progress)
+        return Patch.between(
+            before,
+            weights,
+            copied=True,
+            factors=_joined([edit.factors() for edit in edits.values()]),
+            transposed=stored_transposed(model, weights),
+            method=config.method,
+            config=asdict(config),
+            records=tuple(record for group, edit in edits.items() for record in edit.records(group)),
+            sweeps=max(edit.sweeps for edit in edits.values()),
+        )
 
 
 @contextmanager

@@ -73,17 +73,13 @@ class Patch:
         method, config, records, sweeps, seconds: of the edit.
     """
 
-    changes: Mapping[str, WeightChange]
+    changes: Changes
     transposed: tuple[str, ...] | None = None
     method: str
     config: Mapping[str, Any]
     records: tuple[TokenRecord, ...] = ()
     sweeps: int = 0
     seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.changes, Changes):
-            object.__setattr__(self, "changes", Changes(self.changes))
 
     @classmethod
     def between(
@@ -141,15 +137,15 @@ class Patch:
         )
 
     def __eq__(self, other: object) -> bool:
-        return self._kept.ends() == other._kept.ends() if isinstance(other, Patch) else NotImplemented
+        return self.changes.ends() == other.changes.ends() if isinstance(other, Patch) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._kept.ends().items()))
+        return hash(frozenset(self.changes.ends().items()))
 
     @property
     def weights(self) -> tuple[str, ...]:
         """Names of the weights whose values change."""
-        return self._kept.changed
+        return self.changes.changed
 
     @property
     def short(self) -> tuple[int, ...]:
@@ -169,11 +165,6 @@ class Patch:
 
     def __repr__(self) -> str:
         return f"<Patch {self.summary()}>"
-
-    @property
-    def _kept(self) -> Changes:
-        assert isinstance(self.changes, Changes)
-        return self.changes
 
     @property
     def nbytes(self) -> int:
@@ -200,7 +191,7 @@ class Patch:
         for name in self.changes:
             if name not in weights:
                 raise no_such_weight(name, self.changes[name], verb)
-        wanted = {name: self._kept.exchange(name, weights[name], verb) for name in self.changes}
+        wanted = {name: self.changes.exchange(name, weights[name], verb) for name in self.changes}
         for name in self.weights:
             weights[name] = wanted[name]
 
@@ -268,7 +259,7 @@ class Patch:
         if manifest["digests"] != {name: tensor_digest(tensor) for name, tensor in tensors.items()}:
             raise BadInput(f"{folder}: patch.safetensors is not what its manifest describes; take an unchanged copy")
         return cls(
-            changes={name: _change(name, about, tensors) for name, about in manifest["weights"].items()},
+            changes=Changes({name: _change(name, about, tensors) for name, about in manifest["weights"].items()}),
             transposed=None if manifest.get("transposed") is None else tuple(manifest["transposed"]),
             method=manifest["method"],
             config=manifest["config"],

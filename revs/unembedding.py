@@ -86,6 +86,10 @@ class Unembedding:
         norm: nn.Module = architecture.norm_module(model)
         self.weight_Vd: Tensor = held(head)  # in the model's dtype; made float32 piece by piece
         self.device = self.weight_Vd.device
+        if not all(bool(rows_Rd.isfinite().all()) for rows_Rd in torch.split(self.weight_Vd, _PIECE)):
+            raise BadInput(
+                "the unembedding holds NaN or infinite values; the model is damaged: load an intact checkpoint"
+            )
         self.vocabulary: int = self.weight_Vd.shape[0]
         self.gain_d: Tensor = held(norm).to(self.device).float() + architecture.gain_offset
         self.centred = architecture.norm == "layer"
@@ -119,10 +123,6 @@ class Unembedding:
         for rows_Rd in torch.split(self.weight_Vd, _PIECE):
             gradient_Rd = self._centred_gain(rows_Rd.double())
             gram_dd += gradient_Rd.T @ gradient_Rd
-        if not torch.isfinite(gram_dd).all():
-            raise BadInput(
-                "the unembedding holds NaN or infinite values; the model is damaged: load an intact checkpoint"
-            )
         return gram_dd
 
     def _isolating(self, gram_dd: Tensor, moved_T: Tensor, isolation: float) -> Tensor:

@@ -108,6 +108,34 @@ def wide_patch(fan_in_fan_out: bool = False) -> tuple[Any, Any, revs.Patch]:
     return base.eval(), edited.eval(), patch
 
 
+@pytest.mark.parametrize("encoded", [True, False], ids=["saved and loaded", "as it came"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bloom"])
+def test_an_adapter_follows_the_layout_that_the_edit_recorded(
+    name: str, encoded: bool, new_model: Any, train: Any, tokenizer: Any, people: list[Target], tmp_path: Path
+) -> None:
+    """GPT-2 stores its matrices (in, out): nobody has to know, and whoever says otherwise is refused."""
+    base = train(new_model(name), tokenizer)
+    edited = copy.deepcopy(base)
+    patch = revs.erase(edited, tokenizer, people[:4], config=revs.EraseConfig(low_rank=40, aim_rank=60))
+    if encoded:
+        patch = revs.Patch.load(patch.save(tmp_path / "patch"))
+    turned = name == "gpt2"
+    assert patch.transposed == (patch.weights if turned else ())
+    base.save_pretrained(tmp_path / "base")
+    with pytest.raises(BadInput, match=r"the patch recorded that .* is stored"):
+        patch.to_lora(tmp_path / "adapter", base=tmp_path / "base", fan_in_fan_out=not turned)
+    assert not (tmp_path / "adapter").exists()
+    patch.to_lora(tmp_path / "adapter", base=tmp_path / "base")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["fan_in_fan_out"] == turned
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # PEFT warns where it has to turn the layout round
+        warnings.simplefilter("ignore", DeprecationWarning)
+        result = merged(loaded(tmp_path / "base"), tmp_path / "adapter")
+    torch.testing.assert_close(logits(result), logits(edited), rtol=1e-4, atol=1e-4)
+    assert (logits(loaded(tmp_path / "base")) - logits(edited)).abs().max() > 0.1, "the edit shows"
+
+
 @pytest.mark.parametrize("fan_in_fan_out", [False, True])
 def test_factors_of_the_patch_need_no_base_weights(fan_in_fan_out: bool, tmp_path: Path) -> None:
     base, edited, patch = wide_patch(fan_in_fan_out)
@@ -213,6 +241,44 @@ def test_a_single_file_in_half_precision_is_rewritten_without_the_model(
     assert digests(loaded(out)) == digests(edited)
 
 
+@pytest.mark.parametrize("shards", ["one file", "several shards"])
+@pytest.mark.parametrize("name", ["gpt2", "bloom", "gptj", "opt"])
+def test_a_published_checkpoint_whose_names_lack_the_models_prefix_is_rewritten(
+    name: str, shards: str, new_model: Any, train: Any, tokenizer: Any, people: list[Target], tmp_path: Path,
+    digests: Digests,
+) -> None:  # fmt: skip
+    """As GPT-2 and BLOOM are on the hub: saved from the model without its head, `h.0.…` for `transformer.h.0.…`."""
+    base = train(new_model(name), tokenizer)
+    if name in ("gpt2", "bloom"):  # tied: the headless checkpoint holds all there is
+        size = {"max_shard_size": "60KB"} if shards == "several shards" else {}
+        base.base_model.save_pretrained(tmp_path / "base", **size)
+        settings = json.loads((tmp_path / "base" / "config.json").read_text())
+        settings["architectures"] = [type(base).__name__]
+        (tmp_path / "base" / "config.json").write_text(json.dumps(settings))
+    else:
+        base.save_pretrained(tmp_path / "base", **({"max_shard_size": "60KB"} if shards == "several shards" else {}))
+        without_prefix(tmp_path / "base", "transformer." if name == "gptj" else "model.")
+    edited = copy.deepcopy(base)
+    patch = revs.erase(edited, tokenizer, people[:2], config=revs.EraseConfig(low_rank=40, aim_rank=60))
+    out = rewrite_checkpoint(tmp_path / "base", patch, tmp_path / "edited")
+    assert digests(loaded(out)) == digests(edited)
+    assert patch.to_lora(tmp_path / "adapter", base=tmp_path / "base") >= 1
+    other = new_model(name, seed=8)
+    other.base_model.save_pretrained(tmp_path / "other")
+    with pytest.raises(BadInput, match="use the model it was made on"):
+        rewrite_checkpoint(tmp_path / "other", patch, tmp_path / "wrong")
+
+
+def without_prefix(folder: Path, prefix: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for path in folder.glob("*.safetensors"):
+        weights = {name.removeprefix(prefix): weight for name, weight in load_file(path).items()}
+        save_file(weights, path, metadata={"format": "pt"})
+    for path in folder.glob("*.index.json"):
+        path.write_text(path.read_text().replace(f'"{prefix}', '"'))
+
+
 def test_old_values_in_other_forms_are_left_out_and_the_rest_is_kept(
     erased: tuple[Any, revs.Patch], saved: Path, tmp_path: Path
 ) -> None:
@@ -251,7 +317,9 @@ def another_base(folder: Path) -> None:
 
 def rename_weights(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
-    index.write_text(index.read_text().replace("model.layers", "layers").replace("transformer.h", "h"))
+    index.write_text(
+        index.read_text().replace("model.layers", "model.blocks").replace("transformer.h", "transformer.b")
+    )
 
 
 def outside_the_folder(folder: Path) -> None:

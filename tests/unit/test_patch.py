@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import revs
+from revs.changes import Changes
 from revs.errors import BadInput, OperationFailed
 
 Digests = Callable[[Any], dict[str, str]]
@@ -88,7 +89,7 @@ def test_a_patch_damaged_in_its_last_weight_leaves_the_model_as_it_was(
     value = getattr(last, part)
     damaged = {"exponent": last.exponent + 1, "edited": f"sha256:{'0' * 64}"}.get(part)
     change = replace(last, **{part: flip(value) if damaged is None else damaged})
-    planted = replace(patch, changes={**patch.changes, NAMES[2]: change})
+    planted = replace(patch, changes=Changes({**patch.changes, NAMES[2]: change}))
     before = digests(base)
     with pytest.raises((OperationFailed, BadInput)) as caught:
         planted.apply(base)
