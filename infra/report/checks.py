@@ -92,7 +92,7 @@ STATEMENTS: tuple[tuple[str, Callable[[dict[str, Any]], bool | None]], ...] = (
     ("A promoted version passed every gate; a refused one failed at least one.", _gates_agree),
     ("The gates judged the values that the scores table shows.", _gates_judge_the_scores),
     ("The weights after the edit differ from the weights before.", _weights_differ),
-    ("The superseded version has a date on which its bytes are deleted.", _old_version_has_a_date),
+    ("The superseded version has a date by which its bytes must be deleted.", _old_version_has_a_date),
     ("The requests in the table add up to the counts of the intake.", _statuses_add_up),
     ("The memorised targets of the requests add up to the total.", _targets_add_up),
     ("No request, and not the whole, has more memorised targets after the edit than before.", _nothing_came_back),

@@ -55,6 +55,7 @@ def view(record: Record) -> dict[str, Any]:
         "datasets": data.get("datasets") or [],
         "code_commit": data.get("code_commit"),
         "seed": data.get("seed"),
+        "device": data.get("device"),
         "total_time": _seconds((data.get("seconds") or {}).get("total")),
         "versions": _versions(data.get("versions") or {}),
         "notes": data.get("notes") or [],
@@ -150,8 +151,11 @@ def still_holds(data: dict[str, Any]) -> str:
     before = model.get("version_before")
     old = f"The superseded version {before} no longer serves, but its stored bytes still hold the data"
     if until:
-        return f"{old} until they are deleted on {until.isoformat()}. Erasure is complete only after that day."
-    return f"{old}, and no date is recorded on which they are deleted."
+        return (
+            f"{old} until somebody deletes them. Their retention period ends on {until.isoformat()}; this record does"
+            " not say that they were deleted, and until they are, erasure is not complete."
+        )
+    return f"{old}, and no date is recorded by which they must be deleted."
 
 
 def _key_facts(data: dict[str, Any], rows: list[Deadline]) -> list[tuple[str, str]]:
@@ -171,7 +175,7 @@ def _key_facts(data: dict[str, Any], rows: list[Deadline]) -> list[tuple[str, st
     ]
     if promoted(data):
         until = parse(model.get("retire_on"))
-        facts.append(("Old bytes deleted", until.isoformat() if until else "no date"))
+        facts.append(("Old bytes to be deleted by", until.isoformat() if until else "no date"))
     return facts
 
 

@@ -97,13 +97,13 @@ def test_the_report_says_that_the_old_version_still_holds_the_data_and_until_whe
 ) -> None:
     text = page(evidence, tmp_path).text
     assert "superseded version 1 no longer serves, but its stored bytes still hold the data until" in text
-    assert "deleted on 2026-12-23. Erasure is complete only after that day." in text
+    assert "Their retention period ends on 2026-12-23" in text and "until they are, erasure is not complete" in text
 
 
 def test_a_promotion_without_a_deletion_date_is_not_passed_over(evidence: dict[str, Any], tmp_path: Path) -> None:
     evidence["model"]["retire_on"] = None
     text = page(evidence, tmp_path).text
-    assert "no date is recorded on which they are deleted" in text
+    assert "no date is recorded by which they must be deleted" in text
     assert "The record contradicts itself in 1 place." in text
 
 
