@@ -123,6 +123,6 @@ def _edit(h: Handles, attempt: int) -> dict[str, Any]:
             }
             for record in patch.records
         ],
-        "weights_before": weight_digest(parent),
+        "weights_before": h.registry.resolve(h.batch.source).weights or weight_digest(parent),  # verified at checkout
         "weights_after": weight_digest(folder),
     }

@@ -137,7 +137,8 @@ def report_batch(batch_id: str, folder: str | None = None) -> Reported:
     With that the batch is done and its working folder goes; while it is there, the report is still owed.
     """
     h = handles(batch_id)
-    result = audit_batch(h.settings, batch_id, Path(folder) if folder else None)
+    # The candidate was verified when it was registered and promoted, moments ago: not all weights once more.
+    result = audit_batch(h.settings, batch_id, Path(folder) if folder else None, read_weights=False)
     h.discard()
     h.lease.release()
     return Reported(path=result["report"])
