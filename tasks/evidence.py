@@ -16,6 +16,7 @@ from infra.corpus import Corpus, Unread, unread_summary
 from infra.device import resolve_device
 from infra.requests import IdentifierOutcome, RequestView, closed_as
 from tasks.find import unread_in
+from tasks.models import on_record
 from tasks.probe import SEED
 from tasks.search import pseudonyms
 from tasks.stage import Handles
@@ -193,7 +194,7 @@ def _datasets(h: Handles, plan: dict[str, Any]) -> list[dict[str, Any]]:
     corpus = h.workspace.require("occurrences")["corpus"]
     found = [{"name": corpus["name"], "role": "corpus", "rows": corpus["rows"], "digest": corpus["digest"]}]
     found[0]["unread"] = unread_in(corpus)
-    held_out = h.registry.resolve(h.batch.source).tags.get("revs.held_out")
+    held_out = on_record(h, "held_out")
     if held_out:
         text = Corpus.open(held_out)
         shown = text.manifest(pseudonyms(h.settings))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
 from revs.errors import OperationFailed
+from tasks.models import on_record
 from tasks.places import targets_of
 from tasks.planning import secret_of
 from tasks.search import corpus_of, keyed_digest
@@ -45,7 +46,7 @@ def material(h: Handles) -> Material:
             f"the corpus changed while batch {h.batch.id} was under way, so the recorded places no "
             "longer hold; nothing was promoted: start the flow again, it looks anew"
         )
-    held_out = h.registry.resolve(h.batch.source).tags.get("revs.held_out")
+    held_out = on_record(h, "held_out")
 
     def those(rows: Sequence[dict[str, Any]], key: str, value: str) -> list[Target]:
         return targets_of(corpus, [row for row in rows if row[key] == value])

@@ -11,7 +11,7 @@ from infra.progress import report
 from revs.errors import RevsError
 from tasks.choose import token_counts
 from tasks.material import Material, material
-from tasks.models import champion_folder, loaded
+from tasks.models import champion_folder, loaded, on_record
 from tasks.places import askable, prompt_context
 from tasks.probe import SEED
 from tasks.records import Measured, Verdict
@@ -34,10 +34,9 @@ def measure(batch_id: str, attempt: int) -> Measured:
 
 
 def _before(h: Handles) -> dict[str, Any]:
-    champion = h.registry.resolve(h.batch.source)
     m, counts_V = material(h), token_counts(h)
     record = _scored(h, champion_folder(h), m, counts_V, "the model before")
-    control = champion.tags.get("revs.control")
+    control = on_record(h, "control")
     if control and Path(control).is_dir():
         never = _scored(h, Path(control), m, counts_V, "a model that never saw them")
         record |= {"never_trained": never["scores"]}

@@ -22,6 +22,12 @@ def champion_of(h: Handles) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return loaded(h, champion_folder(h))
 
 
+def on_record(h: Handles, what: str) -> str | None:
+    """The path or address that the batch's model was registered with: its "corpus", "held_out" text or "control"."""
+    reference = h.registry.resolve(h.batch.source).tags.get(f"revs.{what}")
+    return h.store.address(reference) if reference else None
+
+
 def loaded(h: Handles, folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A checkpoint in the dtype it is stored in, on the device of the settings."""
     import revs

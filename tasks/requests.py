@@ -24,18 +24,20 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
 
     Args:
         model: registered model; its champion is what gets edited.
-        corpus: path of its training corpus; None takes the one the champion was registered with.
+        corpus: its training corpus, by the reference the request store keeps or as a path; None takes the one the
+            champion was registered with.
     """
-    corpus = absolute(corpus) if corpus else None  # refused before anything of it is stored
     settings = load_settings()
     store, registry = open_store(settings), open_registry(settings)
+    if corpus is not None:
+        corpus = absolute(store.address(corpus))  # refused before anything of it is stored
     champion = registry.champion(model)
     require_on_record(store, champion, registry.evidence(champion))
     require_whole_lineage(registry, store, champion)
-    corpus = corpus or champion.tags.get("revs.corpus")
-    if not corpus:
+    reference = champion.tags.get("revs.corpus")
+    if corpus is None and not reference:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
-    corpus = absolute(corpus)
+    corpus = corpus or absolute(store.address(str(reference)))
     finish_closed(settings, store, model)
     batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
     if batch is not None and (reason := reason_to_give_up(settings, batch, champion)):

@@ -42,16 +42,25 @@ def process(
             show_rejected(intake)
         refuse_if_nothing_came_in(intake, requests)
     from flows.process import process_deletion_requests
-    from infra.corpus import absolute
 
+    # Prefect keeps what a flow is called with: a reference, not a path.
+    reference = _on_record(settings, corpus) if corpus else None
     with showing_stages(quiet=as_json):
-        done = process_deletion_requests(registered, absolute(corpus) if corpus else None)
+        done = process_deletion_requests(registered, reference)
     if done is None:
         _nothing(as_json)
     elif as_json:
         emit(asdict(done))
     else:
         console().print(f"batch {done.batch_id} {done.status}; report: {done.report}", markup=False)
+
+
+def _on_record(settings: Settings, address: str) -> str:
+    """The reference under which the request store keeps a path or an address."""
+    from infra.corpus import absolute
+    from tasks.stage import open_store
+
+    return open_store(settings).keep_address(absolute(address))
 
 
 def _nothing(as_json: bool) -> None:
@@ -63,7 +72,7 @@ def _nothing(as_json: bool) -> None:
 
 def _registered(settings: Settings, model: str, corpus: str | None, held_out: str | None, name: str | None) -> str:
     """The registered name of what the user pointed at; a folder is checked and registered first."""
-    from infra.corpus import Corpus, absolute
+    from infra.corpus import Corpus
     from infra.registry import Registry
     from revs.errors import BadInput
     from revs.loading import check_folder
@@ -81,9 +90,9 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     if corpus is None:
         raise BadInput(f"{model} is a folder, so its training corpus is not on record; name it with --corpus")
     check_folder(model)
-    tags = {"held_out": absolute(held_out)} if held_out else {}
+    tags = {"held_out": _on_record(settings, held_out)} if held_out else {}
     own_name = name or Path(model).resolve().name
-    version = registry.register_base(Path(model), name=own_name, corpus=absolute(corpus), tags=tags)
+    version = registry.register_base(Path(model), name=own_name, corpus=_on_record(settings, corpus), tags=tags)
     champion = registry.champion(own_name)
     if champion.version != version.version and version.tags.get("revs.status") != "superseded":
         raise BadInput(

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import closing, duplicates, leases, opening, rows, shredding, submissions, tables
+from infra.requests import addresses, closing, duplicates, leases, opening, rows, shredding, submissions, tables
 from infra.requests.database import Database
 from infra.requests.intake import parse_requests, read_source
 from infra.requests.leases import Holder, Lease
@@ -295,6 +295,18 @@ class RequestStore:
     def holder(self, batch_id: str) -> Holder | None:
         """Return who works on a batch; None where nobody does."""
         return self._database.read(lambda session: leases.holder_of(session, batch_id))
+
+    def keep_address(self, address: str) -> str:
+        """Put the address of a corpus or another text on record and return the reference that may stand elsewhere."""
+        return self._database.write(lambda session: addresses.keep(session, self._vault, address))
+
+    def address(self, reference: str) -> str:
+        """Return the address of a reference; what is no reference is itself the address.
+
+        Raises:
+            BadInput: A reference that is not on record here.
+        """
+        return self._database.read(lambda session: addresses.find(session, reference))
 
     def record(
         self,

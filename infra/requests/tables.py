@@ -151,6 +151,15 @@ class Lease(Base):
     expires_at: Mapped[datetime]
 
 
+class Address(Base):
+    """Where a corpus or another text lies, under the reference that registry and orchestration hold in its place."""
+
+    __tablename__ = "addresses"
+
+    reference: Mapped[str] = mapped_column(String(40), primary_key=True)
+    address: Mapped[str]
+
+
 class Event(Base):
     """The audit log; triggers refuse every change of a line that stands."""
 

@@ -28,7 +28,7 @@ def champion(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     now = SimpleNamespace(version="1", batch="")
 
     def version(name: str) -> ModelVersion:
-        tags = {"revs.corpus": "corpus/", "revs.batch": now.batch}
+        tags = {"revs.corpus": "corpus/", "revs.batch_id": now.batch}
         uri = f"models:/{name}/{now.version}"
         return ModelVersion(name=name, version=now.version, uri=uri, run_id="", source="", tags=tags)
 

@@ -1,0 +1,37 @@
+"""References in place of addresses: a path or an address can be personal data, and these stand outside as well.
+
+A reference is a keyed pseudonym, so that it tells nothing and is the same for the same address.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from infra.requests import tables
+from infra.vault import Vault
+from revs.errors import BadInput
+
+_PREFIX = "address-"
+_DIGITS = 24
+
+
+def keep(session: Session, vault: Vault, address: str) -> str:
+    """Put an address on record and return its reference."""
+    reference = _PREFIX + vault.pseudonym(address, kind="address")[:_DIGITS]
+    if session.get(tables.Address, reference) is None:
+        session.add(tables.Address(reference=reference, address=address))
+    return reference
+
+
+def find(session: Session, reference: str) -> str:
+    """Return the address of a reference; what is no reference is itself the address.
+
+    Raises:
+        BadInput: A reference that is not on record here.
+    """
+    if not reference.startswith(_PREFIX):
+        return reference
+    row = session.get(tables.Address, reference)
+    if row is None:
+        raise BadInput(f"{reference} is not on record in this installation; name the corpus itself with --corpus")
+    return row.address
