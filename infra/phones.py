@@ -23,6 +23,7 @@ EXTENSION = re.compile(
 """An extension behind a number, with its digits; it begins right behind the last digit."""
 LONGEST_EXTENSION = 24
 _TRUNK_IN_BRACKETS = re.compile(r"\(0\)")
+_CODE_BEFORE = re.compile(r"\+ ?([1-9][0-9]{0,2})[ .\-]{0,2}(?:\(0\) ?)?\(?$")
 _GROUP = re.compile(r"[0-9]+")
 _INTERNATIONAL = re.compile(r"[^0-9]{0,2}(?:\+|00)")
 
@@ -38,22 +39,30 @@ def parted(value: str) -> tuple[str, str]:
 def forms(value: str) -> Iterator[str]:
     """The digits of a folded number in every writing: as given, with and without country code and trunk prefix.
 
-    Without a trunk prefix 0 a number reads as one of another country, so that writing is left out.
+    Without a trunk prefix 0 a number reads as one of another country, so that writing is left out, except of a country
+    where it often is, if that country is certain.
     """
     number = parted(value)[0]
     yield _digits(number)
-    for code, national, prefix in _readings(number):
+    certain = _INTERNATIONAL.match(number) is not None
+    for code, national, prefix, optional in _readings(number):
         yield from (code + national, f"00{code}{national}")
         if prefix == "0":
             yield from (f"{code}0{national}", f"0{national}")
-        else:
+        if prefix != "0" or (optional and certain):
             yield national
 
 
 def e164(value: str) -> str:
     """The folded number as + and digits, without its extension; empty where its country is not certain."""
-    found = {f"+{code}{national}" for code, national, _ in _readings(parted(value)[0])}
+    found = {f"+{code}{national}" for code, national, *_ in _readings(parted(value)[0])}
     return found.pop() if len(found) == 1 else ""
+
+
+def country_code(text: str, end: int) -> str:
+    """The digits of a country code that stands right before `end` in a folded text; empty where there is none."""
+    found = _CODE_BEFORE.search(text, max(0, end - 10), end)
+    return found[1] if found else ""
 
 
 def is_possible(value: str) -> bool:
@@ -71,20 +80,20 @@ def _digits(value: str) -> str:
     return "".join(_GROUP.findall(value))
 
 
-def _readings(number: str) -> Iterator[tuple[str, str, str]]:
-    """Country code, national number without trunk prefix, and that prefix: for each plan that the number may be of."""
+def _readings(number: str) -> Iterator[tuple[str, str, str, bool]]:
+    """Country code, national number, its trunk prefix and if that is optional: for each plan the number may be of."""
     import phonenumbers
 
     if _INTERNATIONAL.match(number):
         parsed = _parsed(number)
         if parsed is not None:
             short = phonenumbers.national_significant_number(parsed)
-            yield str(parsed.country_code), short, _prefix(parsed.country_code, short)
+            yield str(parsed.country_code), short, *_prefix(parsed.country_code)
         return
     for of in _plans(number):
         national = of.national(_digits(number))
         code = phonenumbers.country_code_for_region(of.region)
-        yield str(code), national, _prefix(code, national)
+        yield str(code), national, *_prefix(code)
 
 
 def _parsed(number: str) -> Any:
@@ -99,16 +108,15 @@ def _parsed(number: str) -> Any:
     return parsed if phonenumbers.is_possible_number(parsed) else None
 
 
-def _prefix(code: int, national: str) -> str:
-    """The trunk prefix without which the number is not dialled in its country; empty where it often is left out."""
+def _prefix(code: int) -> tuple[str, bool]:
+    """What is dialled in the country before a national number, and whether it is often left out."""
     import phonenumbers
 
     from infra.detection.numbering import OPTIONAL_TRUNK, plan
 
     region = phonenumbers.region_code_for_country_code(code)
-    if region in OPTIONAL_TRUNK or region not in phonenumbers.SUPPORTED_REGIONS or len(national) < MIN_DIGITS:
-        return ""
-    return "0" if plan(region).prefix == "0" else ""
+    known = region in phonenumbers.SUPPORTED_REGIONS
+    return plan(region).prefix if known else "", region in OPTIONAL_TRUNK
 
 
 def _plans(number: str) -> list[Plan]:
@@ -118,6 +126,6 @@ def _plans(number: str) -> list[Plan]:
     if len(digits) < MIN_DIGITS:
         return []
     groups = tuple(map(len, _GROUP.findall(number)))
-    found = list(plans_as_written(digits, groups))
+    found = plans_as_written(digits, groups)
     found = found or [of for of in plans_for(digits[:2], len(digits)) if of.is_valid(of.national(digits))]
     return found or [plan("US")] if len(plan("US").national(digits)) == 10 else found

@@ -7,7 +7,6 @@ looked up in every region, so this is what detection spends its time on. The ans
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import accumulate, product
@@ -123,17 +122,23 @@ def groupings(region: str, length: int) -> frozenset[tuple[int, ...]]:
     return frozenset(found | {(length,)})
 
 
-def plans_as_written(digits: str, groups: tuple[int, ...], regions: tuple[str, ...] = REGIONS) -> Iterator[Plan]:
-    """The plans that part this number as it is written, in groups of these lengths.
+def plans_as_written(digits: str, groups: tuple[int, ...], regions: tuple[str, ...] = REGIONS) -> list[Plan]:
+    """The plans that part this number as it is written, in groups of these lengths; only those that part it exactly so
+    where there are any.
 
     Where the plan has a trunk prefix 0, and it is written, the places where the number is parted are among those of the
     plan's own writing, or the other way round (the range may be newer than the plan at hand); elsewhere the number has
     to be valid and parted in the same places.
     """
+    found, exact = [], []
     for of, national_groups, trunk in _plans_that_part_so(digits[:2], len(digits), groups, regions):
         national = of.national(digits)
-        if _agree(national_groups, of.grouping(national), exactly=not trunk) and (trunk or of.is_valid(national)):
-            yield of
+        usual = of.grouping(national)
+        if _agree(national_groups, usual, exactly=not trunk) and (trunk or of.is_valid(national)):
+            found.append(of)
+            if _agree(national_groups, usual, exactly=True):
+                exact.append(of)
+    return exact or found
 
 
 @lru_cache(maxsize=1 << 14)

@@ -148,6 +148,6 @@ def _score_international(digits: str, *, if_possible: float) -> float:
 
 
 def _score_national(digits: str, groups: tuple[int, ...], regions: Regions) -> float:
-    if len(groups) > 1 and any(plans_as_written(digits, groups, regions)):
+    if len(groups) > 1 and plans_as_written(digits, groups, regions):
         return WELL_WRITTEN
     return POSSIBLE if plans_for(digits[:2], len(digits), regions) else 0.0

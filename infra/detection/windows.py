@@ -88,7 +88,7 @@ _BLANK = re.compile(f"[{BLANKS}]")
 def _reaches(probe: re.Pattern[str], reach: int, lead: int, text: str) -> Iterator[Window]:
     first = last = -1
     for hit in probe.finditer(text):
-        start = hit.start() - lead
+        start = max(0, hit.start() - lead)
         if first >= 0 and start > last:
             yield _with_edge(text, first, last)
             first = -1

@@ -51,6 +51,9 @@ class _Further(NamedTuple):
     steps: Steps
 
 
+_OPENINGS = (b"https://", b"http://", b"www.", b"://www.")
+"""With what a URL may begin in a text; its form is sought without."""
+
 _Match = tuple[int, int, int, int]
 """The number of a text, start, end, and the number of the identifier among all."""
 
@@ -87,7 +90,7 @@ class Search:
                 self._request_of.append(request)
                 self._index_of.append(index)
         self._owners = owners
-        self._neighbours = Neighbours([form for some in forms.values() for form in some])
+        self._neighbours = Neighbours([*_OPENINGS, *(form for some in forms.values() for form in some)])
         patterns = {stream: Patterns(forms.pop(stream)) for stream in STREAMS if forms[stream]}
         self._streams = Streams(patterns)
 
@@ -145,12 +148,21 @@ class Search:
         if normal != form and normal not in forms_of(identifier):
             return None
         ending = _with_ending(text, last, identifier)
-        if ending is None:
+        if ending is None or self._is_of_another_country(owner, text, opening, form):
             return None
         origin = batch.origin(start - (first - opening), end + len(text[last:ending].encode("utf-8", "surrogatepass")))
         if origin is None or not _case_allows(identifier, origin[1]):
             return None
         return origin[0]
+
+    def _is_of_another_country(self, owner: int, text: str, start: int, form: str) -> bool:
+        """Whether a country code stands in front of the digits of a number that it does not belong to."""
+        identifier = self._identifier(owner)
+        code = phones.country_code(text, start) if identifier.type == "PHONE_NUMBER" else ""
+        if not code or text[start] in "+":
+            return False
+        forms = forms_of(identifier)
+        return len(forms) > 1 and code + form not in forms
 
     def _in_row(self, matches: Iterable[_Match]) -> list[Found]:
         found = [

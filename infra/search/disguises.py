@@ -24,7 +24,7 @@ _SETS = (
     b"#" + (string.digits + string.ascii_letters).encode(),
     b" \t",
     b"\r\n",
-    b"nrtuUxe0123" + string.punctuation.encode(),
+    b"nrtuUxe0123 " + string.punctuation.encode(),
 )
 _CLASSES = np.array([sum(1 << bit for bit, of in enumerate(_SETS) if byte in of) for byte in range(256)], np.uint8)
 _IDLE = frozenset(string.punctuation) - set(".-_+@:()/")

@@ -140,9 +140,9 @@ def slow_backslash(text: str, place: int) -> Units:
     following = text[slashes : slashes + 1]
     if following in CONTROL:
         return [(CONTROL[following], slashes + 1 - place)]
-    if following and following in string.punctuation and following != "\\":
+    if following and following in f" {string.punctuation}" and following != "\\":
         return [("", slashes - place), (following, 1)]
-    if found := re.match(r"([0-3][0-7]{2})(?![0-9])", text[slashes:]):
+    if found := re.match(r"([01][0-7]{2}|[23][0-7]{2}(?![0-9]))", text[slashes:]):
         return [(chr(int(found[1], 8)), slashes + 3 - place)]
     return slow_hex_bytes(text, place) or slow_code(text, place, slashes)
 
