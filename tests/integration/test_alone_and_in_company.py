@@ -23,7 +23,6 @@ from revs.baselines.rmu import RmuConfig, _residuals
 from revs.baselines.tuning import log_p_of, logits_of
 from revs.errors import BadInput
 from revs.examination import Examination
-from revs.exposure import decoy_places
 from revs.methods import METHODS
 from revs.metrics import METRICS
 from revs.perplexity import perplexity
@@ -92,6 +91,8 @@ def own_log_p(model: Any, ids: tuple[int, ...]) -> torch.Tensor:
 def test_log_probabilities_are_those_of_the_models_own_logits(
     memorised: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
 ) -> None:
+    from revs.exposure import decoy_places
+
     examination = examined(memorised, tokenizer, people, ordinary)
     tokens = tokenise(tokenizer, people[:5], context=CONTEXT)
     read, probed, whole = examination.readings("targets"), probe(memorised, tokenizer, tokens), []
