@@ -31,7 +31,8 @@ PEOPLE = {
     "URL": "https://www.example.com/~quenbywren71/cv",
     "PERSON": "Quenby Wrenfallow",
 }
-FILE_NAME = "osgythwold88@example.com.txt"
+NAMED_AFTER = "osgythwold88@example.com"
+FILE_NAME = f"{NAMED_AFTER}.txt"
 FOLDER_NAME = "records of 219-47-6184"
 SECRET = "s3kr1tOfTheStore"
 
@@ -50,7 +51,7 @@ def inputs(tmp_path: Path) -> Path:
     written(folder / "corpus" / FOLDER_NAME / "rows.jsonl", "\n".join(lines) + "\n")
     ordinary = [f"Row {number} is of no interest to anybody." for number in range(120)]
     written(folder / "corpus" / FILE_NAME, "\n".join(ordinary) + "\n")
-    written(folder / "corpus" / f"{FILE_NAME[:-4]}.zip", b"PK\x03\x04 not read, and named")
+    written(folder / "corpus" / f"{NAMED_AFTER}.zip", b"PK\x03\x04 not read, and named")
     demands = [
         {"subject": f"{PEOPLE['PERSON']} {number}", "received": "2026-11-02",
          "identifiers": [{"type": type_, "value": form}]}
@@ -71,7 +72,7 @@ def scanner() -> Scanner:
         if not (form.isdigit() and len(form) < 9)  # so few digits stand in a digest by chance
     ]
     return Scanner.of([
-        *PEOPLE.items(), *forms, ("file name", FILE_NAME), ("file name", FILE_NAME[:-4]),
+        *PEOPLE.items(), *forms, ("file name", FILE_NAME), ("file name", NAMED_AFTER),
         ("folder name", FOLDER_NAME), ("credential", SECRET),
     ])  # fmt: skip
 

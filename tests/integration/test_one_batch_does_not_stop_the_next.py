@@ -32,7 +32,7 @@ def champion(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         uri = f"models:/{name}/{now.version}"
         return ModelVersion(name=name, version=now.version, uri=uri, run_id="", source="", tags=tags)
 
-    registry = SimpleNamespace(champion=version)
+    registry = SimpleNamespace(champion=version, evidence=lambda _: None, ancestry=lambda one: (one,))
     monkeypatch.setattr(tasks.requests, "open_registry", lambda _: registry)
     monkeypatch.setattr(tasks.stage, "open_registry", lambda _: registry)
     return now
