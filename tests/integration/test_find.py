@@ -11,6 +11,7 @@ import pytest
 
 from infra.corpus import Corpus
 from infra.requests import Identifier
+from infra.settings import Settings
 from infra.workspace import Workspace
 from tasks.find import look, search
 from tasks.records import Detected
@@ -35,6 +36,7 @@ def batch(corpus: Path, **requests: tuple[str, str]) -> Any:
         batch=SimpleNamespace(id="b", corpus=str(corpus)),
         store=SimpleNamespace(identifiers=lambda batch_id: wanted),
         workspace=Workspace(corpus.parent / "work", "b"),
+        settings=Settings(home=corpus.parent),
     )
 
 
