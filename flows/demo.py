@@ -118,13 +118,15 @@ def request_lines(model: DevelopmentModel, *, today: datetime) -> list[str]:
 
 def register_demo(settings: Settings, model: DevelopmentModel, control: Path, inputs: Inputs) -> None:
     """Register the demo model, with its corpus and what it is measured with; once, however often it is called."""
+    from infra.corpora import remember
     from infra.registry import Registry
 
     registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
-    tags = {"control": str(control), "held_out": str(inputs.held_out), "recipe": model.digest}
+    corpus = remember(settings, str(inputs.corpus))
+    tags = {"control": str(control), "held_out": remember(settings, str(inputs.held_out)), "recipe": model.digest}
     _stage(
         "register the model",
-        lambda: registry.register_base(model.folder, name=NAME, corpus=str(inputs.corpus), tags=tags).uri,
+        lambda: registry.register_base(model.folder, name=NAME, corpus=corpus, tags=tags).uri,
     )
 
 

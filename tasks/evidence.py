@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from infra.corpora import address_of
 from infra.corpus import Corpus, Unread, unread_summary
 from infra.requests import RequestView
 from tasks.find import unread_in
@@ -158,7 +159,7 @@ def _datasets(h: Handles, plan: dict[str, Any]) -> list[dict[str, Any]]:
     found[0]["unread"] = unread_in(corpus)
     held_out = h.registry.resolve(h.batch.source).tags.get("revs.held_out")
     if held_out:
-        text = Corpus.open(held_out)
+        text = Corpus.open(address_of(h.settings, held_out))
         shown = text.manifest(pseudonyms(h.settings))
         found.append(
             {key: shown[key] for key in ("name", "rows", "digest")}

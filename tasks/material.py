@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from infra.corpora import address_of
 from infra.corpus import Corpus
 from revs.errors import OperationFailed
 from tasks.places import targets_of
@@ -55,9 +56,13 @@ def material(h: Handles) -> Material:
         protect=those(record["others"], "part", "protect"),
         measure=those(record["others"], "part", "measure"),
         ordinary=_rows(corpus, record["ordinary_rows"]),
-        held_out=[text for _, text in Corpus.open(held_out)] if held_out else _rows(corpus, record["held_out_rows"]),
+        held_out=_texts(h, held_out) if held_out else _rows(corpus, record["held_out_rows"]),
         corpus=corpus,
     )
+
+
+def _texts(h: Handles, recorded: str) -> list[str]:
+    return [text for _, text in Corpus.open(address_of(h.settings, recorded))]
 
 
 def _rows(corpus: Corpus, rows: Sequence[int]) -> list[str]:

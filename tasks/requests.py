@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from infra.corpora import remember
 from infra.corpus import absolute
 from infra.detection import DEFAULT_TYPES
 from infra.expectations import check_requests
@@ -22,18 +23,19 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
 
     Args:
         model: registered model; its champion is what gets edited.
-        corpus: path of its training corpus; None takes the one the champion was registered with.
+        corpus: its training corpus, as an address or as `infra.corpora.remember` gave it; None takes the one the
+            champion was registered with.
     """
-    corpus = absolute(corpus) if corpus else None  # refused before anything of it is stored
+    if corpus:
+        absolute(corpus)  # a credential in it is refused before anything of it is stored
     settings = load_settings()
     store = open_store(settings)
     champion = open_registry(settings).champion(model)
     corpus = corpus or champion.tags.get("revs.corpus")
     if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
-    corpus = absolute(corpus)
     _finish_closed(settings, store, model)
-    batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
+    batch = store.open_batch(model=model, corpus=remember(settings, corpus), source=champion.uri)
     return None if batch is None else OpenedBatch(batch_id=batch.id, requests=len(batch.request_ids))
 
 

@@ -38,10 +38,10 @@ def process(
     if requests is not None:
         _hand_in(settings, requests, registered, quiet=as_json)
     from flows.process import process_deletion_requests
-    from infra.corpus import absolute
+    from infra.corpora import remember
 
     with showing_stages(quiet=as_json):
-        done = process_deletion_requests(registered, absolute(corpus) if corpus else None)
+        done = process_deletion_requests(registered, remember(settings, corpus) if corpus else None)
     if done is None:
         _nothing(as_json)
     elif as_json:
@@ -59,7 +59,8 @@ def _nothing(as_json: bool) -> None:
 
 def _registered(settings: Settings, model: str, corpus: str | None, held_out: str | None, name: str | None) -> str:
     """The registered name of what the user pointed at; a folder is checked and registered first."""
-    from infra.corpus import Corpus, absolute
+    from infra.corpora import remember
+    from infra.corpus import Corpus
     from infra.registry import Registry
     from revs.errors import BadInput
     from revs.loading import check_folder
@@ -77,9 +78,9 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     if corpus is None:
         raise BadInput(f"{model} is a folder, so its training corpus is not on record; name it with --corpus")
     check_folder(model)
-    tags = {"held_out": absolute(held_out)} if held_out else {}
+    tags = {"held_out": remember(settings, held_out)} if held_out else {}
     own_name = name or Path(model).resolve().name
-    version = registry.register_base(Path(model), name=own_name, corpus=absolute(corpus), tags=tags)
+    version = registry.register_base(Path(model), name=own_name, corpus=remember(settings, corpus), tags=tags)
     champion = registry.champion(own_name)
     if champion.version != version.version and version.tags.get("revs.status") != "superseded":
         raise BadInput(
