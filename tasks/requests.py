@@ -29,15 +29,13 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     """
     settings = load_settings()
     store, registry = open_store(settings), open_registry(settings)
-    if corpus is not None:
-        corpus = absolute(store.address(corpus))  # refused before anything of it is stored
+    corpus = corpus and store.keep_address(absolute(store.address(corpus)))  # one with a credential is refused
     champion = registry.champion(model)
     require_on_record(store, champion, registry.evidence(champion))
     require_whole_lineage(registry, store, champion)
-    reference = champion.tags.get("revs.corpus")
-    if corpus is None and not reference:
+    corpus = corpus or champion.tags.get("revs.corpus")
+    if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
-    corpus = corpus or absolute(store.address(str(reference)))
     finish_closed(settings, store, model)
     batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
     if batch is not None and (reason := reason_to_give_up(settings, batch, champion)):

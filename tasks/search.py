@@ -19,6 +19,7 @@ from infra.search import Search
 from infra.search.refusals import too_common, unsearchable
 from infra.settings import Settings
 from infra.vault import Vault
+from revs.errors import BadInput
 from tasks.stage import Handles, handles, stage
 
 # Of the corpus, about: in so much of it identifiers of other people are looked for. Fewer found are fewer protected:
@@ -43,7 +44,19 @@ def pseudonyms(settings: Settings) -> Pseudonym:
 
 def corpus_of(h: Handles) -> Corpus:
     """The batch's corpus; what its survey said is not read again as long as the files are the same."""
-    return Corpus.open(h.batch.corpus, survey=h.workspace.read("survey"))
+    return _opened(h, survey=h.workspace.read("survey"))
+
+
+def _opened(h: Handles, **options: Any) -> Corpus:
+    """The batch's corpus. Its address is in no message: what a task raises is recorded."""
+    address = h.store.address(h.batch.corpus)
+    try:
+        return Corpus.open(address, **options)
+    except BadInput:
+        raise BadInput(
+            f"the corpus of batch {h.batch.id} cannot be read any more, or the address on record is wrong: "
+            "'revs scan' of it says why; put it right, or name it with --corpus"
+        ) from None
 
 
 def keyed_digest(h: Handles, corpus: Corpus) -> str:
@@ -56,7 +69,7 @@ def search_shard(batch_id: str, shard: Shard) -> int:
     """Search one shard for every identifier of the batch and record where they stand; how many occurrences."""
     h = handles(batch_id, worker=True)
     if (record := _record(h, shard)) is None:
-        record = h.workspace.write(_name(shard), _searched(_known(batch_id), Corpus.open(h.batch.corpus), shard))
+        record = h.workspace.write(_name(shard), _searched(_known(batch_id), _opened(h), shard))
     return len(record["occurrences"])
 
 
@@ -65,7 +78,7 @@ def waiting_shards(batch_id: str) -> list[Shard]:
     h = handles(batch_id)
     if h.workspace.read("occurrences") is not None:
         return []
-    return [shard for shard in Corpus.open(h.batch.corpus).shards if _record(h, shard) is None]
+    return [shard for shard in _opened(h).shards if _record(h, shard) is None]
 
 
 def search(h: Handles, corpus: Corpus) -> dict[str, Any]:

@@ -204,4 +204,4 @@ def _parsed(line: bytes) -> object:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
-        return json.loads(line)
+        return json.loads(line.decode())  # of bytes it would guess the encoding

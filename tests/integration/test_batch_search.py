@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytest
 from infra.corpus import Corpus
 from infra.location import locate
 from infra.requests import Identifier
+from infra.settings import Settings
 from infra.workspace import Workspace
 from tasks import search as module
-from tasks.search import search
+from tasks.find import reservation, unread_in
+from tasks.search import keyed_digest, search
 
 MAIL, SSN = "jane.roe@example.com", "219-41-5522"
 WANTED = {
@@ -44,6 +47,7 @@ def batch(folder: Path, wanted: Mapping[str, Sequence[Identifier]] = WANTED) -> 
         batch=SimpleNamespace(id="b", corpus=str(folder)),
         store=SimpleNamespace(identifiers=lambda batch_id: dict(wanted)),
         workspace=Workspace(folder.parent / "work", "b"),
+        settings=Settings(home=folder.parent),
     )
 
 
@@ -58,7 +62,7 @@ def test_shards_put_together_are_the_corpus_searched_as_one(folder: Path, shard_
     assert record["occurrences"] == [asdict(one) for one in locate(corpus, WANTED)]
     assert len(record["occurrences"]) == 4
     assert record["missing"] == ["nobody"]
-    assert record["corpus"]["digest"] == corpus.digest
+    assert record["corpus"]["digest"] == keyed_digest(batch(folder), corpus) != corpus.digest
 
 
 def test_others_are_of_the_batchs_types_from_rows_of_no_request_and_the_same_again(folder: Path) -> None:
@@ -95,3 +99,25 @@ def test_a_shard_with_a_record_is_not_searched_again_unless_its_file_changed(
     after = searched(folder)
     assert done == ["1.txt"]
     assert len(after["occurrences"]) == len(before["occurrences"]) + 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["unmarked", "marked"])
+def test_an_identifier_is_located_in_every_encoding_that_says_what_it_is(
+    folder: Path, encoding: str, mark: str
+) -> None:
+    rows = [f"Naïve row {row}." for row in range(9)] + [f"Jane has {SSN}."]
+    (folder / "wide.txt").write_bytes((mark + "\n".join(rows)).encode(encoding))
+    for shard_bytes in (64, 1 << 20):
+        found = searched(folder, shard_bytes=shard_bytes)
+        places = [(o["row"], o["start"], o["end"]) for o in found["occurrences"] if o["row"] >= 3 * 40]
+        assert places == [(3 * 40 + 9, 9, 20)] and found["corpus"]["unread"] == []
+        Workspace(folder.parent / "work", "b").remove()
+
+
+def test_what_a_search_could_not_read_is_counted_in_its_record_under_no_name(folder: Path) -> None:
+    (folder / f"{MAIL}.txt").write_bytes(b"PK\x03\x04")
+    record = searched(folder)["corpus"]
+    assert ["a ZIP archive" in entry["reason"] for entry in record["unread"]] == [True]
+    assert unread_in(record) == "1 file or part of a file" and reservation(record)
+    assert "jane" not in json.dumps(record) and "example" not in json.dumps(record)

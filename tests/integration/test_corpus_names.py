@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli.app import app
-from infra.corpus import Corpus, Pseudonym
+from infra.corpus import Corpus
 from revs.errors import OperationFailed, RevsError
 
 ADDRESS = "tansyheath@example.com"
@@ -30,7 +30,7 @@ def environment() -> Iterator[None]:
         yield
 
 
-def keyed_with(key: bytes) -> Pseudonym:
+def keyed_with(key: bytes) -> Callable[[str], str]:
     return lambda name: hmac.new(key, name.encode(), "sha256").hexdigest()
 
 

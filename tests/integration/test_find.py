@@ -11,6 +11,7 @@ import pytest
 
 from infra.corpus import Corpus
 from infra.requests import Identifier
+from infra.settings import Settings
 from infra.workspace import Workspace
 from tasks.find import look, search
 from tasks.records import Detected
@@ -33,8 +34,9 @@ def batch(corpus: Path, **requests: tuple[str, str]) -> Any:
     wanted = {name: [Identifier(type=type_, value=value)] for name, (type_, value) in requests.items()}
     return SimpleNamespace(
         batch=SimpleNamespace(id="b", corpus=str(corpus)),
-        store=SimpleNamespace(identifiers=lambda batch_id: wanted),
+        store=SimpleNamespace(identifiers=lambda batch_id: wanted, address=str),
         workspace=Workspace(corpus.parent / "work", "b"),
+        settings=Settings(home=corpus.parent),
     )
 
 
