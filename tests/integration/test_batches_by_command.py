@@ -292,7 +292,8 @@ def test_a_request_that_names_a_model_that_is_not_registered_is_set_aside(
 
 
 def test_where_no_model_is_registered_yet_requests_wait_for_it(revs: Revs, store: RequestStore, tmp_path: Path) -> None:
-    assert revs("requests", "add", file_of(tmp_path, GOOD), "--model", "support-bot").code == 0
+    answer = revs("requests", "add", file_of(tmp_path, GOOD), "--model", "support-bot")
+    assert answer.code == 0 and "wait until 'support-bot' is" in answer.out
     assert store.list()[0].model == "support-bot"
 
 
