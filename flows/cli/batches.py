@@ -72,7 +72,7 @@ def show(batch_id: str, home: Home = None, as_json: Json = False) -> None:
         "closed": batch.closed_at and batch.closed_at.isoformat(timespec="seconds"),
         "reason": batch.outcome.get("reason"),
         "report owed": report_owed(store, batch_id) if workspace.folder.is_dir() else None,
-        "stages": workspace.stages(),
+        "stages": _stages(workspace.stages()),
     }
     requests = [
         {"id": view.id, "status": view.status, "due": view.due, "reason": view.reason}
@@ -87,6 +87,13 @@ def show(batch_id: str, home: Home = None, as_json: Json = False) -> None:
         console().print(f"{name:<12} {shown if shown is not None else ''}", markup=False, soft_wrap=True)
     table("requests", requests)
     table("identifiers", [row | {"detail": row["detail"].get("reason")} for row in outcomes])
+
+
+def _stages(recorded: list[str]) -> list[str]:
+    """The stages that are done; the shards of a large corpus, each of which has a record, as a number."""
+    shards = sum(stage.startswith("shard-") for stage in recorded)
+    done = [stage for stage in recorded if not stage.startswith("shard-")]
+    return [*done, *([f"{shards} shards searched"] if shards else [])]
 
 
 @app.command()

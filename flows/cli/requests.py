@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,12 +32,9 @@ def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -
     Raises:
         BadInput: the file is none, there is no such model beside those that are registered, or nothing was accepted.
     """
-    from infra.registry import Registry
     from revs.errors import BadInput
 
-    # A registry of our own that was never used is not made just to find it empty.
-    used = settings.mlflow_tracking_uri is not None or (settings.home / "mlflow.db").exists()
-    registry = Registry(settings.tracking_uri, settings.artifact_uri) if used else None
+    registry = _registry(settings)
     names = registry.names() if registry else []
     if names and model not in names:
         raise BadInput(f"model {model!r} is not registered; name one of these with --model: {', '.join(names)}")
@@ -44,17 +42,27 @@ def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -
     return store_of(settings).add_file(file, model=model, generation=generation, again=again, models=names or None)
 
 
+def _registry(settings: Settings) -> Registry | None:
+    """The registry; one of our own that was never used is not made just to find it empty."""
+    from infra.registry import Registry
+
+    if settings.mlflow_tracking_uri is None and not (settings.home / "mlflow.db").exists():
+        return None
+    return Registry(settings.tracking_uri, settings.artifact_uri)
+
+
 def _generation(registry: Registry, model: str) -> str:
     """The number of the version that was trained, from which the champion was made edit by edit."""
     from revs.errors import BadInput
 
-    try:
+    oldest = ""
+    with suppress(BadInput):  # no champion yet, or the version is retired: its number still stands in its successor
         version = registry.champion(model)
+        oldest = version.version
         while parent := version.tags.get("revs.parent"):
+            oldest = parent
             version = registry.resolve(f"models:/{model}/{parent}")
-    except BadInput:  # no champion yet, or the trained version is retired
-        return ""
-    return version.version
+    return oldest
 
 
 def refuse_if_nothing_came_in(intake: Intake, file: str) -> None:
@@ -84,7 +92,8 @@ def add(
 
     Example: revs requests add requests.jsonl --model support-bot
     """
-    intake = hand_in(settings_of(home), file, model, again=again)
+    settings = settings_of(home)
+    intake = hand_in(settings, file, model, again=again)
     if as_json:
         emit(asdict(intake))
     else:
@@ -94,6 +103,8 @@ def add(
             f"{len(intake.duplicates)} duplicates"
         )
         show_rejected(intake)
+        if intake.accepted and _registry(settings) is None:
+            out.print(f"no model is registered here yet; the requests wait until {model!r} is", markup=False)
     refuse_if_nothing_came_in(intake, file)
 
 

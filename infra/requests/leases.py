@@ -70,9 +70,9 @@ class Lease:
     def release(self) -> None:
         """Give the batch back, so that the next run need not wait. Idempotent; one that was lost is left alone."""
         self._ended.set()
-        _HELD.pop(_key(self._database, self.batch_id), None)
         with suppress(OperationFailed):  # it runs out by itself
-            self._database.write(lambda session: self._set_end(session, rows.now()))
+            if self._database.write(lambda session: self._set_end(session, rows.now())):
+                _HELD.pop(_key(self._database, self.batch_id), None)
 
     def _set_end(self, session: Session, end: datetime) -> bool:
         row = session.get(tables.Lease, self.batch_id, with_for_update=True)
@@ -87,8 +87,11 @@ class Lease:
             if not owner.is_alive():
                 return
             with suppress(OperationFailed):  # a busy database: the next turn, or the check before the next write
-                if not self._database.write(lambda session: self._set_end(session, _end(self.seconds))):
+                if not self._database.write(self._renew):
                     return
+
+    def _renew(self, session: Session) -> bool:
+        return not self._ended.is_set() and self._set_end(session, _end(self.seconds))
 
 
 _HELD: dict[tuple[str, str, int], Lease] = {}  # those of this process, which stages find by the batch's id

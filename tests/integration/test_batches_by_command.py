@@ -100,14 +100,15 @@ def test_a_batch_is_shown_with_its_requests_outcomes_stages_and_what_it_owes(
     revs: Revs, store: RequestStore, settings: Settings
 ) -> None:
     batch_id, request_id = opened(store)
-    Workspace(settings.work_dir, batch_id).write("occurrences", {})
+    for stage in ("occurrences", "shard-000000", "shard-000001"):
+        Workspace(settings.work_dir, batch_id).write(stage, {})
     missing = IdentifierOutcome(
         request_id=request_id, number=0, type="US_SSN", kind="not_found", detail={"reason": "searched 9 rows"}
     )
     store.close_batch(batch_id, status="completed", outcome={}, outcomes=[missing])
     store.record("report.owed", batch_id=batch_id, detail={"reason": "the record and the evidence differ"})
     shown = json.loads(revs("batches", "show", batch_id, "--json").out)
-    assert shown["stages"] == ["occurrences"]
+    assert shown["stages"] == ["occurrences", "2 shards searched"]
     assert shown["report owed"] == "the record and the evidence differ"
     assert [(row["id"], row["status"]) for row in shown["requests"]] == [(request_id, "failed")]
     assert [row["kind"] for row in shown["outcomes"]] == ["not_found"]
@@ -291,7 +292,8 @@ def test_a_request_that_names_a_model_that_is_not_registered_is_set_aside(
 
 
 def test_where_no_model_is_registered_yet_requests_wait_for_it(revs: Revs, store: RequestStore, tmp_path: Path) -> None:
-    assert revs("requests", "add", file_of(tmp_path, GOOD), "--model", "support-bot").code == 0
+    answer = revs("requests", "add", file_of(tmp_path, GOOD), "--model", "support-bot")
+    assert answer.code == 0 and "wait until 'support-bot' is" in answer.out
     assert store.list()[0].model == "support-bot"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,8 +167,6 @@ def test_the_working_folder_of_a_batch_that_is_held_stays(
 def test_one_broken_payload_goes_to_a_human_and_the_batch_goes_on(
     settings: Settings, store: RequestStore, champion: Any
 ) -> None:
-    import sqlite3
-
     good = add(store, 2)
     batch_id = run()
     (broken,) = set(store.batch(batch_id).request_ids) - {good}
@@ -195,3 +195,41 @@ def test_a_date_that_is_still_to_come_goes_to_a_human_and_its_correction_waits(
     if status == "failed":
         assert "hand the request in again with the right date" in (store.get(later).reason or "")
         assert store.get(add(store, 2)).status == "received"
+
+
+# ---- stages and the lease
+
+
+def taken_over(settings: Settings) -> None:
+    connection = sqlite3.connect(settings.home / "requests.db")
+    connection.execute("UPDATE leases SET token = token + 1, pid = 1, pid_started = 1")
+    connection.commit()
+    connection.close()
+
+
+def test_a_stage_that_lost_its_batch_stops_before_its_work(
+    settings: Settings, store: RequestStore, champion: Any
+) -> None:
+    add(store, 2, received="2999-01-01")
+    batch_id = run()
+    h = tasks.stage.handles(batch_id)
+    h.workspace.write("occurrences", {})
+    taken_over(settings)
+    before = store.list()
+    stage, doors = partial(validate_requests.fn, batch_id), partial(tasks.stage.handles, batch_id)
+    for late in (stage, doors, h.discard, h.lease.check):
+        with pytest.raises(BatchHeld, match="was taken over"):
+            late()
+    assert store.list() == before
+    assert h.workspace.stages() == ["occurrences"], "the folder of another is never removed"
+
+
+def test_a_worker_takes_no_lease_and_cannot_close_anything(
+    settings: Settings, store: RequestStore, champion: Any
+) -> None:
+    batch_id = run()
+    taken_over(settings)
+    h = tasks.stage.handles(batch_id, worker=True)
+    assert h.batch.id == batch_id
+    with pytest.raises(OperationFailed, match="leave the rest to the flow"):
+        h.discard()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -108,8 +109,8 @@ def test_while_a_run_lives_nobody_else_writes_for_its_batch(store, other_run, wr
 
 def test_a_killed_run_is_resumed_at_once(store, other_run) -> None:
     process, batch_id = other_run()
-    process.send_signal(signal.SIGKILL)  # not waited for: it stays as a zombie, which is as dead
-    process.stdout.read()
+    process.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # not taken leave of: a zombie is as dead
     assert store.holder(batch_id) is None
     assert opened(store) == batch_id
 
@@ -184,6 +185,8 @@ def test_who_was_taken_for_dead_writes_nothing_more(store, tmp_path, write) -> N
     assert (store.batch(batch_id), store.list(), store.events()) == before
     lease.release()
     assert row(tmp_path)["token"] == lease.token + 1, "a lost lease is not given back in another's name"
+    with pytest.raises(BatchHeld):
+        write(store, batch_id)
 
 
 def test_a_lease_that_is_taken_by_force_fences_the_holder(store, other_run) -> None:
@@ -197,16 +200,16 @@ def test_a_lease_is_renewed_while_its_run_works_and_no_longer(store, tmp_path, m
     own = open_store(tmp_path, lease_seconds=0.2)
     batch_id = opened(own)
     first = row(tmp_path)["expires_at"]
-    renewed = threading.Event()
-    set_end = leases.Lease._set_end
+    renewals = threading.Semaphore(0)
+    renew = leases.Lease._renew
 
     def noted(self: leases.Lease, *arguments: Any) -> bool:
-        done = set_end(self, *arguments)
-        renewed.set()
-        return done
+        renewals.release()
+        return renew(self, *arguments)
 
-    monkeypatch.setattr(leases.Lease, "_set_end", noted)
-    assert renewed.wait(20)
+    monkeypatch.setattr(leases.Lease, "_renew", noted)
+    for _ in range(2):  # when the second begins the first is stored
+        assert renewals.acquire(timeout=20)
     lease = own.hold(batch_id)
     assert row(tmp_path)["expires_at"] > first
     (renewal,) = [each for each in threading.enumerate() if each.name == f"lease of {batch_id}"]
