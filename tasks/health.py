@@ -47,11 +47,11 @@ def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
         "batches": _batches,
         "registry": _registry,
         "disk": _disk,
-        "libraries": lambda _: ", ".join(f"{name} {version_of(name)}" for name in _LIBRARIES),
         "device": _device,
     }
     for name, check in checks.items():
         yield _run(name, _of_settings(check, load))
+    yield _run("libraries", lambda: ", ".join(f"{name} {version_of(name)}" for name in _LIBRARIES))
     yield from _models(load, deep=deep)
 
 

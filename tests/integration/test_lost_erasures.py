@@ -11,13 +11,10 @@ from typing import Any
 import pytest
 from registered import GOOD, POLICY, REQUEST, Installation, closed, evidence_of, flip_last_bit
 
-from infra.registry import ModelVersion, missing_batches, weight_digest
-from infra.registry.lineage import root_tags
+from infra.registry import ModelVersion, weight_digest
 from revs.errors import BadInput, GateRefused, OperationFailed
 from tasks.auditing import audit_batch
-from tasks.gating import judge_record, refuse_lost_erasures
-from tasks.lineage import differing_parts, missing_erasures
-from tasks.promotion import declare_new_root, promote_version
+from tasks.gating import judge_record
 from tasks.requests import open_batch
 
 # Lineage
@@ -44,12 +41,17 @@ def version(number: str, **tags: str) -> ModelVersion:
 def test_a_version_lacks_the_batches_whose_versions_are_no_ancestors(
     ancestry: list[str], completed: list[tuple[str, str]], missing: tuple[str, ...], why: str
 ) -> None:
+    from infra.registry import missing_batches
+
     found = missing_batches([version(number) for number in ancestry], completed)
     assert tuple(batch for batch, _ in found) == missing, why
 
 
 @pytest.mark.parametrize("count", [0, 1, 40, 41, 200])
 def test_a_new_root_supersedes_the_batches_it_names_however_many(count: int) -> None:
+    from infra.registry import missing_batches
+    from infra.registry.lineage import root_tags
+
     batches = [f"B-20261123-{number:06x}" for number in range(count)]
     tags = root_tags(batches)
     assert all(len(text) <= 5_000 for text in tags.values())
@@ -75,6 +77,8 @@ def test_a_batch_is_not_derived_from_a_version_that_lacks_completed_erasures(
 def test_the_version_that_lacks_nothing_is_made_champion_again_by_command(
     moved_to: str, here: Installation, two_batches: tuple[str, str]
 ) -> None:
+    from tasks.promotion import promote_version
+
     here.point_champion_to(moved_to)
     with pytest.raises(GateRefused, match="lacks what completed batches erased"):
         promote_version(here.settings, "models:/demo/2", approved_by="A. Officer")
@@ -86,6 +90,8 @@ def test_the_version_that_lacks_nothing_is_made_champion_again_by_command(
 def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
+    from tasks.gating import refuse_lost_erasures
+
     version, report = judge_record(here.settings, "models:/demo/2")
     assert report.passed
     with pytest.raises(GateRefused, match=two_batches[1]):
@@ -96,6 +102,8 @@ def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
 def test_a_parent_whose_entry_was_deleted_is_known_from_the_request_store(
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
+    from tasks.lineage import missing_erasures
+
     here.registry._client.delete_model_version("demo", "2")
     assert missing_erasures(here.registry, here.store, here.registry.champion("demo")) == ()
 
@@ -103,6 +111,8 @@ def test_a_parent_whose_entry_was_deleted_is_known_from_the_request_store(
 def test_a_model_trained_anew_is_declared_by_a_human_and_then_edited(
     here: Installation, two_batches: tuple[str, str], tmp_path: Path
 ) -> None:
+    from tasks.promotion import declare_new_root, promote_version
+
     anew = shutil.copytree(here.checkpoints[1], tmp_path / "anew")
     (anew / "generation_config.json").write_text('{"max_length": 9}')
     assert here.registry.register_base(anew, name="demo", corpus="corpus.txt").version == "4"
@@ -121,6 +131,8 @@ def test_a_model_trained_anew_is_declared_by_a_human_and_then_edited(
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "x" * 101])
 def test_a_new_root_needs_a_base_version_and_a_name(name: str, here: Installation) -> None:
+    from tasks.promotion import declare_new_root
+
     here.batch("one", here.checkpoints[1])
     with pytest.raises(BadInput, match="only a version that was registered as a base"):
         declare_new_root(here.settings, "models:/demo/2", approved_by="A. Officer")
@@ -211,6 +223,8 @@ def nameless(here: Installation, version: ModelVersion) -> None:
 def test_a_version_that_was_changed_with_its_evidence_and_tags_is_refused_by_name(
     door: str, tamper: Callable[[Installation, ModelVersion], None], here: Installation
 ) -> None:
+    from tasks.promotion import promote_version
+
     version, batch_id = here.batch("one", here.checkpoints[1])
     tamper(here, version)
     here.store.add(REQUEST | {"subject": "two"}, model="demo")
@@ -228,6 +242,8 @@ def test_other_weights_put_under_the_version_that_later_ones_were_compared_with_
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
     """The base has no evidence of its own; what batches measured against it stands in theirs."""
+    from tasks.promotion import promote_version
+
     version = here.registry.resolve("models:/demo/1")
     shutil.copyfile(here.checkpoints[1] / "model.safetensors", here.registry.download(version) / "model.safetensors")
     other = weight_digest(here.checkpoints[1])
@@ -267,6 +283,8 @@ def test_timings_that_differ_between_the_two_records_block_no_audit(here: Instal
 def test_two_records_of_a_batch_differ_exactly_in_what_is_evidence(
     change: dict[str, Any], differing: list[str], why: str
 ) -> None:
+    from tasks.lineage import differing_parts
+
     evidence = evidence_of("demo", before="1", weights_before="sha256:aa", weights_after="sha256:bb")
     assert differing_parts(evidence | change, evidence) == differing, why
     assert differing_parts(evidence, evidence | change) == differing, why

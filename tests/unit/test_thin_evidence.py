@@ -58,8 +58,8 @@ def test_thin_evidence_is_a_verdict_of_its_own(
     metrics: dict[str, float], verdict: str, insufficient: tuple[str, ...], why: str
 ) -> None:
     report = check_gates(metrics, GatePolicy.DEFAULT)
-    assert (report.verdict, report.insufficient) == (verdict, insufficient), why
     assert report.passed is (verdict == "passed"), why
+    assert (report.verdict, report.insufficient) == (verdict, insufficient), why
     assert report.to_dict()["verdict"] == verdict
     assert report.to_dict()["insufficient"] == list(insufficient)
 
@@ -67,8 +67,9 @@ def test_thin_evidence_is_a_verdict_of_its_own(
 @given(st.sets(st.sampled_from(sorted(WHOLE))), st.sets(st.sampled_from(sorted(WHOLE))))
 def test_measuring_less_never_turns_a_verdict_into_a_pass(dropped: set[str], more: set[str]) -> None:
     order = {"passed": 0, "insufficient": 1, "refused": 2}
-    verdicts = [check_gates(without(*names), GatePolicy.DEFAULT).verdict for names in (dropped, dropped | more)]
-    assert order[verdicts[0]] <= order[verdicts[1]]
+    reports = [check_gates(without(*names), GatePolicy.DEFAULT) for names in (dropped, dropped | more)]
+    assert not any(report.passed for report in reports if set(THIN) & dropped)
+    assert order[reports[0].verdict] <= order[reports[1].verdict]
 
 
 def test_missing_evidence_ends_with_a_line_that_says_what_was_not_measured_why_and_what_helps() -> None:
