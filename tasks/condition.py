@@ -38,8 +38,9 @@ def _without_champion(name: str, number: str | None, versions: list[ModelVersion
     what = "there is no champion" if number is None else f"the champion is version {number}, which was deleted"
     if not versions:
         return f"{what} and no version: register the model again with 'revs process --model FOLDER --name {name}'"
-    newest = max(versions, key=lambda version: (version.tags.get("revs.status") == "superseded", int(version.version)))
-    command = f"revs promote {newest.uri}" + ("" if "revs.parent" in newest.tags else " --new-root --approved-by NAME")
+    best = max(versions, key=lambda version: (version.tags.get("revs.status") == "champion", int(version.version)))
+    first = "revs.parent" not in best.tags and best.tags.get("revs.status") == "registered"
+    command = f"revs promote {best.uri}" + (" --new-root --approved-by NAME" if first else "")
     return f"{what}: no batch can run and nothing is served; make one champion, e.g. with '{command}'"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
+from infra.device import resolve_device
 from infra.gates import GatePolicy, GateReport, check_gates
 from infra.registry import ModelVersion, Registry
 from infra.requests import RequestStore
@@ -107,7 +108,8 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> dict[st
             f"none of the identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
             "nothing was judged: check it"
         )
-    model, tokenizer = revs.load(h.registry.download(version), dtype="auto")
+    copies, device = h.workspace.folder / "models", resolve_device(h.settings.device)
+    model, tokenizer = revs.load(h.registry.checkout(version, copies), dtype="auto", device=device)
 
     def targets_at(rows: list[dict[str, Any]]) -> list[Target]:
         return targets_of(corpus, with_cuts(corpus, rows, tokenizer, context=prompt_context(model)))
@@ -117,7 +119,8 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> dict[st
     retain: list[Target] = []
     reference = None
     if parent := version.tags.get("revs.parent"):
-        before, _ = revs.load(h.registry.download(h.registry.resolve(f"models:/{version.name}/{parent}")), dtype="auto")
+        original = h.registry.checkout(h.registry.resolve(f"models:/{version.name}/{parent}"), copies)
+        before, _ = revs.load(original, dtype="auto", device=device)
         said = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
         retain = [target for target, known in zip(others, said, strict=True) if known]
         reference = perplexity(before, tokenizer, text)

@@ -275,7 +275,9 @@ class Registry(Catalogue):
             )
         with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), self._lock():
             self.download(version)
-            self._set_tags(version, lineage.root_tags(supersedes) | {records.APPROVED_BY: by})
+            before = lineage.superseded_batches(self._version(version.name, version.version).tags)
+            batches = list(dict.fromkeys([*sorted(before), *supersedes]))
+            self._set_tags(version, lineage.root_tags(batches) | {records.APPROVED_BY: by})
             self._make_champion(version, instead_of=self._champion(version.name), on=self._retirement({}))
 
     def evidence(self, version: ModelVersion) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,13 @@ from revs.errors import BadInput, GateRefused, OperationFailed
 from tasks.auditing import audit_batch
 from tasks.gating import judge_record
 from tasks.requests import open_batch
+
+THIN = {
+    "gates": GOOD["gates"],
+    "policy": POLICY | {"specificity": {"low": 80.0, "high": None, "need": "evidence"}},
+    "scores": {"after": {"efficacy": 95.0}},
+}
+
 
 # Lineage
 
@@ -87,6 +95,13 @@ def test_the_version_that_lacks_nothing_is_made_champion_again_by_command(
     assert open_batch.fn("demo") is not None
 
 
+def test_a_champion_that_lost_its_alias_gets_it_back_by_command(here: Installation) -> None:
+    from tasks.promotion import promote_version
+
+    here.registry._client.delete_registered_model_alias("demo", "champion")
+    assert promote_version(here.settings, "models:/demo/1", approved_by=None)["champion"] == "1"
+
+
 def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
@@ -114,19 +129,65 @@ def test_a_model_trained_anew_is_declared_by_a_human_and_then_edited(
     from tasks.promotion import declare_new_root, promote_version
 
     anew = shutil.copytree(here.checkpoints[1], tmp_path / "anew")
-    (anew / "generation_config.json").write_text('{"max_length": 9}')
+    flip_last_bit(anew / "model.safetensors")
     assert here.registry.register_base(anew, name="demo", corpus="corpus.txt").version == "4"
     with pytest.raises(GateRefused, match="--new-root --approved-by NAME"):
         promote_version(here.settings, "models:/demo/4", approved_by="A. Officer")
     done = declare_new_root(here.settings, "models:/demo/4", approved_by="A. Officer")
     assert (done["champion"], done["supersedes"]) == ("4", list(two_batches))
+    declare_new_root(here.settings, "models:/demo/4", approved_by="A. Officer")  # again: nothing is forgotten
     root = here.registry.champion("demo")
     assert root.tags["revs.approved_by"] == "A. Officer"
+    assert all(batch in root.tags["revs.new_root"] for batch in two_batches)
     here.store.add(REQUEST | {"subject": "three"}, model="demo")
     assert open_batch.fn("demo") is not None
-    assert [event.detail["approved_by"] for event in here.store.events() if event.event == "version.new_root"] == [
+    assert {event.detail["approved_by"] for event in here.store.events() if event.event == "version.new_root"} == {
         "A. Officer"
-    ]
+    }
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the version itself", "its weights registered again"])
+def test_a_model_that_data_were_erased_from_is_no_new_root_whatever_a_human_says(
+    again: bool, here: Installation, two_batches: tuple[str, str], tmp_path: Path
+) -> None:
+    from tasks.promotion import declare_new_root
+
+    uri = "models:/demo/1"
+    if again:
+        copy = shutil.copytree(here.checkpoints[0], tmp_path / "copy")
+        (copy / "generation_config.json").write_text('{"max_length": 9}')
+        uri = here.registry.register_base(copy, name="demo", corpus="corpus.txt").uri
+    with pytest.raises(GateRefused, match=rf"{uri} is the model from which batch {two_batches[0]} erased data"):
+        declare_new_root(here.settings, uri, approved_by="A. Officer")
+    assert here.registry.champion("demo").version == "3"
+
+
+def test_promoting_a_waiting_candidate_completes_its_batch_in_the_name_of_who_approved(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.promotion import promote_version
+
+    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], **THIN)
+    with pytest.raises(BadInput, match=f"batch {batch_id} is open"):
+        promote_version(here.settings, version.uri, approved_by="A. Officer")
+    waiting = dataclasses.replace(
+        here.store.batch(batch_id), status="waiting", outcome={"evidence": closed(evidence, version.version)}
+    )
+    accepted: list[tuple[str, str]] = []
+    store = type(here.store)
+    monkeypatch.setattr(store, "batches", lambda *_: [waiting])
+    monkeypatch.setattr(store, "batch", lambda *_: waiting)
+    monkeypatch.setattr(store, "accept_batch", lambda _, batch, *, by: accepted.append((batch, by)), raising=False)
+    monkeypatch.setattr("tasks.auditing.write_report", lambda _, folder: folder / "report.html")
+    with pytest.raises(GateRefused, match="insufficient evidence"):
+        promote_version(here.settings, version.uri, approved_by=None)
+    assert accepted == []
+    for _ in range(2):
+        done = promote_version(here.settings, version.uri, approved_by="A. Officer")
+    assert (done["champion"], accepted[0]) == ("2", (batch_id, "A. Officer"))
+    assert done["report"].endswith(f"{batch_id}/report.html")
+    promoted = [event.detail for event in here.store.events(batch_id=batch_id) if event.event == "version.promoted"]
+    assert promoted[0]["approved_by"] == "A. Officer"
 
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "x" * 101])
@@ -141,12 +202,6 @@ def test_a_new_root_needs_a_base_version_and_a_name(name: str, here: Installatio
 
 
 # Promotion by a human
-
-THIN = {
-    "gates": GOOD["gates"],
-    "policy": POLICY | {"specificity": {"low": 80.0, "high": None, "need": "evidence"}},
-    "scores": {"after": {"efficacy": 95.0}},
-}
 
 
 def test_thin_evidence_is_promoted_only_by_a_named_human_who_is_kept_on_record(here: Installation) -> None:
