@@ -82,11 +82,7 @@ def _copied_home(registry: Registry, champion: ModelVersion, artifacts: Path | N
 
 
 def _files(registry: Registry, champion: ModelVersion, *, deep: bool) -> Iterator[str]:
-    stored = registry.stored_files(champion)
-    missing = sorted({"config.json"} - stored)
-    if not any(name.endswith(".safetensors") for name in stored):
-        missing.append("the weights")
-    if missing:
+    if missing := registry.missing_files(champion):
         yield (
             f"files of the champion, version {champion.version}, are missing in the store ({', '.join(missing)}): "
             "restore them from a backup, or register the model again"

@@ -183,15 +183,6 @@ class Registry(Catalogue):
             _require_files_untouched(version, folder)
             return folder
 
-    def stored_files(self, version: ModelVersion) -> frozenset[str]:
-        """Names of the files that the store holds of a version's checkpoint, unread; empty where it holds none.
-
-        Raises:
-            OperationFailed: the store cannot be asked.
-        """
-        with failing_clearly(f"looking for the files of {version.uri}", safe=NOTHING_READ):
-            return copies.stored_files(self._location(version), self.tracking_uri)
-
     def promote(
         self,
         version: ModelVersion,

@@ -59,6 +59,17 @@ def weights_gone(here: Installation) -> None:
     (here.registry.download(here.registry.champion("demo")) / "model.safetensors").unlink()
 
 
+def tokenizer_gone(here: Installation) -> None:
+    (here.registry.download(here.registry.champion("demo")) / "tokenizer.json").unlink()
+
+
+def shard_gone(here: Installation) -> None:
+    folder = here.registry.download(here.registry.champion("demo"))
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+
+
 def moved_back(here: Installation) -> None:
     here.batch("one", here.checkpoints[1])
     here.point_champion_to("1")
@@ -88,8 +99,10 @@ def changed_evidence(here: Installation) -> None:
     [
         (no_champion, False, "there is no champion", "revs promote models:/demo/1"),
         (dangling, False, "the champion is version 9, which was deleted", "revs promote models:/demo/"),
-        (folder_gone, False, "are missing in the store (config.json, the weights)", "restore them"),
-        (weights_gone, False, "are missing in the store (the weights)", "restore them"),
+        (folder_gone, False, "config.json, generation_config.json, model.safetensors, tokenizer.json", "restore them"),
+        (weights_gone, False, "are missing in the store (model.safetensors)", "restore them"),
+        (tokenizer_gone, False, "are missing in the store (tokenizer.json)", "restore them"),
+        (shard_gone, False, "are missing in the store (model-00002-of-00002.safetensors)", "restore them"),
         (moved_back, False, "superseded by version 2: the alias was moved by hand", "revs promote models:/demo/2"),
         (moved_back, False, "lacks what completed batches erased", "revs promote models:/demo/2"),
         (moved_to_a_candidate, False, "never promoted here", "revs promote models:/demo/2"),
@@ -101,7 +114,7 @@ def changed_evidence(here: Installation) -> None:
 def test_what_is_wrong_with_a_model_is_found_and_the_remedy_named(
     spoil: Callable[[Installation], None], deep: bool, named: str, remedy: str, here: Installation
 ) -> None:
-    assert "model demo" not in findings(here.settings, deep=True)
+    assert "model demo" not in findings(here.settings)
     spoil(here)
     finding = findings(here.settings, deep=deep)["model demo"]
     assert named in finding and remedy in finding and "\n" not in finding
@@ -199,7 +212,7 @@ def test_an_evidence_or_a_key_that_others_can_read_is_said(here: Installation, t
     here.settings.home.chmod(0o755)
     (evidence, _) = (here.settings.home / "artifacts").rglob("evidence.json")
     evidence.chmod(0o644)
-    assert f"chmod 600 {evidence}" in findings(here.settings)["permissions"]
+    assert f"1 evidence.json below {here.settings.home / 'artifacts'}" in findings(here.settings)["permissions"]
     here.settings.home.chmod(0o700)
     assert "permissions" not in findings(here.settings)
     here.settings.key_file.chmod(0o640)

@@ -13,6 +13,7 @@ import pytest
 from registered import GOOD, POLICY, REQUEST, Installation, closed, evidence_of, flip_last_bit
 
 from infra.registry import ModelVersion, weight_digest
+from infra.settings import Settings
 from revs.errors import BadInput, GateRefused, OperationFailed
 from tasks.auditing import audit_batch
 from tasks.gating import judge_record
@@ -234,9 +235,9 @@ def test_promote_judges_scores_and_policy_and_no_human_overrides_a_refusal(
     record: dict[str, Any], named: str, why: str, here: Installation
 ) -> None:
     candidate, _, _ = here.candidate("one", here.checkpoints[1], **record)
-    for approved_by in (None, "A. Officer"):
+    for approval in ({}, {"approved_by": "A. Officer"}):
         with pytest.raises(GateRefused, match=named) as refusal:
-            here.registry.promote(candidate, expected_champion=here.registry.champion("demo"), approved_by=approved_by)
+            here.registry.promote(candidate, expected_champion=here.registry.champion("demo"), **approval)
         assert "\n" not in str(refusal.value), why
     assert here.registry.champion("demo").version == "1"
 
@@ -273,20 +274,24 @@ def nameless(here: Installation, version: ModelVersion) -> None:
     here.registry._client.delete_model_version_tag("demo", version.version, "revs.batch_id")
 
 
+def promoted(settings: Settings, uri: str) -> object:
+    from tasks.promotion import promote_version
+
+    return promote_version(settings, uri, approved_by="A. Officer")
+
+
 @pytest.mark.parametrize("tamper", [put_old_weights_under, better_scores, nameless])
 @pytest.mark.parametrize("door", ["gate", "audit", "promote", "next batch"])
 def test_a_version_that_was_changed_with_its_evidence_and_tags_is_refused_by_name(
     door: str, tamper: Callable[[Installation, ModelVersion], None], here: Installation
 ) -> None:
-    from tasks.promotion import promote_version
-
     version, batch_id = here.batch("one", here.checkpoints[1])
     tamper(here, version)
     here.store.add(REQUEST | {"subject": "two"}, model="demo")
     doors: dict[str, Callable[[], object]] = {
         "gate": lambda: judge_record(here.settings, version.uri),
         "audit": lambda: audit_batch(here.settings, batch_id, None),
-        "promote": lambda: promote_version(here.settings, version.uri, approved_by="A. Officer"),
+        "promote": lambda: promoted(here.settings, version.uri),
         "next batch": lambda: open_batch.fn("demo"),
     }
     with pytest.raises((GateRefused, OperationFailed), match=rf"{version.uri} .*batch {batch_id}"):
