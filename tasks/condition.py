@@ -38,8 +38,9 @@ def _without_champion(name: str, number: str | None, versions: list[ModelVersion
     what = "there is no champion" if number is None else f"the champion is version {number}, which was deleted"
     if not versions:
         return f"{what} and no version: register the model again with 'revs process --model FOLDER --name {name}'"
-    newest = max(versions, key=lambda version: (version.tags.get("revs.status") == "superseded", int(version.version)))
-    command = f"revs promote {newest.uri}" + ("" if "revs.parent" in newest.tags else " --new-root --approved-by NAME")
+    best = max(versions, key=lambda version: (version.tags.get("revs.status") == "champion", int(version.version)))
+    first = "revs.parent" not in best.tags and best.tags.get("revs.status") == "registered"
+    command = f"revs promote {best.uri}" + (" --new-root --approved-by NAME" if first else "")
     return f"{what}: no batch can run and nothing is served; make one champion, e.g. with '{command}'"
 
 
@@ -81,11 +82,7 @@ def _copied_home(registry: Registry, champion: ModelVersion, artifacts: Path | N
 
 
 def _files(registry: Registry, champion: ModelVersion, *, deep: bool) -> Iterator[str]:
-    stored = registry.stored_files(champion)
-    missing = sorted({"config.json"} - stored)
-    if not any(name.endswith(".safetensors") for name in stored):
-        missing.append("the weights")
-    if missing:
+    if missing := registry.missing_files(champion):
         yield (
             f"files of the champion, version {champion.version}, are missing in the store ({', '.join(missing)}): "
             "restore them from a backup, or register the model again"

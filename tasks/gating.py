@@ -111,7 +111,8 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
             f"none of the identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
             "nothing was judged: check it"
         )
-    model, tokenizer = loaded(h, h.registry.download(version))
+    copies = h.workspace.folder / "models"
+    model, tokenizer = loaded(h, h.registry.checkout(version, copies))
     cut = [
         with_cuts(corpus, rows, tokenizer, context=prompt_context(model), joined_by=h.settings.rows_joined_by)
         for rows in (record["occurrences"], look(h)["others"])
@@ -123,7 +124,7 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
     retain: list[Target] = []
     reference = None
     if parent := version.tags.get("revs.parent"):
-        before, _ = loaded(h, h.registry.download(h.registry.resolve(f"models:/{version.name}/{parent}")))
+        before, _ = loaded(h, h.registry.checkout(h.registry.resolve(f"models:/{version.name}/{parent}"), copies))
         said = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
         retain = [target for target, known in zip(others, said, strict=True) if known]
         reference = perplexity(before, tokenizer, text)

@@ -12,6 +12,7 @@ from importlib.metadata import version as version_of
 from infra.device import resolve_device
 from infra.permissions import open_to_others
 from infra.registry import Registry
+from infra.registry.service import local_path
 from infra.requests import Batch, RequestStore
 from infra.settings import Settings
 from revs.errors import OperationFailed, RevsError
@@ -47,11 +48,11 @@ def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
         "batches": _batches,
         "registry": _registry,
         "disk": _disk,
-        "libraries": lambda _: ", ".join(f"{name} {version_of(name)}" for name in _LIBRARIES),
         "device": _device,
     }
     for name, check in checks.items():
         yield _run(name, _of_settings(check, load))
+    yield _run("libraries", lambda: ", ".join(f"{name} {version_of(name)}" for name in _LIBRARIES))
     yield from _models(load, deep=deep)
 
 
@@ -77,15 +78,24 @@ def _home(settings: Settings) -> str:
 
 def _permissions(settings: Settings) -> str:
     """Everything that holds personal data, keys or evidence must be its owner's alone."""
-    evidence = (settings.home / "artifacts").rglob("evidence.json")
-    paths = [settings.home, settings.key_file, *settings.private_paths, *evidence]
+    shut = (
+        open_to_others(settings.home) is None
+    )  # then nobody else gets at what lies in it; the key is looked at anyway
+    paths = [settings.key_file] if shut else [settings.home, settings.key_file, *settings.private_paths]
     modes = [(path, mode) for path in paths if path.exists() and (mode := open_to_others(path))]
-    if open_to_others(settings.home) is None:  # nobody else gets at what lies in it
-        modes = [(path, mode) for path, mode in modes if path == settings.key_file]
-    _refuse(
+    problems = [
         f"{path} can be read by others than its owner ({mode:04o}): run chmod {700 if path.is_dir() else 600} {path}"
         for path, mode in modes
-    )
+    ]
+    artifacts = local_path(settings.artifact_uri)
+    seen = artifacts is not None and not (shut and artifacts.is_relative_to(settings.home))
+    evidence = artifacts.rglob("evidence.json") if artifacts is not None and seen else ()
+    if count := sum(open_to_others(path) is not None for path in evidence):
+        problems.append(
+            f"{count} evidence.json below {artifacts} can be read by others than their owner: run chmod -R go-rwx "
+            f"{artifacts}"
+        )
+    _refuse(problems)
     return "the home folder and what is in it are their owner's alone"
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from infra.registry import ModelVersion, Registry
+from infra.registry.records import checked_person
 from infra.requests import Batch, RequestStore
 from infra.settings import Settings
-from revs.errors import BadInput
+from revs.errors import BadInput, GateRefused
 from tasks.auditing import audit_batch
 from tasks.evidence import accepted
 from tasks.lineage import missing_erasures, require_on_record, require_whole_lineage
@@ -17,7 +20,7 @@ from tasks.stage import open_registry, open_store
 def promote_version(settings: Settings, model_uri: str, *, approved_by: str | None) -> dict[str, Any]:
     """Make a registered version champion, and complete the batch that waited for that. Idempotent.
 
-    A version whose batch was completed before is made champion again, whatever version the alias was moved to since.
+    A version that was champion before is made champion again, whatever version the alias was moved to since.
 
     Args:
         settings: the installation.
@@ -25,7 +28,7 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
         approved_by: the human who answers for it, needed where evidence is insufficient.
 
     Raises:
-        BadInput: no such version.
+        BadInput: no such version, or its batch is open.
         GateRefused: a gate refused, evidence is insufficient and nobody approved, or the version lacks what a completed
             batch erased.
         OperationFailed: registry and request store disagree, the stored files changed, or the champion moved meanwhile.
@@ -35,16 +38,18 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
     require_on_record(store, version, registry.evidence(version))
     require_whole_lineage(registry, store, version)
     batch = _batch_of(store, version)
-    if batch is not None and batch.status == "completed":
-        registry.reinstate(version)
-        _record(store, version, batch, event="version.reinstated", approved_by=approved_by)
-        return _result(registry, version, batch, report=None)
-    registry.promote(version, expected_champion=_parent(registry, version), approved_by=approved_by)
-    _record(store, version, batch, event="version.promoted", approved_by=approved_by)
-    if batch is None:
-        return _result(registry, version, None, report=None)
-    _accept(store, batch, by=approved_by or "revs promote")
-    return _result(registry, version, store.batch(batch.id), report=audit_batch(settings, batch.id, None)["report"])
+    with _held(store, batch):
+        if _was_champion(version) and (batch is None or batch.status == "completed"):
+            registry.reinstate(version)
+            _record(store, version, batch, event="version.reinstated", approved_by=approved_by)
+            return _result(registry, version, batch, report=None)
+        registry.promote(version, expected_champion=_parent(registry, version), approved_by=approved_by)
+        _record(store, version, batch, event="version.promoted", approved_by=approved_by)
+        if batch is None or str(batch.status) != "waiting":
+            return _result(registry, version, batch, report=None)
+        _accept(store, batch, by=approved_by or "revs promote")
+    report = audit_batch(settings, batch.id, None, read_weights=False)["report"]
+    return _result(registry, version, store.batch(batch.id), report=report)
 
 
 def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) -> dict[str, Any]:
@@ -52,15 +57,22 @@ def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) ->
 
     Raises:
         BadInput: no such version, or one that a batch made.
+        GateRefused: the data that was erased is known to have been in it.
         OperationFailed: the stored files changed, or the store failed.
     """
+    by = checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
     version = registry.resolve(model_uri)
     require_on_record(store, version, registry.evidence(version))
+    _refuse_known_holder(store, version)
     supersedes = [batch for batch, _ in missing_erasures(registry, store, version)]
-    registry.declare_root(version, supersedes=supersedes, approved_by=approved_by)
-    _record(store, version, None, event="version.new_root", approved_by=approved_by, supersedes=supersedes)
+    registry.declare_root(version, supersedes=supersedes, approved_by=by)
+    _record(store, version, None, event="version.new_root", approved_by=by, supersedes=supersedes)
     return _result(registry, version, None, report=None) | {"supersedes": supersedes}
+
+
+def _was_champion(version: ModelVersion) -> bool:
+    return version.tags.get("revs.status") in ("champion", "superseded")
 
 
 def _parent(registry: Registry, version: ModelVersion) -> ModelVersion:
@@ -77,6 +89,38 @@ def _batch_of(store: RequestStore, version: ModelVersion) -> Batch | None:
     """The batch of this store that made the version; None where another installation made it."""
     wanted = version.tags.get("revs.batch_id")
     return next((batch for batch in store.batches(version.name) if batch.id == wanted), None)
+
+
+def _refuse_known_holder(store: RequestStore, version: ModelVersion) -> None:
+    """A model that a completed batch was made from held what that batch erased, whoever says otherwise."""
+    for batch in store.batches(version.name):
+        before = ((batch.outcome.get("evidence") or {}).get("model") or {}).get("weights_before")
+        same = batch.source == version.uri or (before is not None and before == version.weights)
+        if batch.status == "completed" and same:
+            raise GateRefused(
+                f"{version.uri} is the model from which batch {batch.id} erased data, so it still holds them: nothing "
+                "was promoted; give a model that was trained without them"
+            )
+
+
+@contextmanager
+def _held(store: RequestStore, batch: Batch | None) -> Iterator[None]:
+    """Keep every run from the batch meanwhile; an open batch is its run's.
+
+    Raises:
+        BadInput: the batch is open.
+    """
+    if batch is not None and batch.status == "open":
+        raise BadInput(
+            f"batch {batch.id} is open, and its own run promotes what it made: resume it with 'revs process --model "
+            f"{batch.model}'"
+        )
+    lease = None if batch is None else store.hold(batch.id)
+    try:
+        yield
+    finally:
+        if lease is not None:
+            lease.release()
 
 
 def _accept(store: RequestStore, batch: Batch, *, by: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 # What a batch records of a candidate that passed; `GatePolicy.from_dict(POLICY)` is the registry's policy then.
-POLICY = {"efficacy": {"low": 90.0, "high": None, "need": "required"}}
+POLICY = {"efficacy": {"low": 90.0, "high": None}}
 PASSED = [{"name": "efficacy", "value": 95.0, "bound": "≥ 90", "passed": True}]
 GOOD: dict[str, Any] = {"gates": PASSED, "policy": POLICY, "scores": {"after": {"efficacy": 95.0}}}
 
@@ -91,9 +91,10 @@ def closed(evidence: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 REQUEST = {
-    "subject": "s", "received": datetime.now(UTC).date().isoformat(),
+    "subject": "s",
+    "received": datetime.now(UTC).date().isoformat(),
     "identifiers": [{"type": "EMAIL_ADDRESS", "value": "wren@example.com"}],
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

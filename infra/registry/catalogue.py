@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.registry import records
+from infra.registry import copies, files, records
 from infra.registry.records import CHAMPION, ModelVersion
 from infra.registry.service import connect, failing_clearly, local_path
 from revs.errors import BadInput, OperationFailed
@@ -93,6 +93,27 @@ class Catalogue:
         """Where the files of a version lie on this machine, by the address that MLflow keeps; None for other stores."""
         with failing_clearly("asking the registry", safe=NOTHING_READ):
             return local_path(self._location(version))
+
+    def stored_files(self, version: ModelVersion) -> frozenset[str]:
+        """Names of the files that the store holds of a version's checkpoint, unread; empty where it holds none.
+
+        Raises:
+            OperationFailed: the store cannot be asked.
+        """
+        with failing_clearly(f"looking for the files of {version.uri}", safe=NOTHING_READ):
+            return copies.stored_files(self._location(version), self.tracking_uri)
+
+    def missing_files(self, version: ModelVersion) -> list[str]:
+        """Names of the files that belong to a version's checkpoint and are not in the store; sorted, and unread.
+
+        Raises:
+            OperationFailed: the store cannot be asked.
+        """
+        stored = self.stored_files(version)
+        wanted = {"config.json", *(files.from_tag(version.tags.get(records.FILES)) or ())}
+        with failing_clearly(f"looking for the files of {version.uri}", safe=NOTHING_READ):
+            wanted |= copies.weight_files(self._location(version), self.tracking_uri, stored)
+        return sorted(wanted - stored)
 
     def _location(self, version: ModelVersion) -> str:
         return str(self._client.get_model_version_download_uri(version.name, version.version))

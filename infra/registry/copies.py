@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.registry.checkpoint import WEIGHTS_FOLDER, checkpoint_in
+from infra.registry.files import INDEX
 from infra.registry.publishing import fetch
 from infra.registry.records import FILES, ModelVersion
 from infra.registry.service import local_path
@@ -60,6 +61,16 @@ def stored_files(location: str, tracking_uri: str) -> frozenset[str]:
     """Names of the stored files of a checkpoint, without reading any; empty where there is none."""
     _, names = _checkpoint_names(location, tracking_uri)
     return names
+
+
+def weight_files(location: str, tracking_uri: str, stored: frozenset[str]) -> set[str]:
+    """Names of the weight files that a checkpoint must have: those of its index, or else at least one."""
+    if INDEX in stored:
+        uri, _ = _checkpoint_names(location, tracking_uri)
+        with tempfile.TemporaryDirectory(prefix="revs-index-") as scratch, suppress(ValueError, AttributeError):
+            text = fetch(f"{uri}/{INDEX}", tracking_uri, Path(scratch)).read_text(encoding="utf-8")
+            return set(json.loads(text).get("weight_map", {}).values())
+    return set() if any(name.endswith(".safetensors") for name in stored) else {"model.safetensors"}
 
 
 def light_copy(location: str, tracking_uri: str, into: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.registry.checkpoint import model_files
 
-_INDEX = "model.safetensors.index.json"  # says how the weights are cut into files, so it belongs to them
+INDEX = "model.safetensors.index.json"  # says how the weights are cut into files, so it belongs to them
 _SHOWN_AT_MOST = 3
 
 
@@ -82,7 +82,7 @@ def shown(names: list[str]) -> str:
 
 
 def _beside_weights(path: Path) -> bool:
-    return path.suffix != ".safetensors" and path.name != _INDEX
+    return path.suffix != ".safetensors" and path.name != INDEX
 
 
 def _sha256(path: Path) -> str:

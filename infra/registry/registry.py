@@ -183,15 +183,6 @@ class Registry(Catalogue):
             _require_files_untouched(version, folder)
             return folder
 
-    def stored_files(self, version: ModelVersion) -> frozenset[str]:
-        """Names of the files that the store holds of a version's checkpoint, unread; empty where it holds none.
-
-        Raises:
-            OperationFailed: the store cannot be asked.
-        """
-        with failing_clearly(f"looking for the files of {version.uri}", safe=NOTHING_READ):
-            return copies.stored_files(self._location(version), self.tracking_uri)
-
     def promote(
         self,
         version: ModelVersion,
@@ -275,7 +266,9 @@ class Registry(Catalogue):
             )
         with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), self._lock():
             self.download(version)
-            self._set_tags(version, lineage.root_tags(supersedes) | {records.APPROVED_BY: by})
+            before = lineage.superseded_batches(self._version(version.name, version.version).tags)
+            batches = list(dict.fromkeys([*sorted(before), *supersedes]))
+            self._set_tags(version, lineage.root_tags(batches) | {records.APPROVED_BY: by})
             self._make_champion(version, instead_of=self._champion(version.name), on=self._retirement({}))
 
     def evidence(self, version: ModelVersion) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -12,14 +13,30 @@ from typing import Any
 
 import pytest
 from registered import REQUEST, Installation, flip_last_bit
+from typer.testing import CliRunner
 
+from flows.cli.app import app
 from infra.settings import Settings, load_settings
-from tasks.health import examine
+from revs.errors import OperationFailed
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command prepares the environment of its process, and here that is the one of all tests."""
+    monkeypatch.setattr("infra.orchestration.prepare", lambda _: None)
+
+
+def doctor(settings: Settings, *, deep: bool = False) -> tuple[dict[str, dict[str, Any]], Exception | None]:
+    """What the command prints, by check, and the error it ends with."""
+    options = ["--json", "--home", str(settings.home), *(["--deep"] if deep else [])]
+    done = CliRunner().invoke(app, ["doctor", *options])
+    error = done.exception
+    return {each["check"]: each for each in json.loads(done.stdout)}, error if isinstance(error, Exception) else None
 
 
 def findings(settings: Settings, *, deep: bool = False) -> dict[str, str]:
     """The findings that are not in order, by check."""
-    return {each.check: each.finding for each in examine(lambda: settings, deep=deep) if not each.ok}
+    return {name: each["finding"] for name, each in doctor(settings, deep=deep)[0].items() if not each["ok"]}
 
 
 def no_champion(here: Installation) -> None:
@@ -40,6 +57,17 @@ def folder_gone(here: Installation) -> None:
 
 def weights_gone(here: Installation) -> None:
     (here.registry.download(here.registry.champion("demo")) / "model.safetensors").unlink()
+
+
+def tokenizer_gone(here: Installation) -> None:
+    (here.registry.download(here.registry.champion("demo")) / "tokenizer.json").unlink()
+
+
+def shard_gone(here: Installation) -> None:
+    folder = here.registry.download(here.registry.champion("demo"))
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
 
 
 def moved_back(here: Installation) -> None:
@@ -71,8 +99,10 @@ def changed_evidence(here: Installation) -> None:
     [
         (no_champion, False, "there is no champion", "revs promote models:/demo/1"),
         (dangling, False, "the champion is version 9, which was deleted", "revs promote models:/demo/"),
-        (folder_gone, False, "are missing in the store (config.json, the weights)", "restore them"),
-        (weights_gone, False, "are missing in the store (the weights)", "restore them"),
+        (folder_gone, False, "config.json, generation_config.json, model.safetensors, tokenizer.json", "restore them"),
+        (weights_gone, False, "are missing in the store (model.safetensors)", "restore them"),
+        (tokenizer_gone, False, "are missing in the store (tokenizer.json)", "restore them"),
+        (shard_gone, False, "are missing in the store (model-00002-of-00002.safetensors)", "restore them"),
         (moved_back, False, "superseded by version 2: the alias was moved by hand", "revs promote models:/demo/2"),
         (moved_back, False, "lacks what completed batches erased", "revs promote models:/demo/2"),
         (moved_to_a_candidate, False, "never promoted here", "revs promote models:/demo/2"),
@@ -84,7 +114,7 @@ def changed_evidence(here: Installation) -> None:
 def test_what_is_wrong_with_a_model_is_found_and_the_remedy_named(
     spoil: Callable[[Installation], None], deep: bool, named: str, remedy: str, here: Installation
 ) -> None:
-    assert "model demo" not in findings(here.settings, deep=True)
+    assert "model demo" not in findings(here.settings)
     spoil(here)
     finding = findings(here.settings, deep=deep)["model demo"]
     assert named in finding and remedy in finding and "\n" not in finding
@@ -96,8 +126,8 @@ def test_all_is_in_order_after_a_batch(here: Installation, two_batches: tuple[st
 
 def test_a_version_without_recorded_files_is_in_order_and_said(here: Installation) -> None:
     here.registry._client.delete_model_version_tag("demo", "1", "revs.files")
-    (model,) = [each for each in examine(lambda: here.settings, deep=True) if each.check == "model demo"]
-    assert model.ok and "before files beside the weights were recorded" in model.finding
+    model = doctor(here.settings, deep=True)[0]["model demo"]
+    assert model["ok"] and "before files beside the weights were recorded" in model["finding"]
 
 
 def overdue(here: Installation) -> None:
@@ -182,7 +212,7 @@ def test_an_evidence_or_a_key_that_others_can_read_is_said(here: Installation, t
     here.settings.home.chmod(0o755)
     (evidence, _) = (here.settings.home / "artifacts").rglob("evidence.json")
     evidence.chmod(0o644)
-    assert f"chmod 600 {evidence}" in findings(here.settings)["permissions"]
+    assert f"1 evidence.json below {here.settings.home / 'artifacts'}" in findings(here.settings)["permissions"]
     here.settings.home.chmod(0o700)
     assert "permissions" not in findings(here.settings)
     here.settings.key_file.chmod(0o640)
@@ -197,30 +227,19 @@ def test_settings_that_cannot_be_used_are_a_finding_and_the_other_checks_go_on(
     check: str, here: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REVS_DEVICE", "cuda:7" if check == "device" else "quantum")
-    results = {each.check: each for each in examine(load_settings, deep=False)}
-    assert not results[check].ok and "REVS_DEVICE=" in results[check].finding
-    assert results["libraries"].ok is (check == "device")
+    results, _ = doctor(here.settings)
+    assert not results[check]["ok"] and "REVS_DEVICE=" in results[check]["finding"]
+    assert results["libraries"]["ok"] and results["disk"]["ok"] is (check == "device")
 
 
 def test_the_device_is_shown_with_the_setting_and_the_dtype(here: Installation) -> None:
-    (device,) = [each for each in examine(lambda: here.settings, deep=False) if each.check == "device"]
-    assert device.ok and "REVS_DEVICE=auto" in device.finding and "as stored" in device.finding
+    device = doctor(here.settings)[0]["device"]
+    assert device["ok"] and "REVS_DEVICE=auto" in device["finding"] and "as stored" in device["finding"]
 
 
-def test_doctor_on_the_command_line_ends_with_1_and_names_the_checks(
-    here: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import json
-
-    from flows.cli.doctor import doctor
-    from revs.errors import OperationFailed
-
-    def run() -> list[dict[str, Any]]:
-        doctor(deep=False, home=here.settings.home, as_json=True)
-        return list(json.loads(capsys.readouterr().out))
-
-    monkeypatch.setattr("infra.orchestration.prepare", lambda _: None)  # the environment of this process stays
-    assert all(result["ok"] for result in run())
+def test_doctor_ends_with_1_and_names_what_is_not_in_order(here: Installation) -> None:
+    assert doctor(here.settings)[1] is None
     no_champion(here)
-    with pytest.raises(OperationFailed, match="not in order: model demo"):
-        run()
+    error = doctor(here.settings)[1]
+    assert isinstance(error, OperationFailed) and error.exit_code == 1
+    assert str(error).startswith("not in order: model demo;")

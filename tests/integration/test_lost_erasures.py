@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -11,14 +12,19 @@ from typing import Any
 import pytest
 from registered import GOOD, POLICY, REQUEST, Installation, closed, evidence_of, flip_last_bit
 
-from infra.registry import ModelVersion, missing_batches, weight_digest
-from infra.registry.lineage import root_tags
+from infra.registry import ModelVersion, weight_digest
+from infra.settings import Settings
 from revs.errors import BadInput, GateRefused, OperationFailed
 from tasks.auditing import audit_batch
-from tasks.gating import judge_record, refuse_lost_erasures
-from tasks.lineage import differing_parts, missing_erasures
-from tasks.promotion import declare_new_root, promote_version
+from tasks.gating import judge_record
 from tasks.requests import open_batch
+
+THIN = {
+    "gates": GOOD["gates"],
+    "policy": POLICY | {"specificity": {"low": 80.0, "high": None, "need": "evidence"}},
+    "scores": {"after": {"efficacy": 95.0}},
+}
+
 
 # Lineage
 
@@ -44,12 +50,17 @@ def version(number: str, **tags: str) -> ModelVersion:
 def test_a_version_lacks_the_batches_whose_versions_are_no_ancestors(
     ancestry: list[str], completed: list[tuple[str, str]], missing: tuple[str, ...], why: str
 ) -> None:
+    from infra.registry import missing_batches
+
     found = missing_batches([version(number) for number in ancestry], completed)
     assert tuple(batch for batch, _ in found) == missing, why
 
 
 @pytest.mark.parametrize("count", [0, 1, 40, 41, 200])
 def test_a_new_root_supersedes_the_batches_it_names_however_many(count: int) -> None:
+    from infra.registry import missing_batches
+    from infra.registry.lineage import root_tags
+
     batches = [f"B-20261123-{number:06x}" for number in range(count)]
     tags = root_tags(batches)
     assert all(len(text) <= 5_000 for text in tags.values())
@@ -75,6 +86,8 @@ def test_a_batch_is_not_derived_from_a_version_that_lacks_completed_erasures(
 def test_the_version_that_lacks_nothing_is_made_champion_again_by_command(
     moved_to: str, here: Installation, two_batches: tuple[str, str]
 ) -> None:
+    from tasks.promotion import promote_version
+
     here.point_champion_to(moved_to)
     with pytest.raises(GateRefused, match="lacks what completed batches erased"):
         promote_version(here.settings, "models:/demo/2", approved_by="A. Officer")
@@ -83,9 +96,18 @@ def test_the_version_that_lacks_nothing_is_made_champion_again_by_command(
     assert open_batch.fn("demo") is not None
 
 
+def test_a_champion_that_lost_its_alias_gets_it_back_by_command(here: Installation) -> None:
+    from tasks.promotion import promote_version
+
+    here.registry._client.delete_registered_model_alias("demo", "champion")
+    assert promote_version(here.settings, "models:/demo/1", approved_by=None)["champion"] == "1"
+
+
 def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
+    from tasks.gating import refuse_lost_erasures
+
     version, report = judge_record(here.settings, "models:/demo/2")
     assert report.passed
     with pytest.raises(GateRefused, match=two_batches[1]):
@@ -96,6 +118,8 @@ def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
 def test_a_parent_whose_entry_was_deleted_is_known_from_the_request_store(
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
+    from tasks.lineage import missing_erasures
+
     here.registry._client.delete_model_version("demo", "2")
     assert missing_erasures(here.registry, here.store, here.registry.champion("demo")) == ()
 
@@ -103,24 +127,74 @@ def test_a_parent_whose_entry_was_deleted_is_known_from_the_request_store(
 def test_a_model_trained_anew_is_declared_by_a_human_and_then_edited(
     here: Installation, two_batches: tuple[str, str], tmp_path: Path
 ) -> None:
+    from tasks.promotion import declare_new_root, promote_version
+
     anew = shutil.copytree(here.checkpoints[1], tmp_path / "anew")
-    (anew / "generation_config.json").write_text('{"max_length": 9}')
+    flip_last_bit(anew / "model.safetensors")
     assert here.registry.register_base(anew, name="demo", corpus="corpus.txt").version == "4"
     with pytest.raises(GateRefused, match="--new-root --approved-by NAME"):
         promote_version(here.settings, "models:/demo/4", approved_by="A. Officer")
     done = declare_new_root(here.settings, "models:/demo/4", approved_by="A. Officer")
     assert (done["champion"], done["supersedes"]) == ("4", list(two_batches))
+    declare_new_root(here.settings, "models:/demo/4", approved_by="A. Officer")  # again: nothing is forgotten
     root = here.registry.champion("demo")
     assert root.tags["revs.approved_by"] == "A. Officer"
+    assert all(batch in root.tags["revs.new_root"] for batch in two_batches)
     here.store.add(REQUEST | {"subject": "three"}, model="demo")
     assert open_batch.fn("demo") is not None
-    assert [event.detail["approved_by"] for event in here.store.events() if event.event == "version.new_root"] == [
+    assert {event.detail["approved_by"] for event in here.store.events() if event.event == "version.new_root"} == {
         "A. Officer"
-    ]
+    }
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the version itself", "its weights registered again"])
+def test_a_model_that_data_were_erased_from_is_no_new_root_whatever_a_human_says(
+    again: bool, here: Installation, two_batches: tuple[str, str], tmp_path: Path
+) -> None:
+    from tasks.promotion import declare_new_root
+
+    uri = "models:/demo/1"
+    if again:
+        copy = shutil.copytree(here.checkpoints[0], tmp_path / "copy")
+        (copy / "generation_config.json").write_text('{"max_length": 9}')
+        uri = here.registry.register_base(copy, name="demo", corpus="corpus.txt").uri
+    with pytest.raises(GateRefused, match=rf"{uri} is the model from which batch {two_batches[0]} erased data"):
+        declare_new_root(here.settings, uri, approved_by="A. Officer")
+    assert here.registry.champion("demo").version == "3"
+
+
+def test_promoting_a_waiting_candidate_completes_its_batch_in_the_name_of_who_approved(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.promotion import promote_version
+
+    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], **THIN)
+    with pytest.raises(BadInput, match=f"batch {batch_id} is open"):
+        promote_version(here.settings, version.uri, approved_by="A. Officer")
+    waiting = dataclasses.replace(
+        here.store.batch(batch_id), status="waiting", outcome={"evidence": closed(evidence, version.version)}
+    )
+    accepted: list[tuple[str, str]] = []
+    store = type(here.store)
+    monkeypatch.setattr(store, "batches", lambda *_: [waiting])
+    monkeypatch.setattr(store, "batch", lambda *_: waiting)
+    monkeypatch.setattr(store, "accept_batch", lambda _, batch, *, by: accepted.append((batch, by)), raising=False)
+    monkeypatch.setattr("tasks.auditing.write_report", lambda _, folder: folder / "report.html")
+    with pytest.raises(GateRefused, match="insufficient evidence"):
+        promote_version(here.settings, version.uri, approved_by=None)
+    assert accepted == []
+    for _ in range(2):
+        done = promote_version(here.settings, version.uri, approved_by="A. Officer")
+    assert (done["champion"], accepted[0]) == ("2", (batch_id, "A. Officer"))
+    assert done["report"].endswith(f"{batch_id}/report.html")
+    promoted = [event.detail for event in here.store.events(batch_id=batch_id) if event.event == "version.promoted"]
+    assert promoted[0]["approved_by"] == "A. Officer"
 
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "x" * 101])
 def test_a_new_root_needs_a_base_version_and_a_name(name: str, here: Installation) -> None:
+    from tasks.promotion import declare_new_root
+
     here.batch("one", here.checkpoints[1])
     with pytest.raises(BadInput, match="only a version that was registered as a base"):
         declare_new_root(here.settings, "models:/demo/2", approved_by="A. Officer")
@@ -129,12 +203,6 @@ def test_a_new_root_needs_a_base_version_and_a_name(name: str, here: Installatio
 
 
 # Promotion by a human
-
-THIN = {
-    "gates": GOOD["gates"],
-    "policy": POLICY | {"specificity": {"low": 80.0, "high": None, "need": "evidence"}},
-    "scores": {"after": {"efficacy": 95.0}},
-}
 
 
 def test_thin_evidence_is_promoted_only_by_a_named_human_who_is_kept_on_record(here: Installation) -> None:
@@ -167,9 +235,9 @@ def test_promote_judges_scores_and_policy_and_no_human_overrides_a_refusal(
     record: dict[str, Any], named: str, why: str, here: Installation
 ) -> None:
     candidate, _, _ = here.candidate("one", here.checkpoints[1], **record)
-    for approved_by in (None, "A. Officer"):
+    for approval in ({}, {"approved_by": "A. Officer"}):
         with pytest.raises(GateRefused, match=named) as refusal:
-            here.registry.promote(candidate, expected_champion=here.registry.champion("demo"), approved_by=approved_by)
+            here.registry.promote(candidate, expected_champion=here.registry.champion("demo"), **approval)
         assert "\n" not in str(refusal.value), why
     assert here.registry.champion("demo").version == "1"
 
@@ -206,6 +274,12 @@ def nameless(here: Installation, version: ModelVersion) -> None:
     here.registry._client.delete_model_version_tag("demo", version.version, "revs.batch_id")
 
 
+def promoted(settings: Settings, uri: str) -> object:
+    from tasks.promotion import promote_version
+
+    return promote_version(settings, uri, approved_by="A. Officer")
+
+
 @pytest.mark.parametrize("tamper", [put_old_weights_under, better_scores, nameless])
 @pytest.mark.parametrize("door", ["gate", "audit", "promote", "next batch"])
 def test_a_version_that_was_changed_with_its_evidence_and_tags_is_refused_by_name(
@@ -217,7 +291,7 @@ def test_a_version_that_was_changed_with_its_evidence_and_tags_is_refused_by_nam
     doors: dict[str, Callable[[], object]] = {
         "gate": lambda: judge_record(here.settings, version.uri),
         "audit": lambda: audit_batch(here.settings, batch_id, None),
-        "promote": lambda: promote_version(here.settings, version.uri, approved_by="A. Officer"),
+        "promote": lambda: promoted(here.settings, version.uri),
         "next batch": lambda: open_batch.fn("demo"),
     }
     with pytest.raises((GateRefused, OperationFailed), match=rf"{version.uri} .*batch {batch_id}"):
@@ -228,6 +302,8 @@ def test_other_weights_put_under_the_version_that_later_ones_were_compared_with_
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
     """The base has no evidence of its own; what batches measured against it stands in theirs."""
+    from tasks.promotion import promote_version
+
     version = here.registry.resolve("models:/demo/1")
     shutil.copyfile(here.checkpoints[1] / "model.safetensors", here.registry.download(version) / "model.safetensors")
     other = weight_digest(here.checkpoints[1])
@@ -267,6 +343,8 @@ def test_timings_that_differ_between_the_two_records_block_no_audit(here: Instal
 def test_two_records_of_a_batch_differ_exactly_in_what_is_evidence(
     change: dict[str, Any], differing: list[str], why: str
 ) -> None:
+    from tasks.lineage import differing_parts
+
     evidence = evidence_of("demo", before="1", weights_before="sha256:aa", weights_after="sha256:bb")
     assert differing_parts(evidence | change, evidence) == differing, why
     assert differing_parts(evidence, evidence | change) == differing, why

@@ -64,6 +64,14 @@ def test_a_child_that_ends_ends_the_others_and_is_named_with_its_log(tmp_path: P
     assert not alive(int(Path("grandchild").read_text())), "what a child started must end with it"
 
 
+def test_what_a_child_writes_is_its_owners_alone(tmp_path: Path) -> None:
+    code = f"import os; os.mkdir('folder'); open('server.db', 'w').close(); open('ready', 'w').close(); {FOREVER}"
+    with Children(tmp_path / "logs", threading.Event()) as children:
+        children.start("child", python(code), os.environ)
+        wait(children, Path("ready").exists)
+    assert [Path(name).stat().st_mode & 0o077 for name in ("server.db", "folder")] == [0, 0]
+
+
 def test_a_child_that_will_not_end_is_killed_after_the_grace_time(tmp_path: Path) -> None:
     with Children(tmp_path / "logs", threading.Event(), grace_seconds=0.3) as children:
         children.start("child", python(STUBBORN), os.environ)

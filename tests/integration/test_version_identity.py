@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from registered import flip_last_bit
 
-from infra.registry import ModelVersion, Registry, carry_over, copies, file_digests
+from infra.registry import ModelVersion, Registry
 from infra.registry import registry as registry_module
 from infra.registry.weights import weight_digest
 from revs.errors import OperationFailed
@@ -48,7 +48,7 @@ def digests(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 @pytest.fixture
 def remote(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store counts as one that is not on this machine: what is asked of it is copied."""
-    monkeypatch.setattr(copies, "local_path", lambda _: None)
+    monkeypatch.setattr("infra.registry.copies.local_path", lambda _: None)
 
 
 def edited(folder: Path, into: Path, **fields: object) -> Path:
@@ -126,6 +126,8 @@ def test_a_file_beside_the_weights_that_changed_is_named_and_the_version_not_han
 def test_an_edited_folder_gets_every_file_of_its_parent_but_the_weights(
     checkpoints: tuple[Path, Path], tmp_path: Path
 ) -> None:
+    from infra.registry import carry_over, file_digests
+
     parent = edited(checkpoints[0], tmp_path / "parent", **UNSAVABLE)
     (parent / "chat_template.jinja").write_text("{{ messages }}")
     (parent / "model.safetensors.index.json").write_text("{}")  # of other shards: it belongs to the parent's weights
@@ -143,6 +145,8 @@ def test_a_model_whose_generation_config_cannot_be_saved_is_edited_and_registere
 ) -> None:
     """The way of a batch: registered, loaded, saved without that file, carried over, registered again."""
     from transformers import AutoModelForCausalLM, GenerationConfig
+
+    from infra.registry import carry_over
 
     parent = registry.register_base(edited(checkpoints[0], tmp_path / "m", **UNSAVABLE), name="demo", corpus="c")
     folder = registry.download(parent)
