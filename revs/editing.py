@@ -93,7 +93,6 @@ def erase_jointly(
     """The `revs` method; arguments as in `erase`."""
     started = time.perf_counter()
     architecture, settings = _check(model, targets, config, retain)
-
     context = context_length(model)
     prepared = partial(
         tokenise, tokenizer, tokens_per_secret=config.tokens_per_secret, token_counts_V=token_counts_V, context=context
@@ -104,9 +103,8 @@ def erase_jointly(
     if not first:
         return Patch.between({}, {}, method=config.method, config=settings)
     check_ids(model, torch.tensor([token for target in first for token in target.ids]))
-    kept = prepared(retain, called="retained record") + prepared(
-        stand_ins(targets, text, copies=config.stand_ins, seed=config.seed), called="stand-in"
-    )
+    nobody = stand_ins(targets, text, copies=config.stand_ins, seed=config.seed)
+    kept = prepared(retain, called="retained record") + prepared(nobody, called="stand-in")
     moments = Moments.gathered(model, architecture, tokenizer, text, kept, config, cache)
     moved = sorted({target.secret_ids[place] for target in first for place in target.chosen})
     unembedding = Unembedding(model, architecture, moved_T=torch.tensor(moved), isolation=config.isolation)
