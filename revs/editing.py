@@ -108,7 +108,6 @@ def erase_jointly(
     """The `revs` method; arguments as in `erase`."""
     started = time.perf_counter()
     architecture, settings = _check(model, targets, config, retain)
-
     context = context_length(model)
     prepared = partial(
         tokenise, tokenizer, tokens_per_secret=config.tokens_per_secret, token_counts_V=token_counts_V, context=context

@@ -41,7 +41,8 @@ def check_request(
 
 
 def check_retained(targets: Sequence[Target], retain: Sequence[Target]) -> None:
-    """Refuse a retained record whose secret is one to be erased, under whatever prompt and with whatever separators.
+    """Refuse a retained record whose secret is one to be erased, under whatever prompt, and a number with whatever
+    separators.
 
     Raises:
         BadInput: there is one; the message gives the numbers of the two in their lists, and no text.
@@ -56,8 +57,13 @@ def check_retained(targets: Sequence[Target], retain: Sequence[Target]) -> None:
 
 
 def _bare(secret: str) -> str:
-    """Letters and digits alone, in one case; where there are none, the secret as it is."""
-    return "".join(filter(str.isalnum, secret)).casefold() or secret.strip()
+    """What a secret is compared by: of a number its digits, of anything else all but spaces, in one case."""
+    kept = str.isdigit if any(map(str.isdigit, secret)) and not any(map(str.isalpha, secret)) else _is_no_space
+    return "".join(filter(kept, secret)).casefold()
+
+
+def _is_no_space(character: str) -> bool:
+    return not character.isspace()
 
 
 def _check_weights(model: PreTrainedModel, architecture: Architecture) -> None:

@@ -1,4 +1,4 @@
-"""Decoding that an old model guides: prompts padded together are answered as one by one, and each token is read once."""
+"""Decoding that an old model guides: padded prompts are answered as one by one, and each token is read once."""
 
 from __future__ import annotations
 

@@ -111,11 +111,14 @@ def test_a_retained_record_with_the_secret_to_be_erased_is_refused_by_number(
         revs.evaluate(shared_model, tokenizer, people[:2], retain=retain, k=K)
 
 
+@pytest.mark.parametrize(
+    ("erased", "kept"), [(" 287-31-6604", " 287-31-66047"), (" ana.bell@example.com", " anabell@example.com")]
+)
 def test_a_retained_record_that_only_looks_alike_is_kept(
-    shared_model: Any, tokenizer: Any, people: list[Target]
+    erased: str, kept: str, shared_model: Any, tokenizer: Any
 ) -> None:
-    alike = Target(prompt="Her number:", secret=people[1].secret + "7")
-    assert revs.evaluate(shared_model, tokenizer, people[:2], retain=[alike], k=K).specificity is not None
+    target, record = (Target(prompt="Write to her:", secret=secret) for secret in (erased, kept))
+    assert revs.evaluate(shared_model, tokenizer, [target], retain=[record], k=K).specificity is not None
 
 
 @pytest.mark.parametrize("method", ["revs", "ft-l"])

@@ -222,7 +222,8 @@ def test_scores_made_of_other_scores_are_what_their_definitions_say(
     shared_model: Any, tokenizer: Any, people: list[Target]
 ) -> None:
     strangers = [dataclasses.replace(target, secret=" 999-00-1234") for target in people]
-    targets, unseen, retain = mixed(people)[6:13], [*people[:2], *strangers[:3]], [*people[:3], *strangers[3:]]
+    others = [dataclasses.replace(target, secret=" 888-00-4321") for target in people[3:]]
+    targets, unseen, retain = mixed(people)[6:13], [*people[:2], *strangers[:3]], [*people[:3], *others]
     got = revs.evaluate(shared_model, tokenizer, targets, unseen=unseen, retain=retain, k=40, seed=7)
 
     def of(some: list[Target]) -> revs.Scores:
