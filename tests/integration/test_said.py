@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import revs
-from revs.errors import RevsWarning
+from revs import errors
 from revs.targets import Target
 
 
@@ -39,8 +39,9 @@ def test_targets_that_end_short_are_said_by_number(
     solve = joint_edit.joint_update
     monkeypatch.setattr(joint_edit, "joint_update", nothing)
     monkeypatch.setattr(neurons._Edit, "_layer_update", lambda *_: None)
-    with pytest.warns(RevsWarning, match=r"erase left 2 target\(s\) .*: numbers 0, 2 of the list") as caught:
+    with pytest.warns(UserWarning, match=r"erase left 2 target\(s\) .*: numbers 0, 2 of the list") as caught:
         patch = revs.erase(model, tokenizer, [people[0], people[0], people[1]], config=config(method=method, sweeps=1))
+    assert isinstance(caught[0].message, errors.RevsWarning)
     text = str(caught[0].message)
     assert "\n" not in text and people[0].secret.strip() not in text
     assert patch.short == (0, 2)
