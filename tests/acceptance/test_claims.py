@@ -163,3 +163,37 @@ def test_half_of_a_request_that_was_found_and_edited_does_not_complete_it(
     assert payloads(settings) == {half.id}
     assert "identifier 1 (US_SSN): not found" in str(half.reason)
     assert champion_of(settings, "own") == "2"
+
+
+def test_thin_evidence_waits_for_a_named_human_who_can_promote_it(
+    cli: Cli, settings: Settings, small_model: DevelopmentModel, tmp_path: Path
+) -> None:
+    """One context and nobody else's record: nothing is held out, and nobody knows whom the edit hurt."""
+    own = next(r for r in small_model.records if r.kind == "requester")
+    corpus = written(tmp_path / "corpus.txt", "\n".join([own.text, *small_model.ordinary[:300]]))
+    held_out = written(tmp_path / "held-out.txt", "\n".join(small_model.held_out[:40]))
+    file = lines(tmp_path / "requests.jsonl", request("customer 1", {"type": own.type, "value": own.value}))
+    answer = cli(
+        "process", "--model", small_model.folder, "--name", "own", "--corpus", corpus, "--requests", file,
+        "--held-out", held_out,
+    )  # fmt: skip
+    assert answer.code == 3 and "insufficient evidence" in answer.err, answer.err
+    assert "extraction_rate_unseen, generality, specificity" in answer.err
+    assert champion_of(settings, "own") == "1", "the champion stays"
+    (waiting,) = requests_of(settings)["failed"]
+    assert payloads(settings) == {waiting.id} and outcomes_of(settings, waiting.id) == ["edited"]
+    assert evidence_of(settings)["batch"]["status"] == "waiting"
+    assert cli("gate", "models:/own/2").code == 3
+
+    assert cli("promote", "models:/own/2").code == 3, "nobody answers for it"
+    answer = cli("promote", "models:/own/2", "--approved-by", "A. Officer")
+    assert answer.code == 0, answer.err
+    assert champion_of(settings, "own") == "2"
+    (completed,) = requests_of(settings)["completed"]
+    assert completed.id == waiting.id and payloads(settings) == set()
+    evidence = evidence_of(settings)
+    assert (evidence["batch"]["status"], evidence["approval"]["by"]) == ("completed", "A. Officer")
+    assert evidence["requests"][0]["status"] == "completed" and evidence["intake"]["completed"] == 1
+    page = next(settings.home.glob("reports/*/report.html")).read_text(encoding="utf-8")
+    assert "A. Officer approved the promotion all the same" in page
+    assert cli("audit", evidence["batch"]["id"]).code == 0
