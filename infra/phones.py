@@ -21,7 +21,7 @@ EXTENSION = re.compile(
     re.IGNORECASE,
 )
 """An extension behind a number, with its digits; it begins right behind the last digit."""
-LONGEST_EXTENSION = 24
+_MAY_EXTEND = re.compile(r"[^\W\d_]|#")
 _TRUNK_IN_BRACKETS = re.compile(r"\(0\)")
 _CODE_BEFORE = re.compile(r"\+ ?([1-9][0-9]{0,2})[ .\-]{0,2}(?:\(0\) ?)?\(?$")
 _GROUP = re.compile(r"[0-9]+")
@@ -30,7 +30,7 @@ _INTERNATIONAL = re.compile(r"[^0-9]{0,2}(?:\+|00)")
 
 def parted(value: str) -> tuple[str, str]:
     """A folded number and the digits of its extension; empty where it has none."""
-    for hit in EXTENSION.finditer(value):
+    for hit in EXTENSION.finditer(value) if _MAY_EXTEND.search(value) else ():
         if hit.end() == len(value.rstrip()) and sum(map(str.isdecimal, value[: hit.start()])) >= MIN_DIGITS:
             return value[: hit.start()], hit[1]
     return value, ""
