@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,13 +37,17 @@ def parted(value: str) -> tuple[str, str]:
     return value, ""
 
 
-def forms(value: str) -> Iterator[str]:
+@lru_cache(maxsize=1 << 12)  # asked again wherever the number stands
+def forms(value: str) -> tuple[str, ...]:
     """The digits of a folded number in every writing: as given, with and without country code and trunk prefix.
 
     Without a trunk prefix 0 a number reads as one of another country, so that writing is left out, except of a country
     where it often is, if that country is certain.
     """
-    number = parted(value)[0]
+    return tuple(_forms(parted(value)[0]))
+
+
+def _forms(number: str) -> Iterator[str]:
     yield _digits(number)
     certain = _INTERNATIONAL.match(number) is not None
     for code, national, prefix, optional in _readings(number):

@@ -41,7 +41,9 @@ class Streams:
     def __init__(self, patterns: Mapping[Stream, Patterns]) -> None:
         self._patterns = patterns
         self._pairs = _pairs(patterns.get("compact"))
-        firsts = (patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS)
+        firsts = [patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS]
+        self._has_ibans = any(byte in _LETTERS for byte in firsts[1])
+        firsts[1] += _IBAN[:1] if self._has_ibans else b""
         sets = [_EXTENSION_BYTES, _LETTERS, _DIGITS, *firsts]
         self._table = bytes(sum(1 << bit for bit, of in enumerate(sets) if byte in of) for byte in range(256))
 
@@ -51,9 +53,9 @@ class Streams:
         What stands around them is not checked yet, but that no ASCII letter or digit goes on at either edge.
         """
         classes = np.frombuffer(batch.words.translate(self._table), np.uint8)
-        begins = _begins(classes)
-        begins[_behind_iban(batch.words)] = True
-        starts = np.flatnonzero(begins)
+        starts = np.flatnonzero(_begins(classes))
+        ibans = _behind_iban(batch.words, starts) if self._has_ibans else starts[:0]
+        starts = np.union1d(starts, ibans) if len(ibans) else starts
         here = classes[starts]
         for stream, patterns in self._patterns.items():
             if stream == "words":
@@ -73,13 +75,10 @@ def _goes_on(words: bytes, classes: npt.NDArray[np.uint8], hits: Ints) -> npt.ND
     return before | behind
 
 
-def _behind_iban(words: bytes) -> list[int]:
+def _behind_iban(words: bytes, starts: Ints) -> Ints:
     """Where an IBAN may touch its label, as in `ibande89370400440532013000`."""
-    found, at = [], words.find(_IBAN)
-    while at >= 0:
-        found.append(at + len(_IBAN))
-        at = words.find(_IBAN, at + 1)
-    return found
+    labels = starts[np.frombuffer(words, np.uint8)[starts] == _IBAN[0]]
+    return labels[words_at(words, labels) & np.uint64(0xFFFFFFFF) == int.from_bytes(_IBAN, "little")] + len(_IBAN)
 
 
 def _begins(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
