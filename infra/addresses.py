@@ -14,9 +14,8 @@ from infra.boundaries import is_label
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-PROBE = r":(?::|(?<=[0-9A-Fa-f]:)(?:[0-9A-Fa-f]{1,4}:){5})"
+_PROBE = re.compile(r":(?::|(?<=[0-9A-Fa-f]:)(?:[0-9A-Fa-f]{1,4}:){5})")
 """Stands in every address of version 6; begins with a literal, because such an expression is searched fast."""
-_PROBE = re.compile(PROBE)
 _BODY = frozenset("0123456789abcdefABCDEF:.")
 _LONGEST = 45
 _SUFFIX = re.compile(r"(?:%[0-9A-Za-z]{1,16})?(?:/(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])(?![0-9]))?")

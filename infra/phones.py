@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ EXTENSION = re.compile(
     re.IGNORECASE,
 )
 """An extension behind a number, with its digits; it begins right behind the last digit."""
-LONGEST_EXTENSION = 24
+_MAY_EXTEND = re.compile(r"[^\W\d_]|#")
 _TRUNK_IN_BRACKETS = re.compile(r"\(0\)")
 _CODE_BEFORE = re.compile(r"\+ ?([1-9][0-9]{0,2})[ .\-]{0,2}(?:\(0\) ?)?\(?$")
 _GROUP = re.compile(r"[0-9]+")
@@ -30,19 +31,23 @@ _INTERNATIONAL = re.compile(r"[^0-9]{0,2}(?:\+|00)")
 
 def parted(value: str) -> tuple[str, str]:
     """A folded number and the digits of its extension; empty where it has none."""
-    for hit in EXTENSION.finditer(value):
+    for hit in EXTENSION.finditer(value) if _MAY_EXTEND.search(value) else ():
         if hit.end() == len(value.rstrip()) and sum(map(str.isdecimal, value[: hit.start()])) >= MIN_DIGITS:
             return value[: hit.start()], hit[1]
     return value, ""
 
 
-def forms(value: str) -> Iterator[str]:
+@lru_cache(maxsize=1 << 12)  # asked again wherever the number stands
+def forms(value: str) -> tuple[str, ...]:
     """The digits of a folded number in every writing: as given, with and without country code and trunk prefix.
 
     Without a trunk prefix 0 a number reads as one of another country, so that writing is left out, except of a country
     where it often is, if that country is certain.
     """
-    number = parted(value)[0]
+    return tuple(_forms(parted(value)[0]))
+
+
+def _forms(number: str) -> Iterator[str]:
     yield _digits(number)
     certain = _INTERNATIONAL.match(number) is not None
     for code, national, prefix, optional in _readings(number):

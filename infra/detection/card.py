@@ -9,7 +9,7 @@ from infra.detection.recogniser import Recogniser, from_patterns, patterns
 from infra.detection.shapes import BLANK, DASH, WORD, digits_of, touching
 from infra.detection.windows import Window, reaches, runs
 
-_BEFORE = touching("CREDIT_CARD", rf"(?<!{WORD})(?<![^\W_][.{DASH}/])")
+_BEFORE = touching("CREDIT_CARD", rf"(?<!{WORD})(?<![^\W_][.{DASH}/])", "[0-9]")
 _AFTER = rf"(?!{WORD})(?![.{DASH}/][^\W_])"
 _GAP = f"([{BLANK}{DASH}])"
 _OVER = r"[ \-]?\r?\n[ \t]{0,8}"

@@ -16,8 +16,9 @@ _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _PREFIX = r"(?:/(?:[0-2]?[0-9]|3[0-2]))?"
 # Before: no word, no longer dotted number, no `Name/` of a product, no pinned `==`.
 # After: no further part, no `-rc1` of a version.
+_BEFORE = touching("IP_ADDRESS", rf"(?<!(?!_){WORD})", "[0-9]")
 _V4 = (
-    rf"{touching('IP_ADDRESS', f'(?<!(?!_){WORD})')}(?<!\.)(?<![A-Za-z]/)(?<!==)(?:{_OCTET}\.){{3}}{_OCTET}{_PREFIX}"
+    rf"{_BEFORE}(?<!\.)(?<![A-Za-z]/)(?<!==)(?:{_OCTET}\.){{3}}{_OCTET}{_PREFIX}"
     r"(?!(?!_)" + WORD + r"|\.\d|[\-+][A-Za-z])"
 )
 _V4_FORM = re.compile(_V4, re.IGNORECASE)

@@ -7,6 +7,7 @@ looked up in every region, so this is what detection spends its time on. The ans
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import accumulate, product
@@ -122,23 +123,28 @@ def groupings(region: str, length: int) -> frozenset[tuple[int, ...]]:
     return frozenset(found | {(length,)})
 
 
-def plans_as_written(digits: str, groups: tuple[int, ...], regions: tuple[str, ...] = REGIONS) -> list[Plan]:
-    """The plans that part this number as it is written, in groups of these lengths; only those that part it exactly so
-    where there are any.
+def is_written_so(digits: str, groups: tuple[int, ...], regions: tuple[str, ...] = REGIONS) -> bool:
+    """Whether some plan parts this number as it is written, in groups of these lengths.
 
     Where the plan has a trunk prefix 0, and it is written, the places where the number is parted are among those of the
     plan's own writing, or the other way round (the range may be newer than the plan at hand); elsewhere the number has
     to be valid and parted in the same places.
     """
-    found, exact = [], []
+    return any(True for _ in _as_written(digits, groups, regions))
+
+
+def plans_as_written(digits: str, groups: tuple[int, ...], regions: tuple[str, ...] = REGIONS) -> list[Plan]:
+    """The plans that part this number so; where there are any that part it exactly so, only these."""
+    found = list(_as_written(digits, groups, regions))
+    return [of for of, exactly in found if exactly] or [of for of, _ in found]
+
+
+def _as_written(digits: str, groups: tuple[int, ...], regions: tuple[str, ...]) -> Iterator[tuple[Plan, bool]]:
     for of, national_groups, trunk in _plans_that_part_so(digits[:2], len(digits), groups, regions):
         national = of.national(digits)
         usual = of.grouping(national)
         if _agree(national_groups, usual, exactly=not trunk) and (trunk or of.is_valid(national)):
-            found.append(of)
-            if _agree(national_groups, usual, exactly=True):
-                exact.append(of)
-    return exact or found
+            yield of, _agree(national_groups, usual, exactly=True)
 
 
 @lru_cache(maxsize=1 << 14)

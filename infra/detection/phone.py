@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 
 from infra.boundaries import is_label
-from infra.detection.numbering import REGIONS, plans_as_written, plans_for
+from infra.detection.numbering import REGIONS, is_written_so, plans_for
 from infra.detection.recogniser import Recogniser, deciding_by
 from infra.detection.shapes import WORD, digit_runs, digits_of
 from infra.detection.windows import runs
@@ -64,8 +64,9 @@ def spans(text: str, regions: Regions = REGIONS) -> Iterator[tuple[int, int, flo
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    labelled = is_label("PHONE_NUMBER", text, start - before.endswith("_"))
-    if (_TIES.match(before[-1:]) and not labelled) or (_WORD.match(after[:1]) and not EXTENSION.match(text, end)):
+    if _TIES.match(before[-1:]) and not is_label("PHONE_NUMBER", text, start - before.endswith("_")):
+        return False
+    if _WORD.match(after[:1]) and not EXTENSION.match(text, end):
         return False
     tied_before = before[-1:] in {".", "-"} and before[:1].isalnum()
     tied_after = after[:1] in {".", "-", ":"} and after[1:].isalnum()
@@ -148,6 +149,6 @@ def _score_international(digits: str, *, if_possible: float) -> float:
 
 
 def _score_national(digits: str, groups: tuple[int, ...], regions: Regions) -> float:
-    if len(groups) > 1 and plans_as_written(digits, groups, regions):
+    if len(groups) > 1 and is_written_so(digits, groups, regions):
         return WELL_WRITTEN
     return POSSIBLE if plans_for(digits[:2], len(digits), regions) else 0.0

@@ -17,6 +17,7 @@ from infra.detection.findings import Finding, without_parts
 from infra.plain import plain
 from infra.readings import Reading, Steps, decoded, span_of, unwrapped
 
+_OVER_LINES = ("EMAIL_ADDRESS", "URL")
 Find = Callable[[str], Iterable[Finding]]
 Token = tuple[int, int, str]
 
@@ -31,7 +32,7 @@ def in_readings(text: str, find: Find) -> list[Finding]:
         more = _of_reading(without_escapes.text, steps, find)
         found = _decided(text, found, more, without_escapes.tokens)
     joined = unwrapped(steps[-1].text if steps else text)
-    if joined is not None:
+    if joined is not None and not all(_settled(steps, token, found) for token in joined.tokens):
         further = _of_reading(joined.text, (*steps, joined), find)
         found += [finding for finding in further if not _stands(finding, found)]
     return without_parts(found)
@@ -49,6 +50,12 @@ def _of_reading(text: str, steps: Steps, find: Find) -> list[Finding]:
 def _moved(finding: Finding, steps: tuple[Reading, ...]) -> Finding | None:
     span = span_of(steps, finding.start, finding.end)
     return span and Finding(start=span[0], end=span[1], type=finding.type, score=finding.score)
+
+
+def _settled(steps: Steps, token: Token, found: Iterable[Finding]) -> bool:
+    """Whether an identifier begins right behind a line break, and so nothing can be found across it."""
+    behind = span_of(steps, token[1], token[1] + 1)
+    return behind is not None and any(each.start == behind[0] and each.type in _OVER_LINES for each in found)
 
 
 def _stands(finding: Finding, among: Iterable[Finding]) -> bool:

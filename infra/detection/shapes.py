@@ -20,10 +20,13 @@ WORD = rf"(?:(?![{UNSPACED}])\w)"
 """A letter, digit or _ that ties what it touches into one word."""
 
 
-def touching(type_: str, free: str) -> str:
-    """An expression for what may stand before: what `free` says, or a label of this type, as in `SSN219-41-5522`."""
+def touching(type_: str, free: str, first: str) -> str:
+    """An expression for what may stand before: what `free` says, or a label of this type, as in `SSN219-41-5522`.
+
+    `first` is what follows begins with; looked at first, because that is soon decided.
+    """
     labels = "|".join(rf"(?<=\b{label})|(?<=\b{label}_)" for label in LABELS[type_])
-    return rf"(?:{free}|(?i:{labels}))"
+    return rf"(?={first})(?:{free}|(?i:{labels}))"
 
 
 SPECIAL_USE = frozenset({"example", "invalid", "localhost", "test", "local", "internal", "onion"})

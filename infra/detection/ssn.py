@@ -10,7 +10,7 @@ from infra.detection.recogniser import Recogniser, from_patterns, patterns
 from infra.detection.shapes import BLANK, DASH, WORD, touching
 from infra.detection.windows import runs
 
-_BEFORE = touching("US_SSN", rf"(?<!{WORD})(?<![^\W_][.\-/+])(?<![$€£+])")
+_BEFORE = touching("US_SSN", rf"(?<!{WORD})(?<![^\W_][.\-/+])(?<![$€£+])", "[0-9]")
 _AFTER = rf"(?!{WORD})(?![.\-/][^\W_])"
 _FORMS = (
     ("separated", rf"{_BEFORE}[0-9]{{3}}([{DASH}.])[0-9]{{2}}\1[0-9]{{4}}{_AFTER}", 0.5),

@@ -33,7 +33,7 @@ def _delimited(form: str) -> str:
     return rf"(?:{'|'.join(inside)}|(?<![,;])(?:{form}{_path('')}))"
 
 
-_BEFORE_SCHEME = touching("URL", r"(?<![^\W_])")
+_BEFORE_SCHEME = touching("URL", r"(?<![^\W_])", "https?:|ftps?:")
 _SCHEME = _delimited(rf"{_BEFORE_SCHEME}(?:https?|ftps?)://(?:[\w.~\-]{{1,64}}(?::[^\s@/]{{0,64}})?@)?{_HOST}{_PORT}")
 _WWW = _delimited(rf"{_BEFORE_NAME}www\.{_HOST}{_PORT}")
 # No path before it, no address, no longer name and no call behind it.

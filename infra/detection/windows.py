@@ -16,8 +16,8 @@ from typing import NamedTuple
 from infra.detection.shapes import digit_runs
 
 BLANKS = " \n\t"
-EDGE = 16
-"""Characters beside a digit run that a recogniser may look at."""
+EDGE = 10
+"""Characters beside a digit run that a recogniser may look at: those of a label that touches it, and two more."""
 
 
 class Window(NamedTuple):

@@ -148,21 +148,12 @@ class Search:
         if normal != form and normal not in forms_of(identifier):
             return None
         ending = _with_ending(text, last, identifier)
-        if ending is None or self._is_of_another_country(owner, text, opening, form):
+        if ending is None or _is_of_another_country(identifier, text, opening, form):
             return None
         origin = batch.origin(start - (first - opening), end + len(text[last:ending].encode("utf-8", "surrogatepass")))
         if origin is None or not _case_allows(identifier, origin[1]):
             return None
         return origin[0]
-
-    def _is_of_another_country(self, owner: int, text: str, start: int, form: str) -> bool:
-        """Whether a country code stands in front of the digits of a number that it does not belong to."""
-        identifier = self._identifier(owner)
-        code = phones.country_code(text, start) if identifier.type == "PHONE_NUMBER" else ""
-        if not code or text[start] in "+":
-            return False
-        forms = forms_of(identifier)
-        return len(forms) > 1 and code + form not in forms
 
     def _in_row(self, matches: Iterable[_Match]) -> list[Found]:
         found = [
@@ -201,6 +192,15 @@ def _with_ending(text: str, end: int, identifier: Identifier) -> int | None:
     if found is None or not wanted:
         return end
     return found.end() if found[1] == wanted else None
+
+
+def _is_of_another_country(identifier: Identifier, text: str, start: int, form: str) -> bool:
+    """Whether a country code stands in front of the digits of a number that it does not belong to."""
+    if identifier.type != "PHONE_NUMBER" or text[start] == "+":
+        return False
+    code = phones.country_code(text, start)
+    forms = forms_of(identifier) if code else ()
+    return len(forms) > 1 and code + form not in forms
 
 
 def _case_allows(identifier: Identifier, written: str) -> bool:

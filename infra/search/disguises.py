@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -65,13 +66,12 @@ class Neighbours:
 
     def may_begin(self, first: int, second: bytes) -> bool:
         """Whether a form may begin with these bytes of the text, which is not folded yet."""
-        if first >= 0x80 or first in _MARKS:
+        if first >= 0x80 or first in _MARKS or not second.isascii():
             return True
         if not self._follows[10, ASCII_TABLE[first]]:
             return False
         # a separator may stand within a number, and an escape or what is not ASCII for anything
-        known = second.isascii() and second not in _UNKNOWN
-        return not known or bool(self._follows[ASCII_TABLE[first], ASCII_TABLE[second[0]]])
+        return second in _UNKNOWN or bool(self._follows[ASCII_TABLE[first], ASCII_TABLE[second[0]]])
 
     def may_part(self, before: int, behind: int) -> bool:
         """Whether a separator of numbers between these bytes of the text may stand within a form."""
@@ -95,7 +95,7 @@ def disguised(rows: Rows, sought: Neighbours | None = None) -> list[int]:
 def _matters(data: bytes, at: int, sought: Neighbours | None) -> bool:
     """Whether something may be found in the reading without the escape at this place that is not found with it."""
     hit = _ESCAPE_BYTES.match(data, at)
-    meaning = stands_for(hit[0].decode()) if hit else None
+    meaning = _meaning(hit[0]) if hit else None
     if hit is None or meaning is None:
         return False
     if sought is None or data[at] not in b"&\\" or len(meaning) != 1 or not meaning.isascii() or meaning.isalnum():
@@ -108,6 +108,11 @@ def _matters(data: bytes, at: int, sought: Neighbours | None) -> bool:
     known = not any(mark in data[max(at - _LONGEST, 0) : at] for mark in _CODED)
     parts = (meaning.isspace() or meaning in SEPARATORS) and sought.may_part(before, behind)
     return not known or parts or sought.may_hold(before, " " if meaning.isspace() else meaning, behind)
+
+
+@lru_cache(maxsize=1 << 12)  # few escapes stand in a text, again and again
+def _meaning(escape: bytes) -> str | None:
+    return stands_for(escape.decode())
 
 
 def _escapes(data: bytes) -> npt.NDArray[np.int64]:

@@ -6,7 +6,6 @@ batches at a time.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -24,15 +23,16 @@ _DROPPED = _SEPARATORS + FILLER
 _IS_SEPARATOR = bytes(byte in _SEPARATORS for byte in range(256))
 _IS_DROPPED = bytes(byte in _DROPPED for byte in range(256))
 _BYTES_OF_SEPARATOR = 3
-_WORD_BYTES = b"0123456789abcdefghijklmnopqrstuvwxyz"
+_LETTERS, _DIGITS = b"abcdefghijklmnopqrstuvwxyz", b"0123456789"
 _EXTENSION_BYTES = b"xe"
 """With what an extension begins that touches its number, as in `x341`."""
-_WORD, _WORDS, _COMPACT, _DIGIT, _EXTENDS = (np.uint8(1 << bit) for bit in range(5))
-_LABEL_ENDS = sorted({label[-2:] for labels in LABELS.values() for label in labels})
+_EXTENDS, _LETTER, _DIGIT, _WORDS, _COMPACT = (np.uint8(1 << bit) for bit in range(5))
+_WORD = _LETTER | _DIGIT
 _ENDS_LABEL = np.zeros(1 << 16, np.bool_)
 """Whether two bytes, the first in the lower half of their number, end a label."""
-_ENDS_LABEL[[int.from_bytes(end.encode(), "little") for end in _LABEL_ENDS]] = True
-_IBAN = re.compile(rb"iban(?=[a-z])")
+for _label in (label for labels in LABELS.values() for label in labels):
+    _ENDS_LABEL[int.from_bytes(_label[-2:].encode(), "little")] = True
+_IBAN = b"iban"
 
 
 class Streams:
@@ -41,8 +41,10 @@ class Streams:
     def __init__(self, patterns: Mapping[Stream, Patterns]) -> None:
         self._patterns = patterns
         self._pairs = _pairs(patterns.get("compact"))
-        sets = [_WORD_BYTES, *(patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS)]
-        sets += (b"0123456789", _EXTENSION_BYTES)
+        firsts = [patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS]
+        self._has_ibans = any(byte in _LETTERS for byte in firsts[1])
+        firsts[1] += _IBAN[:1] if self._has_ibans else b""
+        sets = [_EXTENSION_BYTES, _LETTERS, _DIGITS, *firsts]
         self._table = bytes(sum(1 << bit for bit, of in enumerate(sets) if byte in of) for byte in range(256))
 
     def find(self, batch: Batch) -> Iterator[tuple[Stream, Ints]]:
@@ -51,43 +53,44 @@ class Streams:
         What stands around them is not checked yet, but that no ASCII letter or digit goes on at either edge.
         """
         classes = np.frombuffer(batch.words.translate(self._table), np.uint8)
-        begins = _begins(classes)
-        labelled = _behind_labels(batch.words, classes)
-        begins[labelled] = True
-        starts = np.flatnonzero(begins)
+        starts = np.flatnonzero(_begins(classes))
+        ibans = _behind_iban(batch.words, starts) if self._has_ibans else starts[:0]
+        starts = np.union1d(starts, ibans) if len(ibans) else starts
         here = classes[starts]
         for stream, patterns in self._patterns.items():
             if stream == "words":
                 hits = patterns.matches(batch.words, starts[here & _WORDS != 0])
             else:
                 hits = _in_numbers(patterns, self._pairs, batch, starts[here & _COMPACT != 0])
-            goes_on = [classes[hits[:, edge] - 1] & classes[hits[:, edge]] & _WORD for edge in (1, 2)]
-            if len(labelled):
-                goes_on[0][np.isin(hits[:, 1], labelled)] = 0
-            if stream == "compact":
-                goes_on[1][classes[hits[:, 2]] & _EXTENDS != 0] = 0
-            yield stream, hits[goes_on[0] | goes_on[1] == 0]
+            yield stream, hits[~_goes_on(batch.words, classes, hits)]
 
 
-def _behind_labels(words: bytes, classes: npt.NDArray[np.uint8]) -> Ints:
-    """Where an identifier may stand right behind the letters of a label, as in `ssn219-41-5522`."""
-    changes = (classes[1:] & _DIGIT) & ~classes[:-1]
-    changes &= (classes[:-1] & _WORD) << np.uint8(3)
-    places = np.flatnonzero(changes) + 1
-    places = places[_ENDS_LABEL[words_at(words, places - 2) & np.uint64(0xFFFF)]]
-    ibans = [hit.end() for hit in _IBAN.finditer(words)]
-    return np.union1d(places, np.array(ibans, np.int64)) if ibans else places
+def _goes_on(words: bytes, classes: npt.NDArray[np.uint8], hits: Ints) -> npt.NDArray[np.bool_]:
+    """Whether a word goes on at an edge of each hit: not where a label ends there or an extension may begin."""
+    first, last = hits[:, 1], hits[:, 2]
+    before = (classes[first - 1] & _WORD != 0) & (classes[first] & _WORD != 0)
+    behind = (classes[last - 1] & _WORD != 0) & (classes[last] & _WORD != 0)
+    before &= ~_ENDS_LABEL[words_at(words, first - 2) & np.uint64(0xFFFF)]
+    behind &= ~((classes[last] & _EXTENDS != 0) & (classes[last - 1] & _DIGIT != 0))
+    return before | behind
+
+
+def _behind_iban(words: bytes, starts: Ints) -> Ints:
+    """Where an IBAN may touch its label, as in `ibande89370400440532013000`."""
+    labels = starts[np.frombuffer(words, np.uint8)[starts] == _IBAN[0]]
+    return labels[words_at(words, labels) & np.uint64(0xFFFFFFFF) == int.from_bytes(_IBAN, "little")] + len(_IBAN)
 
 
 def _begins(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Where a form may begin: at its first byte, and not inside an ASCII word."""
+    """Where a form may begin: at its first byte, and not inside the letters or the digits of an ASCII word."""
     inside = classes[1:] & classes[:-1]
     inside &= _WORD
-    inside -= np.uint8(1)  # no bit inside a word, every bit elsewhere
-    inside &= classes[1:]
+    elsewhere = (inside == 0).view(np.uint8)
+    np.negative(elsewhere, out=elsewhere)  # no bit inside, every bit elsewhere
+    elsewhere &= classes[1:]
     begins = np.empty(len(classes), np.bool_)
-    begins[0] = classes[0] > _WORD
-    np.greater(inside, _WORD, out=begins[1:])
+    begins[0] = classes[0] & (_WORDS | _COMPACT) != 0
+    np.greater_equal(elsewhere, _WORDS, out=begins[1:])
     return begins
 
 
