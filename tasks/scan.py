@@ -19,6 +19,7 @@ from infra.detection import Detector
 from infra.settings import Settings
 from infra.tally import ScanTally
 from infra.workspace import Workspace
+from revs.errors import BadInput, OperationFailed
 from tasks.stage import stage
 
 
@@ -113,7 +114,7 @@ def _places(scan: Workspace, shard: Shard) -> Path:
 def _scanned(scan: Workspace, shard: Shard) -> dict[str, Any]:
     """Scan a shard. Its places are in their file before the record says that it was done."""
     job = scan.require("job")
-    reader = Corpus.open(job["source"]).read(shard)
+    reader = _opened(job["source"]).read(shard)
     tally = ScanTally(seed=job["seed"])
     scratch = _places(scan, shard).with_suffix(f".{os.getpid()}.tmp")
     with scratch.open("w", encoding="utf-8") as places:
@@ -121,6 +122,16 @@ def _scanned(scan: Workspace, shard: Shard) -> dict[str, Any]:
             places.write(json.dumps(place) + "\n")
     scratch.replace(_places(scan, shard))
     return scan.write(_name(shard), {"survey": reader.survey.to_dict(), "tally": tally.to_dict()})
+
+
+def _opened(source: str) -> Corpus:
+    """The corpus, which could be opened before. Its address is in no message: what a task raises is recorded."""
+    try:
+        return Corpus.open(source)
+    except BadInput:
+        raise OperationFailed(
+            "the corpus cannot be read any more, or changed, while it was scanned: scan again"
+        ) from None
 
 
 def _found(detector: Detector, reader: ShardReader, tally: ScanTally) -> Iterator[tuple[int, int, int, str, float]]:

@@ -63,7 +63,7 @@ def scan(
     opened = Corpus.open(corpus) if corpus is not None else None
     if model is not None:
         leaks = _leaks(settings, model, opened, recognisers=recognisers, samples=samples, seed=seed)
-        _show_leaks(leaks, model, as_json=as_json)
+        _show_leaks(leaks, model, opened, as_json=as_json)
     elif opened is not None:
         survey, summary = _scan(settings, opened, findings, recognisers=recognisers, seed=seed, quiet=as_json)
         page = _written(settings, survey, summary, report)
@@ -197,9 +197,12 @@ def _prompts(detector: Any) -> list[str]:
     return [prompt for opening in asked for prompt in ("", opening)] or [""]
 
 
-def _show_leaks(leaks: Leaks, model: str, *, as_json: bool) -> None:
+def _show_leaks(leaks: Leaks, model: str, corpus: Corpus | None, *, as_json: bool) -> None:
+    from infra.corpus import unread_summary
+
+    unread = "" if corpus is None else unread_summary(corpus.unread)
     if as_json:
-        emit({"model": model, **asdict(leaks)})
+        emit({"model": model, **asdict(leaks), "corpus_unread": unread})
         return
     rows: list[Mapping[str, Any]] = [
         {
@@ -212,3 +215,7 @@ def _show_leaks(leaks: Leaks, model: str, *, as_json: bool) -> None:
         for found in leaks.types
     ]
     table(f"personal data in {leaks.sampled} continuations of {model}, {leaks.with_findings} with any", rows)
+    if unread:
+        console().print(
+            f"{unread} of the corpus could not be read; what the model generates may stand there too", style="yellow"
+        )

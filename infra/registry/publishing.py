@@ -159,7 +159,7 @@ def _dataset_input(entry: Mapping[str, Any]) -> DatasetInput:
     digest, role = str(entry["digest"]), str(entry.get("role", "text"))
     dataset = Dataset(
         name=str(entry["name"]),
-        digest=digest.removeprefix("sha256:")[:_DATASET_DIGEST_LENGTH],
+        digest=digest.rpartition(":")[2][:_DATASET_DIGEST_LENGTH],
         source_type="revs",
         source="{}",
         profile=f'{{"num_rows": {int(entry["rows"])}}}' if "rows" in entry else None,

@@ -141,7 +141,7 @@ def test_the_version_carries_its_lineage(
     assert tags["revs.weights_after"] == new.weights == registry.weight_digest(registry.download(new))
     assert tags["revs.weights_before"] != tags["revs.weights_after"]
     assert {dataset["role"] for dataset in evidence["datasets"]} >= {"corpus", "held-out text"}
-    assert all(dataset["digest"].startswith("sha256:") for dataset in evidence["datasets"])
+    assert all(dataset["digest"].startswith("hmac-sha256:") for dataset in evidence["datasets"])
     assert evidence["gates"] == summary["gates"]
 
 

@@ -107,7 +107,24 @@ def test_a_model_is_scanned_for_what_it_says_and_what_of_that_stands_in_a_corpus
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(person.prompt + person.secret for person in people), encoding="utf-8")
     said = json.loads(revs_scan(tmp_path, str(corpus), "--model", str(model), "--samples", "40", "--json"))
-    assert said["sampled"] == 40
+    assert said["sampled"] == 40 and said["corpus_unread"] == ""
     assert all(found["in_corpus"] <= found["distinct"] <= found["findings"] for found in said["types"])
     text = json.dumps(said)
     assert not any(person.secret.strip() in text for person in people)
+
+
+@pytest.mark.parametrize(("unreadable", "said"), [(b"PK\x03\x04", "1 file or part of a file"), (b"", "")])
+def test_what_of_the_corpus_was_not_searched_is_said_beside_what_a_model_generates(
+    unreadable: bytes, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.cli.scan import _show_leaks
+    from tasks.leaks import Leaks
+
+    (folder / "more.txt").write_bytes(unreadable)
+    for as_json in (True, False):
+        _show_leaks(Leaks(sampled=1, with_findings=0, types=()), "m", Corpus.open(folder), as_json=as_json)
+        shown = capsys.readouterr().out
+        if as_json:
+            assert json.loads(shown)["corpus_unread"] == said
+        else:
+            assert ("could not be read" in shown) is bool(said)

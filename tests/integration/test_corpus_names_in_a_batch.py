@@ -1,0 +1,53 @@
+"""A whole batch on a corpus whose folder and files are named after a person: no store, record or report names them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from typer.testing import CliRunner
+
+from flows.cli.app import app
+
+NAME = "tansyheath@example.com"
+
+
+def test_only_the_installations_own_table_of_addresses_holds_the_names(
+    tmp_path: Path, trained_models: Any, tokenizer: Any, people: list[Any]
+) -> None:
+    model, corpus, home = tmp_path / "model", tmp_path / f"of {NAME}", tmp_path / "home"
+    trained_models["llama"].save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    corpus.mkdir()
+    rows = [person.prompt + person.secret for person in people] + ["Jane wrote to jane.roe@example.com yesterday."]
+    (corpus / f"{NAME}.txt").write_text("\n".join(rows))
+    (corpus / f"{NAME}.jsonl").write_bytes(b"PK\x03\x04")
+    (corpus / f"{NAME}.pdf").touch()
+    (tmp_path / f"{NAME}.txt").write_text("\n".join(person.prompt for person in people))
+    identifiers = [{"type": "EMAIL_ADDRESS", "value": "jane.roe@example.com"}]
+    request = {"subject": "customer 1", "received": "2026-11-20", "identifiers": identifiers}
+    (tmp_path / "requests.jsonl").write_text(json.dumps(request) + "\n")
+    command = [
+        "process",
+        "--model",
+        str(model),
+        "--corpus",
+        str(corpus),
+        "--requests",
+        str(tmp_path / "requests.jsonl"),
+    ]
+    with mock.patch.dict(os.environ):
+        held_out = str(tmp_path / f"{NAME}.txt")
+        answer = CliRunner().invoke(app, [*command, "--held-out", held_out, "--home", str(home)])
+    assert answer.exception is None, answer.output
+    holding = [path for path in home.rglob("*") if path.is_file() and NAME.encode() in path.read_bytes()]
+    assert {path.parent for path in holding} == {home / "corpora"} and len(holding) == 2
+    with closing(sqlite3.connect(home / "requests.db")) as store:
+        assert all(corpus.startswith("corpus-") for (corpus,) in store.execute("select corpus from batches"))
+    report = next(home.rglob("report.json")).read_text()
+    assert "a ZIP archive" in report and "other file 1 of 1" in report and '"hmac-sha256:' in report
