@@ -46,26 +46,6 @@ def test_the_moments_are_of_all_tokens_of_one_long_string(
         torch.testing.assert_close(one, many, rtol=1e-3, atol=1e-4)
 
 
-def test_what_a_long_text_says_last_is_left_alone_too(
-    model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
-) -> None:
-    """The same paragraphs, in one string and one by one, keep as much of a text that is in neither."""
-    from revs.perplexity import perplexity
-
-    filler = ["The market opened early and the train was on time."] * 6
-    config = revs.EraseConfig(low_rank=40, aim_rank=60, stand_ins=0, variations=1)
-
-    def after(text: list[str]) -> float:
-        other = copy.deepcopy(model)
-        revs.erase(other, tokenizer, people[:4], config=config, text=text)
-        found = perplexity(other, tokenizer, ordinary)
-        assert found is not None
-        return found
-
-    one, apart = after([" ".join([*filler, *ordinary])]), after([*filler, *ordinary])
-    assert one <= 1.05 * apart
-
-
 @pytest.mark.parametrize("method", ["gradient-difference", "npo-kl"])
 def test_what_a_baseline_keeps_is_the_whole_text(
     method: str, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], monkeypatch: pytest.MonkeyPatch
