@@ -35,6 +35,7 @@ NAMED_AFTER = "osgythwold88@example.com"
 FILE_NAME = f"{NAMED_AFTER}.txt"
 FOLDER_NAME = "records of 219-47-6184"
 SECRET = "s3kr1tOfTheStore"
+EVERY = 11  # of the disguises, so many-th is handed in as a request: probing takes its time
 
 
 @pytest.fixture
@@ -42,10 +43,11 @@ def inputs(tmp_path: Path) -> Path:
     """What a company hands in: these files hold everything, in every disguise."""
     folder = tmp_path / "inputs"
     (folder / "corpus" / FOLDER_NAME).mkdir(parents=True)
+    # One sentence for all of a type: contexts that repeat another are probed a few times, and all of them recorded.
     rows = [
-        f"Row {number}, {name}: the {type_.lower()} is {form} as far as we know."
+        f"The {type_.lower()} that is on file is {form} as far as we know."
         for type_, value in PEOPLE.items()
-        for number, (name, form) in enumerate(disguises(type_, value))
+        for _, form in disguises(type_, value)
     ]
     lines = [json.dumps({"text": row}) for row in rows]
     written(folder / "corpus" / FOLDER_NAME / "rows.jsonl", "\n".join(lines) + "\n")
@@ -56,7 +58,7 @@ def inputs(tmp_path: Path) -> Path:
         {"subject": f"{PEOPLE['PERSON']} {number}", "received": "2026-11-02",
          "identifiers": [{"type": type_, "value": form}]}
         for type_, value in PEOPLE.items()
-        for number, (_, form) in enumerate(disguises(type_, value))
+        for number, (_, form) in enumerate([*disguises(type_, value)][::EVERY])
     ]  # fmt: skip
     written(folder / "requests.jsonl", "\n".join(map(json.dumps, demands)) + "\n{half of " + PEOPLE["US_SSN"])
     return folder
