@@ -17,6 +17,7 @@ from tasks.publish import close_batch, promote_candidate, refuse_unfinished, reg
 from tasks.records import Verdict
 from tasks.requests import open_batch, validate_requests
 from tasks.search import search_shard, waiting_shards
+from tasks.stage import held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +48,26 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
     batch = open_batch(model, corpus)
     if batch is None:
         return None
-    validate_requests(batch.batch_id)
-    search_corpus(batch.batch_id)
-    locate_occurrences(batch.batch_id)
-    detect_identifiers(batch.batch_id)
-    probed = probe_memorisation(batch.batch_id)
-    verdict = edit_until_passed(batch.batch_id) if probed.edited else None
+    with held(batch.batch_id):
+        return process_batch(batch.batch_id)
+
+
+def process_batch(batch_id: str) -> Processed:
+    """The stages of one batch, in order."""
+    validate_requests(batch_id)
+    search_corpus(batch_id)
+    locate_occurrences(batch_id)
+    detect_identifiers(batch_id)
+    probed = probe_memorisation(batch_id)
+    verdict = edit_until_passed(batch_id) if probed.edited else None
     if verdict is not None and verdict.registrable:
-        register_candidate(batch.batch_id, verdict.attempt)
+        register_candidate(batch_id, verdict.attempt)
     if verdict is not None and verdict.passed:
-        promote_candidate(batch.batch_id)
-    closed = close_batch(batch.batch_id, verdict)
-    report = report_batch(batch.batch_id)
+        promote_candidate(batch_id)
+    closed = close_batch(batch_id, verdict)
+    report = report_batch(batch_id)
     refuse_unfinished(closed, verdict, report.path)
-    return Processed(batch_id=batch.batch_id, status=closed.status, report=report.path)
+    return Processed(batch_id=batch_id, status=closed.status, report=report.path)
 
 
 def edit_until_passed(batch_id: str) -> Verdict:

@@ -47,16 +47,16 @@ def check_retained(targets: Sequence[Target], retain: Sequence[Target]) -> None:
     Raises:
         BadInput: there is one; the message gives the numbers of the two in their lists, and no text.
     """
-    erased = {_bare(target.secret): number for number, target in reversed(list(enumerate(targets)))}
+    erased = {bare_secret(target.secret): number for number, target in reversed(list(enumerate(targets)))}
     for number, record in enumerate(retain):
-        if (same := erased.get(_bare(record.secret))) is not None:
+        if (same := erased.get(bare_secret(record.secret))) is not None:
             raise BadInput(
                 f"retained record {number} holds the secret of target {same}, which is to be erased; "
                 "take the record out of retain"
             )
 
 
-def _bare(secret: str) -> str:
+def bare_secret(secret: str) -> str:
     """What a secret is compared by: of a number its digits, of anything else all but spaces, in one case."""
     kept = str.isdigit if any(map(str.isdigit, secret)) and not any(map(str.isalpha, secret)) else _is_no_space
     return "".join(filter(kept, secret)).casefold()

@@ -20,7 +20,7 @@ from revs.errors import BadInput, GateRefused
 from tasks.find import look, reservation
 from tasks.lineage import contradictions, require_whole_lineage
 from tasks.models import loaded
-from tasks.places import prompt_context, targets_of, with_cuts
+from tasks.places import not_erased, prompt_context, targets_of, with_cuts
 from tasks.probe import SEED
 from tasks.search import search
 from tasks.stage import Handles, open_registry, open_store
@@ -117,7 +117,9 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
         with_cuts(corpus, rows, tokenizer, context=prompt_context(model), joined_by=h.settings.rows_joined_by)
         for rows in (record["occurrences"], look(h)["others"])
     ]
-    targets, others = (targets_of(corpus, [row for row in rows if "unprobed" not in row]) for rows in cut)
+    own, beside = ([row for row in rows if "unprobed" not in row] for rows in cut)
+    targets = targets_of(corpus, own)
+    others = targets_of(corpus, not_erased(corpus, beside, (target.secret for target in targets)))
     if not targets:
         raise BadInput(f"none of the occurrences could be put to {version.uri}: {cut[0][0]['unprobed']}")
     text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]

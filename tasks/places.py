@@ -6,7 +6,7 @@ An occurrence that begins its row is asked for too: never asked is not "not memo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,13 +57,32 @@ def with_cuts(
         for place in some:
             spans = [(rows[number]["start"], rows[number]["end"]) for number in places[place]]
             for number, cut in zip(places[place], cuts(tokenizer, texts[place], spans, context=context), strict=True):
-                asked = _Asked(cut, "row") if cut.border > cut.begin else None
-                if asked is None and joined_by is not None and texts.get(place - 1):
-                    asked = _behind(tokenizer, texts[place - 1], joined_by, texts[place], rows[number], context)
-                found[number] = {**rows[number], **(asked or _Asked(cut, "beginning of text")).places()}
+                before = texts.get(place - 1) if joined_by is not None else None
+                if cut.border > cut.begin:
+                    asked = _Asked(cut, "row").places()
+                elif cut.border > 0:
+                    asked = _Asked(cut, "row").places() | {"unprobed": "its context leaves no room for a prompt"}
+                elif before:
+                    asked = _behind(tokenizer, before, str(joined_by), texts[place], rows[number], context).places()
+                else:
+                    asked = _Asked(cut, "beginning of text").places()
+                found[number] = {**rows[number], **asked}
     ordered = [found[number] for number in sorted(found)]
     _mark_unprobed(corpus, ordered, tokenizer, context=context)
     return ordered
+
+
+def not_erased(corpus: Corpus, rows: Sequence[Row], erased: Iterable[str]) -> list[Row]:
+    """Those of other people's rows whose secret is none of those to be erased: nothing can be erased and kept."""
+    from revs.preflight import bare_secret
+
+    taken = {bare_secret(secret) for secret in erased}
+    return [
+        row
+        for some in in_chunks(rows)
+        for row, target in zip(some, targets_of(corpus, some), strict=True)
+        if bare_secret(target.secret) not in taken
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +135,7 @@ def _mark_unprobed(corpus: Corpus, rows: Sequence[Row], tokenizer: PreTrainedTok
     for some in in_chunks(rows):
         for row, reason in zip(some, unprobeable(tokenizer, targets_of(corpus, some), context=context), strict=True):
             if reason:
-                row["unprobed"] = reason
+                row.setdefault("unprobed", reason)
 
 
 def unprobeable(tokenizer: PreTrainedTokenizerBase, targets: Sequence[Target], *, context: int) -> list[str | None]:

@@ -12,7 +12,7 @@ from infra.corpus import Corpus
 from infra.expectations import check_targets
 from infra.requests import Identifier
 from tasks.models import champion_of
-from tasks.places import Row, in_chunks, prompt_context, targets_of, with_cuts
+from tasks.places import Row, in_chunks, not_erased, prompt_context, targets_of, with_cuts
 from tasks.planning import group, parts, planned, secret_of, text_rows
 from tasks.records import Probed
 from tasks.search import corpus_of
@@ -58,11 +58,14 @@ def _probe(h: Handles) -> dict[str, Any]:
     found = with_cuts(corpus, occurrences, tokenizer, context=context, joined_by=joined_by)
     askable = [row for row in found if "unprobed" not in row]
     # Others' identifiers that begin their rows have no prompt that an edit could harm.
-    retained = [
+    prompted = [
         row
         for row in with_cuts(corpus, others, tokenizer, context=context)
         if "unprobed" not in row and row["asked_from"] == "row"
     ]
+    own = [target.secret for some in in_chunks(askable) for target in targets_of(corpus, some)]
+    own += [identifier.value for some in h.store.identifiers(h.batch.id).values() for identifier in some]
+    retained = not_erased(corpus, prompted, own)
     group(corpus, askable, tokenizer)
     probed = [row for row in askable if not row["copy"]]
     for rows in (probed, retained):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -123,3 +124,12 @@ def handles(batch_id: str, *, worker: bool = False) -> Handles:
     batch = store.batch(batch_id)
     held = None if worker else store.hold(batch_id)
     return Handles(settings, store, open_registry(settings), batch, Workspace(settings.work_dir, batch_id), held)
+
+
+@contextmanager
+def held(batch_id: str) -> Iterator[None]:
+    """Give a batch back when its flow ends, however it ends: the next run need not wait until the lease runs out."""
+    try:
+        yield
+    finally:
+        open_store(load_settings()).release(batch_id)

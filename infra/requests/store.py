@@ -292,6 +292,12 @@ class RequestStore:
         """
         return leases.hold(self._database, batch_id, self._lease_seconds, force=force)
 
+    def release(self, batch_id: str) -> None:
+        """Give this process's lease of a batch back, if it has one."""
+        mine = leases.held(self._database, batch_id)
+        if mine is not None:
+            mine.release()
+
     def holder(self, batch_id: str) -> Holder | None:
         """Return who works on a batch; None where nobody does."""
         return self._database.read(lambda session: leases.holder_of(session, batch_id))
