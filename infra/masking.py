@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from infra import hosts, phones
+from infra.normalise import fold
+from infra.readings import may_be_disguised, undisguised
+
 HIDDEN = "•••"
 _FEWEST = 3
 """Of a part with fewer characters nothing is shown: the first letter would be half of it."""
@@ -20,8 +24,18 @@ def masked(type_: str, value: str) -> str:
 
     No four characters that stand together in the value stand together in the mask, but for `.com` and the like.
     """
-    shown = _MASKS.get(type_, _word)(value)
+    shown = _MASKS.get(type_, _word)(_readable(type_, value))
     return shown if "•" not in value else HIDDEN
+
+
+def _readable(type_: str, value: str) -> str:
+    """The value without its disguise, so that two spellings of one have the same mask."""
+    if type_ not in _MASKS or type_ == "CUSTOM":
+        return value
+    text = fold(undisguised(value) if may_be_disguised(value) else value, casefold=False).text
+    if type_ in {"EMAIL_ADDRESS", "URL"}:
+        return hosts.in_letters(text) if "xn--" in text.lower() else text
+    return phones.parted(text)[0] if type_ == "PHONE_NUMBER" else text
 
 
 def _first(part: str) -> str:

@@ -143,7 +143,7 @@ def identity(type_: str, value: str) -> str:
     """The form in which all spellings of one identifier are equal, to tell whether two values name the same.
 
     As `normal_form`, and a phone number as + and digits where its country is certain, an IP address as an address, a
-    host in letters of its own script, and without escapes. Not what is sought, and not what stored digests are made of.
+    host in letters of ASCII, and without escapes. Not what is sought, and not what stored digests are made of.
     """
     value = undisguised(value) if may_be_disguised(value) and type_ != "CUSTOM" else value
     if type_ == "PHONE_NUMBER":
@@ -153,7 +153,7 @@ def identity(type_: str, value: str) -> str:
     if type_ == "IP_ADDRESS":
         return str(address_of(fold(value).text) or normal_form(type_, value))
     if type_ in {"EMAIL_ADDRESS", "URL"}:
-        return normal_form(type_, hosts.spellings(type_, value)[-1])
+        return min(normal_form(type_, way) for way in hosts.spellings(type_, value))
     return normal_form(type_, value)
 
 

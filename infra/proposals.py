@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from infra.normalise import normal_form
+from infra.normalise import identity
 
 if TYPE_CHECKING:
     from infra.detection import Finding
@@ -115,7 +115,7 @@ def _in_row(row: int, here: Sequence[Occurrence], text: str, detector: Finder, k
     for finding in detector.find(text):
         gaps = [(occurrence.request_id, _gap(finding, occurrence)) for occurrence in here]
         if all(gap >= 0 for _, gap in gaps):
-            value = normal_form(finding.type, text[finding.start : finding.end])
+            value = identity(finding.type, text[finding.start : finding.end])
             nearest: dict[str, int] = {}
             for request_id, gap in gaps:
                 nearest[request_id] = min(gap, nearest.get(request_id, gap))

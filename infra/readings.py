@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from infra.escapes import Units, escapes, may_hold_escapes, places
 
 _BREAK = re.compile(r"(?:\r\n|\r|\n)[ \t]*(?=\S)")
+_MAY_JOIN = re.compile(r"[\r\n](?:(?<=[@.\-_+/ \t].)|(?=\n?[ \t]*[@.]))", re.DOTALL)
+"""A line end beside a sign or a blank, found at the speed of C: most are not."""
 _SPACE = re.compile(r"\s")
 SIGNS = "@.-_+/"
 """Signs behind which a line break inside an address is left out."""
@@ -104,8 +106,8 @@ def unwrapped(text: str) -> Reading | None:
         return None
     tokens: list[Token] = []
     joined = -1  # the end of the last break that was left out: what follows it goes on with an address
-    for at in places(text, "\n", "\r"):
-        start, end = _break(text, at)
+    for candidate in _MAY_JOIN.finditer(text):
+        start, end = _break(text, candidate.start())
         if start == end:
             continue
         if (joined >= 0 and not _SPACE.search(text, joined, start)) or _beside(text, anchors, start, end):

@@ -72,13 +72,16 @@ def _goes_on(words: bytes, classes: npt.NDArray[np.uint8], hits: Ints) -> npt.ND
     behind = (classes[last - 1] & _WORD != 0) & (classes[last] & _WORD != 0)
     before &= ~_ENDS_LABEL[words_at(words, first - 2) & np.uint64(0xFFFF)]
     behind &= ~((classes[last] & _EXTENDS != 0) & (classes[last - 1] & _DIGIT != 0))
-    return before | behind
+    found: npt.NDArray[np.bool_] = before | behind
+    return found
 
 
 def _behind_iban(words: bytes, starts: Ints) -> Ints:
     """Where an IBAN may touch its label, as in `ibande89370400440532013000`."""
     labels = starts[np.frombuffer(words, np.uint8)[starts] == _IBAN[0]]
-    return labels[words_at(words, labels) & np.uint64(0xFFFFFFFF) == int.from_bytes(_IBAN, "little")] + len(_IBAN)
+    named = words_at(words, labels) & np.uint64(0xFFFFFFFF) == int.from_bytes(_IBAN, "little")
+    found: Ints = labels[named] + len(_IBAN)
+    return found
 
 
 def _begins(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
