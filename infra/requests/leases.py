@@ -111,6 +111,13 @@ def hold(database: Database, batch_id: str, seconds: float, *, force: bool) -> L
     return register(database, batch_id, database.write(work), seconds)
 
 
+def give_back(database: Database, batch_id: str) -> None:
+    """Release this process's lease of a batch, if it has one."""
+    mine = _HELD.get(_key(database, batch_id))
+    if mine is not None:
+        mine.release()
+
+
 def take(session: Session, batch_id: str, seconds: float, *, force: bool = False) -> int:
     """Make the calling thread the holder, and return the new token. `force` takes it from a live holder.
 

@@ -294,9 +294,7 @@ class RequestStore:
 
     def release(self, batch_id: str) -> None:
         """Give this process's lease of a batch back, if it has one."""
-        mine = leases.held(self._database, batch_id)
-        if mine is not None:
-            mine.release()
+        leases.give_back(self._database, batch_id)
 
     def holder(self, batch_id: str) -> Holder | None:
         """Return who works on a batch; None where nobody does."""
