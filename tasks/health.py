@@ -13,7 +13,7 @@ from infra.device import resolve_device
 from infra.permissions import open_to_others
 from infra.registry import Registry
 from infra.registry.service import local_path
-from infra.requests import Batch, RequestStore
+from infra.requests import RequestStore
 from infra.settings import Settings
 from revs.errors import OperationFailed, RevsError
 from tasks.condition import problems_of_model
@@ -134,16 +134,11 @@ def _batches(settings: Settings) -> str:
         f"batch {batch.id} of {batch.model!r} is open since {batch.opened_at:%Y-%m-%d %H:%M} UTC and nobody works on "
         f"it: resume it with 'revs process --model {batch.model}', or give it up with 'revs batches abandon {batch.id}'"
         for batch in open_ones
-        if _nobody_works_on(store, batch)
+        if store.holder(batch.id) is None
     )
-    waiting = [batch.id for batch in batches if str(batch.status) == "waiting"]
+    waiting = [batch.id for batch in batches if batch.status == "waiting"]
     human = f"; {len(waiting)} wait for a human's 'revs promote' ({_some(waiting)})" if waiting else ""
     return f"{len(batches)} batches, {len(open_ones)} being worked on{human}"
-
-
-def _nobody_works_on(store: RequestStore, batch: Batch) -> bool:
-    holder = getattr(store, "holder", None)
-    return holder is None or holder(batch.id) is None
 
 
 def _registry(settings: Settings) -> str:
