@@ -97,7 +97,7 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     if champion.version != version.version and version.tags.get("revs.status") != "superseded":
         raise BadInput(
             f"{model} is registered as {version.uri}, but the champion of {own_name!r} is version {champion.version}: "
-            f"if it was trained without what was erased so far, 'revs promote {version.uri} --new-root --approved-by NAME'; "
-            "or register it under another --name"
+            "if it was trained without what was erased so far, run "
+            f"'revs promote {version.uri} --new-root --approved-by NAME'; else register it under another --name"
         )
     return own_name
