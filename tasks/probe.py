@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.corpus import Corpus
 from infra.expectations import check_targets
+from infra.progress import report
 from infra.requests import Identifier
 from tasks.models import champion_of
 from tasks.places import Row, in_chunks, not_erased, prompt_context, targets_of, with_cuts
@@ -106,13 +107,18 @@ def ask_without_corpus(
 
     "Not memorised" must be earned: by what stands in the corpus alone it is not, least of all where nothing does.
     """
-    found: list[Row] = []
     refused = {secret_of(entry) for entry in h.workspace.require("occurrences")["refused"]}
-    for request_id, identifiers in h.store.identifiers(h.batch.id).items():
-        for number, identifier in enumerate(identifiers):
-            if (request_id, number) not in known | refused:
-                answer = _without_corpus(identifier, pools.get(identifier.type, ()), model, tokenizer)
-                found.append({"request_id": request_id, "identifier": number, **answer})
+    wanted = [
+        (request_id, number, identifier)
+        for request_id, identifiers in h.store.identifiers(h.batch.id).items()
+        for number, identifier in enumerate(identifiers)
+        if (request_id, number) not in known | refused
+    ]
+    found: list[Row] = []
+    for done, (request_id, number, identifier) in enumerate(wanted):
+        report("probe memorisation", done, len(wanted), "without the corpus")
+        answer = _without_corpus(identifier, pools.get(identifier.type, ()), model, tokenizer)
+        found.append({"request_id": request_id, "identifier": number, **answer})
     return found
 
 
@@ -218,6 +224,7 @@ def _expose(
     """Give each row the place of its secret among decoys, and what the probes together say of it."""
     for type_ in sorted({row["type"] for row in rows}):
         mine = [row for row in rows if row["type"] == type_]
+        report("probe memorisation", 0, 0, f"{len(mine)} silent contexts of {type_} among decoys")
         found = _asked(type_, targets_of(corpus, mine), pools.get(type_, ()), model, tokenizer)
         for row, answer in zip(mine, found, strict=True):
             verdict = verdict_of([answer])
