@@ -72,7 +72,7 @@ def _openings(detail: Mapping[str, Any]) -> str:
     asked = detail.get("without_corpus") or {}
     if not asked.get("openings"):
         return ""
-    return f"; without the corpus it was asked for under {_many(asked['openings'], 'prompt')}: {asked['verdict']}"
+    return f"; under {_many(asked['openings'], 'prompt')} that need no corpus: {asked['verdict']}"
 
 
 def _many(count: int, noun: str) -> str:

@@ -54,7 +54,8 @@ def test_a_malformed_request_is_kept_aside_and_the_good_ones_beside_it_run(
     assert answer.code == 0, answer.err
     found = requests_of(settings)
     assert {status: len(views) for status, views in found.items()} == {"completed": 1, "rejected": 2}
-    assert sorted(str(view.reason) for view in found["rejected"])[0].startswith("line 1: received")
+    (misdated,) = [view for view in found["rejected"] if "line 1: received" in str(view.reason)]
+    assert str(misdated.reason).startswith(f"{misdated.id}, line 1: received"), "it names the request, line and field"
     assert all(str(view.reason) in " ".join(answer.out.split()) for view in found["rejected"])
     assert "memorised" in answer.out and champion_of(settings, "tiny-model") == "1", "nothing to edit, nothing replaced"
 
@@ -198,7 +199,7 @@ def test_a_corpus_without_the_identifier_hands_the_request_to_a_human_and_it_can
     answer = cli("process", "--model", tiny, "--corpus", other, "--requests", lines(tmp_path / "r.jsonl", GOOD))
     assert answer.code == 2 and "check --corpus" in answer.err
     (failed,) = requests_of(settings)["failed"]
-    assert "none of its identifiers stands in the corpus" in str(failed.reason)
+    assert str(failed.reason).startswith("identifier 0 (US_SSN): not found in 2 rows of the corpus")
     assert cli("requests", "retry", failed.id).code == 0
     assert cli("process", "--model", "tiny-model", "--corpus", corpus).code == 0
     assert [view.id for view in requests_of(settings)["completed"]] == [failed.id]
@@ -212,10 +213,11 @@ def test_where_a_row_could_not_be_read_nothing_is_said_not_to_be_there_without_s
     file = lines(tmp_path / "requests.jsonl", GOOD, stranger)
     answer = cli("process", "--model", tiny, "--corpus", corpus, "--requests", file)
     assert answer.code == 0, answer.err
-    assert "1 requests without any; 1 row of the corpus could not be read" in " ".join(answer.out.split())
+    assert "1 identifiers without any; 1 row of the corpus could not be read" in " ".join(answer.out.split())
     (failed,) = requests_of(settings)["failed"]
-    assert "stands in the corpus" in str(failed.reason)
-    assert "in what could be read of it (1 row could not be)" in str(failed.reason)
+    assert "not found in 43 rows of the corpus, in what could be read of them (1 row could not be)" in str(
+        failed.reason
+    )
     (page,) = (tmp_path / "home").rglob("report.html")
     report = page.read_text(encoding="utf-8")
     assert "1 row of the corpus could not be read" in report and "row 42 (byte" in report and "not UTF-8" in report
@@ -228,7 +230,10 @@ def test_a_scan_that_left_a_row_out_never_says_only_that_nothing_was_found(cli: 
     assert "'c.txt', row 1 (byte 21): not UTF-8" in shown.out
     answer = json.loads(cli("scan", file, "--json").out)
     assert (answer["rows"], answer["findings"]) == (2, 0)
-    assert answer["unread"] == [{"file": "c.txt", "reason": "not UTF-8", "rows": 1, "row": 1, "byte": 21}]
+    (unread,) = answer["unread"]
+    assert (unread["file"], unread["reason"], unread["rows"], unread["row"], unread["byte"]) == (
+        "c.txt", "not UTF-8", 1, 1, 21,
+    )  # fmt: skip
 
 
 # Places, keys and ids

@@ -113,5 +113,5 @@ def test_the_reason_names_each_open_identifier_by_number_and_type_and_nothing_se
     found = [outcome("edited", 0, edited=2), outcome("not_found", 1, rows=40, unread="2 rows")]
     assert closed_as("completed", found)[1] == (
         "identifier 1 (US_SSN): not found in 40 rows of the corpus, in what could be read of them (2 rows could not "
-        "be); check the corpus"
+        "be), check it"
     )
