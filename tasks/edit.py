@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from infra.progress import report
@@ -35,6 +35,12 @@ def strengths() -> tuple[tuple[str, EraseConfig], ...]:
         ("exact steps", EraseConfig(variations=12, epsilon=0.01)),
         ("deeper", EraseConfig(low_rank=200, aim_rank=400)),
     )
+
+
+def fitting(config: EraseConfig, vocabulary: int) -> EraseConfig:
+    """The setting for a vocabulary of so many tokens: no rank lies behind half of it."""
+    aim_rank = min(config.aim_rank, vocabulary // 2)
+    return replace(config, aim_rank=aim_rank, low_rank=min(config.low_rank, aim_rank))
 
 
 @stage("edit weights")
@@ -79,6 +85,7 @@ def _edit(h: Handles, attempt: int) -> dict[str, Any]:
     m = material(h)
     parent = champion_folder(h)
     model, tokenizer = loaded(h, parent)
+    config = fitting(config, model.get_output_embeddings().weight.shape[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RevsWarning)  # what ended short stands in the record, and the gates judge it
         patch = revs.erase(

@@ -269,7 +269,7 @@ def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
     copies = sum(target["use"] == "copy" for target in plan["targets"])
     exposed = sum(target["exposed"] and not target["memorised"] for target in plan["targets"])
     unread = unread_in(corpus)
-    asked = Counter(target["asked_from"] for target in plan["targets"])
+    asked = Counter(target["asked_from"] for target in plan["targets"] if target["use"] != "unprobed")
     began, behind = asked["beginning of text"], asked["row before"]
     unprobed = sum(target["use"] == "unprobed" for target in plan["targets"])
     notes = {

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from infra.registry import ModelVersion, Registry, missing_batches
+from infra.registry.lineage import root_tags
+from infra.registry.records import BATCH, EVIDENCE, PARENT, WEIGHTS
 from infra.requests import Batch, RequestStore
-from revs.errors import GateRefused, OperationFailed
+from revs.errors import BadInput, GateRefused, OperationFailed
 
+NEW_ROOT_DECLARED = "version.new_root"
+"""The event of a version that a human declared a new root; its tag alone, which anybody may set, says nothing."""
 _NAMED_AT_MOST = 5
 
 
 def missing_erasures(registry: Registry, store: RequestStore, version: ModelVersion) -> tuple[tuple[str, str], ...]:
-    """The completed batches of the model, with the version each made, whose erasures `version` lacks."""
+    """The completed batches of the model, with the version each made, whose erasures `version` lacks.
+
+    What the request store knows of a version counts for more than the tags of the registry. The weights that a batch
+    erased from hold what it erased, under whatever number they stand.
+    """
     batches = store.batches(version.name)
     completed = [(b.id, made) for b in batches if b.status == "completed" and (made := _made(b)) is not None]
-    return missing_batches(_lineage(registry, version, batches), completed)
+    line = _lineage(registry, version, batches)
+    if version.version not in {_made(batch) for batch in batches} and erased_from(version, batches):
+        line = line[:1]  # whatever it says it was made from, it is what the erased data were in
+    missing = missing_batches(line, completed)
+    if missing:
+        declared = _declared_roots(store)
+        line = tuple(replace(each, tags=root_tags(declared.get(each.uri, ()))) for each in line)
+    return missing_batches(line, completed) if missing else ()
+
+
+def erased_from(version: ModelVersion, batches: Sequence[Batch]) -> list[Batch]:
+    """The completed batches that edited this version, or the same weights under another number."""
+    return [
+        batch
+        for batch in batches
+        if batch.status == "completed"
+        and _made(batch) is not None
+        and (batch.source == version.uri or (version.weights is not None and _held(batch) == version.weights))
+    ]
 
 
 def require_whole_lineage(registry: Registry, store: RequestStore, version: ModelVersion) -> None:
@@ -131,12 +158,51 @@ def _made(batch: Batch) -> str | None:
     return None if made is None else str(made)
 
 
-def _lineage(registry: Registry, version: ModelVersion, batches: Iterable[Batch]) -> tuple[ModelVersion, ...]:
-    """The ancestry, gone on through the request store where the registry's entry of a parent was deleted."""
-    line = list(registry.ancestry(version))
+def _held(batch: Batch) -> str | None:
+    """Digest of the weights that held what the batch erased."""
+    return ((batch.outcome.get("evidence") or {}).get("model") or {}).get("weights_before")
+
+
+def _lineage(registry: Registry, version: ModelVersion, batches: Sequence[Batch]) -> tuple[ModelVersion, ...]:
+    """The version, the one it was made from, and so on to the root; without their tags.
+
+    The parent of a version that a batch of this store made is the one that the batch names, also where its entry in the
+    registry was deleted. Of others the tag is believed if the version has what a batch gives it.
+    """
+    known = {each.version: each for each in registry.ancestry(version)}
     sources = {made: batch.source.rpartition("/")[2] for batch in batches if (made := _made(batch)) is not None}
-    while (gone := line[-1].tags.get("revs.parent")) and gone not in {known.version for known in line}:
-        tags = {"revs.parent": sources[gone]} if gone in sources else {}
-        uri = f"models:/{version.name}/{gone}"
-        line.append(ModelVersion(name=version.name, version=gone, uri=uri, run_id="", source="", tags=tags))
+    line: list[ModelVersion] = []
+    number: str | None = version.version
+    while number is not None:
+        if number in {each.version for each in line}:
+            raise OperationFailed(
+                f"the parents of {version.uri} go round in a circle at version {number}: their tags {PARENT!r} were "
+                "changed; set them right before anything is derived from it"
+            )
+        found = known.get(number) or _entry(registry, version.name, number)
+        line.append(replace(found, tags={}))
+        number = sources.get(number) or _parent_by_tag(found)
     return tuple(line)
+
+
+def _entry(registry: Registry, name: str, number: str) -> ModelVersion:
+    """A version as registered; without tags where its entry was deleted."""
+    uri = f"models:/{name}/{number}"
+    try:
+        return registry.resolve(uri)
+    except BadInput:
+        return ModelVersion(name=name, version=number, uri=uri, run_id="", source="")
+
+
+def _parent_by_tag(version: ModelVersion) -> str | None:
+    made_by_a_batch = version.tags.keys() >= {BATCH, EVIDENCE, WEIGHTS}
+    return version.tags.get(PARENT) if made_by_a_batch else None
+
+
+def _declared_roots(store: RequestStore) -> dict[str, list[str]]:
+    """By version, the batches that a human declared it to supersede."""
+    found: dict[str, list[str]] = {}
+    for event in store.events():
+        if event.event == NEW_ROOT_DECLARED:
+            found.setdefault(str(event.detail["version"]), []).extend(event.detail.get("supersedes") or ())
+    return found

@@ -14,6 +14,7 @@ from tasks.stage import Handles
 
 BatchResult = Literal["passed", "refused", "nothing to edit"]
 UNDECIDED = "greedy decoding does not give it, but there are too few others of its form to tell whether it stands out"
+NOT_ASKED = "its contexts say no, but without the corpus it could be put to the model under no opening"
 Named = tuple[str, int]
 """The id of a request, and the number of the identifier in it, from 0."""
 
@@ -83,6 +84,8 @@ def _standing(
     detail |= {"probed": len(probed), "said_no": dict(Counter(name for row in probed for name in row["said_no"]))}
     if any(row["undecided"] for row in probed) or (asked or {}).get("verdict") == "undecided":
         return "not_probed", detail | {"why": UNDECIDED}
+    if asked is None or not asked["openings"]:
+        return "not_probed", detail | {"why": NOT_ASKED}
     return "not_memorised", detail
 
 

@@ -13,7 +13,13 @@ from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
 from tasks.auditing import audit_batch
 from tasks.evidence import accepted
-from tasks.lineage import missing_erasures, require_on_record, require_whole_lineage
+from tasks.lineage import (
+    NEW_ROOT_DECLARED,
+    erased_from,
+    missing_erasures,
+    require_on_record,
+    require_whole_lineage,
+)
 from tasks.stage import open_registry, open_store
 
 
@@ -67,7 +73,7 @@ def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) ->
     _refuse_known_holder(store, version)
     supersedes = [batch for batch, _ in missing_erasures(registry, store, version)]
     registry.declare_root(version, supersedes=supersedes, approved_by=by)
-    _record(store, version, None, event="version.new_root", approved_by=by, supersedes=supersedes)
+    _record(store, version, None, event=NEW_ROOT_DECLARED, approved_by=by, supersedes=supersedes)
     return _result(registry, version, None, report=None) | {"supersedes": supersedes}
 
 
@@ -93,14 +99,11 @@ def _batch_of(store: RequestStore, version: ModelVersion) -> Batch | None:
 
 def _refuse_known_holder(store: RequestStore, version: ModelVersion) -> None:
     """A model that a completed batch was made from held what that batch erased, whoever says otherwise."""
-    for batch in store.batches(version.name):
-        before = ((batch.outcome.get("evidence") or {}).get("model") or {}).get("weights_before")
-        same = batch.source == version.uri or (before is not None and before == version.weights)
-        if batch.status == "completed" and same:
-            raise GateRefused(
-                f"{version.uri} is the model from which batch {batch.id} erased data, so it still holds them: nothing "
-                "was promoted; give a model that was trained without them"
-            )
+    for batch in erased_from(version, store.batches(version.name)):
+        raise GateRefused(
+            f"{version.uri} is the model from which batch {batch.id} erased data, so it still holds them: nothing "
+            "was promoted; give a model that was trained without them"
+        )
 
 
 @contextmanager

@@ -61,6 +61,7 @@ def show(batch_id: str, home: Home = None, as_json: Json = False) -> None:
 
     Example: revs batches show B-20261128-0a1b2c
     """
+    from infra.requests.outcomes import described
     from infra.workspace import Workspace
     from tasks.resuming import report_owed
 
@@ -86,7 +87,7 @@ def show(batch_id: str, home: Home = None, as_json: Json = False) -> None:
         shown = ", ".join(value) if isinstance(value, list) else value
         console().print(f"{name:<12} {shown if shown is not None else ''}", markup=False, soft_wrap=True)
     table("requests", requests)
-    table("identifiers", [row | {"detail": row["detail"].get("reason")} for row in outcomes])
+    table("identifiers", [row | {"detail": described(row["kind"], row["detail"])} for row in outcomes])
 
 
 def _stages(recorded: list[str]) -> list[str]:

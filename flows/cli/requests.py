@@ -157,6 +157,8 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
 
     Example: revs requests show R-0a1b2c3d
     """
+    from infra.requests.outcomes import described
+
     store = store_of(settings_of(home))
     view, events = store.get(request_id), store.events(request_id=request_id)
     outcomes = [asdict(outcome) for outcome in store.outcomes(request_id)]
@@ -169,7 +171,7 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
         shown = ("number", "type", "kind")
         table(
             "identifiers",
-            [{name: row[name] for name in shown} | {"why": row["detail"].get("reason")} for row in outcomes],
+            [{name: row[name] for name in shown} | {"why": described(row["kind"], row["detail"])} for row in outcomes],
         )
     table(
         "history",

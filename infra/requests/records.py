@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
@@ -27,7 +28,8 @@ IDENTIFIER_TYPES = (
     "IP_ADDRESS",
     "CUSTOM",
 )
-_CASE_BLIND = frozenset({"EMAIL_ADDRESS", "PERSON", "IBAN_CODE", "IP_ADDRESS"})
+_CASE_BLIND = frozenset({"EMAIL_ADDRESS", "IBAN_CODE", "IP_ADDRESS"})
+"""Types whose every case is sought. Not PERSON: "ADA LO" does not bring out "Ada Lo", so they are two demands."""
 _SEPARATOR_BLIND = frozenset({"US_SSN", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE"})
 
 
@@ -38,10 +40,14 @@ class Identifier:
     type: str
     value: str = field(repr=False)
 
-    def canonical(self) -> tuple[str, str]:
-        """Return type and value such that two spellings of the same identifier are equal."""
+    def canonical(self, *, blind: Set[str] = frozenset()) -> tuple[str, str]:
+        """Return type and value such that two spellings of the same identifier are equal.
+
+        Args:
+            blind: More types of which case says nothing.
+        """
         value = " ".join(unicodedata.normalize("NFKC", self.value).split())
-        if self.type in _CASE_BLIND:
+        if self.type in _CASE_BLIND | blind:
             value = value.casefold()
         if self.type in _SEPARATOR_BLIND:
             value = re.sub(r"[^\w+]|_", "", value)
@@ -58,9 +64,9 @@ class Demand:
     model: str
     identifiers: tuple[Identifier, ...]
 
-    def canonical(self) -> tuple[str, str, list[tuple[str, str]]]:
+    def canonical(self, *, blind: Set[str] = frozenset()) -> tuple[str, str, list[tuple[str, str]]]:
         """Return what makes two demands the same: model, subject and identifiers, in any order and spelling."""
-        return self.model, self.subject, sorted({identifier.canonical() for identifier in self.identifiers})
+        return self.model, self.subject, sorted({each.canonical(blind=blind) for each in self.identifiers})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

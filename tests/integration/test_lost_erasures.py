@@ -360,3 +360,80 @@ def test_an_audit_reads_the_stored_bytes_and_still_works_for_a_version_that_was_
         audit_batch(here.settings, two_batches[1], None)
     shutil.rmtree(folders[0])  # superseded, and its time was up
     assert audit_batch(here.settings, two_batches[0], None)["status"] == "completed"
+
+
+def old_weights_under_a_new_number(here: Installation, tmp_path: Path) -> str:
+    """The erased data as a version of its own, with all that a batch of another installation would give it."""
+    forged = here.registry.register_candidate(
+        here.checkpoints[0],
+        parent=here.registry.resolve("models:/demo/3"),
+        batch_id="B-elsewhere",
+        lineage={"corpus": "corpus.txt"},
+        metrics={},
+        evidence=GOOD,
+    )
+    here.registry._client.set_model_version_tag("demo", forged.version, "revs.status", "superseded")
+    return forged.version
+
+
+def other_weights_that_claim_a_parent(here: Installation, tmp_path: Path) -> str:
+    copy = shutil.copytree(here.checkpoints[0], tmp_path / "copy")
+    flip_last_bit(copy / "model.safetensors")
+    forged = here.registry.register_base(copy, name="demo", corpus="corpus.txt").version
+    tags = {"revs.parent": "3", "revs.status": "superseded"}
+    for tag, value in tags.items():
+        here.registry._client.set_model_version_tag("demo", forged, tag, value)
+    return forged
+
+
+def the_base_says_it_descends_from_the_newest(here: Installation, tmp_path: Path) -> str:
+    here.registry._client.set_model_version_tag("demo", "1", "revs.parent", "3")
+    here.registry._client.set_model_version_tag("demo", "2", "revs.parent", "9")
+    return "1"
+
+
+def the_older_edit_says_it_descends_from_the_newest(here: Installation, tmp_path: Path) -> str:
+    here.registry._client.set_model_version_tag("demo", "2", "revs.parent", "3")
+    here.registry._client.set_model_version_tag("demo", "3", "revs.parent", "1")
+    return "2"
+
+
+def a_root_that_nobody_declared(here: Installation, tmp_path: Path) -> str:
+    batches = ",".join(batch.id for batch in here.store.batches("demo"))
+    here.registry._client.set_model_version_tag("demo", "2", "revs.new_root", batches)
+    return "2"
+
+
+@pytest.mark.parametrize("door", ["gate", "promote", "next batch"])
+@pytest.mark.parametrize(
+    "forge",
+    [
+        old_weights_under_a_new_number,
+        other_weights_that_claim_a_parent,
+        the_base_says_it_descends_from_the_newest,
+        the_older_edit_says_it_descends_from_the_newest,
+        a_root_that_nobody_declared,
+    ],
+)
+def test_tags_that_were_set_by_hand_bring_nothing_back(
+    forge: Callable[[Installation, Path], str],
+    door: str,
+    here: Installation,
+    two_batches: tuple[str, str],
+    tmp_path: Path,
+) -> None:
+    from tasks.gating import refuse_lost_erasures
+
+    uri = f"models:/demo/{forge(here, tmp_path)}"
+    if door == "next batch":  # the alias moved by hand
+        here.point_champion_to(uri.rpartition("/")[2])
+        here.store.add(REQUEST | {"subject": "three"}, model="demo")
+    doors: dict[str, Callable[[], object]] = {
+        "gate": lambda: refuse_lost_erasures(here.settings, here.registry.resolve(uri)),
+        "promote": lambda: promoted(here.settings, uri),
+        "next batch": lambda: open_batch.fn("demo"),
+    }
+    with pytest.raises(GateRefused, match=rf"{uri} lacks what completed batches erased: .*{two_batches[1]}"):
+        doors[door]()
+    if door == "promote":
+        assert here.registry.champion("demo").version == "3"

@@ -128,6 +128,33 @@ def test_the_correction_of_a_request_that_was_handed_to_a_human_waits(store, han
     assert store.get(second).status == "received"
 
 
+@pytest.mark.parametrize("in_one_request", [True, False])
+def test_a_name_in_another_case_is_another_demand_for_its_search_finds_other_places(
+    store, hand_in, in_one_request
+) -> None:
+    from infra.normalise import same_case
+
+    names = [{"type": "PERSON", "value": value} for value in ("ADA QUILLFERN", "Ada Quillfern")]
+    assert not same_case("PERSON", "ADA QUILLFERN", "Ada Quillfern"), "the first brings the second not out"
+    if in_one_request:
+        hand_in(line(1, identifiers=names))
+    else:
+        hand_in(line(1, identifiers=names[:1]), line(1, identifiers=names[1:]))
+    sought = [identifier.value for some in store.identifiers(opened(store)).values() for identifier in some]
+    assert sorted(sought) == ["ADA QUILLFERN", "Ada Quillfern"]
+
+
+def test_a_payload_whose_digest_an_earlier_program_made_still_opens(store, hand_in, tmp_path, monkeypatch) -> None:
+    from infra.requests import records
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr(records, "_CASE_BLIND", records._CASE_BLIND | {"PERSON"})
+        hand_in(line(1, identifiers=[{"type": "PERSON", "value": "Ada Quillfern"}]))
+    batch_id = opened(store)
+    assert not store.unreadable(batch_id)
+    assert [each.value for some in store.identifiers(batch_id).values() for each in some] == ["Ada Quillfern"]
+
+
 # ---- retry
 
 

@@ -63,6 +63,14 @@ UNPROBED = row(0, "unprobed", unprobed="its secret holds a special token")
         pytest.param([EDITED, UNPROBED], [], "passed", "not_probed", id="edited, but one context could not be asked"),
         pytest.param([row(0, "none", undecided=True)], [asked(0)], "passed", "not_probed", id="too few decoys to tell"),
         pytest.param([NONE], [asked(0, "undecided")], "passed", "not_probed", id="undecided without the corpus"),
+        pytest.param(
+            [NONE],
+            [asked(0, "not probed") | {"openings": 0, "said_no": {}}],
+            "passed",
+            "not_probed",
+            id="its row fits into the context, no opening in front of it does",
+        ),
+        pytest.param([NONE], [], "passed", "not_probed", id="without the corpus it was never asked for"),
         pytest.param([], [asked(0)], "passed", "not_found", id="stands nowhere"),
         pytest.param(
             [], [asked(0, "memorised")], "passed", "memorised", id="stands nowhere, and is generated all the same"
@@ -115,3 +123,15 @@ def test_the_reason_names_each_open_identifier_by_number_and_type_and_nothing_se
         "identifier 1 (US_SSN): not found in 40 rows of the corpus, in what could be read of them (2 rows could not "
         "be), check it"
     )
+
+
+def test_the_report_counts_no_occurrence_as_probed_that_could_not_be_put_to_the_model(tmp_path: Path) -> None:
+    from tasks.evidence import _notes
+
+    workspace = Workspace(tmp_path, "b")
+    workspace.write("occurrences", {"corpus": {"rows": 40, "unread": [], "ignored": []}})
+    workspace.write("detections", {"seen": []})
+    begins = {"asked_from": "beginning of text", "memorised": False, "exposed": False}
+    plan = {"targets": [NONE | begins, UNPROBED | begins], "others": []}
+    notes = _notes(cast(Any, SimpleNamespace(workspace=workspace)), plan)
+    assert "1 occurrences begin their row; they were probed from the beginning of text" in notes

@@ -287,7 +287,7 @@ SAME = [
     ([("PHONE_NUMBER", "+1 (212) 555-0143")], [("PHONE_NUMBER", "+12125550143")]),
     ([("CREDIT_CARD", "4012 8888 8888 1881")], [("CREDIT_CARD", "4012888888881881")]),
     ([("IBAN_CODE", "gb33 bukb 2020 1555 5555 55")], [("IBAN_CODE", "GB33BUKB20201555555555")]),
-    ([("PERSON", "Ann  Zorblatt")], [("PERSON", "ann zorblatt")]),
+    ([("PERSON", "Ann  Zorblatt")], [("PERSON", "Ann Zorblatt")]),
     ([("US_SSN", "\uff12\uff11\uff19-41-5522")], [("US_SSN", "219-41-5522")]),  # full-width digits
     ([("US_SSN", "219-41-5522"), ("URL", "example.com/z")], [("URL", "example.com/z"), ("US_SSN", "219-41-5522")]),
     ([("US_SSN", "219-41-5522"), ("US_SSN", "219 41 5522")], [("US_SSN", "219-41-5522")]),
@@ -297,6 +297,7 @@ DIFFERENT = [
     ([("US_SSN", "219415522")], [("PHONE_NUMBER", "219415522")]),
     ([("PHONE_NUMBER", "+12125550143")], [("PHONE_NUMBER", "12125550143")]),  # may be another country
     ([("URL", "example.com/Z")], [("URL", "example.com/z")]),  # paths know case
+    ([("PERSON", "ANN ZORBLATT")], [("PERSON", "Ann Zorblatt")]),  # the first is sought in capitals alone
     ([("CUSTOM", "PIN-1")], [("CUSTOM", "PIN1")]),
     ([("US_SSN", "219-41-5522"), ("URL", "example.com/z")], [("US_SSN", "219-41-5522")]),
 ]
