@@ -24,7 +24,12 @@ EXTENSION = re.compile(
 """An extension behind a number, with its digits; it begins right behind the last digit."""
 _MAY_EXTEND = re.compile(r"[^\W\d_]|#")
 _TRUNK_IN_BRACKETS = re.compile(r"\(0\)")
-_CODE_BEFORE = re.compile(r"\+ ?([1-9][0-9]{0,2})[ .\-]{0,2}(?:\(0\) ?)?\(?$")
+_CODE_BEFORE = re.compile(
+    r"(?:(?:\+|(?<![0-9.,:])00) ?([1-9][0-9]{0,2})[ .\-]{0,2}(?:\(0\) ?)?\(?"  # +44 or 0044
+    r"|(?<![0-9a-z.\-])([0-9]{1,3})[.\-])$"  # 44-
+)
+_CODE_LENGTH = 12
+"""Characters in front of a number in which its country code is sought."""
 _GROUP = re.compile(r"[0-9]+")
 _INTERNATIONAL = re.compile(r"[^0-9]{0,2}(?:\+|00)")
 
@@ -64,10 +69,14 @@ def e164(value: str) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def country_code(text: str, end: int) -> str:
-    """The digits of a country code that stands right before `end` in a folded text; empty where there is none."""
-    found = _CODE_BEFORE.search(text, max(0, end - 10), end)
-    return found[1] if found else ""
+def country_code(text: str, end: int) -> tuple[str, bool]:
+    """The digits of a country code that stands right before `end` in a folded text; empty where there is none.
+
+    It stands behind `+` or `00`, or is only tied to what follows by a hyphen or a full stop, which is told: then it may
+    be an area code as well.
+    """
+    found = _CODE_BEFORE.search(text, max(0, end - _CODE_LENGTH), end)
+    return (found[1] or found[2], found[1] is None) if found else ("", False)
 
 
 def is_possible(value: str) -> bool:

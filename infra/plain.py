@@ -20,6 +20,8 @@ _WIDE = re.compile("[\uff01-\uff5e]*[\uff10-\uff19\uff20\uff21-\uff3a\uff41-\uff
 """Full-width forms among which a letter, a digit or an @ stands: others are the punctuation of Chinese and Japanese."""
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _LIGATURES = {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
+_MARKS = "".join(map(chr, (*range(0x0300, 0x034F), *range(0x0350, 0x0370))))
+"""Marks that stand behind their letter, as in the names of files on some systems."""
 _BEYOND = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -28,10 +30,17 @@ def plain(text: str) -> Reading | None:
     if text.isascii() or not (_odd().search(text) or _BEYOND.search(text)):
         return None
     same_length = _WIDE.sub(_narrowed, text).translate(_one_to_one())
-    tokens = [(hit.start(), [(_LIGATURES.get(hit[0], ""), len(hit[0]))]) for hit in _changing().finditer(same_length)]
+    tokens = [(hit.start(), [(_read(hit[0]), len(hit[0]))]) for hit in _changing().finditer(same_length)]
     if not tokens and same_length == text:
         return None
     return spliced(same_length, tokens)
+
+
+def _read(changing: str) -> str:
+    """What is read instead: of a letter with its marks one character where there is one, of a ligature its letters."""
+    if changing[0].isalpha() and changing not in _LIGATURES:
+        return unicodedata.normalize("NFC", changing)
+    return _LIGATURES.get(changing, "")
 
 
 def _narrowed(wide: re.Match[str]) -> str:
@@ -68,12 +77,12 @@ def _is_gone(character: str) -> bool:
 
 @cache
 def _changing() -> re.Pattern[str]:
-    """Runs of invisible characters, and ligatures one by one."""
-    return re.compile(f"[{''.join(sorted(_invisible()))}]+|[{''.join(_LIGATURES)}]")
+    """Runs of invisible characters, ligatures one by one, and letters with the marks that stand behind them."""
+    return re.compile(f"[{''.join(sorted(_invisible()))}]+|[{''.join(_LIGATURES)}]|[^\\W\\d_][{_MARKS}]+")
 
 
 @cache
 def _odd() -> re.Pattern[str]:
     """Any of these below U+10000, by one look-up a character."""
-    below = {*map(chr, _one_to_one()), *_invisible(), *_LIGATURES, *map(chr, _NARROW)}
+    below = {*map(chr, _one_to_one()), *_invisible(), *_LIGATURES, *map(chr, _NARROW), *_MARKS}
     return re.compile(f"[{''.join(sorted(c for c in below if ord(c) < 0x10000))}]")

@@ -18,6 +18,7 @@ from infra.normalise import Stream, compact, fold, reduced, same_case, search_fo
 from infra.readings import Steps, may_be_disguised, readings, span_of, undisguised
 from infra.search.addresses import Addresses
 from infra.search.batch import Batch, Place
+from infra.search.beside import beside, may_matter
 from infra.search.disguises import Neighbours, disguised
 from infra.search.folding import odd
 from infra.search.patterns import Patterns
@@ -153,6 +154,8 @@ class Search:
         origin = batch.origin(start - (first - opening), end + len(text[last:ending].encode("utf-8", "surrogatepass")))
         if origin is None or not _case_allows(identifier, origin[1]):
             return None
+        if may_matter(text, opening, ending, identifier.type) and _goes_on(batch, origin[0], identifier, form):
+            return None
         return origin[0]
 
     def _in_row(self, matches: Iterable[_Match]) -> list[Found]:
@@ -198,9 +201,21 @@ def _is_of_another_country(identifier: Identifier, text: str, start: int, form: 
     """Whether a country code stands in front of the digits of a number that it does not belong to."""
     if identifier.type != "PHONE_NUMBER" or text[start] == "+":
         return False
-    code = phones.country_code(text, start)
+    code, tied = phones.country_code(text, start)
     forms = forms_of(identifier) if code else ()
-    return len(forms) > 1 and code + form not in forms
+    return (len(forms) > 1 or tied) and code + form not in forms
+
+
+def _goes_on(batch: Batch, place: Place, identifier: Identifier, form: str) -> bool:
+    """Whether the identifier is a part of something longer, or of another country, once escapes beside it are read."""
+    number, start, end = place
+    near = beside(batch.row(number), start, end)
+    if near is None:
+        return False
+    text, first, last = near
+    if not boundaries.stands_alone(text, first, last, identifier.type):
+        return True
+    return _with_ending(text, last, identifier) is None or _is_of_another_country(identifier, text, first, form)
 
 
 def _case_allows(identifier: Identifier, written: str) -> bool:

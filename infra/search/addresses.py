@@ -19,11 +19,14 @@ _GROUP = 5
 
 
 def _colons(words: bytes) -> list[int]:
-    """The colons at which an address may be recognised: two side by side, or seven close together."""
+    """The colons at which an address may be recognised: two side by side, or six close together.
+
+    Six are in front of an address of version 4 at the end of one of version 6.
+    """
     places = np.flatnonzero(np.frombuffer(words, np.uint8) == ord(":"))
     double = places[:-1][np.diff(places) == 1]
-    seven = places[:-6][places[6:] - places[:-6] <= 6 * _GROUP]
-    return sorted({*double.tolist(), *seven.tolist()})
+    six = places[:-5][places[5:] - places[:-5] <= 5 * _GROUP]
+    return sorted({*double.tolist(), *six.tolist()})
 
 
 class Addresses:

@@ -36,6 +36,7 @@ class Batch:
         self.words = folded + PADDING
         self.numbers = without_far_separators(self.words) if len(self._runs.inner) else self.words
         self._last: tuple[int, str, Offsets] | None = None
+        self._read: tuple[int, str] | None = None
 
     def around(self, start: int, end: int) -> tuple[str, int, int]:
         """The text near the bytes `words[start:end]`, and where they begin and end in it."""
@@ -65,6 +66,12 @@ class Batch:
         ahead = self._bounds[number] + bisect_left(inner, low) - bisect_left(inner, self._bounds[number])
         written = self.rows.data[low : last + 1].decode("utf-8", "surrogatepass")
         return (number, low - ahead, low - ahead + len(written)), written
+
+    def row(self, number: int) -> str:
+        """The text of a row; of the row that was asked for last at once."""
+        if self._read is None or self._read[0] != number:
+            self._read = number, self.rows.text(number)
+        return self._read[1]
 
     def _unfolded(self, at: int) -> int | None:
         """Where in the data the byte `words[at]` stood; None where more may have been folded into one character."""
