@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -26,7 +26,7 @@ from revs.joint_edit import JointEdit
 from revs.moments import Moments, Progress
 from revs.patch import Patch
 from revs.placement import Weights, stored_transposed
-from revs.preflight import check_request
+from revs.preflight import check_request, targets_given, texts_given, vocabulary_of
 from revs.protection import Protection, packed, places_like, sampled
 from revs.taps import check_ids, pad_id
 from revs.targets import Target, TokenisedTarget, tokenise
@@ -42,14 +42,14 @@ _ROUNDS = 3  # over all groups of targets: a later group may bring up what an ea
 def erase(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    targets: Sequence[Target],
+    targets: Iterable[Target],
     *,
     config: EraseConfig | None = None,
-    text: Sequence[str] = (),
-    retain: Sequence[Target] = (),
+    text: Iterable[str] = (),
+    retain: Iterable[Target] = (),
     token_counts_V: Int[Tensor, " V"] | None = None,
     progress: Progress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> Patch:
     """Erase `targets` from `model`, in place, with the method `config.method`.
 
@@ -71,16 +71,21 @@ def erase(
         The patch: `patch.revert(model)` restores the old weights bit for bit.
 
     Raises:
-        BadInput: before any weight is touched: unknown method or family, bad targets, a rank outside the vocabulary.
+        BadInput: before any weight is touched: unknown method or family, bad targets, a rank outside the vocabulary,
+            a single text where texts are asked for.
 
     Warns:
         RevsWarning: a target ended "short": one of its target tokens is still more likely than `low_rank` allows.
     """
     from revs.methods import METHODS
 
-    config = config or EraseConfig()
+    config = EraseConfig() if config is None else config
+    if not isinstance(config, EraseConfig):
+        raise BadInput(f"config is a {type(config).__name__}; give a revs.EraseConfig")
     if config.method not in METHODS:
         raise BadInput(f"method {config.method!r} is unknown; known methods: {', '.join(sorted(METHODS))}")
+    targets, retain = targets_given(targets, "targets"), targets_given(retain, "retain")
+    text, cache = texts_given(text, "text"), None if cache is None else Path(cache)
     erased = METHODS[config.method]
     patch = erased(model, tokenizer, targets, config, text, retain, token_counts_V, progress, cache)
     if short := patch.short:
@@ -227,7 +232,7 @@ def _check(
     model: PreTrainedModel, targets: Sequence[Target], config: EraseConfig, retain: Sequence[Target]
 ) -> tuple[Architecture, Mapping[str, object]]:
     architecture = architecture_of(model)
-    vocabulary = model.get_output_embeddings().weight.shape[0]
+    vocabulary = vocabulary_of(model)
     if 2 * config.aim_rank > vocabulary:
         raise BadInput(
             f"aim_rank {config.aim_rank} is more than half of this vocabulary of {vocabulary} tokens; "

@@ -36,7 +36,7 @@ class _Missing:
     reason: str
 
 
-def _reason(error: RuntimeError | MemoryError) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "memory did not suffice; try a smaller batch_size"
     return f"it failed ({(str(error).splitlines() or [type(error).__name__])[0][:200]})"
@@ -93,9 +93,9 @@ class Examination:
                 self._kept[kind, name] = make()
             except Gap as gap:
                 self._kept[kind, name] = _Missing(str(gap))
-            except (RuntimeError, MemoryError) as error:
-                if isinstance(error, RevsError):
-                    raise
+            except RevsError:
+                raise
+            except Exception as error:
                 self._kept[kind, name] = _Missing(_reason(error))
         kept = self._kept[kind, name]
         if isinstance(kept, _Missing):

@@ -74,42 +74,45 @@ def answers(
     """
     found: list[list[str]] = [[] for _ in targets]
     for chunk, new_tokens in _chunks(targets, context_length(model), batch_size, samples):
-        prompts = [targets[i].ids[: targets[i].start] for i in chunk for _ in range(samples)]
+        prompts = [targets[i].ids[: targets[i].start] for i, _ in chunk]
         guides = [] if processor is None else [processor]
         if temperature is not None:
-            guides.append(_drawing(prompts, samples, temperature, seed))
+            guides.append(_drawing(prompts, [sample for _, sample in chunk], temperature, seed))
         with plain_decoding(model):
             new_BT = continued(model, tokenizer, prompts, new_tokens, guides, do_sample=False)
         said = tokenizer.batch_decode(new_BT, skip_special_tokens=True)
-        for place, i in enumerate(chunk):
-            found[i] = said[place * samples : (place + 1) * samples]
+        for (i, _), answer in zip(chunk, said, strict=True):
+            found[i].append(answer)
     return found
 
 
 def _drawing(
-    prompts: Sequence[tuple[int, ...]], samples: int, temperature: float, seed: int
+    prompts: Sequence[tuple[int, ...]], samples: Sequence[int], temperature: float, seed: int
 ) -> Callable[[Tensor], LogitsProcessor]:
     from revs.drawing import Drawn
 
-    seeds = [f"{seed} {row % samples} {prompt}" for row, prompt in enumerate(prompts)]
+    seeds = [f"{seed} {sample} {prompt}" for sample, prompt in zip(samples, prompts, strict=True)]
     return lambda _mask_BT: Drawn(temperature=temperature, seeds=seeds)
 
 
 def _chunks(
     targets: Sequence[TokenisedTarget], context: int, batch_size: int, samples: int
-) -> Iterator[tuple[list[int], int]]:
-    """Indices of targets to decode together, and the number of new tokens that all of them get within the context."""
-    chunk: list[int] = []
+) -> Iterator[tuple[list[tuple[int, int]], int]]:
+    """What to decode together, (index of the target, number of the sample), and the number of new tokens that all of
+    them get within the context. The samples of a target come in their order.
+    """
+    chunk: list[tuple[int, int]] = []
     new_tokens = longest = 0
-    for i in sorted(range(len(targets)), key=lambda i: -targets[i].start):
+    longest_first = sorted(range(len(targets)), key=lambda i: -targets[i].start)
+    for i, sample in ((i, sample) for i in longest_first for sample in range(samples)):
         # A few tokens more than the secret has: another spelling may need them.
         need = min(len(targets[i].secret_ids) + _SPARE, context - targets[i].start)
         length = longest + max(new_tokens, need)
-        if chunk and (len(chunk) >= rows_within(length, batch_size) // samples or length > context):
+        if chunk and (len(chunk) >= rows_within(length, batch_size) or length > context):
             yield chunk, new_tokens
             chunk, new_tokens = [], 0
         longest = longest if chunk else targets[i].start
-        chunk.append(i)
+        chunk.append((i, sample))
         new_tokens = max(new_tokens, need)
     if chunk:
         yield chunk, new_tokens

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -15,6 +15,48 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from revs.architectures import Architecture
+
+T = TypeVar("T")
+
+
+def targets_given(given: Iterable[Target], called: str) -> tuple[Target, ...]:
+    """All of them, of whatever gives them one by one, read once.
+
+    Raises:
+        BadInput: it is something else; the message names types, and no text.
+    """
+    return _all_of(given, Target, called, "revs.Target(prompt=…, secret=…)")
+
+
+def texts_given(given: Iterable[str], called: str) -> tuple[str, ...]:
+    """The same of texts. A single text is refused: its characters would be taken for texts."""
+    return _all_of(given, str, called, "texts")
+
+
+def _all_of(given: Iterable[T], kind: type[T], called: str, shown: str) -> tuple[T, ...]:
+    if isinstance(given, str | bytes | Target) or not isinstance(given, Iterable):
+        raise BadInput(f"{called} is a single {type(given).__name__}; give a list of {shown}")
+    found = tuple(given)
+    for number, each in enumerate(found):
+        if not isinstance(each, kind):
+            raise BadInput(f"{called} holds a {type(each).__name__} (number {number}); give a list of {shown}")
+    return found
+
+
+def vocabulary_of(model: PreTrainedModel) -> int:
+    """The number of tokens that the model tells apart.
+
+    Raises:
+        BadInput: its unembedding has no weight that could be read.
+    """
+    head = model.get_output_embeddings()
+    weight = getattr(head, "weight", None)
+    if not isinstance(weight, torch.Tensor):
+        raise BadInput(
+            f"the unembedding is a {type(head).__name__} without a plain weight; "
+            "give a causal LM in float32 or bfloat16, not quantised"
+        )
+    return int(weight.shape[0])
 
 
 def check_request(
@@ -67,13 +109,16 @@ def _is_no_space(character: str) -> bool:
 
 
 def _check_weights(model: PreTrainedModel, architecture: Architecture) -> None:
-    for layer in architecture.decoder_layers(model):
-        for linear in architecture.linears(layer):
+    own = Weights(model)
+    for number, layer in enumerate(architecture.decoder_layers(model)):
+        for name, linear in zip(architecture.weight_names(number), architecture.linears(layer), strict=True):
+            if name not in own:
+                raise BadInput(f"{name} is the weight of another layer too, so it cannot be edited for this one alone")
             dtype = linear.weight.dtype
             if not dtype.is_floating_point:
                 raise BadInput(
                     f"the model is quantised ({dtype}); edit it in float32 or bfloat16 and quantise the result"
                 )
-    for name, weight in Weights(model).items():
+    for name, weight in own.items():
         if weight.dtype.is_floating_point and not torch.isfinite(weight).all():
             raise BadInput(f"{name} holds NaN or infinite values; load an intact checkpoint")

@@ -21,6 +21,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from revs.digest import text_digest, tokenizer_digest
+from revs.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,6 +41,11 @@ def rarest(
     """
     if tokens == 0:
         return ()
+    if token_counts_V is not None and max(secret, default=-1) >= len(token_counts_V):
+        raise BadInput(
+            f"token_counts_V has {len(token_counts_V)} counts, but the tokenizer gives token id {max(secret)}; "
+            "count with this tokenizer (revs.rarity.count_tokens)"
+        )
 
     separators = _separators(tokenizer, secret)
 

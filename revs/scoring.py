@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
 from jaxtyping import Int
 from torch import Tensor
 
+from revs.architectures import architecture_of
 from revs.attacks import ATTACKS
 from revs.attacks.base import Outcome
 from revs.errors import BadInput
 from revs.examination import Examination, Gap
 from revs.metrics import METRICS
-from revs.preflight import check_retained
+from revs.preflight import check_retained, targets_given, texts_given, vocabulary_of
 from revs.targets import Target
 
 if TYPE_CHECKING:
@@ -87,20 +88,20 @@ class Scores:
 def evaluate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    targets: Sequence[Target],
+    targets: Iterable[Target],
     *,
-    unseen: Sequence[Target] = (),
-    other: Sequence[Target] = (),
-    retain: Sequence[Target] = (),
-    text: Sequence[str] = (),
+    unseen: Iterable[Target] = (),
+    other: Iterable[Target] = (),
+    retain: Iterable[Target] = (),
+    text: Iterable[str] = (),
     k: int = 100,
     tokens_per_secret: int | None = 2,
     token_counts_V: Int[Tensor, " V"] | None = None,
     seed: int = 0,
     batch_size: int = 64,
-    metrics: Sequence[str] | Literal["all"] | None = None,
+    metrics: Iterable[str] | Literal["all"] | None = None,
     original: PreTrainedModel | None = None,
-    unrelated: Sequence[Target] = (),
+    unrelated: Iterable[Target] = (),
 ) -> Scores:
     """Measure a model; the model is not changed.
 
@@ -127,11 +128,19 @@ def evaluate(
         BadInput: no targets, a retained record with the secret of a target, k too large for the vocabulary, or an
             unknown metric.
     """
-    vocabulary = model.get_output_embeddings().weight.shape[0]
+    targets, unseen = targets_given(targets, "targets"), targets_given(unseen, "unseen")
+    other, retain = targets_given(other, "other"), targets_given(retain, "retain")
+    unrelated, text = targets_given(unrelated, "unrelated"), texts_given(text, "text")
+    architecture_of(model)
+    vocabulary = vocabulary_of(model)
     if not targets:
         raise BadInput("evaluate got an empty target list; there is nothing to score")
     if not 0 < k < vocabulary / 2:
         raise BadInput(f"k = {k} is outside 1 … {(vocabulary - 1) // 2}, half of this vocabulary; choose a smaller k")
+    if batch_size < 1:
+        raise BadInput(f"batch_size {batch_size} is below 1; give the number of sequences in a forward pass")
+    if tokens_per_secret is not None and tokens_per_secret < 1:
+        raise BadInput(f"tokens_per_secret {tokens_per_secret} is below 1; give None to judge every token")
     check_retained(targets, retain)
     names = _names(metrics)
     examination = Examination(
@@ -142,14 +151,15 @@ def evaluate(
     return measured(examination, names, attacks=tuple(ATTACKS) if metrics == "all" else ())
 
 
-def _names(metrics: Sequence[str] | Literal["all"] | None) -> list[str]:
+def _names(metrics: Iterable[str] | Literal["all"] | None) -> list[str]:
     if metrics is None:
         return [name for name, metric in METRICS.items() if metric.standard]
     if metrics == "all":
         return list(METRICS)
-    if unknown := sorted(set(metrics) - set(METRICS)):
+    names = list(texts_given(metrics, "metrics"))
+    if unknown := sorted(set(names) - set(METRICS)):
         raise BadInput(f"metric {unknown[0]!r} is unknown; known metrics: {', '.join(METRICS)}")
-    return list(metrics)
+    return names
 
 
 def measured(examination: Examination, names: Sequence[str], *, attacks: Sequence[str] = ()) -> Scores:

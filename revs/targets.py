@@ -37,6 +37,11 @@ class Target:
     secret: str = field(repr=False)
     after: str = field(default="", repr=False)
 
+    def __post_init__(self) -> None:
+        for name in ("prompt", "secret", "after"):
+            if not isinstance(value := getattr(self, name), str):
+                raise BadInput(f"the {name} of a target is a {type(value).__name__}; give it as text, as it is written")
+
     @classmethod
     def at(cls, text: str, start: int, end: int) -> Target:
         """The target of the occurrence `text[start:end]`; spaces right before it count as part of the secret.

@@ -52,6 +52,8 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
         BadInput: the family, or this variant of it, is not supported, and the message lists the families that are; or
             adapters of PEFT stand between the weights and what the model computes.
     """
+    if getattr(model, "config", None) is None:
+        raise BadInput(f"a {type(model).__name__} is no causal LM of transformers; give the model itself, unwrapped")
     if any(type(module).__module__.startswith("peft.") for module in model.modules()):
         raise BadInput(
             "the model carries PEFT adapters, so its own weights are not what it computes with; merge them "
@@ -82,8 +84,19 @@ def check_family(config: PretrainedConfig, *, of: str = "") -> None:
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """The longest sequence, in tokens, that the model is run on."""
+    """The longest sequence, in tokens, that the model is run on.
+
+    Under LongRoPE (Phi 3 with 128k) no longer than what the model was first trained on: one longer sequence turns all
+    others of its batch by other angles too, so what is said of a prompt would depend on its company.
+    """
     for name in ("max_position_embeddings", "n_positions", "seq_length"):
         if length := getattr(model.config, name, None):
-            return int(length)
+            return min([int(length), *_before_rescaling(model.config)])
     return _UNLIMITED_CONTEXT
+
+
+def _before_rescaling(config: PretrainedConfig) -> list[int]:
+    """Lengths beyond which rotary positions change for a whole batch; some families have several kinds of layers."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]
+    return [int(kind["original_max_position_embeddings"]) for kind in kinds if kind.get("rope_type") == "longrope"]

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from revs.errors import BadInput
 from revs.placement import held, put
 
 _SMALLEST_GAIN = 1e-3  # of the largest: below it a norm behind the writers lets nothing through
@@ -51,9 +52,18 @@ class Architecture:
         return list(model.get_submodule(self.layers).children())
 
     def linears(self, layer: nn.Module) -> list[nn.Module]:
-        """The writers of one layer. Together they are one matrix (d, m) over the concatenated inputs: the key."""
+        """The writers of one layer. Together they are one matrix (d, m) over the concatenated inputs: the key.
+
+        Raises:
+            BadInput: one of them is no plain layer, as where the model is quantised, or wrapped for training.
+        """
         modules = [layer.get_submodule(path) for path in self.writers]
-        assert all(isinstance(module, nn.Linear | Conv1D) for module in modules)
+        for path, module in zip(self.writers, modules, strict=True):
+            if not isinstance(module, nn.Linear | Conv1D) or "weight" not in module._parameters:
+                raise BadInput(
+                    f"{path} is a {type(module).__name__}, not a layer with a plain weight; give the model as its "
+                    "checkpoint has it, not quantised, wrapped or reparametrised"
+                )
         return modules
 
     def matrices(self, layer: nn.Module) -> list[Tensor]:

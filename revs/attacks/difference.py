@@ -56,6 +56,9 @@ def _run(examination: Examination) -> Outcome:
     before = examination.original
     if before is None:
         raise Gap("the unedited model was not given (original=)")
+    sizes = [model.get_output_embeddings().weight.shape[0] for model in (before, examination.model)]
+    if sizes[0] != sizes[1]:
+        raise Gap(f"the unedited model has {sizes[0]} tokens, and this one {sizes[1]}")
     examination.check_finite()
     prompts = examination.tokenised(perturbed(examination.prompts, seed=f"difference {examination.seed}"))
     said = answers(

@@ -8,6 +8,7 @@ takes the highest first: a candidate is one of the eleven.
 from __future__ import annotations
 
 import math
+import random
 
 import torch
 from jaxtyping import Float
@@ -43,8 +44,10 @@ def scores_of(examination: Examination) -> tuple[Tensor, Tensor]:
 
 def area_under_curve(examination: Examination) -> float:
     """Area under the ROC curve of secrets against decoys, percent."""
+    state = random.getstate()
     from sklearn.metrics import roc_auc_score
 
+    random.setstate(state)  # from which something draws where it is first imported
     secrets, others = scores_of(examination)
     labels = [1] * len(secrets) + [0] * others.numel()
     return 100 * float(roc_auc_score(labels, torch.cat([secrets, others.flatten()]).tolist()))

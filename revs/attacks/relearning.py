@@ -62,7 +62,8 @@ def _step(
 ) -> None:
     ids_BT, mask_BT = ids_BT.to(input_device(model)), mask_BT.to(input_device(model))
     labels_BT = ids_BT.masked_fill(mask_BT == 0, -100)
-    loss = model(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT, use_cache=False).loss
+    with torch.enable_grad():
+        loss = model(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT, use_cache=False).loss
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
