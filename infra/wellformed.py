@@ -18,12 +18,16 @@ from infra.readings import may_be_disguised, undisguised
 _GIVE_DIGITS = "looks like a spreadsheet's notation; give the digits as they were before"
 _SPREADSHEET = re.compile(r"[+\-]?\d+(?:[.,]\d+)?e[+\-]?\d+|['\"=].*|#[a-z/0]+[!?]?|\+?\d{6,}[.,]0{1,2}", re.DOTALL)
 """Rounded to a power of ten, marked as text, an error's name, or with a fraction of nothing; folded."""
-_OF_NUMBER = re.compile(r"[0-9 \-./()·\u2013-\u2015]+")
+_ROUNDED = re.compile(r"[+\-]?\d+(?:[.,]\d+)?e[+\-]?\d+|#(?:ref!|n/a|name\?|value!|div/0!|num!|null!)")
+"""What no name and no word of one's own is either; folded."""
+_OF_NUMBER = re.compile(r"[0-9(][0-9 \-./()·\u2013-\u2015]*")
+_DATE = re.compile(r"\d{4}([-./])\d{1,2}\1\d{1,2}|\d{1,2}([-./])\d{1,2}\2\d{4}")
+_LEAST_WITHOUT_CODE = 8  # digits of a phone number: fewer are a local number, which somebody has in every area
 _OF_PHONE = re.compile(r"(?:tel:)?[+(]{0,3}[0-9 \-./()·\u2013-\u2015]+")
 _HOST = r"(?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.)+[^\W\d_][\w\-]*[^\W_]"
-_EMAIL = re.compile(rf"[^\s@]+@{_HOST}")
+_EMAIL = re.compile(rf"(?!['*=])[^\s@:;,<>()\[\]\\\"]+@{_HOST}")
 _AUTHORITY = rf"(?:[^\s/?#@]*@)?(?:{_HOST}|localhost|[0-9.]+|\[[0-9a-f:.]+\])(?::\d+)?"
-_URL = re.compile(rf"(?:[a-z][a-z0-9+.\-]*://)?{_AUTHORITY}(?:[/?#]\S*)?")
+_URL = re.compile(rf"(?:[a-z][a-z0-9+.\-]*://{_AUTHORITY}|{_HOST}(?::\d+)?)(?:[/?#]\S*)?")
 _LENGTHS = (
     "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 "
     "FI18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 "
@@ -63,7 +67,9 @@ def _digits(folded: str) -> str:
 def _ssn(folded: str) -> str:
     wrong = _number(folded)
     count = len(_digits(folded))
-    if wrong or count == _SSN_DIGITS:
+    if not wrong and count == _SSN_DIGITS:
+        return _one_digit(folded)
+    if wrong:
         return wrong
     if count == _SSN_DIGITS - 1:
         return "has eight digits, as when a spreadsheet drops the zero in front; give all nine"
@@ -78,8 +84,12 @@ def _card(folded: str) -> str:
     if len(digits) not in _CARD_DIGITS:
         return f"has {len(digits)} digits, a card number has 12 to 19; give all of them"
     if _luhn(digits):
-        return ""
+        return _one_digit(digits)
     return "has a wrong check digit: a digit is mistyped, or lost in a spreadsheet, which keeps 15; correct it"
+
+
+def _one_digit(text: str) -> str:
+    return "is one digit again and again, which is nobody's; give the number" if len(set(_digits(text))) == 1 else ""
 
 
 def _luhn(digits: str) -> bool:
@@ -93,6 +103,12 @@ def _phone(folded: str) -> str:
     number = phones.parted(folded)[0].strip()
     if not _OF_PHONE.fullmatch(number):
         return "holds more than a phone number; give the number alone"
+    if _DATE.fullmatch(number):
+        return "reads as a date; if it is a phone number, give it with + and the country code"
+    if "+" not in number and len(_digits(number)) < _LEAST_WITHOUT_CODE:
+        return (
+            "has too few digits to be one person's number; give it with its area code, best with + and the country code"
+        )
     if not phones.is_possible(number):
         return "is no phone number of any numbering plan; give all its digits, best with + and the country code"
     return ""
@@ -126,7 +142,14 @@ def _url(folded: str) -> str:
 
 
 def _ip(folded: str) -> str:
-    return "" if address_of(folded) else "is no IP address; give it as 192.0.2.1 or 2001:db8::1"
+    found = address_of(folded)
+    if found is None:
+        return "is no IP address; give it as 192.0.2.1 or 2001:db8::1"
+    return "is nobody's address; give another" if found.is_unspecified or found.is_loopback else ""
+
+
+def _text(folded: str) -> str:
+    return _GIVE_DIGITS if _ROUNDED.fullmatch(folded) else ""
 
 
 _CHECKS: dict[str, Callable[[str], str]] = {
@@ -137,4 +160,6 @@ _CHECKS: dict[str, Callable[[str], str]] = {
     "CREDIT_CARD": _card,
     "IBAN_CODE": _iban,
     "IP_ADDRESS": _ip,
+    "PERSON": _text,
+    "CUSTOM": _text,
 }

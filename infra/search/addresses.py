@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from infra.addresses import Address, address_of, ipv6_in, suffix_end
+from infra.boundaries import LABELS
 from infra.normalise import fold
 from infra.search.batch import Batch, Place
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 _GROUP = 5
 """Most characters of a group with its colon."""
+_ENDS = "".join(label[-1] for label in LABELS["IP_ADDRESS"])
+_IN_WORD = re.compile(rf"(?![{_ENDS}])[g-z_][0-9a-f]{{0,4}}\Z".encode())
+"""In front of a colon: the end of a word and of no label, behind which no address can go on."""
 
 
 def _colons(words: bytes) -> list[int]:
@@ -47,7 +52,7 @@ class Addresses:
             return
         done = 0
         for at in _colons(batch.words):
-            if at < done:
+            if at < done or _IN_WORD.search(batch.words, max(at - _GROUP, 0), at):
                 continue
             text, first, _ = batch.around(at, at + 1)
             for start, end, address in ipv6_in(text):

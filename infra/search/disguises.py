@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,15 @@ from infra.search.folding import ASCII_TABLE
 from infra.search.rows import END, Rows
 
 _ESCAPE_BYTES = re.compile(PATTERN.encode())
-_COLOUR = re.compile(rb"\[[0-9;]{1,14}m")
 
 # What each byte behind a mark may be, for a first look at many rows.
-_CODE, _BLANK, _LINE_END, _ESCAPED = (np.uint8(1 << bit) for bit in range(4))
+_CODE, _BLANK, _LINE_END, _ESCAPED, _COLOUR = (np.uint8(1 << bit) for bit in range(5))
 _SETS = (
     b"#" + (string.digits + string.ascii_letters).encode(),
     b" \t",
     b"\r\n",
     b"nrtuUxe0123 " + string.punctuation.encode(),
+    b";" + string.digits.encode(),
 )
 _CLASSES = np.array([sum(1 << bit for bit, of in enumerate(_SETS) if byte in of) for byte in range(256)], np.uint8)
 _IDLE = frozenset(string.punctuation) - set(".-_+@:()/")
@@ -39,6 +39,11 @@ _LONGEST = 24
 _OPEN_BEFORE = frozenset((*range(0x80, END), ord(";")))
 _AT_ONCE = 1 << 14
 _WHITE = b" \t\r\n"
+_BEFORE_CODE = (b"=", b"&", b"%")
+_ROW_END = bytes([END])
+_LINE_END_BYTE = re.compile(rb"[\n\r\xff]")
+_RARE = 256
+"""A byte that stands once in so many is no longer sought one by one."""
 _LONG_WORD = 4096
 """Bytes after which the first look takes a word to go on as far as may be."""
 
@@ -87,7 +92,7 @@ def disguised(rows: Rows, sought: Neighbours | None = None) -> list[int]:
     for a sign that ties nothing, where no form may hold it, changes nothing.
     """
     data = rows.data
-    escapes = [at for at in _escapes(data).tolist() if _matters(data, at, sought)]
+    escapes = [at for at in _escapes(data) if _matters(data, at, sought)]
     places = np.array([*escapes, *_broken(data)], np.int64)
     return sorted(set(rows.containing(places).tolist()))
 
@@ -115,56 +120,82 @@ def _meaning(escape: bytes) -> str | None:
     return stands_for(escape.decode())
 
 
-def _escapes(data: bytes) -> npt.NDArray[np.int64]:
+def _escapes(data: bytes) -> Iterator[int]:
     """Where an escape may begin: a mark with two characters of a code behind it, or in front of a line end."""
     characters = np.frombuffer(data, np.uint8)
-    places = np.flatnonzero((characters == ord("=")) | (characters - np.uint8(ord("%")) <= 1))
+    places = np.array([at for mark in _BEFORE_CODE for at in _places(data, mark)], np.int64)
     first = _CLASSES[characters[places + 1]]
     second = _CLASSES[characters[np.minimum(places + 2, len(data) - 1)]]
     soft = (first & _LINE_END != 0) | ((first & _BLANK != 0) & (second & (_BLANK | _LINE_END) != 0))
-    found: npt.NDArray[np.int64] = places[(first & second & _CODE != 0) | soft]
-    further = [*_places(data, b"\x1b"), *(hit.start() for hit in _COLOUR.finditer(data))]
-    if b"\\" in data:
-        places = np.flatnonzero(characters == ord("\\"))
-        further += places[_CLASSES[characters[places + 1]] & _ESCAPED != 0].tolist()
-    return np.concatenate([found, np.array(further, np.int64)]) if further else found
+    yield from places[(first & second & _CODE != 0) | soft].tolist()
+    yield from _places(data, b"\x1b")
+    for mark, followed_by in ((b"[", _COLOUR), (b"\\", _ESCAPED)):
+        places = np.array(_places(data, mark), np.int64)
+        yield from places[_CLASSES[characters[places + 1]] & followed_by != 0].tolist()
 
 
 def _broken(data: bytes) -> Iterator[int]:
     """Anchors whose word may go on over a line end."""
-    characters = np.frombuffer(data, np.uint8)
-    anchors = _anchors(data, characters)
-    if not anchors:
-        return
-    ends = np.flatnonzero((characters == ord("\n")) | (characters == ord("\r")) | (characters == END))
-    following = np.searchsorted(ends, anchors)
-    for anchor, low, high in zip(anchors, ends[following - 1].tolist(), ends[following].tolist(), strict=True):
-        back = low < anchor and data[low] != END and _reaches_back(data, low, anchor) and _beside_sign(data, low)
-        if back or (data[high] != END and _reaches_on(data, anchor, high) and _beside_sign(data, high)):
+    ends = _LineEnds(data)
+    for anchor in _anchors(data):
+        low, high = ends.before(anchor), ends.behind(anchor)
+        if (low is not None and _beside_sign(data, low)) or (high is not None and _beside_sign(data, high)):
             yield anchor
 
 
-def _anchors(data: bytes, characters: npt.NDArray[np.uint8]) -> list[int]:
+class _LineEnds:
+    """The line ends next to a place, if the word at that place may reach one; none where the row ends there."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def before(self, at: int) -> int | None:
+        """The last one in front of this place, if the word here may be the first behind it."""
+        data = self._data
+        space = data.rfind(b" ", max(at - _LONG_WORD, 0), at)
+        if space < 0:
+            return self._sought(at, behind=False)
+        found = max(data.rfind(b"\n", space, at), data.rfind(b"\r", space, at), data.rfind(_ROW_END, space, at))
+        if found < 0:
+            while data[space - 1] in b" \t":
+                space -= 1
+            found = space - 1
+        return found if data[found] in b"\n\r" else None
+
+    def behind(self, at: int) -> int | None:
+        """The first one behind this place, if the word here may be the last in front of it."""
+        data = self._data
+        space = data.find(b" ", at, at + _LONG_WORD)
+        if space < 0:
+            return self._sought(at, behind=True)
+        found = _LINE_END_BYTE.search(data, at, space)
+        if found is not None:
+            return None if found[0] == _ROW_END else found.start()
+        while data[space + 1] in b" \t":
+            space += 1
+        return space + 1 if data[space + 1] in b"\n\r" else None
+
+    def _sought(self, at: int, *, behind: bool) -> int | None:
+        number = int(np.searchsorted(self._all, at)) - (not behind)
+        found = int(self._all[number]) if number >= 0 else -1
+        return found if found >= 0 and self._data[found] != END else None
+
+    @cached_property
+    def _all(self) -> npt.NDArray[np.int64]:
+        characters = np.frombuffer(self._data, np.uint8)
+        return np.flatnonzero((characters == ord("\n")) | (characters == ord("\r")) | (characters == END))
+
+
+def _anchors(data: bytes) -> list[int]:
     """Where `@`, `://`, `www.` or `WWW.` stands, by its last character that is no slash."""
-    colons, dots = np.flatnonzero(characters == ord(":")), np.flatnonzero(characters == ord("."))
-    colons = colons[characters[colons + 1] == ord("/")]
-    dots = dots[characters[dots - 1] | 32 == ord("w")]
+    characters = np.frombuffer(data, np.uint8)
+    slashes = np.array(_places(data, b"/"), np.int64)
+    slashes = slashes[(characters[slashes - 1] == ord(":")) & (characters[slashes + 1] == ord("/"))]
+    dots = np.flatnonzero((characters[1:] == ord(".")) & (characters[:-1] | 32 == ord("w"))) + 1
     found = _places(data, b"@")
-    found += (at for at in colons.tolist() if data.startswith(b"://", at))
+    found += (slashes - 1).tolist()
     found += (at for at in dots.tolist() if data[at - 3 : at] in (b"www", b"WWW"))
-    return sorted(found)
-
-
-def _reaches_back(data: bytes, line_end: int, anchor: int) -> bool:
-    """Whether the word of the anchor may be the first behind this line end."""
-    space = data.rfind(b" ", max(line_end, anchor - _LONG_WORD), anchor)
-    return space < 0 or data[space - 1] in _WHITE
-
-
-def _reaches_on(data: bytes, anchor: int, line_end: int) -> bool:
-    """Whether the word of the anchor may be the last in front of this line end."""
-    space = data.find(b" ", anchor, min(line_end, anchor + _LONG_WORD))
-    return space < 0 or data[space + 1] in _WHITE
+    return found
 
 
 def _beside_sign(data: bytes, line_end: int) -> bool:
@@ -175,10 +206,13 @@ def _beside_sign(data: bytes, line_end: int) -> bool:
 
 
 def _places(data: bytes, one: bytes) -> list[int]:
-    """Where this stands, in ascending order; faster than an expression where it is rare."""
-    found = []
+    """Where this byte stands, in ascending order; byte by byte only as long as it is rare."""
+    found: list[int] = []
+    most = len(data) // _RARE
     at = data.find(one)
-    while at >= 0:
+    while at >= 0 and len(found) < most:
         found.append(at)
         at = data.find(one, at + 1)
+    if at >= 0:
+        found += (np.flatnonzero(np.frombuffer(data, np.uint8, offset=at) == one[0]) + at).tolist()
     return found

@@ -26,7 +26,7 @@ _BYTES_OF_SEPARATOR = 3
 _LETTERS, _DIGITS = b"abcdefghijklmnopqrstuvwxyz", b"0123456789"
 _EXTENSION_BYTES = b"xe"
 """With what an extension begins that touches its number, as in `x341`."""
-_EXTENDS, _LETTER, _DIGIT, _WORDS, _COMPACT = (np.uint8(1 << bit) for bit in range(5))
+_LETTER, _DIGIT, _EXTENDS, _WORDS, _COMPACT = (np.uint8(1 << bit) for bit in range(5))
 _WORD = _LETTER | _DIGIT
 _ENDS_LABEL = np.zeros(1 << 16, np.bool_)
 """Whether two bytes, the first in the lower half of their number, end a label."""
@@ -43,8 +43,7 @@ class Streams:
         self._pairs = _pairs(patterns.get("compact"))
         firsts = [patterns[stream].first_bytes if stream in patterns else b"" for stream in STREAMS]
         self._has_ibans = any(byte in _LETTERS for byte in firsts[1])
-        firsts[1] += _IBAN[:1] if self._has_ibans else b""
-        sets = [_EXTENSION_BYTES, _LETTERS, _DIGITS, *firsts]
+        sets = [_LETTERS, _DIGITS, _EXTENSION_BYTES, *firsts]
         self._table = bytes(sum(1 << bit for bit, of in enumerate(sets) if byte in of) for byte in range(256))
 
     def find(self, batch: Batch) -> Iterator[tuple[Stream, Ints]]:
@@ -54,7 +53,7 @@ class Streams:
         """
         classes = np.frombuffer(batch.words.translate(self._table), np.uint8)
         starts = np.flatnonzero(_begins(classes))
-        ibans = _behind_iban(batch.words, starts) if self._has_ibans else starts[:0]
+        ibans = _behind_iban(batch.words, classes) if self._has_ibans else starts[:0]
         starts = np.union1d(starts, ibans) if len(ibans) else starts
         here = classes[starts]
         for stream, patterns in self._patterns.items():
@@ -76,11 +75,13 @@ def _goes_on(words: bytes, classes: npt.NDArray[np.uint8], hits: Ints) -> npt.ND
     return found
 
 
-def _behind_iban(words: bytes, starts: Ints) -> Ints:
+def _behind_iban(words: bytes, classes: npt.NDArray[np.uint8]) -> Ints:
     """Where an IBAN may touch its label, as in `ibande89370400440532013000`."""
-    labels = starts[np.frombuffer(words, np.uint8)[starts] == _IBAN[0]]
+    characters = np.frombuffer(words, np.uint8)
+    labels = np.flatnonzero((characters[:-1] == _IBAN[0]) & (characters[1:] == _IBAN[1]))
     named = words_at(words, labels) & np.uint64(0xFFFFFFFF) == int.from_bytes(_IBAN, "little")
-    found: Ints = labels[named] + len(_IBAN)
+    begins = (labels == 0) | (classes[labels - 1] & _LETTER == 0)
+    found: Ints = labels[named & begins] + len(_IBAN)
     return found
 
 
@@ -88,12 +89,11 @@ def _begins(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Where a form may begin: at its first byte, and not inside the letters or the digits of an ASCII word."""
     inside = classes[1:] & classes[:-1]
     inside &= _WORD
-    elsewhere = (inside == 0).view(np.uint8)
-    np.negative(elsewhere, out=elsewhere)  # no bit inside, every bit elsewhere
-    elsewhere &= classes[1:]
+    inside -= np.uint8(1)  # no bit within letters, only theirs within digits, every bit elsewhere
+    inside &= classes[1:]
     begins = np.empty(len(classes), np.bool_)
     begins[0] = classes[0] & (_WORDS | _COMPACT) != 0
-    np.greater_equal(elsewhere, _WORDS, out=begins[1:])
+    np.greater_equal(inside, _WORDS, out=begins[1:])
     return begins
 
 
