@@ -19,7 +19,7 @@ _GIVE_DIGITS = "looks like a spreadsheet's notation; give the digits as they wer
 _SPREADSHEET = re.compile(r"[+\-]?\d+(?:[.,]\d+)?e[+\-]?\d+|['\"=].*|#[a-z/0]+[!?]?|\+?\d{6,}[.,]0{1,2}", re.DOTALL)
 """Rounded to a power of ten, marked as text, an error's name, or with a fraction of nothing; folded."""
 _ROUNDED = re.compile(r"[+\-]?\d+(?:[.,]\d+)?e[+\-]?\d+|#(?:ref!|n/a|name\?|value!|div/0!|num!|null!)")
-"""What no name and no word of one's own is either; folded."""
+"""What no name is either; folded."""
 _OF_NUMBER = re.compile(r"[0-9(][0-9 \-./()·\u2013-\u2015]*")
 _DATE = re.compile(r"\d{4}([-./])\d{1,2}\1\d{1,2}|\d{1,2}([-./])\d{1,2}\2\d{4}")
 _LEAST_WITHOUT_CODE = 8  # digits of a phone number: fewer are a local number, which somebody has in every area
@@ -161,5 +161,4 @@ _CHECKS: dict[str, Callable[[str], str]] = {
     "IBAN_CODE": _iban,
     "IP_ADDRESS": _ip,
     "PERSON": _text,
-    "CUSTOM": _text,
 }

@@ -61,7 +61,7 @@ def test_shards_put_together_are_the_corpus_searched_as_one(folder: Path, shard_
     corpus = Corpus.open(folder)
     assert record["occurrences"] == [asdict(one) for one in locate(corpus, WANTED)]
     assert len(record["occurrences"]) == 4
-    assert record["missing"] == ["nobody"]
+    assert record["missing"] == [{"request_id": "nobody", "identifier": 0}]
     assert record["corpus"]["digest"] == keyed_digest(batch(folder), corpus) != corpus.digest
 
 
