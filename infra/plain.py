@@ -20,12 +20,12 @@ _WIDE = re.compile("[\uff01-\uff5e]*[\uff10-\uff19\uff20\uff21-\uff3a\uff41-\uff
 """Full-width forms among which a letter, a digit or an @ stands: others are the punctuation of Chinese and Japanese."""
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _LIGATURES = {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
-_BEYOND = re.compile("[\U00010000-\U0010ffff]")
+_BEYOND = "\U00010000-\U0010ffff"
 
 
 def plain(text: str) -> Reading | None:
     """`text` in plain characters; None where it is already."""
-    if text.isascii() or not (_odd().search(text) or _BEYOND.search(text)):
+    if text.isascii() or not _odd().search(text):
         return None
     same_length = _WIDE.sub(_narrowed, text).translate(_one_to_one())
     tokens = [(hit.start(), [(_LIGATURES.get(hit[0], ""), len(hit[0]))]) for hit in _changing().finditer(same_length)]
@@ -74,6 +74,6 @@ def _changing() -> re.Pattern[str]:
 
 @cache
 def _odd() -> re.Pattern[str]:
-    """Any of these below U+10000, by one look-up a character."""
+    """Any of these below U+10000, by one look-up a character, and whatever is beyond."""
     below = {*map(chr, _one_to_one()), *_invisible(), *_LIGATURES, *map(chr, _NARROW)}
-    return re.compile(f"[{''.join(sorted(c for c in below if ord(c) < 0x10000))}]")
+    return re.compile(f"[{''.join(sorted(c for c in below if ord(c) < 0x10000))}{_BEYOND}]")
