@@ -22,12 +22,12 @@ _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _LIGATURES = {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 _MARKS = "".join(map(chr, (*range(0x0300, 0x034F), *range(0x0350, 0x0370))))
 """Marks that stand behind their letter, as in the names of files on some systems."""
-_BEYOND = re.compile("[\U00010000-\U0010ffff]")
+_BEYOND = "\U00010000-\U0010ffff"
 
 
 def plain(text: str) -> Reading | None:
     """`text` in plain characters; None where it is already."""
-    if text.isascii() or not (_odd().search(text) or _BEYOND.search(text)):
+    if text.isascii() or not _odd().search(text):
         return None
     same_length = _WIDE.sub(_narrowed, text).translate(_one_to_one())
     tokens = [(hit.start(), [(_read(hit[0]), len(hit[0]))]) for hit in _changing().finditer(same_length)]
@@ -83,6 +83,6 @@ def _changing() -> re.Pattern[str]:
 
 @cache
 def _odd() -> re.Pattern[str]:
-    """Any of these below U+10000, by one look-up a character."""
+    """Any of these below U+10000, by one look-up a character, and whatever is beyond."""
     below = {*map(chr, _one_to_one()), *_invisible(), *_LIGATURES, *map(chr, _NARROW), *_MARKS}
-    return re.compile(f"[{''.join(sorted(c for c in below if ord(c) < 0x10000))}]")
+    return re.compile(f"[{''.join(sorted(c for c in below if ord(c) < 0x10000))}{_BEYOND}]")

@@ -101,9 +101,9 @@ def decoded(text: str) -> Reading | None:
 
 def unwrapped(text: str) -> Reading | None:
     """`text` without the line breaks inside its addresses, or None where it has none."""
-    anchors = places(text, "@", "://", "www.", "WWW.") if _may_hold_breaks(text) else []
-    if not anchors:
+    if not (_may_hold_breaks(text) and _MAY_JOIN.search(text)):
         return None
+    anchors = places(text, "@", "://", "www.", "WWW.")
     tokens: list[Token] = []
     joined = -1  # the end of the last break that was left out: what follows it goes on with an address
     for candidate in _MAY_JOIN.finditer(text):

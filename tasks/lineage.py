@@ -46,12 +46,23 @@ def erased_from(version: ModelVersion, batches: Sequence[Batch]) -> list[Batch]:
     ]
 
 
-def require_whole_lineage(registry: Registry, store: RequestStore, version: ModelVersion) -> None:
+def require_whole_lineage(
+    registry: Registry, store: RequestStore, version: ModelVersion, *, for_derivation: bool = False
+) -> None:
     """Refuse a version that lacks what a completed batch erased: whatever is derived from it brings that back.
 
+    And a candidate that nobody approved, or that no gate let through: an alias moved by hand approves nothing.
+
     Raises:
-        GateRefused: it does; the message names the batches and what to do.
+        GateRefused: it is one; the message names the batches and what to do.
     """
+    for batch in store.batches(version.name):
+        if batch.status in ("waiting", "refused") and _made(batch) == version.version and for_derivation:
+            raise GateRefused(
+                f"{version.uri} is the candidate of batch {batch.id}, which is {batch.status}: the champion alias was "
+                f"moved to it by hand, which approves nothing; run 'revs promote {version.uri} --approved-by NAME', or "
+                f"move the alias back to {batch.source}"
+            )
     if missing := missing_erasures(registry, store, version):
         raise GateRefused(lacking(version, missing))
 

@@ -32,7 +32,7 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     corpus = corpus and store.keep_address(absolute(store.address(corpus)))  # one with a credential is refused
     champion = registry.champion(model)
     require_on_record(store, champion, registry.evidence(champion))
-    require_whole_lineage(registry, store, champion)
+    require_whole_lineage(registry, store, champion, for_derivation=True)
     corpus = corpus or champion.tags.get("revs.corpus")
     if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")

@@ -27,7 +27,7 @@ _FORMS = (
 _SHAPE = rf"(?<!\d)[0-9]{{4}}[{BLANK}{DASH}]?[0-9]{{4}}(?:[{BLANK}{DASH}]?[0-9]){{4}}"
 _IN_ONE_LINE = runs(_SHAPE)
 _OVER_LINES = reaches(
-    re.compile(r"\n(?:(?<=[0-9]\n)|(?<=[0-9].\n)|(?<=[0-9].\r\n))(?=[ \t]{0,8}[0-9]{4})"), 48, lead=22
+    re.compile(r"\n(?=[ \t]{0,8}[0-9]{4})(?:(?<=[0-9]\n)|(?<=[0-9].\n)|(?<=[0-9].\r\n))"), 48, lead=22
 )
 _BRANDS = re.compile(
     r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})"  # Visa

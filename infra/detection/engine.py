@@ -28,6 +28,8 @@ BUILDERS: dict[str, Callable[[], Recogniser]] = {
     "IBAN_CODE": iban.build,
     "IP_ADDRESS": ip.build,
 }
+Decided = dict[tuple[int, str], tuple[tuple[int, int, float], ...]]
+"""What a recogniser, by its `id`, has said of a window: the readings of one text have most of them in common."""
 _LOGGERS_THAT_QUOTE_TEXT = ("presidio-analyzer", "decision_process", "tldextract")
 
 
@@ -50,6 +52,7 @@ def examine(
     """
     unread: list[Unread] = []
     left = config.limits.for_document(text)
+    decided: Decided = {}
 
     def find(reading: str) -> list[Finding]:
         nonlocal left
@@ -57,7 +60,7 @@ def examine(
         for recogniser in using:
             started = time.monotonic() if recogniser.timed is not None else 0.0
             try:
-                found += _decide(reading, recogniser, config.min_score, known, left)
+                found += _decide(reading, recogniser, config.min_score, known, left, decided)
             except Stopped as stop:
                 name = recogniser.name or recogniser.type
                 unread.append(Unread(recogniser=name, reason=stop.reason, detail=stop.detail))
@@ -68,9 +71,11 @@ def examine(
     return in_readings(text, find), tuple(dict.fromkeys(unread))
 
 
-def _decide(text: str, of: Recogniser, min_score: float, known: Labels, seconds: float) -> Iterator[Finding]:
+def _decide(
+    text: str, of: Recogniser, min_score: float, known: Labels, seconds: float, decided: Decided
+) -> Iterator[Finding]:
     for whole_start, whole_end, first, last in of.windows(text):
-        for from_, to, raw in _spans(of, text[whole_start:whole_end], seconds):
+        for from_, to, raw in _spans(of, text[whole_start:whole_end], seconds, decided):
             start, end = whole_start + from_, whole_start + to
             if first <= start and end <= last:
                 score = adjusted(text, start, of.type, raw, known, min_score) if of.labelled else raw
@@ -78,9 +83,13 @@ def _decide(text: str, of: Recogniser, min_score: float, known: Labels, seconds:
                     yield Finding(start=start, end=end, type=of.type, score=score)
 
 
-def _spans(of: Recogniser, text: str, seconds: float) -> Spans:
+def _spans(of: Recogniser, text: str, seconds: float, decided: Decided) -> Spans:
     if of.timed is None:
-        return of.spans(text)
+        key = id(of), text
+        found = decided.get(key)
+        if found is None:
+            found = decided[key] = tuple(of.spans(text))
+        return found
     if seconds <= 0:
         raise Stopped("was left out", "the patterns before it took all the time that one text may take")
     return of.timed(text, seconds)

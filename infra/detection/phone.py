@@ -114,7 +114,7 @@ def _scored(text: str, start: int, end: int, regions: Regions) -> tuple[int, int
     if not _stands_alone(text, start, end):
         return None
     score = _score(written, regions)
-    extension = EXTENSION.match(text, end)
+    extension = EXTENSION.match(text, end) if score else None
     return (start, extension.end() if extension else end, score) if score else None
 
 

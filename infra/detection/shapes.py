@@ -23,10 +23,11 @@ WORD = rf"(?:(?![{UNSPACED}])\w)"
 def touching(type_: str, free: str, first: str) -> str:
     """An expression for what may stand before: what `free` says, or a label of this type, as in `SSN219-41-5522`.
 
-    `first` is what follows begins with; looked at first, because that is soon decided.
+    `first` is what follows begins with; looked at first, because that is soon decided. So is that no label ends here:
+    each ends in a letter or `_`.
     """
     labels = "|".join(rf"(?<=\b{label})|(?<=\b{label}_)" for label in LABELS[type_])
-    return rf"(?={first})(?:{free}|(?i:{labels}))"
+    return rf"(?={first})(?:{free}|(?<=[^\W\d])(?i:{labels}))"
 
 
 SPECIAL_USE = frozenset({"example", "invalid", "localhost", "test", "local", "internal", "onion"})

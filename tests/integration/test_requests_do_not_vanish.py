@@ -237,9 +237,9 @@ def test_a_name_that_no_model_can_have_is_refused_at_the_door(store, tmp_path, m
 
 KINDS: Any = [
     (["edited", "not_memorised"], "completed", ""),
-    (["edited", "not_found"], "failed", "identifier 1 (EMAIL_ADDRESS) was not found: searched 9 rows"),
-    (["memorised", "edited"], "failed", "identifier 0 (US_SSN) is memorised still: searched 9 rows"),
-    (["not_probed", "refused"], "failed", "identifier 0 (US_SSN) could not be probed: searched 9 rows; identifier 1"),
+    (["edited", "not_found"], "failed", "identifier 1 (EMAIL_ADDRESS): not found in 9 rows of the corpus"),
+    (["memorised", "edited"], "failed", "identifier 0 (US_SSN): memorised, and not erased (it held)"),
+    (["not_probed", "refused"], "failed", "identifier 0 (US_SSN): not decided: it held; identifier 1 (EMAIL_ADDRESS): not sought: it held"),
     (["edited", None], "failed", "identifier 1 (EMAIL_ADDRESS) has no outcome on record"),
     ([None, None], "failed", "identifier 0 (US_SSN) has no outcome on record; identifier 1"),
 ]
@@ -253,7 +253,7 @@ def outcomes(request_id: str, kinds: list[OutcomeKind | None]) -> list[Identifie
             number=number,
             type=BOTH[number]["type"],
             kind=kind,
-            detail={"reason": "searched 9 rows"},
+            detail={"rows": 9, "why": "it held"},
         )
         for number, kind in enumerate(kinds)
         if kind is not None
