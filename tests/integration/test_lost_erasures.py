@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 from registered import GOOD, POLICY, REQUEST, Installation, closed, evidence_of, flip_last_bit
 
 from infra.registry import ModelVersion, weight_digest
+from infra.requests import IdentifierOutcome
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused, OperationFailed
 from tasks.auditing import audit_batch
@@ -163,32 +163,57 @@ def test_a_model_that_data_were_erased_from_is_no_new_root_whatever_a_human_says
     assert here.registry.champion("demo").version == "3"
 
 
+def waiting(here: Installation) -> tuple[ModelVersion, str]:
+    """A candidate on thin evidence, its batch closed as waiting, and its request with a human."""
+    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], **THIN)
+    (request_id,) = here.store.identifiers(batch_id)
+    done = IdentifierOutcome(request_id=request_id, number=0, type="EMAIL_ADDRESS", kind="edited")
+    recorded = closed(evidence, version.version) | {"batch": {"id": batch_id, "status": "waiting"}}
+    recorded |= {"requests": [{"id": request_id, "status": "failed", "reason": "waits"}]}
+    here.store.close_batch(batch_id, status="waiting", outcome={"evidence": recorded}, outcomes=[done])
+    here.store.release(batch_id)
+    return version, batch_id
+
+
 def test_promoting_a_waiting_candidate_completes_its_batch_in_the_name_of_who_approved(
     here: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.promotion import promote_version
 
-    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], **THIN)
-    with pytest.raises(BadInput, match=f"batch {batch_id} is open"):
-        promote_version(here.settings, version.uri, approved_by="A. Officer")
-    waiting = dataclasses.replace(
-        here.store.batch(batch_id), status="waiting", outcome={"evidence": closed(evidence, version.version)}
-    )
-    accepted: list[tuple[str, str]] = []
-    store = type(here.store)
-    monkeypatch.setattr(store, "batches", lambda *_: [waiting])
-    monkeypatch.setattr(store, "batch", lambda *_: waiting)
-    monkeypatch.setattr(store, "accept_batch", lambda _, batch, *, by: accepted.append((batch, by)), raising=False)
     monkeypatch.setattr("tasks.auditing.write_report", lambda _, folder: folder / "report.html")
+    version, batch_id = waiting(here)
     with pytest.raises(GateRefused, match="insufficient evidence"):
         promote_version(here.settings, version.uri, approved_by=None)
-    assert accepted == []
+    assert here.store.batch(batch_id).status == "waiting"
     for _ in range(2):
         done = promote_version(here.settings, version.uri, approved_by="A. Officer")
-    assert (done["champion"], accepted[0]) == ("2", (batch_id, "A. Officer"))
-    assert done["report"].endswith(f"{batch_id}/report.html")
+    assert done["champion"] == "2"
+    batch = here.store.batch(batch_id)
+    evidence = batch.outcome["evidence"]
+    assert (batch.status, evidence["batch"]["status"], evidence["approval"]["by"]) == (
+        "completed", "completed", "A. Officer",
+    )  # fmt: skip
+    assert [request["status"] for request in evidence["requests"]] == ["completed"]
+    assert [view.status for view in here.store.list(batch_id=batch_id)] == ["completed"]
     promoted = [event.detail for event in here.store.events(batch_id=batch_id) if event.event == "version.promoted"]
     assert promoted[0]["approved_by"] == "A. Officer"
+
+
+def test_the_run_of_an_open_batch_promotes_it_and_nobody_else(here: Installation) -> None:
+    from tasks.promotion import promote_version
+
+    version, batch_id, _ = here.candidate("one", here.checkpoints[1], **THIN)
+    with pytest.raises(BadInput, match=f"batch {batch_id} is open"):
+        promote_version(here.settings, version.uri, approved_by="A. Officer")
+
+
+def test_an_alias_that_was_moved_by_hand_to_a_waiting_candidate_approves_nothing(here: Installation) -> None:
+    version, batch_id = waiting(here)
+    here.point_champion_to(version.version)
+    here.store.add(REQUEST | {"subject": "two"}, model="demo")
+    with pytest.raises(GateRefused, match=f"candidate of batch {batch_id}, which is waiting.*approves nothing"):
+        open_batch.fn("demo")
+    assert len(here.store.list(status="received")) == 1
 
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "x" * 101])

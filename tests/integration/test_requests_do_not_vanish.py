@@ -239,7 +239,11 @@ KINDS: Any = [
     (["edited", "not_memorised"], "completed", ""),
     (["edited", "not_found"], "failed", "identifier 1 (EMAIL_ADDRESS): not found in 9 rows of the corpus"),
     (["memorised", "edited"], "failed", "identifier 0 (US_SSN): memorised, and not erased (it held)"),
-    (["not_probed", "refused"], "failed", "identifier 0 (US_SSN): not decided: it held; identifier 1 (EMAIL_ADDRESS): not sought: it held"),
+    (
+        ["not_probed", "refused"],
+        "failed",
+        "identifier 0 (US_SSN): not decided: it held; identifier 1 (EMAIL_ADDRESS): not sought: it held",
+    ),
     (["edited", None], "failed", "identifier 1 (EMAIL_ADDRESS) has no outcome on record"),
     ([None, None], "failed", "identifier 0 (US_SSN) has no outcome on record; identifier 1"),
 ]
