@@ -22,10 +22,15 @@ from tasks.stage import held
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processed:
-    """What the flow did: the batch, how it ended, and where its report is."""
+    """What the flow did: the batch, how it ended, and where its report is.
+
+    `completed` requests are done; the others that were `handed_on` wait for a human, each with its reason.
+    """
 
     batch_id: str
     status: str
+    completed: int
+    handed_on: int
     report: str
 
 
@@ -67,7 +72,9 @@ def process_batch(batch_id: str) -> Processed:
     closed = close_batch(batch_id, verdict)
     report = report_batch(batch_id)
     refuse_unfinished(closed, verdict, report.path)
-    return Processed(batch_id=batch_id, status=closed.status, report=report.path)
+    return Processed(
+        batch_id=batch_id, status=closed.status, completed=closed.completed, handed_on=closed.open, report=report.path
+    )
 
 
 def edit_until_passed(batch_id: str) -> Verdict:

@@ -20,7 +20,7 @@ class Validated:
     rejected: int
 
     def __str__(self) -> str:
-        return f"{self.accepted} good, {self.rejected} rejected"
+        return f"{self.accepted} good, {self.rejected} set aside"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,13 @@ def process(
         emit(asdict(done))
     else:
         console().print(f"batch {done.batch_id} {done.status}; report: {done.report}", markup=False)
+        if done.handed_on:
+            console().print(
+                f"{done.completed} requests completed, {done.handed_on} wait for a human: 'revs requests list --status "
+                "failed' shows why",
+                style="yellow",
+                markup=False,
+            )
 
 
 def _on_record(settings: Settings, address: str) -> str:

@@ -47,4 +47,5 @@ def promote(
         return
     console().print(f"{result['model']} is champion", markup=False)
     if result["batch_id"] is not None:
-        console().print(f"batch {result['batch_id']} {result['status']}; report: {result['report']}", markup=False)
+        report = f"; report: {result['report']}" if result["report"] else ""
+        console().print(f"batch {result['batch_id']} {result['status']}{report}", markup=False)

@@ -49,7 +49,7 @@ def _reasons(identifier: Identifier, special_tokens: Collection[str]) -> Iterato
     """The first reason against an identifier, if there is one."""
     length = len(normal_form(identifier.type, identifier.value))
     if length < MIN_CHARACTERS:
-        yield f"has {length} characters after normalisation, {MIN_CHARACTERS} are needed; complete it"
+        yield f"has too few characters to be sought ({length}, and {MIN_CHARACTERS} are needed); complete it"
     elif any(token and token.casefold() in identifier.value.casefold() for token in special_tokens):
         yield (
             "holds one of the model's special tokens, such as end-of-text, and erasing that would break the model; "
