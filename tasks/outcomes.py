@@ -6,6 +6,7 @@ A request is only as done as its least done identifier; the request store comple
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from infra.requests import Identifier, IdentifierOutcome
@@ -19,12 +20,13 @@ Named = tuple[str, int]
 """The id of a request, and the number of the identifier in it, from 0."""
 
 
-def outcomes(h: Handles, result: BatchResult) -> list[IdentifierOutcome]:
+def outcomes(h: Handles, result: BatchResult, *, failed_gates: Sequence[str] = ()) -> list[IdentifierOutcome]:
     """The outcome of every identifier of the requests that are still processing.
 
     Args:
         h: handles of a batch that was probed.
         result: how the gates judged the edit; "passed" also where evidence was insufficient and nothing refused.
+        failed_gates: what refused it.
     """
     located, plan = h.workspace.require("occurrences"), h.workspace.require("targets")
     refused = {_named(entry): entry["reason"] for entry in located["refused"]}
@@ -42,6 +44,8 @@ def outcomes(h: Handles, result: BatchResult) -> list[IdentifierOutcome]:
                 kind, detail = _missing(located, without_corpus.get(name))
             else:
                 kind, detail = _standing(rows[name], without_corpus.get(name), result)
+                if kind == "memorised":
+                    detail["why"] = f"no setting of the edit passed the gates: {', '.join(failed_gates)}"
             found.append(_outcome(name, identifier, kind, detail))
     return found
 
@@ -76,7 +80,7 @@ def _standing(
     if uses["edit"] or uses["unseen"]:
         detail |= {"edited": uses["edit"], "held_out": uses["unseen"]}
         if result != "passed":
-            return "memorised", detail | {"why": "no setting of the edit passed the gates"}
+            return "memorised", detail
         return ("not_probed" if unprobed else "edited"), detail
     if unprobed:
         return "not_probed", detail

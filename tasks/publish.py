@@ -79,7 +79,8 @@ def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
     h = handles(batch_id)
     if h.batch.status == "open":
         status = _closing_status(verdict)
-        found = outcomes(h, "refused" if status == "refused" else "passed")
+        failed = verdict.failed_gates if verdict else ()
+        found = outcomes(h, "refused" if status == "refused" else "passed", failed_gates=failed)
         record = h.workspace.read("registered")
         evidence = build_evidence(
             h,

@@ -55,7 +55,10 @@ def test_a_gate_that_fails_leaves_the_champion_and_hands_the_requests_to_a_human
     assert (settings.home / "reports" / batch.id / "report.html").exists()
     assert champion_of(settings, "own") == "1"
     found = requests_of(settings)
-    assert {status: len(views) for status, views in found.items()} == {"failed": 5, "rejected": 1, "duplicate": 1}
+    # One was never memorised: nothing about it depends on the edit that was refused.
+    assert {status: len(views) for status, views in found.items()} == {
+        "failed": 4, "completed": 1, "rejected": 1, "duplicate": 1,
+    }  # fmt: skip
     assert all("perplexity_ratio" in str(view.reason) for view in found["failed"])
     assert not list(settings.work_dir.iterdir()), "no candidate is left lying about"
 
