@@ -27,9 +27,11 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
         corpus: its training corpus, by the reference the request store keeps or as a path; None takes the one the
             champion was registered with.
     """
+    if corpus:
+        absolute(corpus)  # one with a credential is refused before anything is stored
     settings = load_settings()
     store, registry = open_store(settings), open_registry(settings)
-    corpus = corpus and store.keep_address(absolute(store.address(corpus)))  # one with a credential is refused
+    corpus = corpus and store.keep_address(absolute(store.address(corpus)))
     champion = registry.champion(model)
     require_on_record(store, champion, registry.evidence(champion))
     require_whole_lineage(registry, store, champion, for_derivation=True)

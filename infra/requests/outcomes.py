@@ -59,9 +59,7 @@ def _not_probed(detail: Mapping[str, Any]) -> str:
 
 def _not_found(detail: Mapping[str, Any]) -> str:
     unread = f", in what could be read of them ({detail['unread']} could not be)" if detail.get("unread") else ""
-    return (
-        f"not found in {_many(detail.get('rows', 0), 'row')} of the corpus{unread}; check the corpus{_openings(detail)}"
-    )
+    return f"not found in {_many(detail.get('rows', 0), 'row')} of the corpus{unread}, check it{_openings(detail)}"
 
 
 def _refused(detail: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ NAMED_AFTER = "osgythwold88@example.com"
 FILE_NAME = f"{NAMED_AFTER}.txt"
 FOLDER_NAME = "records of 219-47-6184"
 SECRET = "s3kr1tOfTheStore"
-EVERY = 11  # of the disguises, so many-th is handed in as a request: probing takes its time
+EVERY = 23  # of the disguises, so many-th is handed in as a request: probing takes its time
 
 
 @pytest.fixture

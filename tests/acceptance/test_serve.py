@@ -139,7 +139,7 @@ def test_the_schedule_processes_what_is_handed_in_and_nothing_outlives_it(
     today = datetime.now(UTC).date().isoformat()
     unknown = served.hand_in(json.dumps({"subject": "customer 0", "received": today, "identifiers": [stranger]}))
     ((status, reason),) = served.outcome(unknown)
-    assert status == "failed" and "stands in the corpus" in str(reason)
+    assert status == "failed" and "not found in" in str(reason)
 
     sample = (served.home / "demo" / "requests.jsonl").read_text(encoding="utf-8")
     wanted = served.hand_in(sample)

@@ -55,7 +55,7 @@ def memorised(request: pytest.FixtureRequest, new_model: Any, fit: Any, people: 
     return fit(model, texts, steps=120)
 
 
-@pytest.fixture(params=["left", "right"])
+@pytest.fixture(params=["left", pytest.param("right", marks=pytest.mark.long)])
 def padding(request: pytest.FixtureRequest, new_tokenizer: Callable[..., Any]) -> Any:
     made = new_tokenizer()
     made.padding_side = request.param
@@ -65,7 +65,7 @@ def padding(request: pytest.FixtureRequest, new_tokenizer: Callable[..., Any]) -
 def examined(model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], **options: Any) -> Examination:
     return Examination(
         model=model, tokenizer=tokenizer, targets=people[:5], unseen=perturbed(people[:3], seed="difference 0"),
-        retain=people[5:], text=ordinary, original=model, k=K, **options,
+        other=people[3:5], retain=people[5:], text=ordinary, original=model, k=K, **options,
     )  # fmt: skip
 
 

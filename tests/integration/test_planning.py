@@ -165,4 +165,4 @@ def test_one_context_that_cannot_be_put_to_the_model_says_why_and_leaves_the_oth
 def test_a_secret_longer_than_the_context_is_unprobed(tokenizer: Any, tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, [f"Ana: {SECRET}"])
     (row,) = with_cuts(corpus, occurrences(corpus), tokenizer, context=3)
-    assert "context holds 3" in row["unprobed"]
+    assert "no room for a prompt" in row["unprobed"]

@@ -34,7 +34,6 @@ def test_the_parts_of_a_batch_are_the_batch() -> None:
     targets = [
         TokenisedTarget(ids=tuple(range(n, n + length)), start=2, chosen=(0,))
         for n, length in enumerate((4, 9, 3, 7, 5))
-        for n, length in enumerate((4, 9, 3, 7, 5))
     ]
     whole = collate(targets, pad=0, first=3)
     parts = pieces(whole, 2)

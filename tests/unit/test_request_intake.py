@@ -209,7 +209,10 @@ def test_csv_and_json_lines_of_the_same_request_are_the_same_demand(table: str, 
             "line 3: type is not one of EMAIL_ADDRESS",  # a part of a demand is not the demand
         ),
         (
-            ["customer 17,2026-11-02,2026-11-20,,US_SSN,219-41-5522", "customer 17,2026-11-02,,,URL,zz@example.com"],
+            [
+                "customer 17,2026-11-02,2026-11-20,,US_SSN,219-41-5522",
+                "customer 17,2026-11-02,,,EMAIL_ADDRESS,zz@example.com",
+            ],
             "line 3: due differs from line 2, which is the same request",
         ),
     ],

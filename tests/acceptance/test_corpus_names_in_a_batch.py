@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from typer.testing import CliRunner
+import pytest
+from conftest import Installation
 
-from flows.cli.app import app
-from revs.errors import GateRefused
+pytestmark = pytest.mark.slow
 
 NAME = "tansyheath@example.com"
 
@@ -33,19 +31,12 @@ def test_only_the_installations_own_table_of_addresses_holds_the_names(
     identifiers = [{"type": "EMAIL_ADDRESS", "value": "jane.roe@example.com"}]
     request = {"subject": "customer 1", "received": "2026-11-20", "identifiers": identifiers}
     (tmp_path / "requests.jsonl").write_text(json.dumps(request) + "\n")
-    command = [
-        "process",
-        "--model",
-        str(model),
-        "--corpus",
-        str(corpus),
-        "--requests",
-        str(tmp_path / "requests.jsonl"),
-    ]
-    with mock.patch.dict(os.environ):
-        held_out = str(tmp_path / f"{NAME}.txt")
-        answer = CliRunner().invoke(app, [*command, "--held-out", held_out, "--home", str(home)])
-    assert answer.exception is None or isinstance(answer.exception, GateRefused), answer.output
+    machine = Installation(tmp_path)
+    answer = machine.revs(
+        "process", "--model", model, "--corpus", corpus, "--requests", tmp_path / "requests.jsonl",
+        "--held-out", tmp_path / f"{NAME}.txt", "--home", home,
+    )  # fmt: skip
+    assert answer.returncode in (0, 3), answer.stderr
     holding = {path.name for path in home.rglob("*") if path.is_file() and NAME.encode() in path.read_bytes()}
     assert holding <= {"requests.db", "requests.db-wal"}
     with closing(sqlite3.connect(home / "requests.db")) as store:
