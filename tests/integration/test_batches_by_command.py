@@ -204,7 +204,9 @@ def test_an_open_batch_is_resumed_by_the_flow_of_its_model(
 
     def flow(model: str) -> flows.process.Processed:
         asked.append(model)
-        return flows.process.Processed(batch_id=batch_id, status="completed", report="report.html")
+        return flows.process.Processed(
+            batch_id=batch_id, status="completed", completed=1, handed_on=0, report="report.html"
+        )
 
     monkeypatch.setattr(flows.process, "process_deletion_requests", flow)
     assert json.loads(revs("batches", "resume", batch_id, "--json").out)["status"] == "completed"
