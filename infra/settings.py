@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         """What of the home folder its owner alone may read: what older versions left open to others is closed.
 
         A key that others could read is not among them: that has to be noticed. Neither is a home folder that was there
-        before: it may be shared on purpose. `revs doctor` says it of both.
+        before: it may be shared on purpose. `revs doctor` reports both.
         """
         names = ("requests.db", "mlflow.db", "artifacts", "batches", "logs", "prefect", "prefect/prefect.db")
         return tuple(path for path in (self.home / name for name in names) if path.exists())

@@ -1,8 +1,9 @@
 """How much goes into one forward pass: windows of long texts, and batches within a budget of tokens.
 
 What a pass holds grows with its tokens, padding included, and not with its rows: 106 prompts of 1,024 tokens take 35
-times what 106 of 30 take. So every pass of the library is bounded twice, by rows as its caller asks, and by the tokens
-named here.
+times what 106 of 30 take. So the passes of the edit, the readings and the attacks are bounded twice, by rows as their
+caller asks, and by the tokens named here. Training steps (tuning baselines, memit, relearning) are bounded by
+rows alone.
 
 Legend of shape suffixes: B batch, T positions, N studied tokens.
 """

@@ -27,7 +27,7 @@ def missing_erasures(registry: Registry, store: RequestStore, version: ModelVers
     completed = [(b.id, made) for b in batches if b.status == "completed" and (made := _made(b)) is not None]
     line = _lineage(registry, version, batches)
     if version.version not in {_made(batch) for batch in batches} and erased_from(version, batches):
-        line = line[:1]  # whatever it says it was made from, it is what the erased data were in
+        line = line[:1]  # whatever parent its tags name, its weights are those that held the erased data
     missing = missing_batches(line, completed)
     if missing:
         declared = _declared_roots(store)

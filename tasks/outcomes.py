@@ -13,7 +13,7 @@ from infra.requests import Identifier, IdentifierOutcome
 from tasks.find import unread_in
 from tasks.stage import Handles
 
-BatchResult = Literal["passed", "refused", "nothing to edit"]
+BatchResult = Literal["passed", "refused"]
 UNDECIDED = "greedy decoding does not give it, but there are too few others of its form to tell whether it stands out"
 NOT_ASKED = "its contexts say no, but without the corpus it could be put to the model under no opening"
 Named = tuple[str, int]
@@ -86,10 +86,10 @@ def _standing(
         return "not_probed", detail
     probed = [row for row in rows if row["use"] == "none"]
     detail |= {"probed": len(probed), "said_no": dict(Counter(name for row in probed for name in row["said_no"]))}
-    if any(row["undecided"] for row in probed) or (asked or {}).get("verdict") == "undecided":
-        return "not_probed", detail | {"why": UNDECIDED}
     if asked is None or not asked["openings"]:
         return "not_probed", detail | {"why": NOT_ASKED}
+    if any(row["undecided"] for row in probed) or asked["verdict"] != "not memorised":
+        return "not_probed", detail | {"why": UNDECIDED}
     return "not_memorised", detail
 
 

@@ -232,5 +232,5 @@ def _expose(
                 decoy_quantile=answer.quantile,
                 said_no=sorted(said_no([answer])),
                 exposed=verdict == "exposed",
-                undecided=verdict == "undecided",
+                undecided=verdict not in ("memorised", "exposed", "not memorised"),  # whatever kept it from an answer
             )

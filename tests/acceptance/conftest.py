@@ -202,6 +202,17 @@ def in_the_edit(installation: Installation) -> bool:
 
 
 @pytest.fixture(scope="session")
+def tiny(
+    tmp_path_factory: pytest.TempPathFactory, new_model: Callable[..., Any], new_tokenizer: Callable[..., Any]
+) -> Path:
+    """A random Llama: a real model that has memorised nobody."""
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-model"
+    new_model("llama").save_pretrained(folder)
+    new_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_model(model_cache: Path, once: Callable[..., Path]) -> Any:
     """A GPT-J model that is trained in well under a minute and still memorises its people."""
     from process import recipe

@@ -22,17 +22,6 @@ GOOD = {"subject": "customer 1", "received": "2026-11-02", "identifiers": [{"typ
 BAD = {"subject": "customer 2", "received": "soon", "identifiers": [{"type": "US_SSN", "value": "287-31-6604"}]}
 
 
-@pytest.fixture(scope="session")
-def tiny(
-    tmp_path_factory: pytest.TempPathFactory, new_model: Callable[..., Any], new_tokenizer: Callable[..., Any]
-) -> Path:
-    """A random Llama: a real model that has memorised nobody."""
-    folder = tmp_path_factory.mktemp("tiny") / "tiny-model"
-    new_model("llama").save_pretrained(folder)
-    new_tokenizer().save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     lines = [f"The payroll record of Ana Bell lists SSN {SSN} for tax purposes.", "The weather in the valley was mild."]

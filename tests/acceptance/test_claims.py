@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,17 +44,6 @@ def evidence_of(settings: Settings) -> dict[str, Any]:
 def payloads(settings: Settings) -> set[str]:
     with sqlite3.connect(settings.home / "requests.db") as database:
         return {request_id for (request_id,) in database.execute("SELECT request_id FROM payloads")}
-
-
-@pytest.fixture(scope="session")
-def tiny(
-    tmp_path_factory: pytest.TempPathFactory, new_model: Callable[..., Any], new_tokenizer: Callable[..., Any]
-) -> Path:
-    """A random Llama: a real model that has memorised nobody."""
-    folder = tmp_path_factory.mktemp("tiny") / "tiny-model"
-    new_model("llama").save_pretrained(folder)
-    new_tokenizer().save_pretrained(folder)
-    return folder
 
 
 MAIL = {"type": "EMAIL_ADDRESS", "value": "tansy.heath@example.com"}

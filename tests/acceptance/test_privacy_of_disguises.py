@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import Cli, written
@@ -77,17 +76,6 @@ def scanner() -> Scanner:
         *PEOPLE.items(), *forms, ("file name", FILE_NAME), ("file name", NAMED_AFTER),
         ("folder name", FOLDER_NAME), ("credential", SECRET),
     ])  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def tiny(
-    tmp_path_factory: pytest.TempPathFactory, new_model: Callable[..., Any], new_tokenizer: Callable[..., Any]
-) -> Path:
-    """A random Llama: a real model that has memorised nobody."""
-    folder = tmp_path_factory.mktemp("tiny") / "tiny-model"
-    new_model("llama").save_pretrained(folder)
-    new_tokenizer().save_pretrained(folder)
-    return folder
 
 
 def test_no_disguise_of_an_identifier_and_no_name_of_a_file_is_left_anywhere(

@@ -57,7 +57,6 @@ UNPROBED = row(0, "unprobed", unprobed="its secret holds a special token")
         pytest.param(
             [NONE], [asked(0)], "refused", "not_memorised", id="a refused edit of others changes nothing here"
         ),
-        pytest.param([NONE], [asked(0)], "nothing to edit", "not_memorised", id="nothing of the batch to edit"),
         pytest.param([UNPROBED], [], "passed", "not_probed", id="never asked is not: not memorised"),
         pytest.param([NONE, UNPROBED], [asked(0)], "passed", "not_probed", id="one context could not be asked"),
         pytest.param([EDITED, UNPROBED], [], "passed", "not_probed", id="edited, but one context could not be asked"),
