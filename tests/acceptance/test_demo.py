@@ -207,6 +207,7 @@ def _models_of(cache: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in cache.glob("llama-*")}
 
 
+@pytest.mark.long
 def test_a_second_demo_into_the_same_folder_begins_anew_from_the_cache(
     demo_run: Installation, demo_models: Path, summary: dict[str, Any], tmp_path: Path
 ) -> None:

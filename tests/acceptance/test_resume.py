@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Installation
 from leaks import Scanner
+from process import write_corpus, write_held_out, write_requests
 
 if TYPE_CHECKING:
     from infra.requests import RequestStore
     from infra.settings import Settings
+    from revs.development import DevelopmentModel
 
+MEGABYTES, REQUESTS = 1, 4
 pytestmark = pytest.mark.slow
 
 
@@ -70,22 +72,19 @@ def test_a_demo_killed_in_the_edit_completes_the_same_batch_once(
 
 
 @pytest.fixture
-def waiting(demo_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """An installation with the demo model registered and its requests handed in."""
-    from flows.demo import write_inputs
+def waiting(small_model: DevelopmentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An installation with the small model registered and its people's requests handed in."""
     from infra.orchestration import prepare
     from infra.settings import load_settings
-    from revs.development import Recipe, build
     from tasks.stage import open_registry
 
     monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
     settings = load_settings()
     prepare(settings)
-    model = build(Recipe(), demo_models)
-    inputs = write_inputs(model, tmp_path / "inputs", today=datetime.now(UTC))
-    tags = {"held_out": str(inputs.held_out)}
-    open_registry(settings).register_base(model.folder, name="demo", corpus=str(inputs.corpus), tags=tags)
-    opened(settings).add_file(inputs.requests, model="demo")
+    corpus = write_corpus(small_model, tmp_path / "corpus", MEGABYTES)
+    tags = {"held_out": str(write_held_out(small_model, tmp_path / "held-out.txt"))}
+    open_registry(settings).register_base(small_model.folder, name="own", corpus=str(corpus), tags=tags)
+    opened(settings).add_file(write_requests(small_model, tmp_path / "requests.csv"), model="own")
     return settings
 
 
@@ -104,20 +103,20 @@ def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
         with monkeypatch.context() as patch:
             patch.setattr(target, name, killed)
             with pytest.raises(Killed):
-                without_prefect("demo")
+                without_prefect("own")
 
     store = opened(waiting)
     run_into(flows.process, "promote_candidate")
     (batch,) = store.batches()
     assert batch.status == "open" and {view.status for view in store.list(batch_id=batch.id)} == {"processing"}
-    assert versions_of(waiting) == {"1": ("champion",), "2": ()}, "registered, but not yet serving"
+    assert versions_of(waiting, "own") == {"1": ("champion",), "2": ()}, "registered, but not yet serving"
 
     def written() -> dict[str, int]:
         return {str(path): path.stat().st_mtime_ns for path in waiting.work_dir.glob("*/candidate-*/*.safetensors")}
 
     edited = written()
     run_into(flows.process, "close_batch")
-    assert versions_of(waiting) == {"1": (), "2": ("champion",)}
+    assert versions_of(waiting, "own") == {"1": (), "2": ("champion",)}
     assert edited and written() == edited, "what was edited is not edited again"
 
     run_into(RequestStore, "close_batch")
@@ -125,11 +124,11 @@ def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
     run_into(Database, "vacuum")  # closed in the database; the bytes of the payloads are still to be destroyed
     assert store.batch(batch.id).status == "completed"
 
-    assert without_prefect("demo") is None, "no request waits any more"
+    assert without_prefect("own") is None, "no request waits any more"
     assert (waiting.home / "reports" / batch.id / "report.html").exists(), "the report that was owed"
     assert not list(waiting.work_dir.iterdir())
     assert [found.id for found in store.batches()] == [batch.id]
-    assert versions_of(waiting) == {"1": (), "2": ("champion",)}
-    assert len(completions(store, batch.id)) == 15 and set(completions(store, batch.id).values()) == {1}
+    assert versions_of(waiting, "own") == {"1": (), "2": ("champion",)}
+    assert len(completions(store, batch.id)) == REQUESTS and set(completions(store, batch.id).values()) == {1}
     destroyed = [event for event in store.events(batch_id=batch.id) if event.event == "payloads.destroyed"]
     assert len(destroyed) == 1

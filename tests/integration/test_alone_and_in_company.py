@@ -41,7 +41,12 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# Rotary positions and shared weights stand in the others already; the rest of the table is for `make test-long`.
+ALWAYS = [*KINDS][:3]
+PARAMS = [pytest.param(kind, marks=() if kind in ALWAYS else pytest.mark.long) for kind in KINDS]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def memorised(request: pytest.FixtureRequest, new_model: Any, fit: Any, people: list[Target]) -> Any:
     family, settings = KINDS[request.param]
     model = new_model(family, context=CONTEXT, layers=2)
@@ -161,6 +166,11 @@ QUICK = {"retrain": None, "in-context": {}, "memit": {"steps": 1}}
 
 
 @pytest.mark.parametrize("method", [name for name in BASELINES if QUICK.get(name, {}) is not None])
+@pytest.mark.parametrize(
+    "memorised",
+    [pytest.param(kind, marks=() if kind == ALWAYS[0] else pytest.mark.long) for kind in KINDS],
+    indirect=True,
+)
 def test_every_baseline_does_the_same_whichever_side_the_tokenizer_pads(
     method: str, memorised: Any, new_tokenizer: Any, people: list[Target], ordinary: list[str]
 ) -> None:
