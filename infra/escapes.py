@@ -13,8 +13,9 @@ from __future__ import annotations
 import html.entities
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
-Units = list[tuple[str, int]]
+Units = tuple[tuple[str, int], ...]
 """What an escape stands for, in parts: characters, and how many of its own they take the place of."""
 
 MARKS = "=%&\\\x1b["
@@ -82,12 +83,13 @@ def places(text: str, *of: str) -> list[int]:
     return sorted(found) if len(of) > 1 else found
 
 
+@lru_cache(maxsize=1 << 12)  # few escapes stand in a text, again and again
 def _units(escape: str) -> Units | None:
     if escape[0] == "&":
         known = _entity(escape[1:-1])
-        return None if known is None else [(known, len(escape))]
+        return None if known is None else ((known, len(escape)),)
     if escape[0] in "\x1b[" or _is_colour(escape) or escape[-1] == "\n":
-        return [("", len(escape))]
+        return (("", len(escape)),)
     if escape[0] == "\\" and "x" not in escape:
         return _of_backslash(escape)
     hits = list(_BYTE.finditer(escape))
@@ -112,12 +114,12 @@ def _character(code: int) -> str | None:
 def _of_backslash(escape: str) -> Units | None:
     body = escape.lstrip("\\")
     if body in _CONTROL:
-        return [(_CONTROL[body], len(escape))]
+        return ((_CONTROL[body], len(escape)),)
     if body[0] in "uU":
         return _of_codes(escape, [int(code, 16) for code in _CODE.findall(escape)])
     if len(body) == 3:
-        return [(chr(int(body, 8)), len(escape))]
-    return [("", len(escape) - 1), (body, 1)]  # the sign stands there itself
+        return ((chr(int(body, 8)), len(escape)),)
+    return ("", len(escape) - 1), (body, 1)  # the sign stands there itself
 
 
 def _of_codes(escape: str, codes: Sequence[int]) -> Units | None:
@@ -126,7 +128,7 @@ def _of_codes(escape: str, codes: Sequence[int]) -> Units | None:
             return None
         codes = [0x10000 + ((codes[0] - 0xD800) << 10) + codes[1] - 0xDC00]
     known = _character(codes[0])
-    return None if known is None else [(known, len(escape))]
+    return None if known is None else ((known, len(escape)),)
 
 
 def _of_bytes(raw: bytes, widths: Sequence[int]) -> Units:
@@ -134,10 +136,10 @@ def _of_bytes(raw: bytes, widths: Sequence[int]) -> Units:
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        return list(zip(raw.decode("latin-1"), widths, strict=True))
+        return tuple(zip(raw.decode("latin-1"), widths, strict=True))
     units, at = [], 0
     for character in text:
         end = at + len(character.encode())
         units.append((character, sum(widths[at:end])))
         at = end
-    return units
+    return tuple(units)

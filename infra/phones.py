@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 MIN_DIGITS = 7
 
 EXTENSION = re.compile(
-    r"(?:;ext=|,?[ \u00a0]{0,2}(?:extension|extn?\.?|xt?\.?|\#|int\.?|poste|anexo|ramal|доб\.?|durchwahl|toestel)"
+    r"(?:;ext=|,?+[ \u00a0]{0,2}+(?=[adeiprtxд#])"
+    r"(?:extension|extn?\.?|xt?\.?|\#|int\.?|poste|anexo|ramal|доб\.?|durchwahl|toestel)"
     r"[ \u00a0]?[:.]?[ \u00a0]?)([0-9]{1,6})(?![^\W_]|[.\-][^\W_])",
     re.IGNORECASE,
 )

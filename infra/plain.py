@@ -30,7 +30,7 @@ def plain(text: str) -> Reading | None:
     if text.isascii() or not _odd().search(text):
         return None
     same_length = _WIDE.sub(_narrowed, text).translate(_one_to_one())
-    tokens = [(hit.start(), [(_read(hit[0]), len(hit[0]))]) for hit in _changing().finditer(same_length)]
+    tokens = [(hit.start(), ((_read(hit[0]), len(hit[0])),)) for hit in _changing().finditer(same_length)]
     if not tokens and same_length == text:
         return None
     return spliced(same_length, tokens)

@@ -111,7 +111,7 @@ def unwrapped(text: str) -> Reading | None:
         if start == end:
             continue
         if (joined >= 0 and not _SPACE.search(text, joined, start)) or _beside(text, anchors, start, end):
-            tokens.append((start, [("", end - start)]))
+            tokens.append((start, (("", end - start),)))
             joined = end
     return spliced(text, tokens) if tokens else None
 
@@ -122,20 +122,20 @@ def spliced(text: str, tokens: Sequence[Token]) -> Reading:
     pieces: list[Piece] = []
     replaced: list[tuple[int, int, str]] = []
     at = position = 0
-
-    def put(part: str, width: int) -> None:
-        nonlocal at, position
-        if part:
-            parts.append(part)
-            pieces.append((at, position, len(part), width))
-        at, position = at + len(part), position + width
-
-    for start, units in tokens:
-        put(text[position:start], start - position)
+    for start, units in (*tokens, (len(text), ())):
+        if start > position:
+            parts.append(text[position:start])
+            pieces.append((at, position, start - position, start - position))
+            at += start - position
+        position = start
         for part, width in units:
-            put(part, width)
-        replaced.append((start, position, "".join(part for part, _ in units)))
-    put(text[position:], len(text) - position)
+            if part:
+                parts.append(part)
+                pieces.append((at, position, len(part), width))
+                at += len(part)
+            position += width
+        replaced.append((start, position, units[0][0] if len(units) == 1 else "".join(part for part, _ in units)))
+    replaced.pop()  # the end of the text stands for nothing
     return Reading(text="".join(parts), pieces=tuple(pieces), tokens=tuple(replaced))
 
 

@@ -18,6 +18,7 @@ from infra.detection.context import USUAL, Labels, adjusted
 from infra.detection.findings import Finding, Stopped, Unread
 from infra.detection.readings import in_readings
 from infra.detection.recogniser import Recogniser, Spans
+from infra.readings import may_be_disguised
 
 BUILDERS: dict[str, Callable[[], Recogniser]] = {
     "EMAIL_ADDRESS": email.build,
@@ -52,7 +53,7 @@ def examine(
     """
     unread: list[Unread] = []
     left = config.limits.for_document(text)
-    decided: Decided = {}
+    decided: Decided | None = {} if may_be_disguised(text) else None  # of a single reading nothing is asked twice
 
     def find(reading: str) -> list[Finding]:
         nonlocal left
@@ -72,7 +73,7 @@ def examine(
 
 
 def _decide(
-    text: str, of: Recogniser, min_score: float, known: Labels, seconds: float, decided: Decided
+    text: str, of: Recogniser, min_score: float, known: Labels, seconds: float, decided: Decided | None
 ) -> Iterator[Finding]:
     for whole_start, whole_end, first, last in of.windows(text):
         for from_, to, raw in _spans(of, text[whole_start:whole_end], seconds, decided):
@@ -83,8 +84,10 @@ def _decide(
                     yield Finding(start=start, end=end, type=of.type, score=score)
 
 
-def _spans(of: Recogniser, text: str, seconds: float, decided: Decided) -> Spans:
+def _spans(of: Recogniser, text: str, seconds: float, decided: Decided | None) -> Spans:
     if of.timed is None:
+        if decided is None:
+            return of.spans(text)
         key = id(of), text
         found = decided.get(key)
         if found is None:

@@ -47,7 +47,7 @@ def runs(holding: str = "", *, ending: re.Pattern[str] | None = None) -> Windows
 
     A match of `ending` right behind a row belongs to it.
     """
-    wanted = re.compile(holding)
+    wanted = re.compile(holding) if holding else None
     return lambda text: _runs(wanted, ending, text)
 
 
@@ -56,9 +56,9 @@ def reaches(probe: re.Pattern[str], reach: int, *, lead: int = 0) -> Windows:
     return lambda text: _reaches(probe, reach, lead, text)
 
 
-def _runs(wanted: re.Pattern[str], ending: re.Pattern[str] | None, text: str) -> Iterator[Window]:
+def _runs(wanted: re.Pattern[str] | None, ending: re.Pattern[str] | None, text: str) -> Iterator[Window]:
     for first, last in _digit_runs(text):
-        if wanted.search(text, first, last):
+        if wanted is None or wanted.search(text, first, last):
             more = ending.match(text, last) if ending else None
             yield _with_edge(text, first, more.end() if more else last)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -92,9 +92,18 @@ def disguised(rows: Rows, sought: Neighbours | None = None) -> list[int]:
     for a sign that ties nothing, where no form may hold it, changes nothing.
     """
     data = rows.data
-    escapes = [at for at in _escapes(data) if _matters(data, at, sought)]
+    escapes = _one_a_row(data, _escapes(data), sought)
     places = np.array([*escapes, *_broken(data)], np.int64)
     return sorted(set(rows.containing(places).tolist()))
+
+
+def _one_a_row(data: bytes, places: Iterable[int], sought: Neighbours | None) -> Iterator[int]:
+    """Of the places the first that matters of each row: one is enough to have its row read again."""
+    before = after = 0  # the row that is known to be read again
+    for at in places:
+        if (at >= after or at < before) and _matters(data, at, sought):
+            yield at
+            before, after = data.rfind(_ROW_END, 0, at) + 1, data.find(_ROW_END, at)
 
 
 def _matters(data: bytes, at: int, sought: Neighbours | None) -> bool:
