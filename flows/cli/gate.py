@@ -28,6 +28,7 @@ def gate(
 
     By what was recorded when it was made: the stored weights must be, byte for byte, those that were measured, and a
     version that was never measured is refused. With --requests and --corpus any version is attacked anew.
+    Who approved it all the same is named, which changes no gate.
 
     Example: revs gate models:/support-bot/4
     """
@@ -43,9 +44,11 @@ def gate(
     else:
         version, report = judge_anew(settings, model_uri, requests=requests, corpus=corpus, held_out=held_out)
     if as_json:
-        emit({"model": version.uri, "passed": report.passed, **report.to_dict()})
+        emit({"model": version.uri, "passed": report.passed, "approved_by": version.approver, **report.to_dict()})
     else:
         show_gates(version.uri, report)
+        if version.approver is not None:
+            console().print(f"approved, as its tag says, by {version.approver}; this changes no gate", markup=False)
     report.raise_if_refused()
     refuse_lost_erasures(settings, version)
 

@@ -55,6 +55,11 @@ class ModelVersion:
         """Digest of the weights as registered; None for a version that another tool registered."""
         return self.tags.get(WEIGHTS)
 
+    @property
+    def approver(self) -> str | None:
+        """Who answers for it although evidence is insufficient, or declared it a new root; None where nobody does."""
+        return self.tags.get(APPROVED_BY)
+
 
 def checked_name(name: str) -> str:
     """A model name that is safe in a URI and in a registry query."""

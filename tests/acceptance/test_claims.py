@@ -177,6 +177,8 @@ def test_thin_evidence_waits_for_a_named_human_who_can_promote_it(
     answer = cli("promote", "models:/own/2", "--approved-by", "A. Officer")
     assert answer.code == 0, answer.err
     assert champion_of(settings, "own") == "2"
+    gated = cli("gate", "models:/own/2")
+    assert gated.code == 3 and "by A. Officer" in gated.out, "an approval is told, and changes no gate"
     (completed,) = requests_of(settings)["completed"]
     assert completed.id == waiting.id and payloads(settings) == set()
     evidence = evidence_of(settings)
