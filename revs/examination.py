@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from revs.architectures import context_length
-from revs.errors import RevsError
+from revs.errors import BadInput, RevsError
 from revs.extraction import greedily_extracted
 from revs.readings import Readings, read
 from revs.taps import pad_id
@@ -85,16 +85,18 @@ class Examination:
         """What `make` gives, made once, and if it cannot be, not tried again.
 
         Raises:
-            Gap: it cannot be made. Memory that does not suffice, or another failure of the computation, is one figure's
-                misfortune: those that were finished, or come after it, stay.
+            Gap: it cannot be made. Memory that does not suffice, another failure of the computation, or an attack that
+                refuses the model is one figure's misfortune: those that were finished, or come after it, stay.
         """
         if (kind, name) not in self._kept:
             try:
                 self._kept[kind, name] = make()
             except Gap as gap:
                 self._kept[kind, name] = _Missing(str(gap))
-            except RevsError:
-                raise
+            except RevsError as error:
+                if kind != "outcome" or not isinstance(error, BadInput):
+                    raise
+                self._kept[kind, name] = _Missing(_reason(error))
             except Exception as error:
                 self._kept[kind, name] = _Missing(_reason(error))
         kept = self._kept[kind, name]
@@ -136,6 +138,16 @@ class Examination:
         found: Readings = self._once("readings", of, lambda: self.read(self._set(of), called=_CALLED[of]))
         return found
 
+    def check_targets(self) -> None:
+        """Refuse whatever target cannot be tokenised, before anything is computed.
+
+        Raises:
+            BadInput: there is one; the message says which.
+        """
+        for name in ("targets", "unseen", "other", "retain"):
+            self.tokenised(self._given(name), called=_CALLED[name])
+        self.tokenised(self.unrelated, called="unrelated record")
+
     def check_finite(self) -> None:
         """Raises:
         Gap: the logits are not finite; what such a model decodes is no sign that a secret is gone.
@@ -171,6 +183,8 @@ class Examination:
         """What an attack of `revs.attacks.ATTACKS` got, run once."""
         from revs.attacks import ATTACKS
 
+        if attack not in ATTACKS:
+            raise BadInput(f"attack {attack!r} is unknown; known attacks: {', '.join(ATTACKS)}")
         found: Outcome = self._once("outcome", attack, lambda: ATTACKS[attack].run(self))
         return found
 

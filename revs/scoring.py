@@ -163,7 +163,12 @@ def _names(metrics: Iterable[str] | Literal["all"] | None) -> list[str]:
 
 
 def measured(examination: Examination, names: Sequence[str], *, attacks: Sequence[str] = ()) -> Scores:
-    """The named metrics, and the outcomes of the named attacks."""
+    """The named metrics, and the outcomes of the named attacks.
+
+    Raises:
+        BadInput: a target cannot be tokenised, or an attack is unknown.
+    """
+    examination.check_targets()
     values: dict[str, float] = {}
     gaps: dict[str, str] = {}
     outcomes: dict[str, Outcome] = {}

@@ -40,7 +40,7 @@ def _without_champion(name: str, number: str | None, versions: list[ModelVersion
         return f"{what} and no version: register the model again with 'revs process --model FOLDER --name {name}'"
     best = max(versions, key=lambda version: (version.tags.get("revs.status") == "champion", int(version.version)))
     first = "revs.parent" not in best.tags and best.tags.get("revs.status") == "registered"
-    command = f"revs promote {best.uri}" + (" --new-root --approved-by NAME" if first else "")
+    command = f"revs promote {best.uri}{' --new-root' if first else ''} --approved-by NAME"
     return f"{what}: no batch can run and nothing is served; make one champion, e.g. with '{command}'"
 
 
@@ -51,7 +51,7 @@ def _moved(champion: ModelVersion) -> Iterator[str]:
         back = f"models:/{champion.name}/{by}" if by else champion.uri
         yield (
             f"champion is version {champion.version}, which was {was}: the alias was moved by hand; "
-            f"set it right with 'revs promote {back}'"
+            f"set it right with 'revs promote {back} --approved-by NAME'"
         )
 
 

@@ -26,19 +26,21 @@ from tasks.stage import open_registry, open_store
 def promote_version(settings: Settings, model_uri: str, *, approved_by: str | None) -> dict[str, Any]:
     """Make a registered version champion, and complete the batch that waited for that. Idempotent.
 
-    A version that was champion before is made champion again, whatever version the alias was moved to since.
+    A version that was champion before is made champion again, whatever version the alias was moved to since. That it
+    was, only a tag tells: one that no batch of this installation made needs a human who answers for it.
 
     Args:
         settings: the installation.
         model_uri: the candidate.
-        approved_by: the human who answers for it, needed where evidence is insufficient.
+        approved_by: the human who answers for it, needed where evidence is insufficient or no gate judged it here.
 
     Raises:
         BadInput: no such version, or its batch is open.
-        GateRefused: a gate refused, evidence is insufficient and nobody approved, or the version lacks what a completed
-            batch erased.
+        GateRefused: a gate refused; evidence is insufficient, or no gate judged it here, and nobody approved; or the
+            version lacks what a completed batch erased.
         OperationFailed: registry and request store disagree, the stored files changed, or the champion moved meanwhile.
     """
+    by = None if approved_by is None else checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
     version = registry.resolve(model_uri)
     require_on_record(store, version, registry.evidence(version))
@@ -46,14 +48,15 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
     batch = _batch_of(store, version)
     with _held(store, batch):
         if _was_champion(version) and (batch is None or batch.status == "completed"):
+            _require_answered_for(registry, version, batch, by=by)
             registry.reinstate(version)
-            _record(store, version, batch, event="version.reinstated", approved_by=approved_by)
+            _record(store, version, batch, event="version.reinstated", approved_by=by)
             return _result(registry, version, batch, report=None)
-        registry.promote(version, expected_champion=_parent(registry, version), approved_by=approved_by)
-        _record(store, version, batch, event="version.promoted", approved_by=approved_by)
+        registry.promote(version, expected_champion=_parent(registry, version), approved_by=by)
+        _record(store, version, batch, event="version.promoted", approved_by=by)
         if batch is None or str(batch.status) != "waiting":
             return _result(registry, version, batch, report=None)
-        _accept(store, batch, by=approved_by or "revs promote")
+        _accept(store, batch, by=by or "revs promote")
     report = audit_batch(settings, batch.id, None, read_weights=False)["report"]
     return _result(registry, version, store.batch(batch.id), report=report)
 
@@ -79,6 +82,15 @@ def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) ->
 
 def _was_champion(version: ModelVersion) -> bool:
     return version.tags.get("revs.status") in ("champion", "superseded")
+
+
+def _require_answered_for(registry: Registry, version: ModelVersion, batch: Batch | None, *, by: str | None) -> None:
+    """Raise GateRefused where nothing but a tag says that the version may serve, and nobody answers for it."""
+    if batch is None and by is None and registry.alias(version.name) != version.version:
+        raise GateRefused(
+            f"no batch of this installation made {version.uri}, so no gate judged it here: nothing was promoted; if it "
+            f"may serve again, answer for it with 'revs promote {version.uri} --approved-by NAME'"
+        )
 
 
 def _parent(registry: Registry, version: ModelVersion) -> ModelVersion:

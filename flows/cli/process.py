@@ -12,6 +12,7 @@ from flows.cli.common import Home, Json, console, emit, settings_of, showing_sta
 from flows.cli.requests import hand_in, refuse_if_nothing_came_in, show_rejected
 
 if TYPE_CHECKING:
+    from infra.registry import Registry
     from infra.settings import Settings
 
 
@@ -97,6 +98,8 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     if corpus is None:
         raise BadInput(f"{model} is a folder, so its training corpus is not on record; name it with --corpus")
     check_folder(model)
+    if name is None:
+        _refuse_ambiguous(registry, model)
     tags = {"held_out": _on_record(settings, held_out)} if held_out else {}
     own_name = name or Path(model).resolve().name
     version = registry.register_base(Path(model), name=own_name, corpus=_on_record(settings, corpus), tags=tags)
@@ -108,3 +111,17 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
             f"'revs promote {version.uri} --new-root --approved-by NAME'; else register it under another --name"
         )
     return own_name
+
+
+def _refuse_ambiguous(registry: Registry, model: str) -> None:
+    """Raise BadInput where a bare name is a folder here and another model in the registry."""
+    from infra.registry.weights import weight_digest
+    from revs.errors import BadInput
+
+    bare = Path(model).name == model
+    weights = {version.weights for version in registry.versions(model)} if bare else set()
+    if weights and weight_digest(Path(model)) not in weights:
+        raise BadInput(
+            f"{model!r} is a folder here and another model in the registry; write ./{model} for the folder, or "
+            f"models:/{model}@champion for the registered one"
+        )

@@ -49,6 +49,22 @@ def test_a_malformed_request_is_kept_aside_and_the_good_ones_beside_it_run(
     assert "memorised" in answer.out and champion_of(settings, "tiny-model") == "1", "nothing to edit, nothing replaced"
 
 
+def test_a_name_that_is_a_folder_and_another_registered_model_is_refused_with_both_ways_to_write_it(
+    cli: Cli, settings: Settings, tiny: Path, corpus: Path, tmp_path: Path, new_model: Callable[..., Any]
+) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    file = lines(tmp_path / "requests.jsonl", GOOD)
+    ours = ("process", "--corpus", corpus, "--model")
+    assert cli(*ours, "m", "--requests", file).code == 0
+    assert cli(*ours, "m").code == 0, "the folder is the very model that is registered"
+    new_model("llama", seed=1).save_pretrained(folder)
+    answer = cli(*ours, "m")
+    assert answer.code == 2 and "write ./m for the folder, or models:/m@champion" in answer.err
+    assert cli(*ours, "models:/m@champion").code == 0
+    answer = cli(*ours, "./m")
+    assert answer.code == 2 and "--new-root" in answer.err, "a model that was trained anew, as ever"
+
+
 def test_a_file_with_nothing_but_malformed_requests_says_so_and_keeps_them(
     cli: Cli, settings: Settings, tiny: Path, corpus: Path, tmp_path: Path
 ) -> None:

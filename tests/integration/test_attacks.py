@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -188,6 +189,34 @@ def test_everything_together_names_what_it_could_not_measure(
         assert words in scores.gaps[name]
     assert set(scores.to_dict()) == set(METRICS) - set(scores.gaps)
     assert set(scores.attacks) == set(ATTACKS) - set(scores.gaps)
+
+
+def test_an_attack_that_refuses_the_model_leaves_the_scores_of_the_others(
+    memorised: Any, tokenizer: Any, people: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_: Any) -> Any:
+        raise BadInput("this model has no such layer; take another")
+
+    last = [*ATTACKS][-1]
+    monkeypatch.setitem(ATTACKS, last, dataclasses.replace(ATTACKS[last], run=refuses))
+    scores = revs.evaluate(memorised, tokenizer, people[:1], unseen=people[1:2], k=K, metrics="all")
+    assert "no such layer" in scores.gaps[last] and last not in scores.attacks
+    assert scores.efficacy is not None and set(scores.attacks) == set(ATTACKS) - set(scores.gaps)
+
+
+@pytest.mark.parametrize("given", ["targets", "unseen", "other", "retain", "unrelated"])
+def test_a_target_that_cannot_be_read_ends_an_evaluation_before_any_attack(
+    given: str, memorised: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    wrong = Target(prompt="Write to", secret=" <|end|>")
+    sets: dict[str, Any] = {"targets": people[:1], given: [wrong]}
+    with pytest.raises(BadInput):
+        revs.evaluate(memorised, tokenizer, sets.pop("targets"), k=K, metrics=["relearn"], **sets)
+
+
+def test_an_attack_that_nobody_knows_is_refused_by_name(memorised: Any, tokenizer: Any, people: list[Target]) -> None:
+    with pytest.raises(BadInput, match="'hypnosis' is unknown; known attacks: "):
+        Examination(model=memorised, tokenizer=tokenizer, targets=people[:1]).outcome("hypnosis")
 
 
 def test_a_model_that_computes_no_numbers_has_gaps_and_no_zeros(

@@ -100,7 +100,22 @@ def test_a_champion_that_lost_its_alias_gets_it_back_by_command(here: Installati
     from tasks.promotion import promote_version
 
     here.registry._client.delete_registered_model_alias("demo", "champion")
-    assert promote_version(here.settings, "models:/demo/1", approved_by=None)["champion"] == "1"
+    assert promote_version(here.settings, "models:/demo/1", approved_by="A. Officer")["champion"] == "1"
+    assert promote_version(here.settings, "models:/demo/1", approved_by=None)["champion"] == "1", "it is, already"
+
+
+@pytest.mark.parametrize("status", ["superseded", "champion"])
+def test_a_tag_alone_makes_no_version_champion_unless_somebody_answers_for_it(status: str, here: Installation) -> None:
+    from tasks.promotion import promote_version
+
+    other = here.registry.register_base(here.checkpoints[1], name="demo", corpus="corpus.txt")
+    here.registry._client.set_model_version_tag("demo", other.version, "revs.status", status)
+    with pytest.raises(GateRefused, match=f"no gate judged it here.*revs promote {other.uri} --approved-by NAME"):
+        promote_version(here.settings, other.uri, approved_by=None)
+    assert here.registry.champion("demo").version == "1"
+    assert promote_version(here.settings, other.uri, approved_by="A. Officer")["champion"] == other.version
+    (event,) = [event for event in here.store.events() if event.event == "version.reinstated"]
+    assert event.detail["approved_by"] == "A. Officer"
 
 
 def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
