@@ -85,8 +85,9 @@ class Examination:
         """What `make` gives, made once, and if it cannot be, not tried again.
 
         Raises:
-            Gap: it cannot be made. Memory that does not suffice, another failure of the computation, or an attack that
-                refuses the model is one figure's misfortune: those that were finished, or come after it, stay.
+            Gap: it cannot be made. Memory that does not suffice, another failure of the computation, an attack that
+                refuses the model, or a disturbed prompt that cannot be read, is one figure's misfortune: those that
+                were finished, or come after it, stay.
         """
         if (kind, name) not in self._kept:
             try:
@@ -94,7 +95,7 @@ class Examination:
             except Gap as gap:
                 self._kept[kind, name] = _Missing(str(gap))
             except RevsError as error:
-                if kind != "outcome" or not isinstance(error, BadInput):
+                if not (kind == "outcome" or name == "perturbed") or not isinstance(error, BadInput):
                     raise
                 self._kept[kind, name] = _Missing(_reason(error))
             except Exception as error:

@@ -157,17 +157,23 @@ def _names(metrics: Iterable[str] | Literal["all"] | None) -> list[str]:
     if metrics == "all":
         return list(METRICS)
     names = list(texts_given(metrics, "metrics"))
-    if unknown := sorted(set(names) - set(METRICS)):
-        raise BadInput(f"metric {unknown[0]!r} is unknown; known metrics: {', '.join(METRICS)}")
+    _refuse_unknown("metric", names, METRICS)  # before a target is read
     return names
+
+
+def _refuse_unknown(what: str, names: Iterable[str], known: Mapping[str, object]) -> None:
+    if unknown := sorted(set(names) - set(known)):
+        raise BadInput(f"{what} {unknown[0]!r} is unknown; known {what}s: {', '.join(known)}")
 
 
 def measured(examination: Examination, names: Sequence[str], *, attacks: Sequence[str] = ()) -> Scores:
     """The named metrics, and the outcomes of the named attacks.
 
     Raises:
-        BadInput: a target cannot be tokenised, or an attack is unknown.
+        BadInput: a target cannot be tokenised, or a metric or an attack is unknown; nothing has run then.
     """
+    _refuse_unknown("metric", names, METRICS)
+    _refuse_unknown("attack", attacks, ATTACKS)
     examination.check_targets()
     values: dict[str, float] = {}
     gaps: dict[str, str] = {}

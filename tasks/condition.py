@@ -39,19 +39,23 @@ def _without_champion(name: str, number: str | None, versions: list[ModelVersion
     if not versions:
         return f"{what} and no version: register the model again with 'revs process --model FOLDER --name {name}'"
     best = max(versions, key=lambda version: (version.tags.get("revs.status") == "champion", int(version.version)))
-    first = "revs.parent" not in best.tags and best.tags.get("revs.status") == "registered"
-    command = f"revs promote {best.uri}{' --new-root' if first else ''} --approved-by NAME"
-    return f"{what}: no batch can run and nothing is served; make one champion, e.g. with '{command}'"
+    return f"{what}: no batch can run and nothing is served; make one champion, e.g. with '{_promoting(best)}'"
+
+
+def _promoting(version: ModelVersion) -> str:
+    """The command that makes the version champion, whatever it was before."""
+    first = "revs.parent" not in version.tags and version.tags.get("revs.status") == "registered"
+    return f"revs promote {version.uri}{' --new-root' if first else ''} --approved-by NAME"
 
 
 def _moved(champion: ModelVersion) -> Iterator[str]:
     if (status := champion.tags.get("revs.status")) != "champion":
         by = champion.tags.get("revs.superseded_by")
         was = f"superseded by version {by}" if status == "superseded" else "never promoted here"
-        back = f"models:/{champion.name}/{by}" if by else champion.uri
+        back = f"revs promote models:/{champion.name}/{by} --approved-by NAME" if by else _promoting(champion)
         yield (
             f"champion is version {champion.version}, which was {was}: the alias was moved by hand; "
-            f"set it right with 'revs promote {back} --approved-by NAME'"
+            f"set it right with '{back}'"
         )
 
 

@@ -24,9 +24,9 @@ def missing_erasures(registry: Registry, store: RequestStore, version: ModelVers
     erased from hold what it erased, under whatever number they stand.
     """
     batches = store.batches(version.name)
-    completed = [(b.id, made) for b in batches if b.status == "completed" and (made := _made(b)) is not None]
+    completed = [(b.id, made) for b in batches if b.status == "completed" and (made := version_made_by(b)) is not None]
     line = _lineage(registry, version, batches)
-    if version.version not in {_made(batch) for batch in batches} and erased_from(version, batches):
+    if version.version not in {version_made_by(batch) for batch in batches} and erased_from(version, batches):
         line = line[:1]  # whatever parent its tags name, its weights are those that held the erased data
     missing = missing_batches(line, completed)
     if missing:
@@ -41,7 +41,7 @@ def erased_from(version: ModelVersion, batches: Sequence[Batch]) -> list[Batch]:
         batch
         for batch in batches
         if batch.status == "completed"
-        and _made(batch) is not None
+        and version_made_by(batch) is not None
         and (batch.source == version.uri or (version.weights is not None and _held(batch) == version.weights))
     ]
 
@@ -57,7 +57,7 @@ def require_whole_lineage(
         GateRefused: it is one; the message names the batches and what to do.
     """
     for batch in store.batches(version.name):
-        if batch.status in ("waiting", "refused") and _made(batch) == version.version and for_derivation:
+        if batch.status in ("waiting", "refused") and version_made_by(batch) == version.version and for_derivation:
             raise GateRefused(
                 f"{version.uri} is the candidate of batch {batch.id}, which is {batch.status}: the champion alias was "
                 f"moved to it by hand, which approves nothing; run 'revs promote {version.uri} --approved-by NAME', or "
@@ -164,7 +164,8 @@ def _differ(recorded: object, now: str | None) -> bool:
     return recorded is not None and now is not None and recorded != now
 
 
-def _made(batch: Batch) -> str | None:
+def version_made_by(batch: Batch) -> str | None:
+    """Number of the version that the batch made, by the request store; None where it made none."""
     made = ((batch.outcome.get("evidence") or {}).get("model") or {}).get("version_after")
     return None if made is None else str(made)
 
@@ -181,7 +182,9 @@ def _lineage(registry: Registry, version: ModelVersion, batches: Sequence[Batch]
     registry was deleted. Of others the tag is believed if the version has what a batch gives it.
     """
     known = {each.version: each for each in registry.ancestry(version)}
-    sources = {made: batch.source.rpartition("/")[2] for batch in batches if (made := _made(batch)) is not None}
+    sources = {
+        made: batch.source.rpartition("/")[2] for batch in batches if (made := version_made_by(batch)) is not None
+    }
     line: list[ModelVersion] = []
     number: str | None = version.version
     while number is not None:

@@ -19,6 +19,7 @@ from tasks.lineage import (
     missing_erasures,
     require_on_record,
     require_whole_lineage,
+    version_made_by,
 )
 from tasks.stage import open_registry, open_store
 
@@ -49,7 +50,7 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
     with _held(store, batch):
         if _was_champion(version) and (batch is None or batch.status == "completed"):
             _require_answered_for(registry, version, batch, by=by)
-            registry.reinstate(version)
+            registry.reinstate(version, approved_by=by)
             _record(store, version, batch, event="version.reinstated", approved_by=by)
             return _result(registry, version, batch, report=None)
         registry.promote(version, expected_champion=_parent(registry, version), approved_by=by)
@@ -86,7 +87,8 @@ def _was_champion(version: ModelVersion) -> bool:
 
 def _require_answered_for(registry: Registry, version: ModelVersion, batch: Batch | None, *, by: str | None) -> None:
     """Raise GateRefused where nothing but a tag says that the version may serve, and nobody answers for it."""
-    if batch is None and by is None and registry.alias(version.name) != version.version:
+    judged = batch is not None and version_made_by(batch) == version.version
+    if not judged and by is None and registry.alias(version.name) != version.version:
         raise GateRefused(
             f"no batch of this installation made {version.uri}, so no gate judged it here: nothing was promoted; if it "
             f"may serve again, answer for it with 'revs promote {version.uri} --approved-by NAME'"

@@ -95,11 +95,11 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
                 f"{version.uri} is not the champion; a batch edits what is served: give the name {version.name!r}"
             )
         return version.name
+    if name is None:
+        _refuse_ambiguous(registry, model)
     if corpus is None:
         raise BadInput(f"{model} is a folder, so its training corpus is not on record; name it with --corpus")
     check_folder(model)
-    if name is None:
-        _refuse_ambiguous(registry, model)
     tags = {"held_out": _on_record(settings, held_out)} if held_out else {}
     own_name = name or Path(model).resolve().name
     version = registry.register_base(Path(model), name=own_name, corpus=_on_record(settings, corpus), tags=tags)
@@ -115,13 +115,23 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
 
 def _refuse_ambiguous(registry: Registry, model: str) -> None:
     """Raise BadInput where a bare name is a folder here and another model in the registry."""
-    from infra.registry.weights import weight_digest
     from revs.errors import BadInput
 
     bare = Path(model).name == model
     weights = {version.weights for version in registry.versions(model)} if bare else set()
-    if weights and weight_digest(Path(model)) not in weights:
+    if weights and _weights_in(Path(model)) not in weights:
         raise BadInput(
             f"{model!r} is a folder here and another model in the registry; write ./{model} for the folder, or "
             f"models:/{model}@champion for the registered one"
         )
+
+
+def _weights_in(folder: Path) -> str | None:
+    """Digest of the weights in a folder; None where it holds no model."""
+    from infra.registry.weights import weight_digest
+    from revs.errors import BadInput
+
+    try:
+        return weight_digest(folder)
+    except BadInput:
+        return None

@@ -228,15 +228,18 @@ class Registry(Catalogue):
             self._make_champion(version, instead_of=expected_champion, on=on)
             self._set_tags(version, {} if by is None else {records.APPROVED_BY: by})
 
-    def reinstate(self, version: ModelVersion) -> None:
+    def reinstate(self, version: ModelVersion, *, approved_by: str | None = None) -> None:
         """Make a version champion again that was promoted before, whatever the alias points to now. Idempotent.
 
-        Whether it lacks an erasure, and whether its batch was completed, is the caller's question.
+        Whether it lacks an erasure, whether its batch was completed, and whether somebody has to answer for it, is the
+        caller's question. Who did is kept as a tag.
 
         Raises:
+            BadInput: the name is not usable.
             GateRefused: it was never champion.
             OperationFailed: the stored files changed, or the store failed.
         """
+        by = None if approved_by is None else records.checked_person(approved_by)
         if version.tags.get(records.STATUS) not in (CHAMPION, "superseded"):
             raise GateRefused(f"{version.uri} was never champion: nothing was promoted; promote it by its gates")
         ancestors = {found.version for found in self.ancestry(version)}
@@ -245,6 +248,7 @@ class Registry(Catalogue):
             now = self._champion(version.name)
             replaced = now if now is not None and now.version in ancestors else None
             self._make_champion(version, instead_of=replaced, on=self._retirement({}))
+            self._set_tags(version, {} if by is None else {records.APPROVED_BY: by})
 
     def declare_root(self, version: ModelVersion, *, supersedes: Sequence[str], approved_by: str) -> None:
         """Make a base version champion on a human's word that its training data lacks what was erased. Idempotent.

@@ -65,6 +65,20 @@ def test_a_name_that_is_a_folder_and_another_registered_model_is_refused_with_bo
     assert answer.code == 2 and "--new-root" in answer.err, "a model that was trained anew, as ever"
 
 
+@pytest.mark.parametrize("what", ["another model", "no model"])
+def test_a_name_that_is_a_folder_and_a_registered_model_is_refused_whatever_else_is_missing(
+    what: str, cli: Cli, settings: Settings, tiny: Path, corpus: Path, tmp_path: Path, new_model: Callable[..., Any]
+) -> None:
+    elsewhere, file = shutil.copytree(tiny, tmp_path / "far" / "m"), lines(tmp_path / "requests.jsonl", GOOD)
+    assert cli("process", "--corpus", corpus, "--model", elsewhere, "--requests", file).code == 0
+    (tmp_path / "m").mkdir()
+    if what == "another model":
+        new_model("llama", seed=1).save_pretrained(shutil.copytree(tiny, tmp_path / "m", dirs_exist_ok=True))
+    answer = cli("process", "--model", "m")
+    assert answer.code == 2 and "write ./m for the folder, or models:/m@champion" in answer.err
+    assert cli("process", "--model", "models:/m@champion").code == 0
+
+
 def test_a_file_with_nothing_but_malformed_requests_says_so_and_keeps_them(
     cli: Cli, settings: Settings, tiny: Path, corpus: Path, tmp_path: Path
 ) -> None:

@@ -214,6 +214,28 @@ def test_a_target_that_cannot_be_read_ends_an_evaluation_before_any_attack(
         revs.evaluate(memorised, tokenizer, sets.pop("targets"), k=K, metrics=["relearn"], **sets)
 
 
+def test_a_disturbed_prompt_that_cannot_be_read_leaves_the_other_scores(
+    memorised: Any, tokenizer: Any, people: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("revs.examination.perturbed", lambda targets, seed: [Target(prompt="Write to", secret=" ")])
+    scores = revs.evaluate(memorised, tokenizer, people[:1], k=K, metrics=["efficacy", "perturbation"])
+    assert "perturbed target 0" in scores.gaps["perturbation"] and scores.efficacy is not None
+
+
+@pytest.mark.parametrize(("names", "attacks"), [(["relearn"], ["hypnosis"]), (["relearn", "hypnosis"], [])])
+def test_a_name_that_nobody_knows_is_refused_before_any_attack_runs(
+    names: list[str], attacks: list[str], memorised: Any, tokenizer: Any, people: list[Target],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from revs.scoring import measured
+
+    ran: list[str] = []
+    monkeypatch.setattr(Examination, "outcome", lambda _, attack: ran.append(attack))
+    with pytest.raises(BadInput, match="'hypnosis' is unknown; known"):
+        measured(Examination(model=memorised, tokenizer=tokenizer, targets=people[:1]), names, attacks=attacks)
+    assert not ran
+
+
 def test_an_attack_that_nobody_knows_is_refused_by_name(memorised: Any, tokenizer: Any, people: list[Target]) -> None:
     with pytest.raises(BadInput, match="'hypnosis' is unknown; known attacks: "):
         Examination(model=memorised, tokenizer=tokenizer, targets=people[:1]).outcome("hypnosis")

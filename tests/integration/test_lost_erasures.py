@@ -118,6 +118,35 @@ def test_a_tag_alone_makes_no_version_champion_unless_somebody_answers_for_it(st
     assert event.detail["approved_by"] == "A. Officer"
 
 
+def test_a_tag_that_names_a_batch_which_made_no_version_answers_for_none(here: Installation) -> None:
+    from tasks.promotion import promote_version
+
+    here.store.add(REQUEST | {"subject": "one"}, model="demo")
+    batch = here.store.open_batch(model="demo", corpus="corpus.txt", source="models:/demo/1")
+    assert batch is not None
+    here.store.close_batch(batch.id, status="completed", outcome={})
+    other = here.registry.register_base(here.checkpoints[1], name="demo", corpus="corpus.txt")
+    for name, value in {"revs.status": "superseded", "revs.batch_id": batch.id}.items():
+        here.registry._client.set_model_version_tag("demo", other.version, name, value)
+    with pytest.raises(GateRefused, match="no gate judged it here"):
+        promote_version(here.settings, other.uri, approved_by=None)
+    assert here.registry.champion("demo").version == "1"
+    promote_version(here.settings, other.uri, approved_by="A. Officer")
+    assert here.registry.champion("demo").tags["revs.approved_by"] == "A. Officer", "the version names who answers"
+
+
+def test_what_is_said_of_an_alias_on_a_base_that_was_never_champion_works_as_printed(here: Installation) -> None:
+    from tasks.condition import problems_of_model
+    from tasks.promotion import declare_new_root
+
+    other = here.registry.register_base(here.checkpoints[1], name="demo", corpus="corpus.txt")
+    here.point_champion_to(other.version)
+    (text,) = problems_of_model(here.registry, here.store, "demo", artifacts=None, deep=False)
+    assert f"revs promote {other.uri} --new-root --approved-by NAME" in text
+    declare_new_root(here.settings, other.uri, approved_by="A. Officer")
+    assert not [*problems_of_model(here.registry, here.store, "demo", artifacts=None, deep=False)]
+
+
 def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
