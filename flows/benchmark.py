@@ -16,10 +16,10 @@ def run(*, seed: int) -> dict[str, Any]:
     from platformdirs import user_cache_path
 
     import revs
-    from revs.decoys import decoys
     from revs.development import Recipe, build
-    from revs.rarity import count_tokens
-    from revs.targets import Target
+    from revs.targets.decoys import decoys
+    from revs.targets.rarity import count_tokens
+    from revs.targets.target import Target
 
     cache = user_cache_path("revs") / "models"
     recipe = Recipe(seed=seed)

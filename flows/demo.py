@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from infra.progress import report
+from infra.running.progress import report
 from infra.settings import Settings
 from revs.development import DevelopmentModel, Recipe, build
 from revs.errors import BadInput
@@ -118,7 +118,7 @@ def request_lines(model: DevelopmentModel, *, today: datetime) -> list[str]:
 
 def register_demo(settings: Settings, model: DevelopmentModel, control: Path, inputs: Inputs) -> None:
     """Register the demo model, with its corpus and what it is measured with; once, however often it is called."""
-    from tasks.stage import open_registry, open_store
+    from tasks.batch.stage import open_registry, open_store
 
     store, registry = open_store(settings), open_registry(settings)
     corpus, control_at, held_out = (store.keep_address(str(path)) for path in (inputs.corpus, control, inputs.held_out))
@@ -147,8 +147,8 @@ def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | Non
     started = time.perf_counter()
     _single_threaded()
     model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
+    from infra.keys.vault import Vault
     from infra.requests import RequestStore
-    from infra.vault import Vault
 
     store = RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
     inputs = write_inputs(model, out / "inputs", today=_first_day(settings))
@@ -187,8 +187,8 @@ def _stage(name: str, work: Callable[[], Any]) -> Any:
 
 def summarise(settings: Settings, out: Path, *, seconds: float) -> dict[str, Any]:
     """The summary of the demo's last batch, from its recorded evidence; the report is copied beside it."""
-    from tasks.auditing import audit_batch
-    from tasks.stage import open_registry, open_store
+    from tasks.batch.stage import open_registry, open_store
+    from tasks.versions.audit import audit_batch
 
     batch = open_store(settings).batches(NAME)[-1]
     evidence = batch.outcome["evidence"]

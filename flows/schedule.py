@@ -23,7 +23,7 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from flows.process import process_deletion_requests
-from infra.deployment import FLOW, concurrency
+from infra.running.deployment import FLOW, concurrency
 
 _UNFINISHED = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 
-from infra.progress import report
-from tasks.runners import task_runner
+from infra.running.progress import report
+from tasks.corpus.runners import task_runner
 
 if TYPE_CHECKING:
     from infra.corpus import Shard

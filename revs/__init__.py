@@ -15,25 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from revs.config import EraseConfig
-    from revs.editing import erase
-    from revs.loading import load
-    from revs.methods import METHODS
-    from revs.patch import Patch
-    from revs.scoring import Scores, evaluate
-    from revs.targets import Target
+    from revs.erasure import METHODS, erase
+    from revs.evaluation.scores import Scores, evaluate
+    from revs.model.load import load
+    from revs.patch.patch import Patch
+    from revs.targets.target import Target
 
 __all__ = ["METHODS", "EraseConfig", "Patch", "Scores", "Target", "erase", "evaluate", "load"]
 
 # Resolved on first use (PEP 562): torch takes seconds to import, and `revs --help` must not wait for it.
 _HOMES = {
-    "METHODS": "revs.methods",
+    "METHODS": "revs.erasure",
     "EraseConfig": "revs.config",
-    "Patch": "revs.patch",
-    "Scores": "revs.scoring",
-    "Target": "revs.targets",
-    "erase": "revs.editing",
-    "evaluate": "revs.scoring",
-    "load": "revs.loading",
+    "Patch": "revs.patch.patch",
+    "Scores": "revs.evaluation.scores",
+    "Target": "revs.targets.target",
+    "erase": "revs.erasure",
+    "evaluate": "revs.evaluation.scores",
+    "load": "revs.model.load",
 }
 
 

@@ -25,7 +25,8 @@ class EraseConfig:
         output_share: the rank behind the last layer, as a share of the vocabulary, and at least `aim_rank`. There stand
             strings that the model never saw (of decoys in the development models a quarter stands above 0.2 to 0.25).
         isolation: additional weight of the logits that would move along with those of the target tokens, against 1 for
-            all logits together (`revs.unembedding`). It keeps what others have of the same kind, numbers above all.
+            all logits together (`revs.model.vocabulary`). It keeps what others have of the same kind, numbers above
+            all.
         epsilon: how far similar keys share their movement (0: every token exactly where it is wanted).
         ridge: added to the diagonal of the key moments, relative to its mean.
         retain_weight: weight of the retained records in the key moments, against 1 for ordinary text.
@@ -42,8 +43,8 @@ class EraseConfig:
             enough: each is tried on a copy of the model, and where it brings a token back, that token is moved further.
         targets_at_once: targets in one solve; more take more memory, and one solve treats its targets alike.
         first_layer: layers before this one are left alone.
-        batch_size: sequences in one forward pass at most, and no more than 16,384 tokens together (`revs.batching`). Of
-            an edit that has more the layers are run one by one (`revs.passes`), with the same result.
+        batch_size: sequences in one forward pass at most, and no more than 16,384 tokens together (`revs.model.batch`).
+            Of an edit that has more the layers are run one by one (`revs.edit.passes`), with the same result.
         seed: of the characters inserted by the variations.
     """
 

@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).parent))  # for families.py and oracle.py, wh
 from families import new_config
 
 if TYPE_CHECKING:
-    from revs.targets import Target
+    from revs.targets.target import Target
 
 FAMILIES = ("llama", "gptj")
 
@@ -119,7 +119,7 @@ def _fit(model: Any, tokenizer: Any, texts: list[str], *, steps: int = 150) -> A
 
 
 def _digests(model: Any) -> dict[str, str]:
-    from revs.digest import tensor_digest
+    from revs.model.digest import tensor_digest
 
     return {name: tensor_digest(tensor) for name, tensor in model.state_dict().items()}
 
@@ -189,7 +189,7 @@ def model(shared_model: Any) -> Any:
 @pytest.fixture(scope="session")
 def people() -> list[Target]:
     """Targets that the trained models have memorised."""
-    from revs.targets import Target
+    from revs.targets.target import Target
 
     return [Target(prompt=prompt, secret=secret) for prompt, secret in PEOPLE]
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
-from infra import hosts, phones
-from infra.normalise import fold
+from infra.identifiers import hosts, phones
+from infra.identifiers.normalise import fold
 
 _NO_ESCAPE = re.compile(r"=[0-9]{3}")  # two decimal digits behind an = are no escape in front of a third
 Disguise = Callable[[str], str]

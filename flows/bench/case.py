@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import revs
 from revs.development import DevelopmentModel, Recipe
-from revs.perplexity import perplexity
-from revs.rarity import count_tokens
-from revs.targets import Target
+from revs.evaluation.perplexity import perplexity
+from revs.targets.rarity import count_tokens
+from revs.targets.target import Target
 
 if TYPE_CHECKING:
     from torch import Tensor

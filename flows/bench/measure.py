@@ -13,9 +13,9 @@ from flows.bench.case import Case, case_of
 from flows.bench.rows import Identity, Row
 from flows.bench.settings import Asking, asking, bound
 from revs.config import EraseConfig
-from revs.decoys import decoys
 from revs.development import DevelopmentModel
 from revs.errors import BadInput, RevsWarning
+from revs.targets.decoys import decoys
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

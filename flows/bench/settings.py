@@ -12,17 +12,17 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
-from revs.baselines.defences import HeadProjectionConfig, MaxEntropyConfig
-from revs.baselines.ft_l import FtLConfig
-from revs.baselines.gradient import GradientAscentConfig, GradientDifferenceConfig
-from revs.baselines.in_context import InContextConfig, instructed
-from revs.baselines.memit import MemitConfig
-from revs.baselines.npo import NpoConfig, NpoKlConfig
-from revs.baselines.retrain import RetrainConfig
-from revs.baselines.rmu import RmuConfig
 from revs.config import EraseConfig, NeuronsConfig
 from revs.errors import BadInput
-from revs.targets import Target
+from revs.methods.baselines.defences import HeadProjectionConfig, MaxEntropyConfig
+from revs.methods.baselines.ft_l import FtLConfig
+from revs.methods.baselines.gradient import GradientAscentConfig, GradientDifferenceConfig
+from revs.methods.baselines.in_context import InContextConfig, instructed
+from revs.methods.baselines.memit import MemitConfig
+from revs.methods.baselines.npo import NpoConfig, NpoKlConfig
+from revs.methods.baselines.retrain import RetrainConfig
+from revs.methods.baselines.rmu import RmuConfig
+from revs.targets.target import Target
 
 BUDGET = 4  # settings of one method at most
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from flows.bench.measure import CONTROLS
 from flows.bench.rows import Row
-from revs.metrics import METRICS
+from revs.evaluation.metrics import METRICS
 
 # Out of the contest for the best: `retrain` is the control under another name.
 REFERENCES = (*CONTROLS, "retrain")
@@ -44,7 +44,7 @@ _NAMES = {
     "specificity_not_given": "specificity, people not given",
     "seconds": "seconds of the edit",
 }
-# Of what `revs.metrics.METRICS` does not name.
+# Of what `revs.evaluation.metrics.METRICS` does not name.
 _OTHERS = {"seconds": False, "specificity_not_given": True}
 LEGEND = """\
 Attacks put every edited and unseen prompt. leak at k: one of 16 samples at temperature 1 says the secret. Min-K%++: AUC

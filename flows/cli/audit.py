@@ -25,7 +25,7 @@ def audit(
     Example: revs audit B-20261123-0a1b2c --out audit
     """
     settings = settings_of(home)
-    from tasks.auditing import audit_batch
+    from tasks.versions.audit import audit_batch
 
     result = audit_batch(settings, batch_id, out)
     if as_json:

@@ -61,9 +61,9 @@ def show(batch_id: str, home: Home = None, as_json: Json = False) -> None:
 
     Example: revs batches show B-20261128-0a1b2c
     """
+    from infra.batches.workspace import Workspace
     from infra.requests.outcomes import described
-    from infra.workspace import Workspace
-    from tasks.resuming import report_owed
+    from tasks.batch.resuming import report_owed
 
     settings = settings_of(home)
     store = store_of(settings)
@@ -137,7 +137,7 @@ def abandon(
     """
     from infra.requests import BatchHeld
     from revs.errors import BadInput
-    from tasks.resuming import give_up
+    from tasks.batch.resuming import give_up
 
     if requests not in ("received", "failed"):
         raise BadInput(f"--requests {requests!r} is unknown; choose received or failed")

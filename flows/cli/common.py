@@ -33,7 +33,7 @@ def console() -> Console:
 
 def settings_of(home: Path | None) -> Settings:
     """Settings of the installation, with Prefect and the stages pointed to it."""
-    from infra.orchestration import prepare
+    from infra.running.prefect_settings import prepare
     from infra.settings import load_settings
 
     settings = load_settings(home)
@@ -49,8 +49,8 @@ def emit(document: Any) -> None:
 @contextmanager
 def showing_stages(quiet: bool) -> Iterator[None]:
     """Show the stages of a flow as they run: a line each when done; on a terminal a live line too."""
-    from infra.orchestration import server_in_time
-    from infra.progress import listening
+    from infra.running.prefect_settings import server_in_time
+    from infra.running.progress import listening
 
     if quiet:
         with server_in_time():
@@ -62,7 +62,7 @@ def showing_stages(quiet: bool) -> Iterator[None]:
 
 
 class Stages:
-    """A listener that draws; see `infra.progress.Listener`."""
+    """A listener that draws; see `infra.running.progress.Listener`."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -26,7 +26,7 @@ def doctor(
 
     Example: revs doctor --deep
     """
-    from tasks.health import examine
+    from tasks.health.installation import examine
 
     results = [asdict(finding) for finding in examine(lambda: settings_of(home), deep=deep)]
     if as_json:

@@ -9,7 +9,7 @@ import typer
 from flows.cli.common import Home, Json, console, emit, settings_of, table
 
 if TYPE_CHECKING:
-    from infra.gates import GateReport
+    from infra.gates.policy import GateReport
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +37,7 @@ def gate(
     if (requests is None) != (corpus is None):
         raise BadInput("--requests and --corpus go together: identifiers, and where they stood; give both or neither")
     settings = settings_of(home)
-    from tasks.gating import judge_anew, judge_record, refuse_lost_erasures
+    from tasks.versions.gate import judge_anew, judge_record, refuse_lost_erasures
 
     if requests is None or corpus is None:
         version, report = judge_record(settings, model_uri)

@@ -66,7 +66,7 @@ def process(
 def _on_record(settings: Settings, address: str) -> str:
     """The reference under which the request store keeps a path or an address."""
     from infra.corpus import absolute
-    from tasks.stage import open_store
+    from tasks.batch.stage import open_store
 
     return open_store(settings).keep_address(absolute(address))
 
@@ -83,7 +83,7 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     from infra.corpus import Corpus
     from infra.registry import Registry
     from revs.errors import BadInput
-    from revs.loading import check_folder
+    from revs.model.load import check_folder
 
     registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
     for path in filter(None, (corpus, held_out)):

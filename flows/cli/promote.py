@@ -36,7 +36,7 @@ def promote(
     settings = settings_of(home)
     if new_root and approved_by is None:
         raise BadInput("--new-root needs --approved-by: the name of who says that the model lacks what was erased")
-    from tasks.promotion import declare_new_root, promote_version
+    from tasks.versions.promote import declare_new_root, promote_version
 
     if new_root and approved_by is not None:
         result = declare_new_root(settings, model_uri, approved_by=approved_by)

@@ -20,8 +20,8 @@ app = typer.Typer(help="Hand in, list, show and retry deletion requests.", no_ar
 
 def store_of(settings: Settings) -> RequestStore:
     """The request store of the installation."""
+    from infra.keys.vault import Vault
     from infra.requests import RequestStore
-    from infra.vault import Vault
 
     return RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from infra.corpus import Corpus, Survey
     from infra.report.scan import ScanSummary
     from infra.settings import Settings
-    from tasks.leaks import Leaks
+    from tasks.corpus.leaks import Leaks
 
 
 SAMPLED_TOKENS = 128  # of a continuation at most; half of a shorter context
@@ -75,8 +75,8 @@ def _scan(
 ) -> tuple[Survey, ScanSummary]:
     from flows.shards import over_shards
     from infra.report.scan import ScanSummary
-    from tasks.evidence import versions
-    from tasks.scan import detector_settings, findings_of, open_scan, put_together, scan_shard, waiting_shards
+    from tasks.batch.evidence import versions
+    from tasks.corpus.scan import detector_settings, findings_of, open_scan, put_together, scan_shard, waiting_shards
 
     started = time.perf_counter()
     folder = str(open_scan(settings, corpus, recognisers=recognisers, seed=seed))
@@ -112,7 +112,7 @@ def _write_lines(path: Path, lines: Any) -> None:
 def _written(settings: Settings, survey: Survey, summary: ScanSummary, folder: Path | None) -> Path | None:
     """Write the report. It is handed on, so names of files, which the terminal shows, have stand-ins in it."""
     from infra.report.scan import write_scan_report
-    from tasks.search import pseudonyms
+    from tasks.stages.search import pseudonyms
 
     if folder is None:
         return None
@@ -173,9 +173,9 @@ def _leaks(
     from infra.detection import Detector
     from infra.device import resolve_device
     from infra.registry import Registry
-    from revs.architectures import context_length
-    from revs.sampling import Sampling
-    from tasks.leaks import find_leaks
+    from revs.discover.sample import Sampling
+    from revs.model.families import context_length
+    from tasks.corpus.leaks import find_leaks
 
     folder = Path(model)
     if not folder.exists():
@@ -191,7 +191,7 @@ def _leaks(
 
 def _prompts(detector: Any) -> list[str]:
     """Half of the continuations go on from nothing, half from words that call for one of the types."""
-    from revs.prompting import openings
+    from revs.discover.prompts import openings
 
     asked = openings(detector.config.types)
     return [prompt for opening in asked for prompt in ("", opening)] or [""]

@@ -17,7 +17,7 @@ from flows.cli.common import Home, Json, console, emit, settings_of, showing_sta
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
-    from infra.serving import Children
+    from infra.running.children import Children
     from infra.settings import Settings
 
 START_SECONDS = 180.0  # how long each server may take; on a busy machine they need a minute
@@ -69,8 +69,8 @@ def serve(
 
     Example: revs serve --every 300
     """
-    from infra.deployment import EVERY_SECONDS, check_cron
-    from infra.serving import Stopped, only_one, sigterm_interrupts, stop_signals
+    from infra.running.children import Stopped, only_one, sigterm_interrupts, stop_signals
+    from infra.running.deployment import EVERY_SECONDS, check_cron
 
     if cron is not None and every is not None:
         raise BadInput("--every and --cron both say when; give one of them")
@@ -91,7 +91,7 @@ def serve(
 
 def _servers(settings: Settings, prefect_port: int, mlflow_port: int) -> dict[str, Any]:
     """The addresses of the servers; those that will be ours must be free."""
-    from infra.serving import HOST, require_free
+    from infra.running.children import HOST, require_free
 
     own = {"prefect": not os.environ.get("PREFECT_API_URL"), "mlflow": not settings.tracking_uri.startswith("http")}
     if prefect_port == mlflow_port and all(own.values()):
@@ -143,7 +143,7 @@ def _models(settings: Settings, named: list[str] | None, cache: Path | None) -> 
 
 def _run(settings: Settings, plan: Plan, stop: threading.Event, *, as_json: bool) -> None:
     """Start everything, say where it is, and stay until a signal comes or a child ends."""
-    from infra.serving import Children
+    from infra.running.children import Children
 
     with Children(settings.home / "logs", stop) as children:
         if not as_json:
@@ -155,8 +155,8 @@ def _run(settings: Settings, plan: Plan, stop: threading.Event, *, as_json: bool
 
 
 def _start_servers(settings: Settings, plan: Plan, children: Children) -> None:
-    from infra.deployment import mlflow_server, prefect_server
-    from infra.serving import answers
+    from infra.running.children import answers
+    from infra.running.deployment import mlflow_server, prefect_server
 
     if plan.own_prefect:
         os.environ["PREFECT_API_URL"] = f"{plan.prefect}/api"
@@ -174,7 +174,7 @@ def _port(url: str) -> int:
 
 
 def _start_schedule(settings: Settings, plan: Plan, children: Children) -> None:
-    from infra.deployment import schedule
+    from infra.running.deployment import schedule
 
     ready = settings.home / "serve.ready"
     ready.unlink(missing_ok=True)
@@ -190,7 +190,7 @@ def _start_schedule(settings: Settings, plan: Plan, children: Children) -> None:
 
 
 def _tell(plan: Plan, *, as_json: bool) -> None:
-    from infra.serving import shown
+    from infra.running.children import shown
 
     if as_json:
         emit(asdict(plan) | {"prefect": shown(plan.prefect), "mlflow": shown(plan.mlflow)})

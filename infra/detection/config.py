@@ -30,7 +30,7 @@ from typing import Any, Literal, cast, get_args
 
 from infra.detection.backtracking import Limits
 from infra.detection.custom import CustomRecogniser
-from infra.detection.numbering import REGIONS, is_region
+from infra.identifiers.numbering import REGIONS, is_region
 from revs.errors import BadInput
 
 DEFAULT_TYPES = ("EMAIL_ADDRESS", "US_SSN", "PHONE_NUMBER", "URL", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS")

@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from infra import boundaries
 from infra.detection.backtracking import Limits, check_pattern
 from infra.detection.findings import Stopped
 from infra.detection.recogniser import Recogniser, Spans, deciding_by
 from infra.detection.windows import whole
+from infra.identifiers import boundaries
 from revs.errors import BadInput
 
 LEAST_CHARACTERS = 3

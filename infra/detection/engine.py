@@ -18,7 +18,7 @@ from infra.detection.context import USUAL, Labels, adjusted
 from infra.detection.findings import Finding, Stopped, Unread
 from infra.detection.readings import in_readings
 from infra.detection.recogniser import Recogniser, Spans
-from infra.readings import may_be_disguised
+from infra.identifiers.readings import may_be_disguised
 
 BUILDERS: dict[str, Callable[[], Recogniser]] = {
     "EMAIL_ADDRESS": email.build,

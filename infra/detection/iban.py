@@ -8,7 +8,7 @@ from collections import defaultdict
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
 from infra.detection.shapes import BLANK, touching
 from infra.detection.windows import reaches
-from infra.wellformed import IBAN_LENGTHS
+from infra.identifiers.wellformed import IBAN_LENGTHS
 
 LONGEST = 34
 # Two letters and two digits, found by the first digit: such an expression is searched fast.

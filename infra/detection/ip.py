@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from infra.addresses import ipv6_in, suffix_end
 from infra.detection.recogniser import Recogniser, deciding_by
 from infra.detection.shapes import WORD, touching
 from infra.detection.windows import tokens
+from infra.identifiers.ip import ipv6_in, suffix_end
 
 # 1.2.3.4, ::, and six groups with colons; literals first, because such an expression is searched fast.
 _PROBE = re.compile(r"\.(?<=\d\.)\d{1,3}\.\d{1,3}\.\d|:(?::|(?<=[0-9A-Fa-f]:)(?:[0-9A-Fa-f]{1,4}:){5})", re.ASCII)

@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache, partial
 
-from infra.boundaries import is_label
-from infra.detection.numbering import REGIONS, is_written_so, plans_for
 from infra.detection.recogniser import Recogniser, deciding_by
 from infra.detection.shapes import WORD, digit_runs, digits_of
 from infra.detection.windows import runs
-from infra.phones import EXTENSION
+from infra.identifiers.boundaries import is_label
+from infra.identifiers.numbering import REGIONS, is_written_so, plans_for
+from infra.identifiers.phones import EXTENSION
 
 WELL_WRITTEN = 0.4
 POSSIBLE = 0.05

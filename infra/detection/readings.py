@@ -1,7 +1,8 @@
-"""Detection in every reading of a text (infra/readings.py): it finds what the search for known identifiers finds.
+"""Detection in every reading of a text (infra/identifiers/readings.py): it finds what the search for known identifiers
+finds.
 
-Each reading is read in plain characters (infra/plain.py), and its findings are brought back to places in the text as
-written. Of two findings that contradict each other the better reading decides:
+Each reading is read in plain characters (infra/identifiers/plain.py), and its findings are brought back to places in
+the text as written. Of two findings that contradict each other the better reading decides:
 
 - one that begins or ends inside an escape gives way, as `u003cjane@example.com` in front of "<" read as JSON: except
   behind an `=` that only might begin an escape, as in `to=ADA@example.com`;
@@ -14,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from infra.detection.findings import Finding, without_parts
-from infra.plain import plain
-from infra.readings import Reading, Steps, decoded, span_of, unwrapped
+from infra.identifiers.plain import plain
+from infra.identifiers.readings import Reading, Steps, decoded, span_of, unwrapped
 
 _OVER_LINES = ("EMAIL_ADDRESS", "URL")
 Find = Callable[[str], Iterable[Finding]]

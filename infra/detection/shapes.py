@@ -6,7 +6,7 @@ import re
 from functools import cache, lru_cache
 from typing import Any
 
-from infra.boundaries import LABELS
+from infra.identifiers.boundaries import LABELS
 
 BLANK = " \\u00a0\\u202f"
 DASH = "\\-\\u2010-\\u2015\\u2212"

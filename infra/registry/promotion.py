@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from infra.gates import GatePolicy, GateReport, check_gates
+from infra.gates.policy import GatePolicy, GateReport, check_gates
 from infra.registry.records import PARENT, ModelVersion
 from revs.errors import BadInput, GateRefused
 

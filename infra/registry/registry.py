@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from infra.gates import GatePolicy
+from infra.gates.policy import GatePolicy
 from infra.registry import copies, files, lineage, promotion, records
 from infra.registry.catalogue import NOTHING_READ, Catalogue
 from infra.registry.checkpoint import model_files

@@ -14,10 +14,10 @@ from typing import Any
 
 import rfc8785
 
+from infra.detection.tally import Sample, ScanTally
 from infra.report.charts import counts_chart
 from infra.report.figures import plural
 from infra.report.report import environment, replace_file
-from infra.tally import Sample, ScanTally
 from revs.errors import BadInput, OperationFailed
 
 SCHEMA = "revs.scan/1"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from infra.keys.vault import Vault
 from infra.requests import tables
-from infra.vault import Vault
 from revs.errors import BadInput
 
 _PREFIX = "address-"

@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from infra.keys.vault import Vault
 from infra.requests import rows, shredding, submissions, tables
 from infra.requests.outcomes import WAITING, described
 from infra.requests.records import SETTLED, ClosingStatus, IdentifierOutcome
-from infra.vault import Vault
 from revs.errors import BadInput, OperationFailed
 
 

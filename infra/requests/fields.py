@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 
+from infra.identifiers.wellformed import fault
 from infra.requests.records import IDENTIFIER_TYPES, Demand, Identifier
-from infra.wellformed import fault
 
 MAX_TEXT = 1000  # characters of a subject or an identifier
 _FIELDS = frozenset({"subject", "received", "due", "model", "identifiers"})

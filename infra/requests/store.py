@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from infra.keys.vault import Vault
 from infra.requests import addresses, closing, duplicates, leases, opening, rows, shredding, submissions, tables
 from infra.requests.database import Database
 from infra.requests.intake import parse_requests, read_source
@@ -30,7 +31,6 @@ from infra.requests.records import (
     RequestStatus,
     RequestView,
 )
-from infra.vault import Vault
 from revs.errors import BadInput
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from infra.keys.vault import Sealed, Vault
 from infra.requests import rows, tables
 from infra.requests.records import Demand, Entry, Identifier, Intake
-from infra.vault import Sealed, Vault
 from revs.errors import OperationFailed
 
 _Move = tuple[str, str, dict[str, Any]]  # request id, event, what was moved

@@ -1,8 +1,8 @@
 """Known identifiers in many texts: what is sought is built once, and batches of texts are searched for all of it.
 
-A text is folded (infra/normalise.py) into two streams: the words, and the words without the separators of numbers.
-What is found there counts where it stands alone (infra/boundaries.py), and is given in offsets of the original text.
-A text with escapes or broken lines is also read without them (infra/readings.py).
+A text is folded (infra/identifiers/normalise.py) into two streams: the words, and the words without the separators of
+numbers. What is found there counts where it stands alone (infra/identifiers/boundaries.py), and is given in offsets of
+the original text. A text with escapes or broken lines is also read without them (infra/identifiers/readings.py).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from infra import boundaries, phones
-from infra.addresses import suffix_end
-from infra.normalise import Stream, compact, fold, reduced, same_case, search_forms, stream_of
-from infra.readings import Steps, may_be_disguised, readings, span_of, undisguised
+from infra.identifiers import boundaries, phones
+from infra.identifiers.ip import suffix_end
+from infra.identifiers.normalise import Stream, compact, fold, reduced, same_case, search_forms, stream_of
+from infra.identifiers.readings import Steps, may_be_disguised, readings, span_of, undisguised
 from infra.search.addresses import Addresses
 from infra.search.batch import Batch, Place
 from infra.search.beside import beside, may_matter

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from infra.addresses import Address, address_of, ipv6_in, suffix_end
-from infra.boundaries import LABELS
-from infra.normalise import fold
+from infra.identifiers.boundaries import LABELS
+from infra.identifiers.ip import Address, address_of, ipv6_in, suffix_end
+from infra.identifiers.normalise import fold
 from infra.search.batch import Batch, Place
 
 if TYPE_CHECKING:

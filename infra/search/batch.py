@@ -15,7 +15,7 @@ Place = tuple[int, int, int]
 """The number of a row, and a span of its characters."""
 
 _LOOK_BEFORE, _LOOK_BEHIND = 128, 48
-"""Bytes on both sides of a match that decide whether it stands alone: more than infra/boundaries.py looks at."""
+"""Bytes on both sides of a match that decide if it stands alone; infra/identifiers/boundaries.py looks at fewer."""
 
 
 class Batch:

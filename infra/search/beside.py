@@ -10,9 +10,9 @@ import re
 from bisect import bisect_left
 from typing import NamedTuple
 
-from infra.escapes import MARKS
-from infra.normalise import fold
-from infra.readings import decoded
+from infra.identifiers.escapes import MARKS
+from infra.identifiers.normalise import fold
+from infra.identifiers.readings import decoded
 
 _NEAR = 32
 _LEADING = 16

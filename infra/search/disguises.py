@@ -1,4 +1,4 @@
-"""Which rows of a batch may have another reading (infra/readings.py): a first look at many rows, at the speed of C."""
+"""Which rows of a batch may have another reading (infra/identifiers/readings.py): many rows at once, in C."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from functools import cached_property, lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from infra.escapes import MARKS, PATTERN, stands_for
-from infra.normalise import SEPARATORS
-from infra.readings import SIGNS
+from infra.identifiers.escapes import MARKS, PATTERN, stands_for
+from infra.identifiers.normalise import SEPARATORS
+from infra.identifiers.readings import SIGNS
 from infra.search.folding import ASCII_TABLE
 from infra.search.rows import END, Rows
 

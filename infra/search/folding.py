@@ -1,4 +1,4 @@
-"""The folded text of infra/normalise.py at the speed of C, without offsets: most rows hold nothing that is sought."""
+"""Folding as in infra/identifiers/normalise.py at the speed of C, without offsets: most rows hold nothing sought."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from infra.normalise import SEPARATORS, Folded, fold, fold_character
+from infra.identifiers.normalise import SEPARATORS, Folded, fold, fold_character
 from infra.search.rows import END
 
 ROW_END = "\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from infra.normalise import normal_form
+from infra.identifiers.normalise import normal_form
 from revs.errors import BadInput
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from infra.boundaries import LABELS
-from infra.normalise import MAX_SEPARATORS, Stream
+from infra.identifiers.boundaries import LABELS
+from infra.identifiers.normalise import MAX_SEPARATORS, Stream
 from infra.search.batch import Batch
 from infra.search.folding import FILLER
 from infra.search.patterns import PADDING, Ints, Patterns, joined, moved, stretches, words_at

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from revs.randomness import seeded
+from revs.model.seeding import seeded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -308,7 +308,7 @@ def cli(
 
 @pytest.fixture
 def settings(cli: Cli) -> Settings:
-    from infra.orchestration import prepare
+    from infra.running.prefect_settings import prepare
     from infra.settings import load_settings
 
     found = load_settings()
@@ -322,7 +322,7 @@ def written(path: Path, text: str | bytes) -> Path:
 
 
 def requests_of(settings: Settings) -> dict[str, list[RequestView]]:
-    from tasks.stage import open_store
+    from tasks.batch.stage import open_store
 
     by_status: dict[str, list[RequestView]] = {}
     for view in open_store(settings).list():
@@ -331,6 +331,6 @@ def requests_of(settings: Settings) -> dict[str, list[RequestView]]:
 
 
 def champion_of(settings: Settings, name: str) -> str:
-    from tasks.stage import open_registry
+    from tasks.batch.stage import open_registry
 
     return open_registry(settings).champion(name).version

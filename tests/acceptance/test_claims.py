@@ -30,7 +30,7 @@ def lines(path: Path, *requests: dict[str, Any]) -> Path:
 
 
 def outcomes_of(settings: Settings, request_id: str) -> list[str]:
-    from tasks.stage import open_store
+    from tasks.batch.stage import open_store
 
     return [outcome.kind for outcome in open_store(settings).outcomes(request_id=request_id)]
 

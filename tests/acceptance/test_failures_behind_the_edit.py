@@ -33,7 +33,7 @@ def own(small_model: DevelopmentModel, settings: Settings, tmp_path: Path) -> li
 
 def with_gate(monkeypatch: pytest.MonkeyPatch, **bounds: float) -> None:
     """Put one gate in place of the policy: whether the edit is good enough is not the question here."""
-    from infra.gates import Gate, GatePolicy
+    from infra.gates.policy import Gate, GatePolicy
 
     gates = (Gate(metric="perplexity_ratio", **bounds),)
     monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy(gates=gates))
@@ -43,8 +43,8 @@ def test_a_gate_that_fails_leaves_the_champion_and_hands_the_requests_to_a_human
     cli: Cli, settings: Settings, own: list[str | Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import flows.process
-    from tasks.edit import strengths
-    from tasks.stage import open_store
+    from tasks.batch.stage import open_store
+    from tasks.stages.edit import strengths
 
     with_gate(monkeypatch, high=0.001)
     monkeypatch.setattr(flows.process, "strengths", lambda: strengths()[:1])  # one refusal takes as long as it must
@@ -75,7 +75,7 @@ def test_a_full_disk_loses_nothing_and_the_next_run_completes_the_batch(
     from safetensors import SafetensorError
     from transformers import PreTrainedModel
 
-    from tasks.stage import open_registry, open_store
+    from tasks.batch.stage import open_registry, open_store
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

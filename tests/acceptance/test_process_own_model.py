@@ -22,8 +22,9 @@ pytestmark = pytest.mark.slow
 def test_the_model_of_another_family_has_memorised_its_people(small_model: DevelopmentModel) -> None:
     """Otherwise the next test says nothing."""
     import revs
-    from revs.extraction import greedily_extracted
-    from revs.targets import Target, tokenise
+    from revs.evaluation.decoding import greedily_extracted
+    from revs.targets.target import Target
+    from revs.targets.tokenize import tokenise
 
     model, tokenizer = revs.load(small_model.folder)
     assert model.config.model_type == "gptj"

@@ -26,7 +26,7 @@ class Killed(BaseException):
 
 
 def opened(settings: Settings) -> RequestStore:
-    from tasks.stage import open_store
+    from tasks.batch.stage import open_store
 
     return open_store(settings)
 
@@ -35,7 +35,7 @@ def versions_of(settings: Settings, name: str = "demo") -> dict[str, tuple[str, 
     """The aliases of every version there is."""
     from mlflow import MlflowClient
 
-    from tasks.stage import open_registry
+    from tasks.batch.stage import open_registry
 
     found = MlflowClient(settings.tracking_uri, settings.tracking_uri).search_model_versions(f"name = '{name}'")
     registry = open_registry(settings)
@@ -74,9 +74,9 @@ def test_a_demo_killed_in_the_edit_completes_the_same_batch_once(
 @pytest.fixture
 def waiting(small_model: DevelopmentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """An installation with the small model registered and its people's requests handed in."""
-    from infra.orchestration import prepare
+    from infra.running.prefect_settings import prepare
     from infra.settings import load_settings
-    from tasks.stage import open_registry
+    from tasks.batch.stage import open_registry
 
     monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
     settings = load_settings()

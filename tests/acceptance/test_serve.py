@@ -20,10 +20,10 @@ from conftest import REVS, Installation, until
 from leaks import Scanner
 from urllib3 import PoolManager, Retry
 
+from infra.keys.vault import Vault
 from infra.registry import Registry
 from infra.requests import RequestStore
 from infra.settings import Settings
-from infra.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

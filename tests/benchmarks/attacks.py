@@ -21,11 +21,12 @@ import torch
 from platformdirs import user_cache_path
 
 import revs
-from revs.architectures import architecture_of
 from revs.development import Recipe, build
-from revs.examination import Examination
-from revs.targets import Target, tokenise
-from revs.variations import perturbed
+from revs.evaluation.context import Examination
+from revs.model.families import architecture_of
+from revs.targets.target import Target
+from revs.targets.tokenize import tokenise
+from revs.targets.variations import perturbed
 
 TARGETS = 100
 

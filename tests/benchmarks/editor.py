@@ -31,11 +31,11 @@ from rich.progress import track
 import revs
 from flows.bench.case import SIZES, Case, case_of, recipe
 from revs.config import NeuronsConfig
-from revs.decoys import decoys
 from revs.development import build
-from revs.moments import Moments
-from revs.rounding import rounded_copy
-from revs.targets import collate, tokenise
+from revs.edit.moments import Moments
+from revs.model.quantize import rounded_copy
+from revs.targets.decoys import decoys
+from revs.targets.tokenize import collate, tokenise
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 

@@ -25,13 +25,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from oracle import OracleSettings, adjust_rank, vocabulary_of
 
-from revs.architectures import architecture_of
 from revs.config import EraseConfig
-from revs.joint_edit import JointEdit
-from revs.moments import Moments
-from revs.protection import Protection
-from revs.targets import TokenisedTarget
-from revs.unembedding import Unembedding
+from revs.edit.constraints import Protection
+from revs.edit.moments import Moments
+from revs.edit.sweep import JointEdit
+from revs.model.families import architecture_of
+from revs.model.vocabulary import Unembedding
+from revs.targets.tokenize import TokenisedTarget
 
 
 def new_model(asked: argparse.Namespace) -> Any:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
-from revs.compact import change_of
+from revs.patch.encode import change_of
 
 LAYERS = 32
 

@@ -23,10 +23,11 @@ from platformdirs import user_cache_path
 import revs
 from revs.development import Recipe, build
 from revs.development.people import Record
-from revs.exposure import DECOYS, decoy_quantiles, exposed
-from revs.extraction import holds
-from revs.probing import probe
-from revs.targets import Target, TokenisedTarget, tokenise
+from revs.discover.exposure import DECOYS, decoy_quantiles, exposed
+from revs.discover.probe import probe
+from revs.evaluation.decoding import holds
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, tokenise
 
 sys.path.append(str(Path(__file__).parent))
 

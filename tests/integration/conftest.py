@@ -31,9 +31,9 @@ def here(
     empty_database: Path, checkpoints: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Installation:
     """A home with version 1 of "demo" as champion; promotion asks for efficacy alone."""
-    from infra.gates import GatePolicy
+    from infra.gates.policy import GatePolicy
     from infra.settings import load_settings
-    from tasks.stage import open_registry, open_store
+    from tasks.batch.stage import open_registry, open_store
 
     monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy.from_dict(POLICY))
     monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.keys.vault import Vault
 from infra.requests import RequestStore
-from infra.vault import Vault
 from revs.errors import BadInput
 
 PLACE = "/data/tansyheath@example.com/rows.jsonl"

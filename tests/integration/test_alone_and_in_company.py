@@ -14,23 +14,24 @@ import pytest
 import torch
 
 import revs
-from revs.architectures import architecture_of
-from revs.attacks import ATTACKS
-from revs.baselines import BASELINES
-from revs.baselines.defences import lens_logits
-from revs.baselines.frame import Job
-from revs.baselines.rmu import RmuConfig, _residuals
-from revs.baselines.tuning import log_p_of, logits_of
+from revs.discover.probe import probe
+from revs.erasure import METHODS
 from revs.errors import BadInput
-from revs.examination import Examination
-from revs.methods import METHODS
-from revs.metrics import METRICS
-from revs.perplexity import perplexity
-from revs.probing import probe
-from revs.saliency import key_saliency
-from revs.targets import Target, collate, tokenise
-from revs.unembedding import Unembedding
-from revs.variations import perturbed
+from revs.evaluation.attacks import ATTACKS
+from revs.evaluation.context import Examination
+from revs.evaluation.metrics import METRICS
+from revs.evaluation.perplexity import perplexity
+from revs.methods.baselines import BASELINES
+from revs.methods.baselines.defences import lens_logits
+from revs.methods.baselines.frame import Job
+from revs.methods.baselines.rmu import RmuConfig, _residuals
+from revs.methods.baselines.tuning import log_p_of, logits_of
+from revs.methods.saliency import key_saliency
+from revs.model.families import architecture_of
+from revs.model.vocabulary import Unembedding
+from revs.targets.target import Target
+from revs.targets.tokenize import collate, tokenise
+from revs.targets.variations import perturbed
 
 CONTEXT, K = 128, 20
 KINDS = {
@@ -96,7 +97,7 @@ def own_log_p(model: Any, ids: tuple[int, ...]) -> torch.Tensor:
 def test_log_probabilities_are_those_of_the_models_own_logits(
     memorised: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
 ) -> None:
-    from revs.exposure import decoy_places
+    from revs.discover.exposure import decoy_places
 
     examination = examined(memorised, tokenizer, people, ordinary)
     tokens = tokenise(tokenizer, people[:5], context=CONTEXT)

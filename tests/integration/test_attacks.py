@@ -11,18 +11,19 @@ import pytest
 import torch
 
 import revs
-from revs.attacks import ATTACKS, RATES
-from revs.attacks.membership import area_under_curve
-from revs.attacks.prompt_variants import paraphrased, shortened
-from revs.attacks.relearning import STEPS, relearned
-from revs.attacks.sampling import SAMPLES
-from revs.decoys import decoys
 from revs.errors import BadInput
-from revs.examination import Examination
-from revs.extraction import answers, holds
-from revs.metrics import METRICS
-from revs.targets import Target, tokenise
-from revs.variations import perturbed
+from revs.evaluation.attacks import ATTACKS, RATES
+from revs.evaluation.attacks.membership import area_under_curve
+from revs.evaluation.attacks.prompt_variants import paraphrased, shortened
+from revs.evaluation.attacks.relearning import STEPS, relearned
+from revs.evaluation.attacks.sampling import SAMPLES
+from revs.evaluation.context import Examination
+from revs.evaluation.decoding import answers, holds
+from revs.evaluation.metrics import METRICS
+from revs.targets.decoys import decoys
+from revs.targets.target import Target
+from revs.targets.tokenize import tokenise
+from revs.targets.variations import perturbed
 
 K = 20
 BY_RANK = {"logit_lens", "delta", "perturbation", "membership"}  # whose candidates hold anybody's tokens now and then
@@ -217,7 +218,9 @@ def test_a_target_that_cannot_be_read_ends_an_evaluation_before_any_attack(
 def test_a_disturbed_prompt_that_cannot_be_read_leaves_the_other_scores(
     memorised: Any, tokenizer: Any, people: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("revs.examination.perturbed", lambda targets, seed: [Target(prompt="Write to", secret=" ")])
+    monkeypatch.setattr(
+        "revs.evaluation.context.perturbed", lambda targets, seed: [Target(prompt="Write to", secret=" ")]
+    )
     scores = revs.evaluate(memorised, tokenizer, people[:1], k=K, metrics=["efficacy", "perturbation"])
     assert "perturbed target 0" in scores.gaps["perturbation"] and scores.efficacy is not None
 
@@ -227,7 +230,7 @@ def test_a_name_that_nobody_knows_is_refused_before_any_attack_runs(
     names: list[str], attacks: list[str], memorised: Any, tokenizer: Any, people: list[Target],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from revs.scoring import measured
+    from revs.evaluation.scores import measured
 
     ran: list[str] = []
     monkeypatch.setattr(Examination, "outcome", lambda _, attack: ran.append(attack))

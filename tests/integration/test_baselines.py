@@ -12,21 +12,23 @@ import torch
 from torch import Tensor
 
 import revs
-from revs.architectures import architecture_of
-from revs.baselines import BASELINES, defences, memit, npo, rmu
-from revs.baselines.defences import HeadProjectionConfig, MaxEntropyConfig
-from revs.baselines.ft_l import FtLConfig
-from revs.baselines.gradient import GradientAscentConfig, GradientDifferenceConfig
-from revs.baselines.in_context import InContextConfig, instructed
-from revs.baselines.memit import MemitConfig
-from revs.baselines.npo import NpoConfig, NpoKlConfig
-from revs.baselines.retrain import RetrainConfig
-from revs.baselines.rmu import RmuConfig
-from revs.baselines.settings import ConstrainedConfig
-from revs.baselines.tuning import chosen_only, draws, log_p_of, logits_of
 from revs.config import EraseConfig, NeuronsConfig
 from revs.errors import BadInput
-from revs.targets import Batch, Target, TokenisedTarget, collate, tokenise
+from revs.methods.baselines import BASELINES, defences, memit, npo, rmu
+from revs.methods.baselines.defences import HeadProjectionConfig, MaxEntropyConfig
+from revs.methods.baselines.ft_l import FtLConfig
+from revs.methods.baselines.gradient import GradientAscentConfig, GradientDifferenceConfig
+from revs.methods.baselines.in_context import InContextConfig, instructed
+from revs.methods.baselines.memit import MemitConfig
+from revs.methods.baselines.npo import NpoConfig, NpoKlConfig
+from revs.methods.baselines.retrain import RetrainConfig
+from revs.methods.baselines.rmu import RmuConfig
+from revs.methods.baselines.settings import ConstrainedConfig
+from revs.methods.baselines.tuning import chosen_only, draws, log_p_of, logits_of
+from revs.model.batch import Batch
+from revs.model.families import architecture_of
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, collate, tokenise
 
 Digests = Callable[[Any], dict[str, str]]
 
@@ -253,7 +255,7 @@ def test_the_reference_stays_the_old_model_while_the_weights_move(
     shared_model: Any, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from revs.baselines.reference import Reference
+    from revs.methods.baselines.reference import Reference
 
     caught = job_of(monkeypatch, npo, model, tokenizer, people, "npo", ordinary)
     job, batch = caught["job"], batch_of(model, tokenizer, people)

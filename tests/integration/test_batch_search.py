@@ -11,14 +11,14 @@ from typing import Any, cast
 
 import pytest
 
+from infra.batches.workspace import Workspace
 from infra.corpus import Corpus
-from infra.location import locate
 from infra.requests import Identifier
+from infra.search.locate import locate
 from infra.settings import Settings
-from infra.workspace import Workspace
-from tasks import search as module
-from tasks.find import reservation, unread_in
-from tasks.search import keyed_digest, search
+from tasks.stages import search as module
+from tasks.stages.locate import reservation, unread_in
+from tasks.stages.search import keyed_digest, search
 
 MAIL, SSN = "jane.roe@example.com", "219-41-5522"
 WANTED = {

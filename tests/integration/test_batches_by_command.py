@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from infra.batches.workspace import Workspace
+from infra.keys.vault import Vault
 from infra.registry import ModelVersion
 from infra.requests import IdentifierOutcome, RequestStore
 from infra.settings import Settings, load_settings
-from infra.vault import Vault
-from infra.workspace import Workspace
 
 IDENTIFIERS = [{"type": "US_SSN", "value": "219-41-0001"}]
 GOOD = {"subject": "customer 1", "received": "2026-11-02", "identifiers": IDENTIFIERS}
@@ -25,7 +25,7 @@ HOLDER = """
 import sys
 from infra.requests import RequestStore
 from infra.settings import load_settings
-from infra.vault import Vault
+from infra.keys.vault import Vault
 settings = load_settings()
 store = RequestStore(settings.requests_url, Vault.from_settings(settings))
 print(store.open_batch(model="demo", corpus="", source="").id, flush=True)

@@ -126,7 +126,7 @@ def test_no_command_takes_stores_or_echoes_a_credential(
 
 
 def test_a_flow_started_with_a_credential_refuses_it_before_anything_is_stored(tmp_path: Path) -> None:
-    from tasks.requests import open_batch
+    from tasks.stages.requests import open_batch
 
     with mock.patch.dict(os.environ, {"REVS_HOME": str(tmp_path)}), pytest.raises(BadInput) as caught:
         open_batch.fn("any", f"https://{SECRET}@127.0.0.1/rows.jsonl")

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 import revs
-from revs.architectures import architecture_of
-from revs.records import ranks_by_layer
-from revs.taps import run
-from revs.targets import Target, collate, tokenise
-from revs.unembedding import Unembedding
+from revs.edit.token_records import ranks_by_layer
+from revs.model.families import architecture_of
+from revs.model.hooks import run
+from revs.model.vocabulary import Unembedding
+from revs.targets.target import Target
+from revs.targets.tokenize import collate, tokenise
 
 LOW, AIM, VOCABULARY = 40, 60, 400
 EXACT: dict[str, Any] = {

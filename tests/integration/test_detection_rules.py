@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from infra.detection import DEFAULT_MIN_SCORE, DEFAULT_TYPES, Detector, Finding
 from infra.detection.engine import presidio_engine
-from infra.detection.numbering import REGIONS, plan
 from infra.detection.readings import in_readings
+from infra.identifiers.numbering import REGIONS, plan
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 

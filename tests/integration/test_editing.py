@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 import revs
-from revs import joint_edit
+from revs.edit import sweep as joint_edit
+from revs.edit.constraints import places_like
 from revs.errors import BadInput
-from revs.perplexity import perplexity
-from revs.protection import places_like
-from revs.readings import Readings, read
-from revs.targets import Target, tokenise
+from revs.evaluation.perplexity import perplexity
+from revs.evaluation.ranks import Readings, read
+from revs.targets.target import Target
+from revs.targets.tokenize import tokenise
 
 LOW, AIM, CONTEXT = 40, 60, 64
 Digests = Callable[[Any], dict[str, str]]

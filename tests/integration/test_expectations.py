@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from infra import expectations
-from infra.expectations import check_requests, judge_metrics
-from infra.gates import GatePolicy, check_gates
+from infra.gates import expectations
+from infra.gates.expectations import check_requests, judge_metrics
+from infra.gates.policy import GatePolicy, check_gates
 from revs.errors import OperationFailed
 
 TODAY = date(2026, 11, 23)

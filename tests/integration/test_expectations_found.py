@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from infra import expectations
-from infra.expectations import check_occurrences, check_targets
+from infra.gates import expectations
+from infra.gates.expectations import check_occurrences, check_targets
 from revs.errors import BadInput, OperationFailed
 
 SECRET = "219-41-5522"

@@ -13,11 +13,12 @@ from families import EVERY_FAMILY, new_config
 from torch import Tensor
 
 import revs
-from revs.architectures import ARCHITECTURES, architecture_of, context_length
 from revs.errors import BadInput
-from revs.readings import read
-from revs.taps import run
-from revs.targets import Target, collate, tokenise
+from revs.evaluation.ranks import read
+from revs.model.families import ARCHITECTURES, architecture_of, context_length
+from revs.model.hooks import run
+from revs.targets.target import Target
+from revs.targets.tokenize import collate, tokenise
 
 LOW, AIM = 40, 60
 

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from infra.batches.workspace import Workspace
 from infra.corpus import Corpus
 from infra.requests import Identifier
 from infra.settings import Settings
-from infra.workspace import Workspace
-from tasks.find import look, search
-from tasks.records import Detected
+from tasks.batch.records import Detected
+from tasks.stages.locate import look, search
 
 MAIL, PHONE, WORD = "jane.roe@example.com", "202-555-0143", "document"
 

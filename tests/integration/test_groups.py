@@ -11,14 +11,15 @@ import pytest
 import torch
 
 import revs
-import revs.moments
-from revs import joint_edit
-from revs.architectures import architecture_of
-from revs.moments import Moments
-from revs.records import ranks_by_layer
-from revs.rounding import rounded_copy
-from revs.targets import Target, collate, tokenise
-from revs.unembedding import Unembedding
+import revs.edit.moments
+from revs.edit import sweep as joint_edit
+from revs.edit.moments import Moments
+from revs.edit.token_records import ranks_by_layer
+from revs.model.families import architecture_of
+from revs.model.quantize import rounded_copy
+from revs.model.vocabulary import Unembedding
+from revs.targets.target import Target
+from revs.targets.tokenize import collate, tokenise
 
 LOW, AIM = 40, 60
 
@@ -101,7 +102,7 @@ def test_moments_that_do_not_fit_wait_on_disk_and_are_the_same(
         return Moments.gathered(model, architecture, tokenizer, ordinary, retain, config())
 
     held = gathered()
-    monkeypatch.setattr(revs.moments, "HELD", 1)
+    monkeypatch.setattr(revs.edit.moments, "HELD", 1)
     spilled = gathered()
     assert held._folder is None and spilled._folder is not None and not spilled._held
     folder = Path(spilled._folder.name)

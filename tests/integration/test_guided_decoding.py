@@ -8,9 +8,10 @@ import pytest
 import torch
 from families import EVERY_FAMILY
 
-from revs.attacks.difference import Guided
-from revs.extraction import answers
-from revs.targets import Target, TokenisedTarget, tokenise
+from revs.evaluation.attacks.difference import Guided
+from revs.evaluation.decoding import answers
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, tokenise
 
 CONTEXT = 64
 

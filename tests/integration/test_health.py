@@ -23,7 +23,7 @@ from revs.errors import OperationFailed
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command prepares the environment of its process, and here that is the one of all tests."""
-    monkeypatch.setattr("infra.orchestration.prepare", lambda _: None)
+    monkeypatch.setattr("infra.running.prefect_settings.prepare", lambda _: None)
 
 
 def doctor(settings: Settings, *, deep: bool = False) -> tuple[dict[str, dict[str, Any]], Exception | None]:

@@ -10,10 +10,10 @@ import torch
 
 from infra.corpus import Corpus
 from infra.detection import Detector
+from revs.discover.sample import Sample, Sampling, beginnings, continuations
 from revs.errors import BadInput
-from revs.sampling import Sample, Sampling, beginnings, continuations
-from revs.targets import Target
-from tasks.leaks import find_leaks, said_by_the_model
+from revs.targets.target import Target
+from tasks.corpus.leaks import find_leaks, said_by_the_model
 
 FEW = Sampling(count=7, length=8, batch_size=3, seed=3)
 
@@ -99,7 +99,8 @@ def test_the_audit_counts_by_type_and_tells_what_was_learnt_from_what_was_made_u
 ) -> None:
     said = (" dee.ellis@example.com.", " Dee.Ellis@example.com, and", " flint@example.org", " SSN 412-55-9031", " none")
     monkeypatch.setattr(
-        "revs.sampling.continuations", lambda *_args, **_options: (Sample(prompt="Mail", text=text) for text in said)
+        "revs.discover.sample.continuations",
+        lambda *_args, **_options: (Sample(prompt="Mail", text=text) for text in said),
     )
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("Write to dee.ellis@example.com.\nNumber 412559031 on file.\n", encoding="utf-8")

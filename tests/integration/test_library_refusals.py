@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import revs
-from revs.architectures import architecture_of
-from revs.attacks import ATTACKS
-from revs.baselines import BASELINES
 from revs.errors import BadInput, OperationFailed
-from revs.metrics import METRICS
-from revs.targets import Target
+from revs.evaluation.attacks import ATTACKS
+from revs.evaluation.metrics import METRICS
+from revs.methods.baselines import BASELINES
+from revs.model.families import architecture_of
+from revs.targets.target import Target
 
 K = 20
 SETTINGS = {"low_rank": 40, "aim_rank": 60}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import revs
-from revs import moments
-from revs.targets import Target
+from revs.edit import moments
+from revs.targets.target import Target
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_the_moments_are_of_all_tokens_of_one_long_string(
     paragraphs: int, model: Any, tokenizer: Any, ordinary: list[str]
 ) -> None:
     """The keys of the first layer's FF2 in a model without attention are those of the token: borders do not matter."""
-    from revs.architectures import architecture_of
+    from revs.model.families import architecture_of
 
     with torch.no_grad():
         for layer in model.model.layers:
@@ -50,7 +50,7 @@ def test_the_moments_are_of_all_tokens_of_one_long_string(
 def test_what_a_baseline_keeps_is_the_whole_text(
     method: str, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from revs.baselines import tuning
+    from revs.methods.baselines import tuning
 
     kept: list[int] = []
 

@@ -15,9 +15,9 @@ from infra.registry import ModelVersion, weight_digest
 from infra.requests import IdentifierOutcome
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused, OperationFailed
-from tasks.auditing import audit_batch
-from tasks.gating import judge_record
-from tasks.requests import open_batch
+from tasks.stages.requests import open_batch
+from tasks.versions.audit import audit_batch
+from tasks.versions.gate import judge_record
 
 THIN = {
     "gates": GOOD["gates"],
@@ -86,7 +86,7 @@ def test_a_batch_is_not_derived_from_a_version_that_lacks_completed_erasures(
 def test_the_version_that_lacks_nothing_is_made_champion_again_by_command(
     moved_to: str, here: Installation, two_batches: tuple[str, str]
 ) -> None:
-    from tasks.promotion import promote_version
+    from tasks.versions.promote import promote_version
 
     here.point_champion_to(moved_to)
     with pytest.raises(GateRefused, match="lacks what completed batches erased"):
@@ -97,7 +97,7 @@ def test_the_version_that_lacks_nothing_is_made_champion_again_by_command(
 
 
 def test_a_champion_that_lost_its_alias_gets_it_back_by_command(here: Installation) -> None:
-    from tasks.promotion import promote_version
+    from tasks.versions.promote import promote_version
 
     here.registry._client.delete_registered_model_alias("demo", "champion")
     assert promote_version(here.settings, "models:/demo/1", approved_by="A. Officer")["champion"] == "1"
@@ -106,7 +106,7 @@ def test_a_champion_that_lost_its_alias_gets_it_back_by_command(here: Installati
 
 @pytest.mark.parametrize("status", ["superseded", "champion"])
 def test_a_tag_alone_makes_no_version_champion_unless_somebody_answers_for_it(status: str, here: Installation) -> None:
-    from tasks.promotion import promote_version
+    from tasks.versions.promote import promote_version
 
     other = here.registry.register_base(here.checkpoints[1], name="demo", corpus="corpus.txt")
     here.registry._client.set_model_version_tag("demo", other.version, "revs.status", status)
@@ -119,7 +119,7 @@ def test_a_tag_alone_makes_no_version_champion_unless_somebody_answers_for_it(st
 
 
 def test_a_tag_that_names_a_batch_which_made_no_version_answers_for_none(here: Installation) -> None:
-    from tasks.promotion import promote_version
+    from tasks.versions.promote import promote_version
 
     here.store.add(REQUEST | {"subject": "one"}, model="demo")
     batch = here.store.open_batch(model="demo", corpus="corpus.txt", source="models:/demo/1")
@@ -136,8 +136,8 @@ def test_a_tag_that_names_a_batch_which_made_no_version_answers_for_none(here: I
 
 
 def test_what_is_said_of_an_alias_on_a_base_that_was_never_champion_works_as_printed(here: Installation) -> None:
-    from tasks.condition import problems_of_model
-    from tasks.promotion import declare_new_root
+    from tasks.health.models import problems_of_model
+    from tasks.versions.promote import declare_new_root
 
     other = here.registry.register_base(here.checkpoints[1], name="demo", corpus="corpus.txt")
     here.point_champion_to(other.version)
@@ -150,7 +150,7 @@ def test_what_is_said_of_an_alias_on_a_base_that_was_never_champion_works_as_pri
 def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
-    from tasks.gating import refuse_lost_erasures
+    from tasks.versions.gate import refuse_lost_erasures
 
     version, report = judge_record(here.settings, "models:/demo/2")
     assert report.passed
@@ -162,7 +162,7 @@ def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(
 def test_a_parent_whose_entry_was_deleted_is_known_from_the_request_store(
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
-    from tasks.lineage import missing_erasures
+    from tasks.versions.lineage import missing_erasures
 
     here.registry._client.delete_model_version("demo", "2")
     assert missing_erasures(here.registry, here.store, here.registry.champion("demo")) == ()
@@ -171,7 +171,7 @@ def test_a_parent_whose_entry_was_deleted_is_known_from_the_request_store(
 def test_a_model_trained_anew_is_declared_by_a_human_and_then_edited(
     here: Installation, two_batches: tuple[str, str], tmp_path: Path
 ) -> None:
-    from tasks.promotion import declare_new_root, promote_version
+    from tasks.versions.promote import declare_new_root, promote_version
 
     anew = shutil.copytree(here.checkpoints[1], tmp_path / "anew")
     flip_last_bit(anew / "model.safetensors")
@@ -195,7 +195,7 @@ def test_a_model_trained_anew_is_declared_by_a_human_and_then_edited(
 def test_a_model_that_data_were_erased_from_is_no_new_root_whatever_a_human_says(
     again: bool, here: Installation, two_batches: tuple[str, str], tmp_path: Path
 ) -> None:
-    from tasks.promotion import declare_new_root
+    from tasks.versions.promote import declare_new_root
 
     uri = "models:/demo/1"
     if again:
@@ -222,9 +222,9 @@ def waiting(here: Installation) -> tuple[ModelVersion, str]:
 def test_promoting_a_waiting_candidate_completes_its_batch_in_the_name_of_who_approved(
     here: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.promotion import promote_version
+    from tasks.versions.promote import promote_version
 
-    monkeypatch.setattr("tasks.auditing.write_report", lambda _, folder: folder / "report.html")
+    monkeypatch.setattr("tasks.versions.audit.write_report", lambda _, folder: folder / "report.html")
     version, batch_id = waiting(here)
     with pytest.raises(GateRefused, match="insufficient evidence"):
         promote_version(here.settings, version.uri, approved_by=None)
@@ -244,7 +244,7 @@ def test_promoting_a_waiting_candidate_completes_its_batch_in_the_name_of_who_ap
 
 
 def test_the_run_of_an_open_batch_promotes_it_and_nobody_else(here: Installation) -> None:
-    from tasks.promotion import promote_version
+    from tasks.versions.promote import promote_version
 
     version, batch_id, _ = here.candidate("one", here.checkpoints[1], **THIN)
     with pytest.raises(BadInput, match=f"batch {batch_id} is open"):
@@ -262,7 +262,7 @@ def test_an_alias_that_was_moved_by_hand_to_a_waiting_candidate_approves_nothing
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "x" * 101])
 def test_a_new_root_needs_a_base_version_and_a_name(name: str, here: Installation) -> None:
-    from tasks.promotion import declare_new_root
+    from tasks.versions.promote import declare_new_root
 
     here.batch("one", here.checkpoints[1])
     with pytest.raises(BadInput, match="only a version that was registered as a base"):
@@ -344,7 +344,7 @@ def nameless(here: Installation, version: ModelVersion) -> None:
 
 
 def promoted(settings: Settings, uri: str) -> object:
-    from tasks.promotion import promote_version
+    from tasks.versions.promote import promote_version
 
     return promote_version(settings, uri, approved_by="A. Officer")
 
@@ -371,7 +371,7 @@ def test_other_weights_put_under_the_version_that_later_ones_were_compared_with_
     here: Installation, two_batches: tuple[str, str]
 ) -> None:
     """The base has no evidence of its own; what batches measured against it stands in theirs."""
-    from tasks.promotion import promote_version
+    from tasks.versions.promote import promote_version
 
     version = here.registry.resolve("models:/demo/1")
     shutil.copyfile(here.checkpoints[1] / "model.safetensors", here.registry.download(version) / "model.safetensors")
@@ -412,7 +412,7 @@ def test_timings_that_differ_between_the_two_records_block_no_audit(here: Instal
 def test_two_records_of_a_batch_differ_exactly_in_what_is_evidence(
     change: dict[str, Any], differing: list[str], why: str
 ) -> None:
-    from tasks.lineage import differing_parts
+    from tasks.versions.lineage import differing_parts
 
     evidence = evidence_of("demo", before="1", weights_before="sha256:aa", weights_after="sha256:bb")
     assert differing_parts(evidence | change, evidence) == differing, why
@@ -422,7 +422,7 @@ def test_two_records_of_a_batch_differ_exactly_in_what_is_evidence(
 def test_an_audit_reads_the_stored_bytes_and_still_works_for_a_version_that_was_retired(
     here: Installation, two_batches: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.auditing.write_report", lambda evidence, folder: folder / "report.html")
+    monkeypatch.setattr("tasks.versions.audit.write_report", lambda evidence, folder: folder / "report.html")
     folders = [here.registry.download(here.registry.resolve(f"models:/demo/{number}")) for number in "23"]
     flip_last_bit(folders[1] / "model.safetensors")
     with pytest.raises(OperationFailed, match="models:/demo/3 changed"):
@@ -491,7 +491,7 @@ def test_tags_that_were_set_by_hand_bring_nothing_back(
     two_batches: tuple[str, str],
     tmp_path: Path,
 ) -> None:
-    from tasks.gating import refuse_lost_erasures
+    from tasks.versions.gate import refuse_lost_erasures
 
     uri = f"models:/demo/{forge(here, tmp_path)}"
     if door == "next batch":  # the alias moved by hand

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from revs.decoys import decoys
-from revs.memorisation import Probes, overall, probes
-from revs.targets import Target, tokenise
+from revs.discover.memorisation import Probes, overall, probes
+from revs.targets.decoys import decoys
+from revs.targets.target import Target
+from revs.targets.tokenize import tokenise
 
 CONTEXT = 64
 FULL = {"greedy": False, "extraction_strength": 0.0, "strongest_decoy": 0.0, "loss": 3.0, "quantile": 0.5, "decoys": 99}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import revs
-from revs.perplexity import perplexity
-from revs.targets import Target
+from revs.evaluation.perplexity import perplexity
+from revs.targets.target import Target
 
 
 @pytest.mark.parametrize("what", ["erase", "fine-tune", "evaluate", "perplexity"])

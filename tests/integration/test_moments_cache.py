@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import revs
-from revs import moments
-from revs.targets import Target
+from revs.edit import moments
+from revs.targets.target import Target
 
 CONFIG: dict[str, Any] = {"low_rank": 40, "aim_rank": 60, "stand_ins": 0}  # stand-ins depend on the text too
 Erase = Callable[..., revs.Patch]

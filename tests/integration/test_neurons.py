@@ -14,15 +14,16 @@ from oracle import OracleSettings, blocks, edit_layer, pick_columns, read_layer,
 from torch import Tensor
 
 import revs
-from revs import neurons
-from revs.architectures import architecture_of
 from revs.config import SELECTIONS as NAMES
 from revs.config import NeuronsConfig
 from revs.errors import BadInput
-from revs.saliency import key_saliency
-from revs.selection import SELECTIONS, Scene
-from revs.targets import Target, TokenisedTarget, collate, tokenise
-from revs.unembedding import Unembedding
+from revs.methods import neurons
+from revs.methods.saliency import key_saliency
+from revs.methods.selection import SELECTIONS, Scene
+from revs.model.families import architecture_of
+from revs.model.vocabulary import Unembedding
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, collate, tokenise
 
 VOCABULARY, WIDTH, LAYERS = 400, 64, 3
 COLUMN, RESIDUAL = 320, 40

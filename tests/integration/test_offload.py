@@ -13,11 +13,13 @@ import pytest
 import torch
 
 import revs
-from revs import joint_edit, loading
-from revs.digest import tensor_digest
+from revs.edit import sweep as joint_edit
 from revs.errors import BadInput
-from revs.placement import Weights, held
-from revs.targets import Target, tokenise
+from revs.model import load as loading
+from revs.model.digest import tensor_digest
+from revs.model.offload import Weights, held
+from revs.targets.target import Target
+from revs.targets.tokenize import tokenise
 
 LOW, AIM, CONTEXT = 40, 60, 64
 FAMILIES = ("llama", "gptj", "gpt2")  # gpt2: weights stored transposed, embeddings tied

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 import revs
-from revs.architectures import architecture_of
-from revs.targets import Target
-from revs.unembedding import Unembedding
+from revs.model.families import architecture_of
+from revs.model.vocabulary import Unembedding
+from revs.targets.target import Target
 
 CONFIG: dict[str, Any] = {"low_rank": 40, "aim_rank": 60}
 
@@ -83,7 +83,7 @@ def test_weights_that_changed_get_a_gram_matrix_of_their_own(way: str, grams: li
 
 
 def test_a_gram_matrix_goes_with_its_model(model: Any) -> None:
-    from revs.memo import _GRAMS
+    from revs.model.memo import _GRAMS
 
     before = len(_GRAMS)
     other = copy.deepcopy(model)
@@ -98,7 +98,7 @@ def test_a_gram_matrix_goes_with_its_model(model: Any) -> None:
 def test_the_logits_of_a_tokens_direction_are_computed_once_for_each_token(
     method: str, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from revs import unembedding
+    from revs.model import vocabulary as unembedding
 
     times: Counter[tuple[float, ...]] = Counter()
     make = unembedding.Unembedding._project
@@ -125,7 +125,7 @@ def test_the_logits_of_a_tokens_direction_are_computed_once_for_each_token(
 
 
 def test_rows_that_do_not_fit_are_computed_again_and_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from revs import memo
+    from revs.model import memo
 
     made: list[int] = []
 
@@ -146,7 +146,7 @@ def test_the_weights_are_digested_once_for_an_edit_with_a_cache(
     model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from revs import moments
+    from revs.edit import moments
 
     times: Counter[int] = Counter()
     digest = moments.tensor_digest

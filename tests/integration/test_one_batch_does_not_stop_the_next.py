@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-import tasks.auditing
-import tasks.requests
-import tasks.stage
+import tasks.batch.stage
+import tasks.stages.requests
+import tasks.versions.audit
+from infra.batches.workspace import Workspace
 from infra.registry import ModelVersion
 from infra.requests import BatchHeld, IdentifierOutcome, RequestStore
 from infra.settings import Settings, load_settings
-from infra.workspace import Workspace
 from revs.errors import OperationFailed
-from tasks.requests import open_batch, validate_requests
-from tasks.resuming import REPORT_OWED, report_owed
+from tasks.batch.resuming import REPORT_OWED, report_owed
+from tasks.stages.requests import open_batch, validate_requests
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def champion(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         return ModelVersion(name=name, version=now.version, uri=uri, run_id="", source="", tags=tags)
 
     registry = SimpleNamespace(champion=version, evidence=lambda _: None, ancestry=lambda one: (one,))
-    monkeypatch.setattr(tasks.requests, "open_registry", lambda _: registry)
-    monkeypatch.setattr(tasks.stage, "open_registry", lambda _: registry)
+    monkeypatch.setattr(tasks.stages.requests, "open_registry", lambda _: registry)
+    monkeypatch.setattr(tasks.batch.stage, "open_registry", lambda _: registry)
     return now
 
 
@@ -48,7 +48,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def store(settings: Settings) -> RequestStore:
-    store = tasks.stage.open_store(settings)
+    store = tasks.batch.stage.open_store(settings)
     add(store, 1)
     return store
 
@@ -134,7 +134,7 @@ def stumble(*_: Any) -> None:
 def test_a_report_that_cannot_be_written_is_noted_once_and_the_next_batch_opens(
     settings: Settings, store: RequestStore, champion: Any, monkeypatch: pytest.MonkeyPatch, audit: Any, reason: str
 ) -> None:
-    monkeypatch.setattr("tasks.resuming.audit_batch", audit)
+    monkeypatch.setattr("tasks.batch.resuming.audit_batch", audit)
     first = closed_with_evidence(settings, store)
     second = run()
     assert second != first
@@ -156,7 +156,9 @@ def test_the_working_folder_of_a_batch_that_is_held_stays(
         return hold(self, batch_id, **how)
 
     monkeypatch.setattr(RequestStore, "hold", held)
-    monkeypatch.setattr("tasks.resuming.audit_batch", lambda *_: pytest.fail("the report is the other's to write"))
+    monkeypatch.setattr(
+        "tasks.batch.resuming.audit_batch", lambda *_: pytest.fail("the report is the other's to write")
+    )
     assert run() != first
     assert Workspace(settings.work_dir, first).folder.exists()
 
@@ -212,11 +214,11 @@ def test_a_stage_that_lost_its_batch_stops_before_its_work(
 ) -> None:
     add(store, 2, received="2999-01-01")
     batch_id = run()
-    h = tasks.stage.handles(batch_id)
+    h = tasks.batch.stage.handles(batch_id)
     h.workspace.write("occurrences", {})
     taken_over(settings)
     before = store.list()
-    stage, doors = partial(validate_requests.fn, batch_id), partial(tasks.stage.handles, batch_id)
+    stage, doors = partial(validate_requests.fn, batch_id), partial(tasks.batch.stage.handles, batch_id)
     for late in (stage, doors, h.discard, h.lease.check):
         with pytest.raises(BatchHeld, match="was taken over"):
             late()
@@ -229,7 +231,7 @@ def test_a_worker_takes_no_lease_and_cannot_close_anything(
 ) -> None:
     batch_id = run()
     taken_over(settings)
-    h = tasks.stage.handles(batch_id, worker=True)
+    h = tasks.batch.stage.handles(batch_id, worker=True)
     assert h.batch.id == batch_id
     with pytest.raises(OperationFailed, match="leave the rest to the flow"):
         h.discard()

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from infra.keys.vault import Vault
 from infra.requests import BatchHeld, RequestStore, leases
-from infra.vault import Vault
 from revs.errors import BadInput
 
 LINE = {
@@ -28,7 +28,7 @@ LINE = {
 HOLDER = """
 import sys
 from infra.requests import RequestStore
-from infra.vault import Vault
+from infra.keys.vault import Vault
 store = RequestStore(f"sqlite:///{sys.argv[1]}/requests.db", Vault(bytes(range(32))))
 print(store.open_batch(model="demo", corpus="", source="").id, flush=True)
 sys.stdin.readline()

@@ -11,11 +11,11 @@ import pytest
 from torch import Tensor
 
 import revs
-from revs.perplexity import perplexity
-from revs.targets import Target
+from revs.evaluation.perplexity import perplexity
+from revs.targets.target import Target
 
 LOW, AIM = 40, 60
-BUDGET = "revs.batching.TOKENS_AT_ONCE"
+BUDGET = "revs.model.batch.TOKENS_AT_ONCE"
 
 
 @contextmanager

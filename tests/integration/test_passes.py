@@ -12,11 +12,12 @@ from families import EVERY_FAMILY
 from torch import Tensor
 
 import revs
-from revs import passes
-from revs.architectures import architecture_of
-from revs.batching import pieces
-from revs.passes import edited_pass
-from revs.targets import Target, collate, tokenise
+from revs.edit import passes
+from revs.edit.passes import edited_pass
+from revs.model.batch import pieces
+from revs.model.families import architecture_of
+from revs.targets.target import Target
+from revs.targets.tokenize import collate, tokenise
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["keys kept", "edited layers run again"])

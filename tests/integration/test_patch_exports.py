@@ -15,10 +15,10 @@ import pytest
 import torch
 
 import revs
-from revs import checkpoint
-from revs.checkpoint import rewrite_checkpoint
 from revs.errors import BadInput, OperationFailed
-from revs.targets import Target
+from revs.patch import checkpoint
+from revs.patch.checkpoint import rewrite_checkpoint
+from revs.targets.target import Target
 
 Digests = Callable[[Any], dict[str, str]]
 IDS = torch.arange(40).reshape(2, 20)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from infra.corpus import Corpus
-from revs.targets import Target
-from tasks.places import targets_of, with_cuts
-from tasks.planning import group, planned
-from tasks.probe import _examine, _expose, _pools
+from revs.targets.target import Target
+from tasks.batch.plan import group, planned
+from tasks.batch.targets import targets_of, with_cuts
+from tasks.stages.probe import _examine, _expose, _pools
 
 CONTEXT = 64
 Row = dict[str, Any]

@@ -13,13 +13,14 @@ import pytest
 import torch
 from families import EVERY_FAMILY
 
-from revs.decoys import decoys
+from revs.discover.exposure import DECOYS, decoy_quantiles, exposed
+from revs.discover.probe import probe
 from revs.errors import BadInput
-from revs.exposure import DECOYS, decoy_quantiles, exposed
-from revs.extraction import holds
-from revs.forcing import teacher_forced
-from revs.probing import probe
-from revs.targets import Target, TokenisedTarget, tokenise
+from revs.evaluation.decoding import holds
+from revs.evaluation.teacher_forcing import teacher_forced
+from revs.targets.decoys import decoys
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, tokenise
 
 CONTEXT = 64
 

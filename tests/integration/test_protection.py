@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import revs
-from revs import joint_edit
-from revs.architectures import architecture_of
-from revs.protection import Protection, packed, places_like, sampled
-from revs.targets import Target, TokenisedTarget, tokenise
-from revs.unembedding import Unembedding
+from revs.edit import sweep as joint_edit
+from revs.edit.constraints import Protection, packed, places_like, sampled
+from revs.model.families import architecture_of
+from revs.model.vocabulary import Unembedding
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, tokenise
 
 LOW, AIM, LONGEST = 40, 60, 12
 LIKE_SECRETS = ["Lines 41-55, 28-31 and 633-72 of a table.", "See the flint.ell file, 212-55 to 341-66, desk 9-78."]

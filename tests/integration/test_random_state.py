@@ -12,10 +12,11 @@ import pytest
 import torch
 
 import revs
-from revs.attacks import ATTACKS
-from revs.extraction import answers
-from revs.sampling import Sampling, continuations
-from revs.targets import Target, tokenise
+from revs.discover.sample import Sampling, continuations
+from revs.evaluation.attacks import ATTACKS
+from revs.evaluation.decoding import answers
+from revs.targets.target import Target
+from revs.targets.tokenize import tokenise
 
 LOW, AIM = 40, 60
 
@@ -108,7 +109,7 @@ def test_a_model_on_gpus_has_the_generators_of_these_forked_and_seeded_and_no_ot
     """Spread over two of three GPUs; none is here, so what torch is asked for is what is looked at."""
     from contextlib import contextmanager
 
-    from revs import randomness
+    from revs.model import seeding as randomness
 
     asked: list[tuple[str, object]] = []
 

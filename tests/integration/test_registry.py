@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from registered import GOOD, PASSED, POLICY, flip_last_bit
 
-from infra.gates import GatePolicy
+from infra.gates.policy import GatePolicy
 from infra.registry import ModelVersion, Registry, publishing, weight_digest
 from infra.registry.records import lineage_tags
 from infra.registry.service import failing_clearly

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from infra.keys.vault import Vault
 from infra.requests import Identifier, IdentifierOutcome, OutcomeKind, RequestStore, RequestView
-from infra.vault import Vault
 from revs.errors import BadInput, OperationFailed
 
 KEY = bytes(range(32))
@@ -468,7 +468,7 @@ PRELUDE = """
 import json, os, resource, signal, sys
 from pathlib import Path
 from infra.requests import RequestStore
-from infra.vault import Vault
+from infra.keys.vault import Vault
 from revs.errors import OperationFailed
 folder = Path(sys.argv[1])
 def open_store():

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from infra.keys.vault import Vault
 from infra.requests import SETTLED, BatchHeld, IdentifierOutcome, OutcomeKind, RequestStore, RequestView, leases
-from infra.vault import Vault
 
 PEOPLE = 4
 KINDS = get_args(OutcomeKind)

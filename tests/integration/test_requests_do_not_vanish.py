@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from infra.keys.vault import Vault
 from infra.requests import Identifier, IdentifierOutcome, Intake, OutcomeKind, RequestStore
-from infra.vault import Vault
 from revs.errors import BadInput
 
 KEY = bytes(range(32))
@@ -132,7 +132,7 @@ def test_the_correction_of_a_request_that_was_handed_to_a_human_waits(store, han
 def test_a_name_in_another_case_is_another_demand_for_its_search_finds_other_places(
     store, hand_in, in_one_request
 ) -> None:
-    from infra.normalise import same_case
+    from infra.identifiers.normalise import same_case
 
     names = [{"type": "PERSON", "value": value} for value in ("ADA QUILLFERN", "Ada Quillfern")]
     assert not same_case("PERSON", "ADA QUILLFERN", "Ada Quillfern"), "the first brings the second not out"

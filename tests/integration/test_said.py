@@ -13,7 +13,7 @@ import torch
 
 import revs
 from revs import errors
-from revs.targets import Target
+from revs.targets.target import Target
 
 
 def config(**settings: Any) -> revs.EraseConfig:
@@ -30,7 +30,8 @@ def model(trained_models: dict[str, Any]) -> Any:
 def test_targets_that_end_short_are_said_by_number(
     method: str, model: Any, tokenizer: Any, people: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from revs import joint_edit, neurons
+    from revs.edit import sweep as joint_edit
+    from revs.methods import neurons
 
     def nothing(*arguments: Any, **options: Any) -> Any:
         left, right = solve(*arguments, **options)
@@ -66,7 +67,7 @@ def test_progress_is_told_while_text_and_retained_records_are_read(
     held: int, model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, int, int]] = []
-    monkeypatch.setattr("revs.moments.HELD", held)
+    monkeypatch.setattr("revs.edit.moments.HELD", held)
     revs.erase(
         model, tokenizer, people[:2], config=config(batch_size=3, stand_ins=0), text=ordinary, retain=people[4:],
         progress=lambda *told: seen.append(told),
@@ -108,12 +109,12 @@ def test_moments_on_disk_are_gone_however_the_edit_ends(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("revs.moments.HELD", 1)
+    monkeypatch.setattr("revs.edit.moments.HELD", 1)
     where: dict[str, str] = {
-        "unembedding": "revs.editing.Unembedding",
-        "protection": "revs.editing.Protection.read",
-        "edit": "revs.editing.JointEdit",
-        "solve": "revs.joint_edit.joint_update",
+        "unembedding": "revs.edit.edit.Unembedding",
+        "protection": "revs.edit.edit.Protection.read",
+        "edit": "revs.edit.edit.JointEdit",
+        "solve": "revs.edit.sweep.joint_update",
     }
     options: dict[str, Any] = {}
     if place in where:
@@ -131,7 +132,7 @@ def test_a_patch_is_encoded_only_when_somebody_asks_for_its_form(
     family: str, trained_models: dict[str, Any], tokenizer: Any, people: list[Target], ordinary: list[str],
     digests: Callable[[Any], dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
-    from revs import compact
+    from revs.patch import encode as compact
 
     encoded: list[int] = []
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from flows.cli.app import app
 from infra.corpus import Corpus
 from infra.settings import Settings
-from tasks import scan as module
-from tasks.scan import findings_of, open_scan, put_together, waiting_shards
+from tasks.corpus import scan as module
+from tasks.corpus.scan import findings_of, open_scan, put_together, waiting_shards
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_what_of_the_corpus_was_not_searched_is_said_beside_what_a_model_generat
     unreadable: bytes, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from flows.cli.scan import _show_leaks
-    from tasks.leaks import Leaks
+    from tasks.corpus.leaks import Leaks
 
     (folder / "more.txt").write_bytes(unreadable)
     for as_json in (True, False):

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 import revs
-from revs.decoys import decoys
 from revs.errors import BadInput
-from revs.extraction import greedily_extracted
-from revs.perplexity import perplexity
-from revs.readings import read
-from revs.targets import Target, TokenisedTarget, tokenise
-from revs.variations import perturbed
+from revs.evaluation.decoding import greedily_extracted
+from revs.evaluation.perplexity import perplexity
+from revs.evaluation.ranks import read
+from revs.targets.decoys import decoys
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, tokenise
+from revs.targets.variations import perturbed
 
 CONTEXT = 64
 Digests = Callable[[Any], dict[str, str]]

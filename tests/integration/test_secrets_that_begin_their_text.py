@@ -12,13 +12,14 @@ import pytest
 import torch
 
 import revs
-from revs.attacks import ATTACKS
-from revs.cuts import cuts
-from revs.decoys import decoys
+from revs.discover.probe import probe
 from revs.errors import BadInput
-from revs.extraction import greedily_extracted
-from revs.probing import probe
-from revs.targets import Target, tokenise
+from revs.evaluation.attacks import ATTACKS
+from revs.evaluation.decoding import greedily_extracted
+from revs.targets.decoys import decoys
+from revs.targets.target import Target
+from revs.targets.tokenize import tokenise
+from revs.targets.window import cuts
 
 K = 20
 ADDRESS, NUMBER = "tansy.heath@example.com", "412-55-9031"
@@ -111,7 +112,7 @@ def opened(tokenizer: Any, model: Any) -> list[Target]:
 def test_what_a_model_recites_from_the_beginning_is_found_erased_and_measured(
     memorised: tuple[Any, Any], ordinary: list[str]
 ) -> None:
-    from revs.memorisation import overall, probes
+    from revs.discover.memorisation import overall, probes
 
     model, tokenizer = copy.deepcopy(memorised[0]), memorised[1]
     targets = opened(tokenizer, model)
@@ -135,8 +136,8 @@ def test_what_a_model_recites_from_the_beginning_is_found_erased_and_measured(
 def test_without_a_corpus_an_identifier_is_probed_by_templates_and_from_the_beginning(
     memorised: tuple[Any, Any],
 ) -> None:
-    from revs.memorisation import overall, probes
-    from revs.prompting import without_corpus
+    from revs.discover.memorisation import overall, probes
+    from revs.discover.prompts import without_corpus
 
     model, tokenizer = memorised
     (known,) = opened(tokenizer, model)
@@ -150,7 +151,7 @@ def test_without_a_corpus_an_identifier_is_probed_by_templates_and_from_the_begi
 
 
 def test_without_a_token_to_begin_with_the_beginning_is_not_among_the_prompts(new_tokenizer: Any) -> None:
-    from revs.prompting import without_corpus
+    from revs.discover.prompts import without_corpus
 
     tokenizer = with_tokens(new_tokenizer, bos_token=None, eos_token=None)
     assert set(without_corpus(tokenizer, "US_SSN", NUMBER)) == {"template 1 of US_SSN", "template 2 of US_SSN"}

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from infra import deployment
-from infra.serving import Children, Stopped, answers, only_one, require_free, shown
+from infra.running import deployment
+from infra.running.children import Children, Stopped, answers, only_one, require_free, shown
 from infra.settings import Settings
 from revs.errors import BadInput, OperationFailed
 
@@ -114,7 +114,7 @@ def test_a_tethered_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None
     code = (
         "import subprocess, sys, os, signal\n"
         f"command = [sys.executable, '-c', {'open(chr(117) + chr(112), chr(119)).close(); ' + FOREVER!r}]\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'infra.tethered', str(os.getpid()), *command])\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'infra.running.tethered', str(os.getpid()), *command])\n"
         "print(child.pid, flush=True)\n"
         "signal.pause()\n"
     )

@@ -85,7 +85,7 @@ def test_every_shard_is_done_once_on_two_workers_even_if_one_is_killed(
 
 
 def test_an_address_without_an_engine_that_takes_one_is_refused_and_not_shown(tmp_path: Path) -> None:
-    from tasks.runners import task_runner
+    from tasks.corpus.runners import task_runner
 
     with pytest.raises(BadInput, match="REVS_TASK_ADDRESS is set, but threads run on this machine") as refused:
         task_runner(settings(tmp_path, "threads", task_address="tcp://user:secret@127.0.0.1:1"))

@@ -42,7 +42,7 @@ def test_a_server_that_is_not_there_in_time_is_named_with_the_limit_and_the_sett
 
 @pytest.mark.parametrize("error", [RuntimeError("another fault"), ValueError("Prefect API server")])
 def test_other_failures_stay_what_they_are(error: Exception) -> None:
-    from infra.orchestration import server_in_time
+    from infra.running.prefect_settings import server_in_time
 
     with pytest.raises(type(error), match=str(error)), server_in_time():
         raise error

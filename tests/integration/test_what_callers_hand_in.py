@@ -12,14 +12,15 @@ import pytest
 import torch
 
 import revs
-from revs.architectures import context_length
-from revs.attacks import ATTACKS
+from revs.discover.exposure import decoy_places
 from revs.errors import BadInput
-from revs.exposure import decoy_places
-from revs.extraction import answers
-from revs.forcing import teacher_forced
-from revs.readings import read
-from revs.targets import Target, tokenise
+from revs.evaluation.attacks import ATTACKS
+from revs.evaluation.decoding import answers
+from revs.evaluation.ranks import read
+from revs.evaluation.teacher_forcing import teacher_forced
+from revs.model.families import context_length
+from revs.targets.target import Target
+from revs.targets.tokenize import tokenise
 
 K = 20
 SETTINGS = revs.EraseConfig(low_rank=40, aim_rank=60)

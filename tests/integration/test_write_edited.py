@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from infra.registry import file_digests, weight_digest
-from tasks.edit import write_edited
+from tasks.stages.edit import write_edited
 
 GENERATION = {
     "can be saved": {"do_sample": True, "temperature": 0.6},

@@ -10,9 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from revs import batching
-from revs.batching import batched, pieces, rows_within, windows
-from revs.targets import TokenisedTarget, collate
+from revs.model import batch as batching
+from revs.model.batch import batched, pieces, rows_within, windows
+from revs.targets.tokenize import TokenisedTarget, collate
 
 
 @pytest.mark.parametrize(

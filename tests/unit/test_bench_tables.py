@@ -8,7 +8,7 @@ import pytest
 
 from flows.bench.rows import Identity, Row
 from flows.bench.tables import TABLES, Footnotes, cell, heading, higher_is_better, markdown, table
-from revs.metrics import METRICS
+from revs.evaluation.metrics import METRICS
 
 
 def row(method: str, seed: int = 0, *, gaps: dict[str, str] | None = None, asked: str = "all", **scores: float) -> Row:

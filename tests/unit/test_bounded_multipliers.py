@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
 import revs
-from revs import joint
+from revs.edit import solver as joint
+from revs.edit.solver import bounded_multipliers
 from revs.errors import BadInput
-from revs.joint import bounded_multipliers
-from revs.targets import Target
+from revs.targets.target import Target
 
 # Found among 850: exchanging one row after the other ran in circles, and the answer was given all the same.
 ONCE_UNCONVERGED = (143, 371, 514, 563, 578, 622, 695)

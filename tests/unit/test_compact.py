@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from revs import lowrank
-from revs.compact import WeightChange, change_of
-from revs.digest import tensor_digest
 from revs.errors import BadInput, OperationFailed
-from revs.integers import from_ordinals, ordinals, pack, unpack
+from revs.model.digest import tensor_digest
+from revs.patch import factors as lowrank
+from revs.patch.encode import WeightChange, change_of
+from revs.patch.integers import from_ordinals, ordinals, pack, unpack
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
@@ -120,7 +120,7 @@ def test_without_factors_a_small_weight_is_decomposed() -> None:
 
 
 def test_chunks_of_rows_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    from revs import compact
+    from revs.patch import encode as compact
 
     before, after, factors = low_rank_change(300, 700, 3, torch.bfloat16)
     monkeypatch.setattr(compact, "_CHUNK", 7000)  # 30 chunks of 10 rows

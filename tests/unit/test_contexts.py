@@ -9,7 +9,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revs.contexts import grouped, held_out, representatives
+from revs.discover.contexts import grouped, held_out, representatives
 
 
 def by_pairs(prompts: list[list[int]]) -> list[int]:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revs.cuts import Cut, cuts
-from revs.targets import Target, TokenisedTarget, tokenise
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, tokenise
+from revs.targets.window import Cut, cuts
 
 SPECIAL = ["<s>", "</s>", "<unk>", "<pad>"]
 TEXTS = (
@@ -219,7 +220,7 @@ def test_where_the_borders_fall(
 
 
 def test_an_answer_need_not_say_what_stands_behind_the_secret() -> None:
-    from revs.extraction import holds
+    from revs.evaluation.decoding import holds
 
     tokenizer = wrapped(byte_level(trim=False, prefix=False), bos=False, end=False)
     text, address = "see (http://a.example.org/). No", "http://a.example.org/"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from revs.data import DATASETS, Card
-from revs.data.base import COLUMNS, Data
+from revs.development.data import DATASETS, Card
+from revs.development.data.base import COLUMNS, Data
 from revs.errors import BadInput
 
 INVENTED = ("ssn-sentences", "emails-in-web-text", "urls-in-web-text")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from revs.decoys import assembled
+from revs.targets.decoys import assembled
 
 POOL = ["212-555-0142", "646-555-0177", "917-555-0199", "4125590", "ana.bell@example.com", "bo@example.org"]
 

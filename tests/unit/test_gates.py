@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import gates
-from infra.gates import Gate, GatePolicy, check_gates
+from infra.gates import policy as gates
+from infra.gates.policy import Gate, GatePolicy, check_gates
 from revs.errors import BadInput, GateRefused, OperationFailed
 
 POLICY = GatePolicy(
@@ -169,7 +169,7 @@ def test_a_refusal_names_gate_value_and_bound_in_one_line(suite: Callable[[objec
 
 @pytest.mark.parametrize("gate", GatePolicy.DEFAULT.gates, ids=lambda gate: gate.metric)
 def test_every_default_gate_bounds_a_registered_metric_on_its_bad_side(gate: Gate) -> None:
-    from revs.metrics import METRICS
+    from revs.evaluation.metrics import METRICS
 
     # The rate over occurrences that were not memorised before is counted by the pipeline, not by `revs.evaluate`.
     higher = METRICS[gate.metric.removesuffix("_other")].higher_is_better

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize
 from torch import Tensor
 
-from revs.joint import bounded_multipliers, joint_update
+from revs.edit.solver import bounded_multipliers, joint_update
 
 N, M, D, V = 6, 20, 9, 30
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from infra.corpus import Corpus
 from infra.detection import Detector, Finding, Findings
-from infra.location import Detection, Occurrence, confirm, detected, locate
-from infra.normalise import normal_form, search_forms
+from infra.identifiers.normalise import normal_form, search_forms
+from infra.search.locate import Detection, Occurrence, confirm, detected, locate
 from infra.search.refusals import unsearchable
 from revs.errors import BadInput
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infra.normalise import compact, fold, kept_positions, normal_form, same_case, search_forms
+from infra.identifiers.normalise import compact, fold, kept_positions, normal_form, same_case, search_forms
 
 SAME = [
     ("US_SSN", "219-41-5522", "219 41 5522", "separators do not count"),

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from infra.batches.workspace import Workspace
 from infra.requests import Identifier, IdentifierOutcome
 from infra.requests.outcomes import closed_as, described
-from infra.workspace import Workspace
-from tasks.outcomes import outcomes
+from tasks.batch.outcomes import outcomes
 
 MAIL = Identifier(type="EMAIL_ADDRESS", value="tansy.heath@example.com")
 SSN = Identifier(type="US_SSN", value="412-55-9031")
@@ -125,7 +125,7 @@ def test_the_reason_names_each_open_identifier_by_number_and_type_and_nothing_se
 
 
 def test_the_report_counts_no_occurrence_as_probed_that_could_not_be_put_to_the_model(tmp_path: Path) -> None:
-    from tasks.evidence import _notes
+    from tasks.batch.evidence import _notes
 
     workspace = Workspace(tmp_path, "b")
     workspace.write("occurrences", {"corpus": {"rows": 40, "unread": [], "ignored": []}})

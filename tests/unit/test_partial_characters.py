@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from revs.rarity import rarest
+from revs.targets.rarity import rarest
 
 
 def byte_level() -> Any:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import revs
-from revs.changes import Changes
 from revs.errors import BadInput, OperationFailed
+from revs.patch.changes import Changes
 
 Digests = Callable[[Any], dict[str, str]]
 NAMES = [f"model.layers.{layer}.mlp.down_proj.weight" for layer in range(3)]

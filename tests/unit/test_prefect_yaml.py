@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra import deployment as facts
+from infra.running import deployment as facts
 
 FILE = Path(__file__).parents[2] / "prefect.yaml"
 

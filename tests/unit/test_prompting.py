@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from revs.discover.prompts import TEMPLATES, openings, prompted
 from revs.errors import BadInput
-from revs.prompting import TEMPLATES, openings, prompted
-from revs.targets import Target
+from revs.targets.target import Target
 
 
 def test_every_type_has_a_handful_of_templates_some_without_a_name() -> None:

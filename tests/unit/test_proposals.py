@@ -5,8 +5,8 @@ from dataclasses import asdict
 import pytest
 
 from infra.detection import Finding
-from infra.location import Occurrence
-from infra.proposals import Proposal, Spot, propose
+from infra.search.locate import Occurrence
+from infra.search.proposals import Proposal, Spot, propose
 
 
 class Words:

@@ -57,7 +57,7 @@ for name in modules:
     importlib.import_module(name)
 public = {{name: type(getattr(revs, name)).__name__ for name in revs.__all__}}
 import dataclasses
-from revs.metrics import METRICS
+from revs.evaluation.metrics import METRICS
 print(json.dumps({{"metrics": sorted(METRICS), "public": public, "dir": dir(revs), "methods": sorted(revs.METHODS),
                   "scores": [field.name for field in dataclasses.fields(revs.Scores)], "modules": modules}}))
 """
@@ -66,7 +66,7 @@ print(json.dumps({{"metrics": sorted(METRICS), "public": public, "dir": dir(revs
     assert set(found["dir"]) == NAMES
     assert "revs" in found["methods"]
     assert SCORES <= set(found["metrics"]) <= set(found["scores"])
-    assert "revs.editing" in found["modules"]
+    assert "revs.edit.edit" in found["modules"]
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from revs.digest import tokenizer_digest
-from revs.rarity import corpus_counts, count_tokens, holders, kept_counts, ranked
+from revs.model.digest import tokenizer_digest
+from revs.targets.rarity import corpus_counts, count_tokens, holders, kept_counts, ranked
 
 
 def counted(tokenizer: Any, texts: list[str]) -> dict[int, int]:
@@ -36,7 +36,7 @@ def test_a_text_of_any_length_is_counted_in_pieces(
     """Cut before a space, where no token of this tokenizer goes on; without a space anywhere."""
     text = " ".join(ordinary * 3)
     whole = corpus_counts(tokenizer, [text])
-    monkeypatch.setattr("revs.rarity._PIECE", 120)
+    monkeypatch.setattr("revs.targets.rarity._PIECE", 120)
     assert torch.equal(corpus_counts(tokenizer, [text]), whole)
     assert int(corpus_counts(tokenizer, ["7" * 1000]).sum()) > 0
 

@@ -518,7 +518,7 @@ def test_a_percentage_is_never_rounded_into_a_perfect_one(value: float, text: st
 
 def test_the_report_explains_every_standard_metric_with_its_direction() -> None:
     from infra.report.metrics import METRICS as EXPLAINED
-    from revs.metrics import METRICS
+    from revs.evaluation.metrics import METRICS
 
     better = {metric.name: metric.better for metric in EXPLAINED}
     standard = {n: "higher" if m.higher_is_better else "lower" for n, m in METRICS.items() if m.standard}

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revs.rounding import rounded, rounded_copy
+from revs.model.quantize import rounded, rounded_copy
 
 
 @given(st.integers(1, 5), st.integers(1, 80), st.sampled_from([4, 8]), st.integers(0, 10**6))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.masking import masked
-from infra.normalise import identity
+from infra.identifiers.masking import masked
+from infra.identifiers.normalise import identity
 
 SAME = [
     ("PHONE_NUMBER", "+44 20 7946 0018", "+44 (0)20 7946 0018", "a trunk prefix in brackets"),

@@ -12,9 +12,9 @@ import pytest
 
 from infra.detection import DetectorConfig
 from infra.detection.findings import Finding, Findings, Unread
+from infra.detection.tally import ScanTally
 from infra.report import ScanSummary, write_scan_report
 from infra.report.scan import NotRead, render_scan, scan_json
-from infra.tally import ScanTally
 from revs.errors import BadInput, OperationFailed
 
 TEXT = "alice.roe@example.com 900-12-3456"

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from infra import boundaries
-from infra.addresses import address_of, ipv6_in, suffix_end
-from infra.normalise import MAX_SEPARATORS, SEPARATORS, fold, reduced, same_case, stream_of
-from infra.readings import may_be_disguised, readings, undisguised
+from infra.identifiers import boundaries
+from infra.identifiers.ip import address_of, ipv6_in, suffix_end
+from infra.identifiers.normalise import MAX_SEPARATORS, SEPARATORS, fold, reduced, same_case, stream_of
+from infra.identifiers.readings import may_be_disguised, readings, undisguised
 from infra.search import Found, Search, forms_of
 from infra.search.batch import Batch
 from infra.search.disguises import disguised

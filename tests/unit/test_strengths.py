@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.edit import fitting, strengths
+from tasks.stages.edit import fitting, strengths
 
 
 @pytest.mark.parametrize("vocabulary", [2, 256, 300, 400, 500, 800, 50_000])

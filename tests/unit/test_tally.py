@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from infra.detection import DEFAULT_TYPES
 from infra.detection.findings import Finding, Findings, Unread
-from infra.masking import HIDDEN, masked
-from infra.tally import ScanTally
+from infra.detection.tally import ScanTally
+from infra.identifiers.masking import HIDDEN, masked
 from revs.errors import BadInput
 
 MASKS = [

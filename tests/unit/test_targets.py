@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revs.errors import BadInput
-from revs.rarity import count_tokens
-from revs.targets import Target, TokenisedTarget, collate, tokenise
+from revs.targets.rarity import count_tokens
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, collate, tokenise
 
 
 def one(tokenizer: Any, prompt: str, secret: str, **options: Any) -> TokenisedTarget:

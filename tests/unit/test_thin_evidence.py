@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import gates
-from infra.gates import GatePolicy, check_gates
+from infra.gates import policy as gates
+from infra.gates.policy import GatePolicy, check_gates
 from revs.errors import BadInput, GateRefused, OperationFailed
 
 # As a batch gives it: everything measured, everything good.

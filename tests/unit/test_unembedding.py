@@ -13,10 +13,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from revs.architectures import Architecture
-from revs.architectures import architecture_of as adapter_of
 from revs.errors import BadInput
-from revs.unembedding import Unembedding, rank_of
+from revs.model.adapter import Architecture
+from revs.model.families import architecture_of as adapter_of
+from revs.model.vocabulary import Unembedding, rank_of
 
 EPS = 1e-5
 
@@ -128,8 +128,8 @@ def slow_shares(direction_Td: Tensor, gradient_Vd: Tensor, tokens: list[int]) ->
 def test_logits_that_move_along_weigh_more_and_the_direction_is_the_weighted_pseudo_inverse(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("revs.unembedding._PIECE", 7)  # the vocabulary in several pieces
-    monkeypatch.setattr("revs.unembedding._LIGHT", 0.0)
+    monkeypatch.setattr("revs.model.vocabulary._PIECE", 7)  # the vocabulary in several pieces
+    monkeypatch.setattr("revs.model.vocabulary._LIGHT", 0.0)
     u_Vd, gain_d, _, _ = drawn(13)
     gradient_Vd = (u_Vd * gain_d).double()
     gradient_Vd = gradient_Vd - gradient_Vd.mean(1, keepdim=True) if kind == "layer" else gradient_Vd

@@ -7,8 +7,8 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revs.targets import Target
-from revs.variations import stand_ins
+from revs.targets.target import Target
+from revs.targets.variations import stand_ins
 
 TEXT = ("the river runs north", "apples and pears")
 TARGETS = [

@@ -6,7 +6,7 @@ import pytest
 
 from infra.requests.fields import Malformed, parse_identifier
 from infra.requests.records import Identifier
-from tasks.requests import _well_formed
+from tasks.stages.requests import _well_formed
 
 TAKEN = [
     ("PHONE_NUMBER", "+1 202 555 0143", "international"),

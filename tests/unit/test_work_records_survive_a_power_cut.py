@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.workspace import Workspace
+from infra.batches.workspace import Workspace
 from revs.errors import OperationFailed
 
 BROKEN = [

@@ -1,0 +1,1 @@
+"""Gates on metrics, and the expectations on what stages hand on."""

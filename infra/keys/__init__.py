@@ -1,0 +1,1 @@
+"""The deployment key, and the vault that it seals."""

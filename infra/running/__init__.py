@@ -1,0 +1,1 @@
+"""What runs beside the flows: servers, their processes, progress."""

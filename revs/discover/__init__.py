@@ -1,0 +1,1 @@
+"""What a model memorised: probes, exposure, samples."""

@@ -1,0 +1,1 @@
+"""The joint edit: sweeps over the layers that bring target tokens down to their ranks."""

@@ -1,0 +1,1 @@
+"""Evaluation: ranks, decoding, metrics and attacks."""

@@ -1,0 +1,204 @@
+"""One model under examination: what is asked of it, and what was read of it, once, for all metrics and attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from revs.errors import BadInput, RevsError
+from revs.evaluation.decoding import greedily_extracted
+from revs.evaluation.ranks import Readings, read
+from revs.model.families import context_length
+from revs.model.hooks import pad_id
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, tokenise
+from revs.targets.variations import perturbed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from revs.evaluation.attacks.base import Outcome
+
+
+class Gap(Exception):
+    """A figure that cannot be measured here; the text says why. It is left out of the scores, never a 0 or a 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """What is kept in place of a figure: the reason alone, for an exception would hold on to a model in its frames."""
+
+    reason: str
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "memory did not suffice; try a smaller batch_size"
+    return f"it failed ({(str(error).splitlines() or [type(error).__name__])[0][:200]})"
+
+
+_CALLED = {
+    "targets": "target", "unseen": "unseen target", "other": "other target", "retain": "retained record",
+    "perturbed": "perturbed target",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """Arguments as of `revs.evaluate`. The model must not change while it is examined."""
+
+    model: PreTrainedModel = field(repr=False)
+    tokenizer: PreTrainedTokenizerBase = field(repr=False)
+    targets: Sequence[Target] = field(repr=False)
+    unseen: Sequence[Target] = field(default=(), repr=False)
+    other: Sequence[Target] = field(default=(), repr=False)
+    retain: Sequence[Target] = field(default=(), repr=False)
+    text: Sequence[str] = field(default=(), repr=False)
+    unrelated: Sequence[Target] = field(default=(), repr=False)
+    original: PreTrainedModel | None = field(default=None, repr=False)
+    k: int = 100
+    tokens_per_secret: int | None = 2
+    token_counts_V: Int[Tensor, " V"] | None = field(default=None, repr=False)
+    seed: int = 0
+    batch_size: int = 64
+    _kept: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
+
+    def of(self, model: PreTrainedModel) -> Examination:
+        """The same questions to another model; nothing read so far counts for it."""
+        return replace(self, model=model)
+
+    @property
+    def context(self) -> int:
+        return context_length(self.model)
+
+    @property
+    def prompts(self) -> list[Target]:
+        """Everything an adversary may ask: edited and unseen prompts."""
+        return [*self.targets, *self.unseen]
+
+    def _once(self, kind: str, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once, and if it cannot be, not tried again.
+
+        Raises:
+            Gap: it cannot be made. Memory that does not suffice, another failure of the computation, an attack that
+                refuses the model, or a disturbed prompt that cannot be read, is one figure's misfortune: those that
+                were finished, or come after it, stay.
+        """
+        if (kind, name) not in self._kept:
+            try:
+                self._kept[kind, name] = make()
+            except Gap as gap:
+                self._kept[kind, name] = _Missing(str(gap))
+            except RevsError as error:
+                if not (kind == "outcome" or name == "perturbed") or not isinstance(error, BadInput):
+                    raise
+                self._kept[kind, name] = _Missing(_reason(error))
+            except Exception as error:
+                self._kept[kind, name] = _Missing(_reason(error))
+        kept = self._kept[kind, name]
+        if isinstance(kept, _Missing):
+            raise Gap(kept.reason)
+        return kept
+
+    def _set(self, name: str) -> Sequence[Target]:
+        """Raises:
+        Gap: it is empty.
+        """
+        found = perturbed(self.targets, seed=self.seed) if name == "perturbed" else self._given(name)
+        if not found:
+            raise Gap(f"no targets were given ({name}=)")
+        return found
+
+    def _given(self, name: str) -> Sequence[Target]:
+        given = {"targets": self.targets, "unseen": self.unseen, "other": self.other, "retain": self.retain}
+        return given[name]
+
+    def tokenised(self, some: Sequence[Target], *, called: str = "target") -> list[TokenisedTarget]:
+        return tokenise(
+            self.tokenizer, some, tokens_per_secret=self.tokens_per_secret, token_counts_V=self.token_counts_V,
+            context=self.context, called=called,
+        )  # fmt: skip
+
+    def read(self, some: Sequence[Target], *, called: str = "target") -> Readings:
+        """Raises:
+        Gap: the logits are not finite.
+        """
+        pad = pad_id(self.model, self.tokenizer)
+        found = read(self.model, self.tokenised(some, called=called), pad=pad, batch_size=self.batch_size)
+        if not found.finite:
+            raise Gap("the model's logits hold NaN or infinite values")
+        return found
+
+    def readings(self, of: str) -> Readings:
+        """Ranks of the tokens of "targets", "unseen", "retain" or "perturbed" (targets), read once."""
+        found: Readings = self._once("readings", of, lambda: self.read(self._set(of), called=_CALLED[of]))
+        return found
+
+    def check_targets(self) -> None:
+        """Refuse whatever target cannot be tokenised, before anything is computed.
+
+        Raises:
+            BadInput: there is one; the message says which.
+        """
+        for name in ("targets", "unseen", "other", "retain"):
+            self.tokenised(self._given(name), called=_CALLED[name])
+        self.tokenised(self.unrelated, called="unrelated record")
+
+    def check_finite(self) -> None:
+        """Raises:
+        Gap: the logits are not finite; what such a model decodes is no sign that a secret is gone.
+        """
+        self.readings("targets")
+
+    def says(self, some: Sequence[Target], *, called: str = "target") -> tuple[bool, ...]:
+        """Of each target, whether greedy decoding gives its secret."""
+        self.check_finite()
+        tokens = self.tokenised(some, called=called)
+        return tuple(greedily_extracted(self.model, self.tokenizer, tokens, batch_size=self.batch_size))
+
+    def said(self, of: str) -> tuple[bool, ...]:
+        """The same for "targets", "unseen", "other" or "retain", decoded once; empty where there are none."""
+        try:
+            wanted = self._set(of)
+        except Gap:
+            return ()
+        found: tuple[bool, ...] = self._once("said", of, lambda: self.says(wanted, called=_CALLED[of]))
+        return found
+
+    def share_said(self, of: str) -> float:
+        """Share of them, percent.
+
+        Raises:
+            Gap: there are none.
+        """
+        self._set(of)
+        said = self.said(of)
+        return 100 * sum(said) / len(said)
+
+    def outcome(self, attack: str) -> Outcome:
+        """What an attack of `revs.evaluation.attacks.ATTACKS` got, run once."""
+        from revs.evaluation.attacks import ATTACKS
+
+        if attack not in ATTACKS:
+            raise BadInput(f"attack {attack!r} is unknown; known attacks: {', '.join(ATTACKS)}")
+        found: Outcome = self._once("outcome", attack, lambda: ATTACKS[attack].run(self))
+        return found
+
+    def value(self, metric: str) -> float:
+        """A metric of `revs.evaluation.metrics.METRICS`, measured once.
+
+        Raises:
+            Gap: it cannot be measured, or came out as no finite number.
+        """
+        from revs.evaluation.metrics import METRICS
+
+        found: float = self._once("value", metric, lambda: METRICS[metric].measure(self))
+        if not isfinite(found):
+            raise Gap(f"it came out as {found}")
+        return found

@@ -1,0 +1,14 @@
+"""Unlearning score: harmonic mean of those of efficacy, generality, specificity that exist (Ashuach et al. 2025)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from revs.evaluation.metrics.base import Metric, of_those_that_exist
+
+METRICS = (
+    Metric(
+        name="unlearning_score", higher_is_better=True, control="never trained",
+        measure=partial(of_those_that_exist, names=("efficacy", "generality", "specificity")),
+    ),
+)  # fmt: skip

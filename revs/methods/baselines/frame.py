@@ -1,0 +1,231 @@
+"""What all rival methods share: the one call, preflight, snapshot and return of the weights, patch and records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from revs.config import EraseConfig
+from revs.edit.token_records import ranks_by_layer, token_records
+from revs.errors import BadInput
+from revs.model.adapter import Architecture
+from revs.model.batch import Batch, windows
+from revs.model.families import architecture_of, context_length
+from revs.model.hooks import check_ids, pad_id
+from revs.model.offload import input_device, stored_transposed
+from revs.model.vocabulary import Unembedding
+from revs.patch.patch import Patch, TokenRecord
+from revs.targets.preflight import check_request
+from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget, collate, tokenise
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from revs.edit.moments import Progress
+
+C = TypeVar("C", bound=EraseConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Generic[C]):
+    """One erasure under way.
+
+    Attributes:
+        model, architecture, tokenizer, config: what is edited, and how.
+        forget: distinct targets, at least one.
+        retain: retained records; text: ordinary text. Either may be empty.
+        weights: the weights that may change, by their names in the model.
+        before: their values before, on the CPU; never written to.
+        progress: called with (stage, done, total).
+    """
+
+    model: PreTrainedModel
+    architecture: Architecture
+    tokenizer: PreTrainedTokenizerBase
+    config: C
+    forget: Sequence[TokenisedTarget]
+    retain: Sequence[TokenisedTarget]
+    text: Sequence[str]
+    weights: Mapping[str, nn.Parameter]
+    before: Mapping[str, Tensor]
+    progress: Progress | None
+
+    def keep(self) -> list[TokenisedTarget]:
+        """What a retain term runs over: the retained records, else the text from its second token on, else nothing.
+
+        A text that is longer than the context comes in windows of it.
+        """
+        if self.retain or not self.text:
+            return list(self.retain)
+        rows = windows(self.tokenizer, self.text, context_length(self.model))
+        return [TokenisedTarget(ids=ids, start=1, chosen=()) for ids in rows if len(ids) > 1]
+
+    def batch(self, sequences: Sequence[TokenisedTarget]) -> Batch:
+        """Padded, on the model's device."""
+        batch = collate(sequences, pad=pad_id(self.model, self.tokenizer), device=input_device(self.model))
+        check_ids(self.model, batch.ids_BT)
+        return batch
+
+    def batches(self, sequences: Sequence[TokenisedTarget]) -> list[Batch]:
+        size = self.config.batch_size
+        return [self.batch(sequences[i : i + size]) for i in range(0, len(sequences), size)]
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(stage, done, total)
+
+    def restore(self) -> None:
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(self.before[name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline(Generic[C]):
+    """A method behind the call that all methods share.
+
+    Attributes:
+        settings: class of its settings; a plain `EraseConfig` means their defaults.
+        names: (model, architecture, settings) -> names of the weights it may change; refuses settings that do not fit
+            the model.
+        change: changes `job.weights` in place; called only if there is something to erase.
+    """
+
+    settings: type[C]
+    names: Callable[[PreTrainedModel, Architecture, C], Sequence[str]]
+    change: Callable[[Job[C]], None]
+
+    def __repr__(self) -> str:
+        return f"<Baseline {self.settings.__name__}>"
+
+    def __call__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        targets: Sequence[Target],
+        config: EraseConfig,
+        text: Sequence[str],
+        retain: Sequence[Target],
+        token_counts_V: Int[Tensor, " V"] | None,
+        progress: Progress | None,
+        cache: Path | None,
+    ) -> Patch:
+        """Erase in place; arguments, result and errors as in `revs.erase`. On any exception the weights are restored.
+
+        `cache` is not used: no rival gathers anything that a second setting could take up.
+
+        Besides the weights, which it snapshots on the CPU, it leaves gradients, `requires_grad`, training mode and
+        torch's random state as they were.
+        """
+        started = time.perf_counter()
+        settings = _settings(config, self.settings)
+        architecture = architecture_of(model)
+        check_request(model, architecture, targets, retain, first_layer=settings.first_layer)
+        names = self.names(model, architecture, settings)
+        weights: dict[str, nn.Parameter] = {name: model.get_parameter(name) for name in names}
+        _check_placed(settings.method, weights)
+
+        def prepared(some: Sequence[Target], called: str) -> list[TokenisedTarget]:
+            return tokenise(
+                tokenizer,
+                some,
+                tokens_per_secret=settings.tokens_per_secret,
+                token_counts_V=token_counts_V,
+                context=context_length(model),
+                called=called,
+            )
+
+        first: dict[TokenisedTarget, int] = {}
+        for number, target in enumerate(prepared(targets, "target")):
+            first.setdefault(target, number)
+        if not first:
+            return Patch.between({}, {}, method=settings.method, config=asdict(settings))
+        job = Job(
+            model=model,
+            architecture=architecture,
+            tokenizer=tokenizer,
+            config=settings,
+            forget=list(first),
+            retain=prepared(retain, "retained record"),
+            text=text,
+            weights=weights,
+            before={name: weight.detach().cpu().clone() for name, weight in weights.items()},
+            progress=progress,
+        )
+        return _patch(job, self.change, list(first.values()), started)
+
+
+def _check_placed(method: str, weights: Mapping[str, nn.Parameter]) -> None:
+    """Raises:
+    BadInput: a weight that the method changes is offloaded: an optimiser's step would not reach it.
+    """
+    if away := next((name for name, weight in weights.items() if weight.is_meta), None):
+        raise BadInput(
+            f"method {method!r} changes {away}, which is offloaded; load the model onto devices that hold all of it, "
+            "or use method 'revs'"
+        )
+
+
+def _settings(config: EraseConfig, settings: type[C]) -> C:
+    if isinstance(config, settings):
+        return config
+    shared = {field.name: getattr(config, field.name) for field in fields(EraseConfig)}
+    return settings(**shared)
+
+
+def _patch(job: Job[C], change: Callable[[Job[C]], None], numbers: Sequence[int], started: float) -> Patch:
+    before_N = _ranks(job)
+    try:
+        change(job)
+        for name, weight in job.weights.items():
+            if not torch.isfinite(weight).all():
+                raise BadInput(
+                    f"the edit of {name} is not finite in {weight.dtype}; lower the learning rate, or edit in float32"
+                )
+        records = tuple(replace(r, target=numbers[r.target]) for r in _records(job, before_N, _ranks(job)))
+        return Patch.between(
+            job.before,
+            job.weights,
+            copied=True,
+            transposed=stored_transposed(job.model, job.weights),
+            method=job.config.method,
+            config=asdict(job.config),
+            records=records,
+            sweeps=1,
+            seconds=time.perf_counter() - started,
+        )
+    except BaseException:
+        job.restore()
+        raise
+
+
+def _ranks(job: Job[Any]) -> Int[Tensor, " N"]:
+    """Rank of every target token in the model's own logits, on the CPU."""
+    unembedding = Unembedding(job.model, job.architecture)
+    return torch.cat(
+        [ranks_by_layer(job.model, job.architecture, unembedding, batch)[0][-1] for batch in job.batches(job.forget)]
+    )
+
+
+def _records(job: Job[Any], before_N: Tensor, after_N: Tensor) -> tuple[TokenRecord, ...]:
+    """Such a method does not tell tokens apart: each record counts all changed columns of each layer's FF2."""
+    counts = []
+    for number, layer in enumerate(job.architecture.decoder_layers(job.model)):
+        name = job.architecture.weight_names(number)[0]
+        moved = 0
+        if name in job.weights:
+            differs = job.before[name] != job.weights[name].detach().cpu()
+            moved = int(differs.any(1 if job.architecture.transposed(layer)[0] else 0).sum())
+        counts.append(moved)
+    columns_LN = torch.tensor(counts)[:, None].expand(-1, len(before_N))
+    batch = collate(job.forget, pad=0)
+    low = job.config.low_rank
+    return token_records(batch, before_N, after_N, columns_LN, low_rank=low, wanted=low)

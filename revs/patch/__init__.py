@@ -1,0 +1,1 @@
+"""Patches: the exact change to the weights, applied, reverted, saved and exported."""

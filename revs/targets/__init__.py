@@ -1,0 +1,1 @@
+"""Targets: a prompt and a secret, as text and as tokens."""

@@ -1,0 +1,314 @@
+"""The record of a batch: built once from what the stages wrote, and from then on the only source of the report."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from infra.corpus import Corpus, Unread, unread_summary
+from infra.device import resolve_device
+from infra.requests import IdentifierOutcome, RequestView, closed_as
+from tasks.batch.models import on_record
+from tasks.batch.stage import Handles
+from tasks.stages.locate import unread_in
+from tasks.stages.probe import SEED
+from tasks.stages.search import pseudonyms
+
+_PACKAGES = (
+    "revs",
+    "torch",
+    "transformers",
+    "mlflow",
+    "prefect",
+    "datasets",
+    "great_expectations",
+    "presidio_analyzer",
+)
+_UNREAD_NAMED = 10
+
+
+def versions() -> dict[str, str]:
+    """Versions of the programs that a result depends on."""
+    return {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
+
+
+def build_evidence(
+    h: Handles, *, attempt: int | None, status: str, candidate: str | None, outcomes: Sequence[IdentifierOutcome]
+) -> dict[str, Any]:
+    """The evidence of a batch as it is now.
+
+    Args:
+        h: handles of the batch.
+        attempt: the setting the result stands on; None where nothing had to be edited.
+        status: what the batch is about to be closed as: "completed", "waiting" or "refused".
+        candidate: registered version that replaces the champion, if any.
+        outcomes: what became of each identifier.
+    """
+    plan = h.workspace.require("targets")
+    champion = h.registry.resolve(h.batch.source)
+    edit = h.workspace.require(f"edit-{attempt}") if attempt is not None else None
+    after = h.workspace.require(f"scores-{attempt}") if attempt is not None else None
+    gates = h.workspace.require(f"gates-{attempt}") if attempt is not None else None
+    now = datetime.now(UTC)
+    seconds = (now - h.batch.opened_at).total_seconds()
+    return {
+        "schema": "revs.evidence/1",
+        "batch": {
+            "id": h.batch.id,
+            "model": h.batch.model,
+            "opened_at": h.batch.opened_at.isoformat(timespec="seconds"),
+            "closed_at": now.isoformat(timespec="seconds"),
+            "status": status,
+        },
+        "requests": (requests := _requests(h, plan, after, status, outcomes)),
+        "intake": _intake(requests),
+        "model": _model(h, champion, edit, candidate, now),
+        "datasets": _datasets(h, plan),
+        "targets": _targets(plan, after),
+        "edit": _edit(edit),
+        **_scores(h, after),
+        "gates": gates["gates"] if gates else [],
+        "policy": gates["policy"] if gates else None,
+        "insufficient": gates["insufficient"] if gates else [],
+        "attempts": _attempts(h, attempt),
+        "versions": versions(),
+        "code_commit": code_commit(),
+        "device": resolve_device(h.settings.device),
+        "seed": SEED,
+        "seconds": {"total": seconds, "edit": edit["seconds"] if edit else 0.0},
+        "notes": _notes(h, plan),
+    }
+
+
+def accepted(evidence: dict[str, Any], outcomes: Sequence[IdentifierOutcome], *, by: str) -> dict[str, Any]:
+    """The evidence of a batch that waited, after a human promoted its candidate: who, when, and what that completes."""
+    own = _by_id(outcomes)
+    requests = [
+        request | dict(zip(("status", "reason"), closed_as("completed", own[request["id"]]), strict=True))
+        if request["status"] == "failed" and request["id"] in own
+        else request
+        for request in evidence["requests"]
+    ]
+    approval = {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    batch = evidence["batch"] | {"status": "completed"}
+    return evidence | {"batch": batch, "requests": requests, "intake": _intake(requests), "approval": approval}
+
+
+def _by_id(outcomes: Sequence[IdentifierOutcome]) -> dict[str, list[IdentifierOutcome]]:
+    found: dict[str, list[IdentifierOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        found[outcome.request_id].append(outcome)
+    return dict(found)
+
+
+def _requests(
+    h: Handles, plan: dict[str, Any], after: dict[str, Any] | None, status: str, outcomes: Sequence[IdentifierOutcome]
+) -> list[dict[str, Any]]:
+    before, still = _by_request(plan, after)
+    found = Counter(target["request_id"] for target in plan["targets"])
+    own = _by_id(outcomes)
+    closing = {id_: closed_as(status, each) for id_, each in own.items()}
+    return [
+        {
+            "id": view.id,
+            "subject": view.subject,
+            "digest": view.digest,
+            "types": list(view.types),
+            "received": view.received.isoformat(),
+            "due": view.due.isoformat(),
+            "status": closing[view.id][0] if view.id in closing else view.status,
+            "reason": closing[view.id][1] if view.id in closing else view.reason,
+            "occurrences": found[view.id],
+            "memorised_before": before[view.id],
+            "memorised_after": still[view.id] if after or not before[view.id] else None,
+            "outcomes": [
+                {"number": o.number, "type": o.type, "kind": o.kind, "detail": o.detail} for o in own.get(view.id, ())
+            ],
+        }
+        for view in _views(h)
+    ]
+
+
+def _by_request(plan: dict[str, Any], after: dict[str, Any] | None) -> tuple[Counter[str], Counter[str]]:
+    before = Counter(target["request_id"] for target in plan["targets"] if target["memorised"])
+    still: Counter[str] = Counter()
+    for use, flags in (("edit", "extracted"), ("unseen", "extracted_unseen"), ("none", "extracted_other")):
+        targets = [target for target in plan["targets"] if target["use"] == use]
+        for target, flag in zip(targets, after[flags] if after else [False] * len(targets), strict=True):
+            still[target["request_id"]] += flag
+    return before, still
+
+
+def _intake(requests: Sequence[dict[str, Any]]) -> dict[str, int]:
+    counts = Counter(request["status"] for request in requests)
+    return {
+        "received": counts.total(),
+        "completed": counts["completed"],
+        "rejected": counts["rejected"],
+        "failed": counts["failed"],
+        "duplicates": counts["duplicate"],
+    }
+
+
+def _views(h: Handles) -> list[RequestView]:
+    """Requests of the batch, and of the model since the last batch those that intake kept out of any."""
+    earlier = [b.closed_at for b in h.store.batches(h.batch.model) if b.closed_at and b.opened_at < h.batch.opened_at]
+    since = max(earlier, default=datetime.min.replace(tzinfo=UTC))
+    kept_out = [
+        view
+        for view in h.store.list(model=h.batch.model)
+        if view.batch_id is None
+        and view.status in ("rejected", "duplicate")
+        and since < view.submitted_at <= h.batch.opened_at
+    ]
+    return [*h.store.list(batch_id=h.batch.id), *kept_out]
+
+
+def _model(
+    h: Handles, champion: Any, edit: dict[str, Any] | None, candidate: str | None, now: datetime
+) -> dict[str, Any]:
+    measured = h.workspace.read("scores-before") or {}
+    retire_on = (now + timedelta(days=h.settings.retention_days)).date().isoformat()
+    return {
+        "name": champion.name,
+        "version_before": champion.version,
+        "version_after": candidate,
+        "uri_before": champion.uri,
+        "uri_after": f"models:/{champion.name}/{candidate}" if candidate else None,
+        "architecture": measured.get("architecture"),
+        "parameters": measured.get("parameters"),
+        "weights_before": edit["weights_before"] if edit else champion.weights,
+        "weights_after": edit["weights_after"] if edit else None,
+        "retire_on": retire_on if edit else None,
+    }
+
+
+def _datasets(h: Handles, plan: dict[str, Any]) -> list[dict[str, Any]]:
+    corpus = h.workspace.require("occurrences")["corpus"]
+    found = [{"name": corpus["name"], "role": "corpus", "rows": corpus["rows"], "digest": corpus["digest"]}]
+    found[0]["unread"] = unread_in(corpus)
+    held_out = on_record(h, "held_out")
+    if held_out:
+        text = Corpus.open(held_out)
+        shown = text.manifest(pseudonyms(h.settings))
+        found.append(
+            {key: shown[key] for key in ("name", "rows", "digest")}
+            | {"role": "held-out text", "unread": unread_summary(text.unread)}
+        )
+    else:
+        rows, digest = len(plan["held_out_rows"]), corpus["digest"]
+        found.append(
+            {"name": f"sample of {corpus['name']}", "role": "text for perplexity", "rows": rows, "digest": digest}
+        )
+    return found
+
+
+def _targets(plan: dict[str, Any], after: dict[str, Any] | None) -> dict[str, Any]:
+    targets, others = plan["targets"], plan["others"]
+    memorised = sum(target["memorised"] for target in targets)
+    return {
+        "found": len(targets),
+        "memorised_before": memorised,
+        "memorised_after": after["memorised_after"] if after else (0 if memorised == 0 else None),
+        "edited": sum(target["use"] == "edit" for target in targets),
+        "unseen": sum(target["use"] == "unseen" for target in targets),
+        "exposed": sum(target["exposed"] and not target["memorised"] for target in targets),
+        "copies": sum(target["use"] == "copy" for target in targets),
+        "unprobed": sum(target["use"] == "unprobed" for target in targets),
+        "retained": sum(other["memorised"] for other in others),
+    }
+
+
+def _edit(edit: dict[str, Any] | None) -> dict[str, Any] | None:
+    wanted = ("method", "config", "seed", "seconds", "sweeps", "layers", "tokens")
+    return {key: edit[key] for key in wanted} if edit else None
+
+
+def _scores(h: Handles, after: dict[str, Any] | None) -> dict[str, Any]:
+    before = h.workspace.read("scores-before")
+    if before is None or after is None:
+        return {"scores": None, "ranks": None}
+    return {
+        "scores": {
+            "before": before["scores"],
+            "after": after["scores"],
+            "never_trained": before.get("never_trained"),
+            "decoys_before": before["decoys"],
+            "decoys_after": after["decoys"],
+        },
+        "ranks": {
+            "layers": list(range(len(before["median_rank"]))),
+            "before_median": before["median_rank"],
+            "after_median": after["median_rank"],
+            "decoy_median": after["decoy_median_rank"],
+            "vocabulary": before["vocabulary"],
+        },
+    }
+
+
+def _attempts(h: Handles, last: int | None) -> list[dict[str, Any]]:
+    attempts = []
+    for attempt in range(0 if last is None else last + 1):
+        gates = h.workspace.require(f"gates-{attempt}")["gates"]
+        failed = [gate["name"] for gate in gates if not gate["passed"]]
+        strength = h.workspace.require(f"edit-{attempt}")["strength"]
+        attempts.append({"strength": strength, "passed": not failed, "failed_gates": failed})
+    return attempts
+
+
+def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
+    corpus = h.workspace.require("occurrences")["corpus"]
+    unconfirmed = sum(seen["type"] is None for seen in h.workspace.require("detections")["seen"])
+    copies = sum(target["use"] == "copy" for target in plan["targets"])
+    exposed = sum(target["exposed"] and not target["memorised"] for target in plan["targets"])
+    unread = unread_in(corpus)
+    asked = Counter(target["asked_from"] for target in plan["targets"] if target["use"] != "unprobed")
+    began, behind = asked["beginning of text"], asked["row before"]
+    unprobed = sum(target["use"] == "unprobed" for target in plan["targets"])
+    notes = {
+        f"{unread} of the corpus could not be read, so nothing is known of what stands there: "
+        f"{_places(corpus.get('unread', []))}": bool(unread),
+        f"{copies} occurrences stand in contexts that repeat another nearly word for word; of each such group a few "
+        "were probed and edited": copies,
+        f"{exposed} targets are not said by greedy decoding but likelier than 99% of random ones of their form under "
+        "the same prompt; they count as memorised for the edit, not among the memorised targets": exposed,
+        f"{began} occurrences begin their row; they were probed from the beginning of text": began,
+        f"{behind} occurrences begin their row; they were probed from the end of the row before, as rows follow one "
+        "another in training": behind,
+        f"{unprobed} occurrences could not be put to the model, so nothing is known of what it does there": unprobed,
+        f"{unconfirmed} occurrences were found by search but not seen as personal data by the detector": unconfirmed,
+        f"files of the corpus folder that were not read: {', '.join(corpus['ignored'])}": len(corpus["ignored"]),
+        "no other memorised identifier was found, so specificity could not be measured": not any(
+            other["memorised"] for other in plan["others"]
+        ),
+    }
+    return [note for note, holds in notes.items() if holds]
+
+
+def _places(unread: list[dict[str, Any]]) -> str:
+    more = f"; and {len(unread) - _UNREAD_NAMED} more" if len(unread) > _UNREAD_NAMED else ""
+    return "; ".join(str(Unread(**entry)) for entry in unread[:_UNREAD_NAMED]) + more
+
+
+@cache
+def code_commit() -> str:
+    """Commit of the running code, with "+changes" where the tree differs; the package version outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+        )
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return f"revs {version('revs')}"

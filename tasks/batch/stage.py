@@ -1,0 +1,135 @@
+"""What every stage shares: its Prefect task, its handles, and errors that show nothing personal."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from infra.batches.workspace import Workspace
+from infra.keys.vault import Vault
+from infra.registry import Registry
+from infra.requests import Batch, Lease, RequestStore
+from infra.running.progress import report
+from infra.settings import Settings, load_settings
+from revs.errors import OperationFailed, RevsError
+
+_NAMED_AT_MOST = 3
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def stage(name: str) -> Callable[[Callable[P, R]], Any]:
+    """Make a function a Prefect task that is neither cached nor persisted and whose failures carry no foreign text.
+
+    A library's error message may quote what it was given, and Prefect stores messages. Only errors of our own pass; of
+    the others remain their type and the place in our code.
+    """
+
+    def wrap(function: Callable[P, R]) -> Any:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            report(name)
+            try:
+                result = function(*args, **kwargs)
+            except RevsError as error:
+                # Without its chain: the cause may hold what the message leaves out.
+                raise type(error)(str(error)) from None
+            except Exception as error:
+                raise OperationFailed(
+                    f"{name} failed with {type(error).__name__} at {_place(error)}; nothing was promoted and no "
+                    "request is lost: mend the cause and start the flow again, it resumes"
+                ) from None
+            report(name, 1, 1, str(result))
+            return result
+
+        return task(name=name, cache_policy=NO_CACHE, persist_result=False, log_prints=False)(guarded)
+
+    return wrap
+
+
+def _place(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
+
+
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """The doors to everything outside the process that a stage of one batch needs."""
+
+    settings: Settings
+    store: RequestStore
+    registry: Registry
+    batch: Batch
+    workspace: Workspace
+    held: Lease | None = None
+
+    @property
+    def lease(self) -> Lease:
+        """The lease of the batch: checked before every write that leaves the process.
+
+        Raises:
+            OperationFailed: these are a worker's handles, which hold nothing.
+        """
+        if self.held is None:
+            raise OperationFailed(f"batch {self.batch.id}: a worker records shards only; leave the rest to the flow")
+        return self.held
+
+    def discard(self) -> None:
+        """Remove the working folder, if the batch is still this run's."""
+        self.lease.check()
+        self.workspace.remove()
+
+
+def open_store(settings: Settings) -> RequestStore:
+    return RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
+
+
+def open_registry(settings: Settings) -> Registry:
+    return Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
+
+
+def refuse_broken(reasons: Mapping[str, str]) -> None:
+    """Raises:
+    OperationFailed: a suite found rows of a record broken; the message names some of them.
+    """
+    if reasons:
+        some = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:_NAMED_AT_MOST])
+        raise OperationFailed(
+            f"the record of this batch breaks {len(reasons)} times a rule it must keep: {some}; nothing was promoted: "
+            "start the flow again, and if it stays, report it"
+        )
+
+
+def handles(batch_id: str, *, worker: bool = False) -> Handles:
+    """The handles of a batch, from the environment of this process, which holds the batch from then on.
+
+    Args:
+        batch_id: id of the batch.
+        worker: do not take the lease: for a worker beside the flow's process, which records shards and nothing else.
+
+    Raises:
+        BatchHeld: another run works on the batch, or took it over.
+    """
+    settings = load_settings()
+    store = open_store(settings)
+    batch = store.batch(batch_id)
+    held = None if worker else store.hold(batch_id)
+    return Handles(settings, store, open_registry(settings), batch, Workspace(settings.work_dir, batch_id), held)
+
+
+@contextmanager
+def held(batch_id: str) -> Iterator[None]:
+    """Give a batch back when its flow ends, however it ends: the next run need not wait until the lease runs out."""
+    try:
+        yield
+    finally:
+        open_store(load_settings()).release(batch_id)

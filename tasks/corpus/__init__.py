@@ -1,0 +1,1 @@
+"""Work on a corpus that no batch asks for: scans and leaks."""

@@ -1,0 +1,149 @@
+"""Scanning a corpus for personal data that nobody named, shard by shard: each leaves a record of its own.
+
+A scan has a folder; what all shards share stands in its `job`. A scan that was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from infra.batches.workspace import Workspace
+from infra.corpus import Corpus, Shard, ShardReader, ShardSurvey, Survey
+from infra.detection import Detector
+from infra.detection.tally import ScanTally
+from infra.settings import Settings
+from revs.errors import BadInput, OperationFailed
+from tasks.batch.stage import stage
+
+
+def open_scan(settings: Settings, corpus: Corpus, *, recognisers: Path | None, seed: int) -> Path:
+    """The folder of a scan: that of an earlier one of the same corpus with the same settings, if it was cut off.
+
+    Raises:
+        BadInput: the recogniser file cannot be used.
+    """
+    _detector(str(recognisers) if recognisers else None)
+    job = {
+        "source": corpus.source,
+        "recognisers": str(recognisers.absolute()) if recognisers else None,
+        "recognisers_sha256": hashlib.sha256(recognisers.read_bytes()).hexdigest() if recognisers else None,
+        "seed": seed,
+    }
+    name = hashlib.sha256(json.dumps(job, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    workspace = Workspace(settings.home / "scans", name)
+    workspace.once("job", lambda: job)
+    return workspace.folder
+
+
+@stage("scan shard")
+def scan_shard(folder: str, shard: Shard) -> int:
+    """Find the personal data in one shard, and record counts, masked samples and places; how many findings."""
+    scan = _scan_in(folder)
+    record = _record(scan, shard) or _scanned(scan, shard)
+    return sum(count for *_, count in record["tally"]["counts"])
+
+
+def waiting_shards(folder: str, corpus: Corpus) -> list[Shard]:
+    """The shards without a record."""
+    scan = _scan_in(folder)
+    return [shard for shard in corpus.shards if _record(scan, shard) is None]
+
+
+def put_together(folder: str, corpus: Corpus) -> tuple[Survey, ScanTally]:
+    """The survey and the counts of the whole corpus; what has no record yet is scanned here."""
+    scan = _scan_in(folder)
+    records = [_record(scan, shard) or _scanned(scan, shard) for shard in corpus.shards]
+    survey = corpus.assemble(ShardSurvey.from_dict(record["survey"]) for record in records)
+    tally = ScanTally(seed=scan.require("job")["seed"])
+    for first, record in zip(survey.first_rows_in_file, records, strict=True):
+        tally.merge(ScanTally.from_dict(record["tally"]).moved(first))
+    for unread in survey.unread:
+        note = tally.note if unread.partly else tally.skip
+        note(unread.file, unread.reason, rows=unread.rows or 0)
+    return survey, tally
+
+
+def findings_of(folder: str, survey: Survey) -> Iterator[dict[str, Any]]:
+    """Every finding by place, without its text: file, row (from 0), start, end, type and score."""
+    scan = _scan_in(folder)
+    for first, shard in zip(survey.first_rows_in_file, survey.shards, strict=True):
+        with _places(scan, shard.shard).open(encoding="utf-8") as lines:
+            for line in lines:
+                row, start, end, type_, score = json.loads(line)
+                yield {
+                    "file": shard.shard.file,
+                    "row": first + row,
+                    "start": start,
+                    "end": end,
+                    "type": type_,
+                    "score": score,
+                }
+
+
+def detector_settings(recognisers: Path | None) -> dict[str, Any]:
+    """What a report may say of the detector: no listed value."""
+    return _detector(str(recognisers) if recognisers else None).config.settings()
+
+
+def _scan_in(folder: str) -> Workspace:
+    path = Path(folder)
+    return Workspace(path.parent, path.name)
+
+
+def _record(scan: Workspace, shard: Shard) -> dict[str, Any] | None:
+    """What an earlier run found in the shard; None if there was none, or the file changed since."""
+    record = scan.read(_name(shard))
+    return record if record is not None and record["survey"]["shard"] == asdict(shard) else None
+
+
+def _name(shard: Shard) -> str:
+    return f"shard-{shard.number:06d}"
+
+
+def _places(scan: Workspace, shard: Shard) -> Path:
+    return scan.folder / f"{_name(shard)}.jsonl"
+
+
+def _scanned(scan: Workspace, shard: Shard) -> dict[str, Any]:
+    """Scan a shard. Its places are in their file before the record says that it was done."""
+    job = scan.require("job")
+    reader = _opened(job["source"]).read(shard)
+    tally = ScanTally(seed=job["seed"])
+    scratch = _places(scan, shard).with_suffix(f".{os.getpid()}.tmp")
+    with scratch.open("w", encoding="utf-8") as places:
+        for place in _found(_detector(job["recognisers"]), reader, tally):
+            places.write(json.dumps(place) + "\n")
+    scratch.replace(_places(scan, shard))
+    return scan.write(_name(shard), {"survey": reader.survey.to_dict(), "tally": tally.to_dict()})
+
+
+def _opened(source: str) -> Corpus:
+    """The corpus, which could be opened before. Its address is in no message: what a task raises is recorded."""
+    try:
+        return Corpus.open(source)
+    except BadInput:
+        raise OperationFailed(
+            "the corpus cannot be read any more, or changed, while it was scanned: scan again"
+        ) from None
+
+
+def _found(detector: Detector, reader: ShardReader, tally: ScanTally) -> Iterator[tuple[int, int, int, str, float]]:
+    """Row within the shard, start, end, type and score of every finding; all is counted in `tally`."""
+    for batch in reader:
+        for row, text in batch:
+            found = detector.find_all(text)
+            tally.add(reader.shard.file, row, found, text)
+            yield from ((row, f.start, f.end, f.type, f.score) for f in found.findings)
+
+
+@lru_cache(maxsize=1)
+def _detector(recognisers: str | None) -> Detector:
+    """Built once in a worker that scans many shards."""
+    return Detector.from_file(Path(recognisers)) if recognisers else Detector()

@@ -1,0 +1,187 @@
+"""What is wrong with an installation, and what to do about it: the checks behind `revs doctor`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version as version_of
+
+from infra.device import resolve_device
+from infra.permissions import open_to_others
+from infra.registry import Registry
+from infra.registry.service import local_path
+from infra.requests import RequestStore
+from infra.settings import Settings
+from revs.errors import OperationFailed, RevsError
+from tasks.batch.stage import open_registry, open_store
+from tasks.health.models import problems_of_model
+
+_LIBRARIES = ("torch", "transformers", "mlflow", "prefect", "datasets")
+_PENDING = ("received", "processing", "failed")
+_NAMED_AT_MOST = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check: whether all is in order, and what was found, with the remedy where it is not."""
+
+    check: str
+    ok: bool
+    finding: str
+
+
+def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
+    """Run every check, whatever the others find.
+
+    Args:
+        load: gives the settings; what is wrong with them is a finding too.
+        deep: whether the champions' stored files are read and digested, which takes its time.
+    """
+    checks: dict[str, Callable[[Settings], str]] = {
+        "home": _home,
+        "permissions": _permissions,
+        "request store and key": _store,
+        "requests": _requests,
+        "batches": _batches,
+        "registry": _registry,
+        "disk": _disk,
+        "device": _device,
+    }
+    for name, check in checks.items():
+        yield _run(name, _of_settings(check, load))
+    yield _run("libraries", lambda: ", ".join(f"{name} {version_of(name)}" for name in _LIBRARIES))
+    yield from _models(load, deep=deep)
+
+
+def _of_settings(check: Callable[[Settings], str], load: Callable[[], Settings]) -> Callable[[], str]:
+    return lambda: check(load())
+
+
+def _run(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check=name, ok=True, finding=check())
+    except (RevsError, ImportError, OSError) as error:
+        return Finding(check=name, ok=False, finding=" ".join(str(error).split()))
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    if found := list(problems):
+        raise OperationFailed("; ".join(found))
+
+
+def _home(settings: Settings) -> str:
+    return str(settings.home)
+
+
+def _permissions(settings: Settings) -> str:
+    """Everything that holds personal data, keys or evidence must be its owner's alone."""
+    shut = (
+        open_to_others(settings.home) is None
+    )  # then nobody else gets at what lies in it; the key is looked at anyway
+    paths = [settings.key_file] if shut else [settings.home, settings.key_file, *settings.private_paths]
+    modes = [(path, mode) for path in paths if path.exists() and (mode := open_to_others(path))]
+    problems = [
+        f"{path} can be read by others than its owner ({mode:04o}): run chmod {700 if path.is_dir() else 600} {path}"
+        for path, mode in modes
+    ]
+    artifacts = local_path(settings.artifact_uri)
+    seen = artifacts is not None and not (shut and artifacts.is_relative_to(settings.home))
+    evidence = artifacts.rglob("evidence.json") if artifacts is not None and seen else ()
+    if count := sum(open_to_others(path) is not None for path in evidence):
+        problems.append(
+            f"{count} evidence.json below {artifacts} can be read by others than their owner: run chmod -R go-rwx "
+            f"{artifacts}"
+        )
+    _refuse(problems)
+    return "the home folder and what is in it are their owner's alone"
+
+
+def _store(settings: Settings) -> str:
+    waiting = open_store(settings).list(status="received")
+    return f"{len(waiting)} requests wait"
+
+
+def _requests(settings: Settings) -> str:
+    store, names = open_store(settings), set(open_registry(settings).names())
+    pending = [view for view in store.list() if view.status in _PENDING]
+    today = datetime.now(UTC).date()
+    overdue = [view.id for view in pending if view.due < today]
+    lost = [view for view in pending if view.status == "received" and view.model not in names]
+    problems = []
+    if overdue:
+        problems.append(
+            f"{len(overdue)} overdue ({_some(overdue)}): process them with 'revs process', or see why they wait with "
+            "'revs requests show ID'"
+        )
+    for model in sorted({view.model for view in lost}):
+        ids = [view.id for view in lost if view.model == model]
+        problems.append(
+            f"{len(ids)} wait for {model!r}, which is not registered ({_some(ids)}): register it with 'revs process "
+            "--model FOLDER --name NAME', or hand them in again for a registered model"
+        )
+    _refuse(problems)
+    return f"{len(pending)} pending, none overdue"
+
+
+def _batches(settings: Settings) -> str:
+    store = open_store(settings)
+    batches = store.batches()
+    open_ones = [batch for batch in batches if batch.status == "open"]
+    _refuse(
+        f"batch {batch.id} of {batch.model!r} is open since {batch.opened_at:%Y-%m-%d %H:%M} UTC and nobody works on "
+        f"it: resume it with 'revs process --model {batch.model}', or give it up with 'revs batches abandon {batch.id}'"
+        for batch in open_ones
+        if store.holder(batch.id) is None
+    )
+    waiting = [batch.id for batch in batches if batch.status == "waiting"]
+    human = f"; {len(waiting)} wait for a human's 'revs promote' ({_some(waiting)})" if waiting else ""
+    return f"{len(batches)} batches, {len(open_ones)} being worked on{human}"
+
+
+def _registry(settings: Settings) -> str:
+    names = open_registry(settings).names()
+    return f"{len(names)} registered models: {', '.join(names) or 'none'}"
+
+
+def _disk(settings: Settings) -> str:
+    free = shutil.disk_usage(settings.home).free
+    if free < 2**30:
+        raise OperationFailed(f"{free / 2**30:.1f} GiB free; a candidate is a full copy of the model: free some space")
+    return f"{free / 2**30:.0f} GiB free"
+
+
+def _device(settings: Settings) -> str:
+    import torch
+
+    device = resolve_device(settings.device)
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} threads"
+    return f"{device} ({name}), REVS_DEVICE={settings.device}; numbers as stored in the model's files"
+
+
+def _models(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
+    """One finding for each registered model; none where settings or registry cannot be read, which is said before."""
+    try:
+        settings = load()
+        registry, store = open_registry(settings), open_store(settings)
+        names = registry.names()
+    except (RevsError, OSError):
+        return
+    for name in names:
+        yield _run(f"model {name}", partial(_model, settings, registry, store, name, deep))
+
+
+def _model(settings: Settings, registry: Registry, store: RequestStore, name: str, deep: bool) -> str:
+    artifacts = None if settings.artifact_root else settings.home / "artifacts"
+    _refuse(problems_of_model(registry, store, name, artifacts=artifacts, deep=deep))
+    champion = registry.champion(name)
+    older = "" if "revs.files" in champion.tags else "; registered before files beside the weights were recorded"
+    read = "read and unchanged" if deep else "there; --deep reads and digests them"
+    return f"champion is version {champion.version}, its files are {read}{older}"
+
+
+def _some(ids: list[str]) -> str:
+    more = len(ids) - _NAMED_AT_MOST
+    return ", ".join(ids[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

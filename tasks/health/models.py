@@ -1,0 +1,98 @@
+"""What can be wrong with a registered model: its serving alias, its files, and what they should have forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from infra.registry import ModelVersion, Registry
+from infra.requests import RequestStore
+from revs.errors import OperationFailed
+from tasks.versions.lineage import contradictions, lacking, missing_erasures
+
+
+def problems_of_model(
+    registry: Registry, store: RequestStore, name: str, *, artifacts: Path | None, deep: bool
+) -> Iterator[str]:
+    """What is wrong with a model, each with the remedy.
+
+    Args:
+        registry: where it is registered.
+        store: the installation's request store.
+        name: the registered name.
+        artifacts: folder in which this installation keeps artifacts; None where it does not say.
+        deep: whether all stored files of the champion are read.
+    """
+    number, versions = registry.alias(name), registry.versions(name)
+    champion = next((version for version in versions if version.version == number), None)
+    if champion is None:
+        yield _without_champion(name, number, versions)
+        return
+    yield from _moved(champion)
+    yield from _erasures(registry, store, champion)
+    yield from _copied_home(registry, champion, artifacts)
+    yield from _files(registry, champion, deep=deep)
+
+
+def _without_champion(name: str, number: str | None, versions: list[ModelVersion]) -> str:
+    what = "there is no champion" if number is None else f"the champion is version {number}, which was deleted"
+    if not versions:
+        return f"{what} and no version: register the model again with 'revs process --model FOLDER --name {name}'"
+    best = max(versions, key=lambda version: (version.tags.get("revs.status") == "champion", int(version.version)))
+    return f"{what}: no batch can run and nothing is served; make one champion, e.g. with '{_promoting(best)}'"
+
+
+def _promoting(version: ModelVersion) -> str:
+    """The command that makes the version champion, whatever it was before."""
+    first = "revs.parent" not in version.tags and version.tags.get("revs.status") == "registered"
+    return f"revs promote {version.uri}{' --new-root' if first else ''} --approved-by NAME"
+
+
+def _moved(champion: ModelVersion) -> Iterator[str]:
+    if (status := champion.tags.get("revs.status")) != "champion":
+        by = champion.tags.get("revs.superseded_by")
+        was = f"superseded by version {by}" if status == "superseded" else "never promoted here"
+        back = f"revs promote models:/{champion.name}/{by} --approved-by NAME" if by else _promoting(champion)
+        yield (
+            f"champion is version {champion.version}, which was {was}: the alias was moved by hand; "
+            f"set it right with '{back}'"
+        )
+
+
+def _erasures(registry: Registry, store: RequestStore, champion: ModelVersion) -> Iterator[str]:
+    if missing := missing_erasures(registry, store, champion):
+        yield lacking(champion, missing)
+    try:
+        denied = contradictions(store, champion, registry.evidence(champion))
+    except OperationFailed as error:
+        denied = [str(error)]
+    if denied:
+        yield f"{champion.uri} was changed after it was registered: {'; '.join(denied)}; do not serve it"
+
+
+def _copied_home(registry: Registry, champion: ModelVersion, artifacts: Path | None) -> Iterator[str]:
+    """MLflow keeps absolute paths: the registry of a copied home goes on reading the files of the old one."""
+    place = registry.stored_at(champion)
+    if place is None or artifacts is None or place.is_relative_to(artifacts):
+        return
+    for start in range(1, len(place.parts)):
+        if artifacts.joinpath(*place.parts[start:]).exists():
+            old = Path(*place.parts[:start])
+            yield (
+                f"{champion.uri} is read from {old}, not from its copy in {artifacts}: this home was copied or moved, "
+                f"and MLflow keeps absolute paths; let {old} lead here: move it away and run ln -s {artifacts} {old}"
+            )
+            return
+
+
+def _files(registry: Registry, champion: ModelVersion, *, deep: bool) -> Iterator[str]:
+    if missing := registry.missing_files(champion):
+        yield (
+            f"files of the champion, version {champion.version}, are missing in the store ({', '.join(missing)}): "
+            "restore them from a backup, or register the model again"
+        )
+    elif deep:
+        try:
+            registry.download(champion)
+        except OperationFailed as error:
+            yield str(error)

@@ -1,0 +1,135 @@
+"""Stage 6: the REVS edit, on a copy of the champion."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from infra.registry import carry_over, weight_digest
+from infra.running.progress import report
+from revs.errors import OperationFailed, RevsWarning
+from tasks.batch.material import material
+from tasks.batch.models import champion_folder, loaded
+from tasks.batch.records import Edited
+from tasks.batch.stage import Handles, handles, stage
+from tasks.stages.choose import token_counts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+    from revs.config import EraseConfig
+
+
+def strengths() -> tuple[tuple[str, EraseConfig], ...]:
+    """The settings tried one after the other, until the gates pass: the policy's limits."""
+    from revs.config import EraseConfig
+
+    return (
+        ("standard", EraseConfig()),
+        ("others weigh more", EraseConfig(retain_weight=2.0)),  # where too few of their records are left
+        ("more variations", EraseConfig(variations=12)),  # what a batch of a single request may need
+        ("exact steps", EraseConfig(variations=12, epsilon=0.01)),
+        ("deeper", EraseConfig(low_rank=200, aim_rank=400)),
+    )
+
+
+def fitting(config: EraseConfig, vocabulary: int) -> EraseConfig:
+    """The setting for a vocabulary of so many tokens: no rank lies behind half of it."""
+    aim_rank = min(config.aim_rank, vocabulary // 2)
+    return replace(config, aim_rank=aim_rank, low_rank=min(config.low_rank, aim_rank))
+
+
+@stage("edit weights")
+def edit_weights(batch_id: str, attempt: int) -> Edited:
+    """Edit a copy of the champion with setting number `attempt` and write it as a checkpoint folder of the batch.
+
+    The patch itself is not stored: with the champion it would tell what was erased.
+    """
+    h = handles(batch_id)
+    name = f"edit-{attempt}"
+    record = h.workspace.read(name)
+    if record is None or not _intact(h, record):
+        record = h.workspace.write(name, _edit(h, attempt))
+    return Edited(
+        attempt=attempt, weights_after=record["weights_after"], sweeps=record["sweeps"], seconds=record["seconds"]
+    )
+
+
+def _intact(h: Handles, record: dict[str, Any]) -> bool:
+    folder = h.workspace.folder / record["folder"]
+    return folder.is_dir() and weight_digest(folder) == str(record["weights_after"])
+
+
+def write_edited(model: PreTrainedModel, parent: Path, folder: Path) -> None:
+    """Write a checkpoint with the model's weights and, byte for byte, every other file of the one it was made from."""
+    from transformers import GenerationConfig
+
+    own, model.generation_config = model.generation_config, GenerationConfig()  # some can be loaded but not saved
+    try:
+        model.save_pretrained(folder)
+    finally:
+        model.generation_config = own
+    carry_over(parent, folder)
+
+
+def _edit(h: Handles, attempt: int) -> dict[str, Any]:
+    from safetensors import SafetensorError
+
+    import revs
+
+    strength, config = strengths()[attempt]
+    m = material(h)
+    parent = champion_folder(h)
+    model, tokenizer = loaded(h, parent)
+    config = fitting(config, model.get_output_embeddings().weight.shape[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RevsWarning)  # what ended short stands in the record, and the gates judge it
+        patch = revs.erase(
+            model,
+            tokenizer,
+            m.edit,
+            config=config,
+            text=m.ordinary,
+            retain=m.protect,
+            token_counts_V=token_counts(h),
+            progress=lambda what, done, total: report("edit weights", done, total, what),
+            cache=h.workspace.folder / "moments",  # for the next attempt
+        )
+    folder = h.workspace.subfolder(f"candidate-{attempt}")
+    try:
+        write_edited(model, parent, folder)
+    except (OSError, SafetensorError) as error:  # the latter is how safetensors says that the disk is full
+        shutil.rmtree(folder, ignore_errors=True)
+        cause = getattr(error, "strerror", None) or "the disk is full or cannot be written to"
+        raise OperationFailed(
+            f"the edited model cannot be written to {folder} ({cause}); the champion is untouched: free space "
+            "and start the flow again, it resumes"
+        ) from None
+    return {
+        "strength": strength,
+        "folder": folder.name,
+        "method": patch.method,
+        "config": asdict(config),
+        "seed": config.seed,
+        "seconds": patch.seconds,
+        "sweeps": patch.sweeps,
+        "layers": list(patch.weights),
+        "tokens": [
+            {
+                "target": m.edit_ids[record.target],
+                "position": record.place,
+                "token_count": record.length,
+                "rank_before": record.rank_before,
+                "rank_after": record.rank_after,
+                "wanted": record.wanted,
+                "stopped": record.stopped,
+            }
+            for record in patch.records
+        ],
+        "weights_before": h.registry.resolve(h.batch.source).weights or weight_digest(parent),  # verified at checkout
+        "weights_after": weight_digest(folder),
+    }

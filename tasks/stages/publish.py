@@ -1,0 +1,145 @@
+"""Stages 9 to 12: register the candidate, move the alias, close the batch, write the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.requests import ClosingStatus
+from revs.errors import BadInput, GateRefused
+from tasks.batch.evidence import build_evidence, code_commit
+from tasks.batch.outcomes import outcomes
+from tasks.batch.records import Closed, Registered, Reported, Verdict
+from tasks.batch.stage import handles, stage
+from tasks.versions.audit import audit_batch
+from tasks.versions.lineage import registered_detail
+
+
+@stage("register candidate")
+def register_candidate(batch_id: str, attempt: int) -> Registered:
+    """Register the checkpoint that passed, with its lineage and evidence. A second call finds the same version."""
+    h = handles(batch_id)
+    record = h.workspace.read("registered")
+    if record is None:
+        evidence = build_evidence(h, attempt=attempt, status="open", candidate=None, outcomes=outcomes(h, "passed"))
+        edit = h.workspace.require(f"edit-{attempt}")
+        h.lease.check()
+        version = h.registry.register_candidate(
+            h.workspace.folder / edit["folder"],
+            parent=h.registry.resolve(h.batch.source),
+            batch_id=batch_id,
+            lineage={
+                "requests": [request["digest"] for request in evidence["requests"]],
+                "config": edit["config"],
+                "code_commit": code_commit(),
+                "weights_before": edit["weights_before"],
+                "weights_after": edit["weights_after"],
+                "datasets": evidence["datasets"],
+                "seed": evidence["seed"],
+                **_inherited(h.registry.resolve(h.batch.source).tags),
+            },
+            metrics=evidence["scores"]["after"],
+            evidence=evidence,
+        )
+        h.store.record("version.registered", batch_id=batch_id, detail=registered_detail(version))
+        record = h.workspace.write("registered", {"name": version.name, "version": version.version})
+    return Registered(name=record["name"], version=record["version"])
+
+
+def _inherited(tags: dict[str, str]) -> dict[str, str]:
+    """What the next batch needs to know of the model: its corpus and what it is measured with."""
+    return {key: tags[f"revs.{key}"] for key in ("corpus", "held_out", "control") if f"revs.{key}" in tags}
+
+
+@stage("move champion alias")
+def promote_candidate(batch_id: str) -> Registered:
+    """Point the champion alias to the candidate, if the champion is still the version it was made from."""
+    h = handles(batch_id)
+    record = h.workspace.require("registered")
+    version = h.registry.resolve(f"models:/{record['name']}/{record['version']}")
+
+    def move() -> dict[str, str]:
+        h.lease.check()
+        h.registry.promote(version, expected_champion=h.registry.resolve(h.batch.source))
+        h.store.record(
+            "version.promoted", batch_id=batch_id, detail={"version": version.uri, "instead_of": h.batch.source}
+        )
+        return {"version": version.version}
+
+    h.workspace.once("promoted", move)
+    return Registered(name=record["name"], version=record["version"])
+
+
+@stage("close batch")
+def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
+    """Record the outcome of every identifier and the final evidence, and close the batch, in one transaction.
+
+    Requests of which every identifier is settled are completed, and their payloads destroyed, if the batch went
+    through. All others are handed to a human: an unattended schedule must not try them for ever.
+    """
+    h = handles(batch_id)
+    if h.batch.status == "open":
+        status = _closing_status(verdict)
+        failed = verdict.failed_gates if verdict else ()
+        found = outcomes(h, "refused" if status == "refused" else "passed", failed_gates=failed)
+        record = h.workspace.read("registered")
+        evidence = build_evidence(
+            h,
+            attempt=verdict.attempt if verdict else None,
+            status=status,
+            candidate=record["version"] if record else None,
+            outcomes=found,
+        )
+        h.store.close_batch(batch_id, status=status, outcome={"evidence": evidence}, outcomes=found)
+    views = h.store.list(batch_id=batch_id)
+    return Closed(
+        batch_id=batch_id,
+        status=h.store.batch(batch_id).status,
+        completed=sum(view.status == "completed" for view in views),
+        open=sum(view.status == "failed" for view in views),
+    )
+
+
+def _closing_status(verdict: Verdict | None) -> ClosingStatus:
+    if verdict is None or verdict.passed:
+        return "completed"
+    return "waiting" if verdict.registrable else "refused"
+
+
+def refuse_unfinished(closed: Closed, verdict: Verdict | None, report: str) -> None:
+    """Raise what the caller must know of a batch that did not go through; its report is written by then.
+
+    Raises:
+        GateRefused: a gate refused, or there was too little to judge.
+        BadInput: not one of its requests could be completed.
+    """
+    batch = f"batch {closed.batch_id}"
+    if closed.status == "refused" and verdict is not None:
+        raise GateRefused(
+            f"{batch} was refused by {', '.join(verdict.failed_gates)}; the champion is untouched and the requests "
+            f"wait for a human: read {report}"
+        )
+    if closed.status == "waiting" and verdict is not None:
+        raise GateRefused(
+            f"{batch} has insufficient evidence: {', '.join(verdict.unjudged)} could not be measured; the candidate is "
+            f"registered and waits for a human, the champion is untouched: read {report}, then 'revs promote' it or "
+            "give the corpus more contexts"
+        )
+    if closed.open and not closed.completed:
+        raise BadInput(
+            f"none of the {closed.open} requests of {batch} could be completed, and each waits for a human: read "
+            f"{report}; if identifiers were not found, check --corpus, then 'revs requests retry'"
+        )
+
+
+@stage("write report")
+def report_batch(batch_id: str, folder: str | None = None) -> Reported:
+    """Write the report of a closed batch from its recorded evidence, into `folder` or the installation's reports.
+
+    With that the batch is done and its working folder goes; while it is there, the report is still owed.
+    """
+    h = handles(batch_id)
+    # The candidate was verified when it was registered and promoted, moments ago: not all weights once more.
+    result = audit_batch(h.settings, batch_id, Path(folder) if folder else None, read_weights=False)
+    h.discard()
+    h.lease.release()
+    return Reported(path=result["report"])

@@ -1,0 +1,84 @@
+"""Stage 1: open (or resume) a batch, and validate its requests with the Great Expectations suite."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from infra.corpus import absolute
+from infra.gates.expectations import RECEIVED_LATER, check_requests
+from infra.identifiers.wellformed import fault
+from infra.requests import Identifier
+from infra.settings import load_settings
+from revs.errors import BadInput
+from tasks.batch.records import OpenedBatch, Validated
+from tasks.batch.resuming import finish_closed, give_up, reason_to_give_up
+from tasks.batch.stage import handles, open_registry, open_store, stage
+from tasks.versions.lineage import require_on_record, require_whole_lineage
+
+_CORRECT_THE_DATE = "hand the request in again with the right date, or retry this one when the date has come"
+
+
+@stage("open batch")
+def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
+    """The model's unfinished batch, or a new one of all its waiting requests, due first; None where none waits.
+
+    Args:
+        model: registered model; its champion is what gets edited.
+        corpus: its training corpus, by the reference the request store keeps or as a path; None takes the one the
+            champion was registered with.
+    """
+    if corpus:
+        absolute(corpus)  # one with a credential is refused before anything is stored
+    settings = load_settings()
+    store, registry = open_store(settings), open_registry(settings)
+    corpus = corpus and store.keep_address(absolute(store.address(corpus)))
+    champion = registry.champion(model)
+    require_on_record(store, champion, registry.evidence(champion))
+    require_whole_lineage(registry, store, champion, for_derivation=True)
+    corpus = corpus or champion.tags.get("revs.corpus")
+    if not corpus:
+        raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
+    finish_closed(settings, store, model)
+    batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
+    if batch is not None and (reason := reason_to_give_up(settings, batch, champion)):
+        give_up(settings, store, batch.id, reason)
+        batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
+    return None if batch is None else OpenedBatch(batch_id=batch.id, requests=len(batch.request_ids))
+
+
+@stage("validate requests")
+def validate_requests(batch_id: str) -> Validated:
+    """Set aside what breaks a rule of the suite, with the rule as reason; the others go on.
+
+    What a human can mend is handed to one: a payload that does not open, a date that is still to come.
+    """
+    h = handles(batch_id)
+    unreadable = h.store.unreadable(batch_id)
+    for request_id, reason in unreadable.items():
+        h.store.fail(request_id, reason)
+    identifiers = h.store.identifiers(batch_id)
+    rows = [
+        {
+            "request_id": request_id,
+            "model": view.model,
+            "received": view.received,
+            "due": view.due,
+            "types": view.types,
+            "identifiers": len(found),
+            "well_formed": all(_well_formed(identifier) for identifier in found),
+        }
+        for request_id, found in identifiers.items()
+        for view in [h.store.get(request_id)]
+    ]
+    broken = check_requests(rows, model=h.batch.model, today=datetime.now(UTC).date())
+    for request_id, reason in broken.items():
+        if reason == RECEIVED_LATER:
+            h.store.fail(request_id, f"{reason}; {_CORRECT_THE_DATE}")
+        else:
+            h.store.reject(request_id, reason)
+    return Validated(accepted=len(rows) - len(broken), rejected=len(broken) + len(unreadable))
+
+
+def _well_formed(identifier: Identifier) -> bool:
+    """Whether the value has the form of its type; it was asked at the door, and may have been stored before that."""
+    return bool(identifier.value.strip()) and not fault(identifier.type, identifier.value)

@@ -1,0 +1,1 @@
+"""What is asked of a registered version: gates, promotion, lineage, audit."""

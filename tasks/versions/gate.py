@@ -1,0 +1,153 @@
+"""The gates as a door of their own: judge any registered version, by its record or by measuring it again."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.batches.workspace import Workspace
+from infra.corpus import Corpus, absolute
+from infra.gates.policy import GatePolicy, GateReport, check_gates
+from infra.keys.vault import Vault
+from infra.registry import ModelVersion, Registry
+from infra.requests import RequestStore
+from infra.settings import Settings
+from revs.errors import BadInput, GateRefused
+from tasks.batch.models import loaded
+from tasks.batch.stage import Handles, open_registry, open_store
+from tasks.batch.targets import not_erased, prompt_context, targets_of, with_cuts
+from tasks.stages.locate import look, reservation
+from tasks.stages.probe import SEED
+from tasks.stages.search import search
+from tasks.versions.lineage import contradictions, require_whole_lineage
+
+if TYPE_CHECKING:
+    from revs.targets.target import Target
+
+
+def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, GateReport]:
+    """Judge the recorded metrics of a version, after checking that its stored files are the measured ones.
+
+    Raises:
+        BadInput: no such version.
+        GateRefused: it carries no measurements, its weights are not those that were measured, or registry and request
+            store say different things of it.
+    """
+    registry = open_registry(settings)
+    version = registry.resolve(model_uri)
+    evidence = registry.evidence(version)
+    scores = ((evidence or {}).get("scores") or {}).get("after")
+    if evidence is None or not scores:
+        raise GateRefused(
+            f"{version.uri} carries no measurements: it was never edited and attacked here, so nothing says that it "
+            "has forgotten anybody; process its deletion requests, or measure it with --requests and --corpus"
+        )
+    registry.download(version)  # its files are those that were registered, so its digest is that of the bytes
+    if version.weights != evidence["model"]["weights_after"]:
+        raise GateRefused(f"{version.uri} is not the model that was measured: its weights differ; do not serve it")
+    if denied := contradictions(open_store(settings), version, evidence):
+        raise GateRefused(f"{version.uri} is not the model that was measured: {'; '.join(denied)}; do not serve it")
+    return version, check_gates(scores, GatePolicy.DEFAULT)
+
+
+def judge_anew(
+    settings: Settings, model_uri: str, *, requests: str, corpus: str, held_out: str | None
+) -> tuple[ModelVersion, GateReport]:
+    """Measure a version on the identifiers of a request file, and judge it. Nothing is stored.
+
+    All occurrences of all identifiers are attacked, and all their tokens are judged: which of them an edit chose does
+    not depend on this file. Specificity and perplexity are compared with the version it was
+    made from; a version without one fails the gates that need the comparison.
+
+    Raises:
+        BadInput: no such version, an unusable request file or corpus, or no identifier stands in the corpus.
+    """
+    corpus, held_out = absolute(corpus), absolute(held_out) if held_out else None
+    registry = open_registry(settings)
+    version = registry.resolve(model_uri)
+    with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
+        h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))
+        scores, unjudged = _measure(h, version, held_out)
+        return version, replace(check_gates(scores, GatePolicy.DEFAULT), unjudged=unjudged)
+
+
+def refuse_lost_erasures(settings: Settings, version: ModelVersion) -> None:
+    """Refuse a version, however well it scored, that lacks what a completed batch of its model erased.
+
+    Raises:
+        GateRefused: it does.
+    """
+    require_whole_lineage(open_registry(settings), open_store(settings), version)
+
+
+def _scratch_batch(
+    settings: Settings, registry: Registry, version: ModelVersion, requests: str, corpus: str, scratch: Path
+) -> Handles:
+    """A batch of the file's requests in a store of its own, sealed with a key that is never written down."""
+    store = RequestStore(f"sqlite:///{scratch / 'requests.db'}", Vault(secrets.token_bytes(32)), settings.request_days)
+    store.add_file(requests, model=version.name)
+    batch = store.open_batch(model=version.name, corpus=corpus, source=version.uri)
+    if batch is None:
+        raise BadInput(f"{requests} holds no well-formed request for {version.name!r}; nothing was judged")
+    return Handles(settings, store, registry, batch, Workspace(scratch, batch.id))
+
+
+def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[dict[str, float], tuple[str, ...]]:
+    """The scores of a version on the identifiers of a scratch batch, and the identifiers that it says nothing of."""
+    import revs
+    from revs.evaluation.decoding import greedily_extracted
+    from revs.evaluation.metrics.perplexity import perplexity_ratio
+    from revs.evaluation.perplexity import perplexity
+    from revs.targets.tokenize import tokenise
+
+    corpus = Corpus.open(h.batch.corpus)
+    record = h.workspace.write("occurrences", search(h, corpus))
+    if not record["occurrences"]:
+        raise BadInput(
+            f"none of the identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
+            "nothing was judged: check it"
+        )
+    copies = h.workspace.folder / "models"
+    model, tokenizer = loaded(h, h.registry.checkout(version, copies))
+    cut = [
+        with_cuts(corpus, rows, tokenizer, context=prompt_context(model), joined_by=h.settings.rows_joined_by)
+        for rows in (record["occurrences"], look(h)["others"])
+    ]
+    own, beside = ([row for row in rows if "unprobed" not in row] for rows in cut)
+    targets = targets_of(corpus, own)
+    others = targets_of(corpus, not_erased(corpus, beside, (target.secret for target in targets)))
+    if not targets:
+        raise BadInput(f"none of the occurrences could be put to {version.uri}: {cut[0][0]['unprobed']}")
+    text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]
+    retain: list[Target] = []
+    reference = None
+    if parent := version.tags.get("revs.parent"):
+        before, _ = loaded(h, h.registry.checkout(h.registry.resolve(f"models:/{version.name}/{parent}"), copies))
+        said = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
+        retain = [target for target, known in zip(others, said, strict=True) if known]
+        reference = perplexity(before, tokenizer, text)
+    scores = revs.evaluate(
+        model, tokenizer, targets, retain=retain, text=text, tokens_per_secret=None, seed=SEED
+    ).to_dict()
+    # Which of the contexts an edit used is not known here: all are asked, and each counts as both kinds.
+    scores |= {"extraction_rate_unseen": scores["extraction_rate"], "generality": scores["efficacy"]}
+    ratio = {"perplexity_ratio": perplexity_ratio(scores["perplexity"], reference)} if reference else {}
+    return scores | ratio, _unjudged(record, cut[0])
+
+
+def _unjudged(record: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The identifiers that nothing was measured on, by request and number, with the reason."""
+
+    def named(entry: dict[str, Any], why: str) -> str:
+        return f"identifier {entry['identifier']} of request {entry['request_id']} was not judged: {why}"
+
+    missing = f"it does not stand in the corpus{reservation(record['corpus'])}"
+    return (
+        *(named(entry, missing) for entry in record["missing"]),
+        *(named(entry, f"it {entry['reason']}") for entry in record["refused"]),
+        *dict.fromkeys(named(row, row["unprobed"]) for row in rows if "unprobed" in row),
+    )

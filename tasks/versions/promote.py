@@ -1,0 +1,164 @@
+"""A human's promotion: of a candidate that waits, of a version that must come back, of a model trained anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from infra.registry import ModelVersion, Registry
+from infra.registry.records import checked_person
+from infra.requests import Batch, RequestStore
+from infra.settings import Settings
+from revs.errors import BadInput, GateRefused
+from tasks.batch.evidence import accepted
+from tasks.batch.stage import open_registry, open_store
+from tasks.versions.audit import audit_batch
+from tasks.versions.lineage import (
+    NEW_ROOT_DECLARED,
+    erased_from,
+    missing_erasures,
+    require_on_record,
+    require_whole_lineage,
+    version_made_by,
+)
+
+
+def promote_version(settings: Settings, model_uri: str, *, approved_by: str | None) -> dict[str, Any]:
+    """Make a registered version champion, and complete the batch that waited for that. Idempotent.
+
+    A version that was champion before is made champion again, whatever version the alias was moved to since. That it
+    was, only a tag tells: one that no batch of this installation made needs a human who answers for it.
+
+    Args:
+        settings: the installation.
+        model_uri: the candidate.
+        approved_by: the human who answers for it, needed where evidence is insufficient or no gate judged it here.
+
+    Raises:
+        BadInput: no such version, or its batch is open.
+        GateRefused: a gate refused; evidence is insufficient, or no gate judged it here, and nobody approved; or the
+            version lacks what a completed batch erased.
+        OperationFailed: registry and request store disagree, the stored files changed, or the champion moved meanwhile.
+    """
+    by = None if approved_by is None else checked_person(approved_by)
+    registry, store = open_registry(settings), open_store(settings)
+    version = registry.resolve(model_uri)
+    require_on_record(store, version, registry.evidence(version))
+    require_whole_lineage(registry, store, version)
+    batch = _batch_of(store, version)
+    with _held(store, batch):
+        if _was_champion(version) and (batch is None or batch.status == "completed"):
+            _require_answered_for(registry, version, batch, by=by)
+            registry.reinstate(version, approved_by=by)
+            _record(store, version, batch, event="version.reinstated", approved_by=by)
+            return _result(registry, version, batch, report=None)
+        registry.promote(version, expected_champion=_parent(registry, version), approved_by=by)
+        _record(store, version, batch, event="version.promoted", approved_by=by)
+        if batch is None or str(batch.status) != "waiting":
+            return _result(registry, version, batch, report=None)
+        _accept(store, batch, by=by or "revs promote")
+    report = audit_batch(settings, batch.id, None, read_weights=False)["report"]
+    return _result(registry, version, store.batch(batch.id), report=report)
+
+
+def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) -> dict[str, Any]:
+    """Make a base version champion on a human's word that it was trained without what was erased so far.
+
+    Raises:
+        BadInput: no such version, or one that a batch made.
+        GateRefused: the data that was erased is known to have been in it.
+        OperationFailed: the stored files changed, or the store failed.
+    """
+    by = checked_person(approved_by)
+    registry, store = open_registry(settings), open_store(settings)
+    version = registry.resolve(model_uri)
+    require_on_record(store, version, registry.evidence(version))
+    _refuse_known_holder(store, version)
+    supersedes = [batch for batch, _ in missing_erasures(registry, store, version)]
+    registry.declare_root(version, supersedes=supersedes, approved_by=by)
+    _record(store, version, None, event=NEW_ROOT_DECLARED, approved_by=by, supersedes=supersedes)
+    return _result(registry, version, None, report=None) | {"supersedes": supersedes}
+
+
+def _was_champion(version: ModelVersion) -> bool:
+    return version.tags.get("revs.status") in ("champion", "superseded")
+
+
+def _require_answered_for(registry: Registry, version: ModelVersion, batch: Batch | None, *, by: str | None) -> None:
+    """Raise GateRefused where nothing but a tag says that the version may serve, and nobody answers for it."""
+    judged = batch is not None and version_made_by(batch) == version.version
+    if not judged and by is None and registry.alias(version.name) != version.version:
+        raise GateRefused(
+            f"no batch of this installation made {version.uri}, so no gate judged it here: nothing was promoted; if it "
+            f"may serve again, answer for it with 'revs promote {version.uri} --approved-by NAME'"
+        )
+
+
+def _parent(registry: Registry, version: ModelVersion) -> ModelVersion:
+    parent = version.tags.get("revs.parent")
+    if parent is None:
+        raise BadInput(
+            f"{version.uri} is a base version that was never edited and measured here: if it was trained without what "
+            f"was erased so far, declare it: 'revs promote {version.uri} --new-root --approved-by NAME'"
+        )
+    return registry.resolve(f"models:/{version.name}/{parent}")
+
+
+def _batch_of(store: RequestStore, version: ModelVersion) -> Batch | None:
+    """The batch of this store that made the version; None where another installation made it."""
+    wanted = version.tags.get("revs.batch_id")
+    return next((batch for batch in store.batches(version.name) if batch.id == wanted), None)
+
+
+def _refuse_known_holder(store: RequestStore, version: ModelVersion) -> None:
+    """A model that a completed batch was made from held what that batch erased, whoever says otherwise."""
+    for batch in erased_from(version, store.batches(version.name)):
+        raise GateRefused(
+            f"{version.uri} is the model from which batch {batch.id} erased data, so it still holds them: nothing "
+            "was promoted; give a model that was trained without them"
+        )
+
+
+@contextmanager
+def _held(store: RequestStore, batch: Batch | None) -> Iterator[None]:
+    """Keep every run from the batch meanwhile; an open batch is its run's.
+
+    Raises:
+        BadInput: the batch is open.
+    """
+    if batch is not None and batch.status == "open":
+        raise BadInput(
+            f"batch {batch.id} is open, and its own run promotes what it made: resume it with 'revs process --model "
+            f"{batch.model}'"
+        )
+    lease = None if batch is None else store.hold(batch.id)
+    try:
+        yield
+    finally:
+        if lease is not None:
+            lease.release()
+
+
+def _accept(store: RequestStore, batch: Batch, *, by: str) -> None:
+    """Complete a batch that waited for this promotion, with its evidence as it is from now on."""
+    if batch.status == "waiting":
+        evidence = accepted(batch.outcome["evidence"], store.outcomes(batch_id=batch.id), by=by)
+        store.accept_batch(batch.id, by=by, outcome={"evidence": evidence})
+
+
+def _record(
+    store: RequestStore, version: ModelVersion, batch: Batch | None, *, event: str, approved_by: str | None, **more: Any
+) -> None:
+    detail = {"version": version.uri, "approved_by": approved_by} | more
+    store.record(event, batch_id=None if batch is None else batch.id, detail=detail)
+
+
+def _result(registry: Registry, version: ModelVersion, batch: Batch | None, *, report: str | None) -> dict[str, Any]:
+    return {
+        "model": version.uri,
+        "champion": registry.champion(version.name).version,
+        "batch_id": None if batch is None else batch.id,
+        "status": None if batch is None else batch.status,
+        "report": report,
+    }
