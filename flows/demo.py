@@ -67,7 +67,7 @@ def train_models(cache: Path, recipe: Recipe) -> tuple[DevelopmentModel, Develop
 
 def build_texts(recipe: Recipe, cache: Path) -> Recipe:
     """Gather the ordinary text into the cache before two processes ask for it."""
-    from revs.development.recipe import ordinary_text
+    from revs.development.model import ordinary_text
 
     report("train the demo model", 0, 0, "reading docstrings of the installed packages")
     ordinary_text(recipe, cache)

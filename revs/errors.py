@@ -5,6 +5,7 @@ RevsError                 anything this project raises on purpose; its text is o
 ├── OperationFailed       the surroundings failed: disk, server, lock; says what is safe and what next (exit code 1)
 └── GateRefused           a gate refused a model version; nothing was promoted                         (exit code 3)
 
+Gap                       a figure that cannot be measured; its text says why. Caught where scores are put together
 RevsWarning               something was done, but less than was asked for; the same rules for its text
 """
 
@@ -33,6 +34,10 @@ class GateRefused(RevsError):
     """A promotion gate refused; the champion was not touched."""
 
     exit_code = 3
+
+
+class Gap(Exception):
+    """A figure that cannot be measured here; the text says why. It is left out of the scores, never a 0 or a 100."""
 
 
 class RevsWarning(UserWarning):

@@ -111,14 +111,15 @@ def _write_lines(path: Path, lines: Any) -> None:
 
 def _written(settings: Settings, survey: Survey, summary: ScanSummary, folder: Path | None) -> Path | None:
     """Write the report. It is handed on, so names of files, which the terminal shows, have stand-ins in it."""
+    from infra.corpus import StandIns, manifest_of
     from infra.report.scan import write_scan_report
     from tasks.stages.search import pseudonyms
 
     if folder is None:
         return None
     pseudonym = pseudonyms(settings)
-    names = survey.stand_ins(pseudonym)
-    return write_scan_report(summary.handed_on(names.file, survey.manifest(pseudonym)), folder)
+    names = StandIns(survey, pseudonym)
+    return write_scan_report(summary.handed_on(names.file, manifest_of(survey, pseudonym)), folder)
 
 
 def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: bool) -> None:

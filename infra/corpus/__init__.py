@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from infra.corpus.address import absolute
 from infra.corpus.corpus import Corpus
-from infra.corpus.manifest import Pseudonym, StandIns
+from infra.corpus.manifest import Pseudonym, StandIns, manifest_of
 from infra.corpus.planning import Plan, plan
 from infra.corpus.reading import Batch, ShardReader, ShardSurvey, file_digest, read_shard
 from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread, unread_summary
@@ -33,6 +33,7 @@ __all__ = [
     "absolute",
     "assemble",
     "file_digest",
+    "manifest_of",
     "plan",
     "read_shard",
     "unread_summary",

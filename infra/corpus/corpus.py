@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.corpus.access import RowAccess
 from infra.corpus.address import absolute
-from infra.corpus.manifest import Pseudonym
+from infra.corpus.manifest import Pseudonym, StandIns, manifest_of
 from infra.corpus.planning import Plan, plan
 from infra.corpus.reading import ShardReader, ShardSurvey, file_digest, read_shard
 from infra.corpus.rows import holds_text
@@ -168,11 +168,11 @@ class Corpus:
         Args:
             pseudonym: gives what stands for a name or digest, under a key (`Vault.pseudonym`).
         """
-        return self.survey().manifest(pseudonym)
+        return manifest_of(self.survey(), pseudonym)
 
     def keyed_digest(self, pseudonym: Pseudonym) -> str:
         """The digest as the manifest has it, to tell whether the corpus is still the same."""
-        return str(self.survey().stand_ins(pseudonym).digest(self.digest))
+        return str(StandIns(self.survey(), pseudonym).digest(self.digest))
 
     def text(self, row: int) -> str:
         """The text of one row, from 0; "" if it was set aside. For many rows `texts` reads far less."""

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infra.corpus.shard import Unread
-
-if TYPE_CHECKING:
-    from infra.corpus.survey import Survey
+from infra.corpus.survey import Survey
 
 Pseudonym = Callable[[str], str]
 """Gives at least 12 characters that stand for a text under a key."""

@@ -1,4 +1,4 @@
-"""What a corpus holds: the surveys of its shards put together. The manifest of it is evidence."""
+"""What a corpus holds: the surveys of its shards put together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from infra.corpus.manifest import Pseudonym, StandIns, manifest_of
 from infra.corpus.planning import Plan
 from infra.corpus.reading import ShardSurvey
 from infra.corpus.shard import Shard, Unread
@@ -87,14 +86,6 @@ class Survey:
     def in_file(self, row: int) -> tuple[str, int]:
         """The file of a row of the corpus, and its number within that file; IndexError as `in_shard`."""
         return self.file_row(*self.in_shard(row))
-
-    def manifest(self, pseudonym: Pseudonym) -> dict[str, Any]:
-        """What the evidence says of the corpus; plain JSON without any text, and with stand-ins for all names."""
-        return manifest_of(self, pseudonym)
-
-    def stand_ins(self, pseudonym: Pseudonym) -> StandIns:
-        """What stands for its names and digests in the manifest."""
-        return StandIns(self, pseudonym)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON from which `from_dict` makes this survey again, so that others need not read the corpus."""

@@ -5,7 +5,8 @@ Nothing here is needed to erase from a model of one's own; the demo, the tests a
 
 from __future__ import annotations
 
+from revs.development.model import DevelopmentModel, build
 from revs.development.people import Record, invent_records
-from revs.development.recipe import DevelopmentModel, Recipe, build
+from revs.development.recipe import Recipe
 
 __all__ = ["DevelopmentModel", "Recipe", "Record", "build", "invent_records"]

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from revs.development.recipe import Progress, Recipe
 from revs.model.seeding import seeded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-    from revs.development.recipe import Progress, Recipe
 
 
 def train(

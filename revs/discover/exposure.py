@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from revs.errors import BadInput
-from revs.evaluation.metrics.extraction_strength import share_that_follows
+from revs.evaluation.measures import share_that_follows
 from revs.evaluation.teacher_forcing import logits_at, read_out
 from revs.model.batch import TOKENS_AT_ONCE
 from revs.model.hooks import evaluating, pad_id

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from revs.evaluation.decoding import greedily_extracted, secret_text
-from revs.evaluation.metrics.extraction_strength import share_that_follows
+from revs.evaluation.measures import share_that_follows
 from revs.evaluation.teacher_forcing import Forced, teacher_forced
 from revs.model.hooks import pad_id
 from revs.targets.tokenize import TokenisedTarget

@@ -1,17 +1,16 @@
-"""One model under examination: what is asked of it, and what was read of it, once, for all metrics and attacks."""
+"""One model under examination: what is asked of it, and what was computed of it, kept once for all who need it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from revs.errors import BadInput, RevsError
+from revs.errors import BadInput, Gap, RevsError
 from revs.evaluation.decoding import greedily_extracted
 from revs.evaluation.ranks import Readings, read
 from revs.model.families import context_length
@@ -22,12 +21,6 @@ from revs.targets.variations import perturbed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from revs.evaluation.attacks.base import Outcome
-
-
-class Gap(Exception):
-    """A figure that cannot be measured here; the text says why. It is left out of the scores, never a 0 or a 100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +75,12 @@ class Examination:
         """Everything an adversary may ask: edited and unseen prompts."""
         return [*self.targets, *self.unseen]
 
-    def _once(self, kind: str, name: str, make: Callable[[], Any]) -> Any:
+    def once(self, kind: str, name: str, make: Callable[[], Any], *, refusal_is_gap: bool = False) -> Any:
         """What `make` gives, made once, and if it cannot be, not tried again.
 
         Raises:
-            Gap: it cannot be made. Memory that does not suffice, another failure of the computation, an attack that
-                refuses the model, or a disturbed prompt that cannot be read, is one figure's misfortune: those that
-                were finished, or come after it, stay.
+            Gap: it cannot be made. Memory that does not suffice, another failure of the computation, or, with
+                `refusal_is_gap`, a BadInput, costs this one figure: those finished before or made later stay.
         """
         if (kind, name) not in self._kept:
             try:
@@ -96,7 +88,7 @@ class Examination:
             except Gap as gap:
                 self._kept[kind, name] = _Missing(str(gap))
             except RevsError as error:
-                if not (kind == "outcome" or name == "perturbed") or not isinstance(error, BadInput):
+                if not refusal_is_gap or not isinstance(error, BadInput):
                     raise
                 self._kept[kind, name] = _Missing(_reason(error))
             except Exception as error:
@@ -107,8 +99,10 @@ class Examination:
         return kept
 
     def _set(self, name: str) -> Sequence[Target]:
-        """Raises:
-        Gap: it is empty.
+        """The targets of that name.
+
+        Raises:
+            Gap: there are none.
         """
         found = perturbed(self.targets, seed=self.seed) if name == "perturbed" else self._given(name)
         if not found:
@@ -126,8 +120,10 @@ class Examination:
         )  # fmt: skip
 
     def read(self, some: Sequence[Target], *, called: str = "target") -> Readings:
-        """Raises:
-        Gap: the logits are not finite.
+        """Ranks of the tokens of some targets.
+
+        Raises:
+            Gap: the logits are not finite.
         """
         pad = pad_id(self.model, self.tokenizer)
         found = read(self.model, self.tokenised(some, called=called), pad=pad, batch_size=self.batch_size)
@@ -137,7 +133,9 @@ class Examination:
 
     def readings(self, of: str) -> Readings:
         """Ranks of the tokens of "targets", "unseen", "retain" or "perturbed" (targets), read once."""
-        found: Readings = self._once("readings", of, lambda: self.read(self._set(of), called=_CALLED[of]))
+        found: Readings = self.once(
+            "readings", of, lambda: self.read(self._set(of), called=_CALLED[of]), refusal_is_gap=of == "perturbed"
+        )
         return found
 
     def check_targets(self) -> None:
@@ -151,54 +149,34 @@ class Examination:
         self.tokenised(self.unrelated, called="unrelated record")
 
     def check_finite(self) -> None:
-        """Raises:
-        Gap: the logits are not finite; what such a model decodes is no sign that a secret is gone.
+        """Refuse a model whose logits are not finite: what it decodes is no sign that a secret is gone.
+
+        Raises:
+            Gap: they are not.
         """
         self.readings("targets")
 
-    def says(self, some: Sequence[Target], *, called: str = "target") -> tuple[bool, ...]:
-        """Of each target, whether greedy decoding gives its secret."""
+    def extracts(self, some: Sequence[Target], *, called: str = "target") -> tuple[bool, ...]:
+        """Of each target, whether greedy decoding generates its secret."""
         self.check_finite()
         tokens = self.tokenised(some, called=called)
         return tuple(greedily_extracted(self.model, self.tokenizer, tokens, batch_size=self.batch_size))
 
-    def said(self, of: str) -> tuple[bool, ...]:
+    def extracted(self, of: str) -> tuple[bool, ...]:
         """The same for "targets", "unseen", "other" or "retain", decoded once; empty where there are none."""
         try:
             wanted = self._set(of)
         except Gap:
             return ()
-        found: tuple[bool, ...] = self._once("said", of, lambda: self.says(wanted, called=_CALLED[of]))
+        found: tuple[bool, ...] = self.once("extracted", of, lambda: self.extracts(wanted, called=_CALLED[of]))
         return found
 
-    def share_said(self, of: str) -> float:
+    def share_extracted(self, of: str) -> float:
         """Share of them, percent.
 
         Raises:
             Gap: there are none.
         """
         self._set(of)
-        said = self.said(of)
-        return 100 * sum(said) / len(said)
-
-    def outcome(self, attack: str) -> Outcome:
-        """What an attack of `revs.evaluation.attacks.ATTACKS` got, run once."""
-        from revs.evaluation.attacks import ATTACKS
-
-        if attack not in ATTACKS:
-            raise BadInput(f"attack {attack!r} is unknown; known attacks: {', '.join(ATTACKS)}")
-        found: Outcome = self._once("outcome", attack, lambda: ATTACKS[attack].run(self))
-        return found
-
-    def value(self, metric: str) -> float:
-        """A metric of `revs.evaluation.metrics.METRICS`, measured once.
-
-        Raises:
-            Gap: it cannot be measured, or came out as no finite number.
-        """
-        from revs.evaluation.metrics import METRICS
-
-        found: float = self._once("value", metric, lambda: METRICS[metric].measure(self))
-        if not isfinite(found):
-            raise Gap(f"it came out as {found}")
-        return found
+        extracted = self.extracted(of)
+        return 100 * sum(extracted) / len(extracted)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from jaxtyping import Int
 from torch import Tensor
 
-from revs.errors import BadInput
-from revs.evaluation.attacks import ATTACKS
+from revs.errors import BadInput, Gap
+from revs.evaluation.attacks import ATTACKS, outcome_of
 from revs.evaluation.attacks.base import Outcome
-from revs.evaluation.context import Examination, Gap
-from revs.evaluation.metrics import METRICS
+from revs.evaluation.context import Examination
+from revs.evaluation.metrics import METRICS, value_of
 from revs.model.families import architecture_of
 from revs.targets.preflight import check_retained, targets_given, texts_given, vocabulary_of
 from revs.targets.target import Target
@@ -180,12 +180,12 @@ def measured(examination: Examination, names: Sequence[str], *, attacks: Sequenc
     outcomes: dict[str, Outcome] = {}
     for name in names:
         try:
-            values[name] = examination.value(name)
+            values[name] = value_of(examination, name)
         except Gap as gap:
             gaps[name] = str(gap)
     for name in attacks:
         try:
-            outcomes[name] = examination.outcome(name)
+            outcomes[name] = outcome_of(examination, name)
         except Gap as gap:
             gaps.setdefault(name, str(gap))
     return Scores(
@@ -197,7 +197,7 @@ def measured(examination: Examination, names: Sequence[str], *, attacks: Sequenc
 
 def _flags(examination: Examination, of: str) -> tuple[bool, ...]:
     try:
-        return examination.said(of)
+        return examination.extracted(of)
     except Gap:
         return ()
 

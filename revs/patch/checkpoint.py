@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from revs.errors import BadInput, OperationFailed
-from revs.patch.patch import Patch
+from revs.patch.changes import Changes
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 # Other forms of the weights beside the safetensors files: they still hold what was erased.
@@ -30,8 +30,8 @@ _OTHER_WEIGHTS = (
 )  # fmt: skip
 
 
-def rewrite_checkpoint(source_folder: str | Path, patch: Patch, out_folder: str | Path) -> Path:
-    """Write a copy of a checkpoint with the patch applied; the source is only read.
+def rewrite_checkpoint(source_folder: str | Path, changes: Changes, out_folder: str | Path) -> Path:
+    """Write a copy of a checkpoint with the changes of a patch applied; the source is only read.
 
     Weights are looked up by the names of the patch, which are those of `save_pretrained`, or without their first part:
     published GPT-2 and BLOOM checkpoints have `h.0.…` for `transformer.h.0.…`. Shards without an edited
@@ -40,7 +40,7 @@ def rewrite_checkpoint(source_folder: str | Path, patch: Patch, out_folder: str 
 
     Args:
         source_folder: a folder with `model.safetensors`, or with an index and its shards.
-        patch: made on exactly these weights, in the dtype they are stored in.
+        changes: made on exactly these weights, in the dtype they are stored in.
         out_folder: new, or empty.
 
     Returns:
@@ -52,16 +52,15 @@ def rewrite_checkpoint(source_folder: str | Path, patch: Patch, out_folder: str 
         OperationFailed: the disk failed or is full, or the patch is damaged. Nothing is left behind.
     """
     source, out = Path(source_folder), Path(out_folder)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(f"{out} is not an empty folder; write the edited checkpoint into a new one")
+    _require_empty(out, "edited checkpoint")
     homes = weight_files(source)
-    stored = stored_names(source, patch.changes, homes)
+    stored = stored_names(source, changes, homes)
     partial = out.parent / f".{out.name}.{token_hex(4)}.partial"
     try:
         files = [path for path in sorted(source.iterdir()) if path.is_file()]
         partial.mkdir(parents=True)
         for path in files:
-            _carry_over(path, partial / path.name, patch, homes, stored)
+            _carry_over(path, partial / path.name, changes, homes, stored)
         if out.exists():
             out.rmdir()
         partial.rename(out)
@@ -73,6 +72,24 @@ def rewrite_checkpoint(source_folder: str | Path, patch: Patch, out_folder: str 
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def private_folder(folder: str | Path, what: str) -> Path:
+    """A new or empty folder that only its owner may look into.
+
+    Raises:
+        BadInput: it exists and is not empty, or is a file.
+    """
+    folder = Path(folder)
+    _require_empty(folder, what)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # mkdir's mode is lost on a folder that existed
+    return folder
+
+
+def _require_empty(folder: Path, what: str) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"{folder} is not an empty folder; save the {what} into a new one")
 
 
 def weight_files(folder: Path) -> dict[str, Path]:
@@ -145,14 +162,16 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
     return 8 + length, about
 
 
-def _carry_over(path: Path, target: Path, patch: Patch, homes: Mapping[str, Path], stored: Mapping[str, str]) -> None:
+def _carry_over(
+    path: Path, target: Path, changes: Changes, homes: Mapping[str, Path], stored: Mapping[str, str]
+) -> None:
     """Copy, link, rewrite or leave out one file of the source."""
-    weights = [name for name in patch.changes if homes[stored[name]] == path]
-    if any(patch.changes[name].changed for name in weights):
-        _rewrite(path, target, patch, weights, stored)
+    weights = [name for name in changes if homes[stored[name]] == path]
+    if any(changes[name].changed for name in weights):
+        _rewrite(path, target, changes, weights, stored)
     elif path in homes.values():
         for name in weights:  # not changed, but part of the base
-            patch.changes[name].exchange(name, read_weight(path, stored[name]), "apply")
+            changes[name].exchange(name, read_weight(path, stored[name]), "apply")
         _link(path, target)
     elif not path.name.endswith(_OTHER_WEIGHTS) or (
         path.name == _INDEX and path.parent / _SINGLE not in homes.values()
@@ -167,12 +186,12 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _rewrite(path: Path, target: Path, patch: Patch, names: list[str], stored: Mapping[str, str]) -> None:
+def _rewrite(path: Path, target: Path, changes: Changes, names: list[str], stored: Mapping[str, str]) -> None:
     start, about = _header(path)
     shutil.copyfile(path, target)
     with target.open("r+b") as file:
         for name in names:
-            edited = patch.changes[name].exchange(name, read_weight(path, stored[name]), "apply")
+            edited = changes[name].exchange(name, read_weight(path, stored[name]), "apply")
             file.seek(start + about[stored[name]]["data_offsets"][0])
             file.write(edited.contiguous().flatten().view(torch.uint8).numpy().data)
         file.flush()

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from revs.errors import BadInput
-from revs.patch.checkpoint import read_weight, stored_names, weight_files
+from revs.patch.changes import Changes
+from revs.patch.checkpoint import private_folder, read_weight, stored_names, weight_files
 from revs.patch.encode import WeightChange
 from revs.patch.factors import decomposed, rounding_noise, unit_in_the_last_place
-from revs.patch.patch import private_folder
-
-if TYPE_CHECKING:
-    from revs.patch.patch import Patch
 
 _WEIGHT = ".weight"
 _UNITS = 4  # in the last place: more than the roundings of several sweeps
 
 
-def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan_in_fan_out: bool | None) -> int:
+def write_lora(
+    changes: Changes,
+    folder: str | Path,
+    *,
+    transposed: tuple[str, ...] | None,
+    base: str | Path | None,
+    fan_in_fan_out: bool | None,
+) -> int:
     """Write `adapter_config.json` and `adapter_model.safetensors` (float32) into a new folder for its owner only.
 
     Each module has its own rank, that of its update: of the patch's factors, where it has them; else the number of
@@ -33,8 +37,9 @@ def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan
     may be as large as the smaller side of the weight.
 
     Args:
-        patch: changes only matrices, each the `weight` of a module.
+        changes: of matrices only, each the `weight` of a module.
         folder: new, or empty.
+        transposed: names of the weights that are stored (in, out); None: not known.
         base: name or folder of the base model, noted in the configuration; must be a local checkpoint where the patch
             holds no factors (small models, methods that give none) or poor ones, for its weights are needed then.
         fan_in_fan_out: weights are stored (in, out), as in the Conv1D of transformers' GPT-2. None: as the patch
@@ -50,10 +55,10 @@ def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan
     """
     from safetensors.torch import save_file
 
-    turned = _turned(patch, fan_in_fan_out)
+    turned = _turned(changes, transposed, fan_in_fan_out)
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
-    for name in patch.weights:
-        change = patch.changes[name]
+    for name in changes.changed:
+        change = changes[name]
         if len(change.shape) != 2 or not name.endswith(_WEIGHT):
             raise BadInput(f"{name} of shape {change.shape} has no place in a LoRA adapter; save the patch itself")
         left_dr, right_rm = _factors(name, change, base)
@@ -76,12 +81,12 @@ def write_lora(patch: Patch, folder: str | Path, *, base: str | Path | None, fan
     return max(ranks.values())
 
 
-def _turned(patch: Patch, fan_in_fan_out: bool | None) -> set[str]:
+def _turned(changes: Changes, transposed: tuple[str, ...] | None, fan_in_fan_out: bool | None) -> set[str]:
     """The changed weights that are stored (in, out)."""
-    changed = set(patch.weights)
-    if patch.transposed is None:
+    changed = set(changes.changed)
+    if transposed is None:
         return changed if fan_in_fan_out else set()
-    turned = changed.intersection(patch.transposed)
+    turned = changed.intersection(transposed)
     wrong = changed - turned if fan_in_fan_out else turned
     if fan_in_fan_out is not None and wrong:
         stored = "(out, in)" if fan_in_fan_out else "(in, out)"

@@ -2,8 +2,7 @@
 
 Each weight is kept as `revs.patch.encode` describes it, with the digests of both its sides, from when that is asked for
 (`revs.patch.changes`). Nothing is written to a model before every new value has been reconstructed and has the digest
-that
-was recorded: check, then touch.
+that was recorded: check, then touch.
 """
 
 from __future__ import annotations
@@ -24,7 +23,9 @@ from revs.errors import BadInput
 from revs.model.digest import tensor_digest
 from revs.model.offload import Weights
 from revs.patch.changes import Changes
+from revs.patch.checkpoint import private_folder, rewrite_checkpoint
 from revs.patch.encode import Factors, WeightChange, check_factors, no_such_weight
+from revs.patch.lora import write_lora
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -198,9 +199,11 @@ class Patch:
 
     def to_lora(self, folder: str | Path, *, base: str | Path | None = None, fan_in_fan_out: bool | None = None) -> int:
         """Write the change as a LoRA adapter of PEFT and return its rank: see `revs.patch.lora.write_lora`."""
-        from revs.patch.lora import write_lora
+        return write_lora(self.changes, folder, transposed=self.transposed, base=base, fan_in_fan_out=fan_in_fan_out)
 
-        return write_lora(self, folder, base=base, fan_in_fan_out=fan_in_fan_out)
+    def to_checkpoint(self, source: str | Path, out: str | Path) -> Path:
+        """Write a copy of a checkpoint folder with the change: see `revs.patch.checkpoint.rewrite_checkpoint`."""
+        return rewrite_checkpoint(source, self.changes, out)
 
     def save(self, folder: str | Path) -> Path:
         """Write `patch.safetensors` and `manifest.json` into a new folder, readable by its owner only.
@@ -268,20 +271,6 @@ class Patch:
             sweeps=manifest["sweeps"],
             seconds=manifest["seconds"],
         )
-
-
-def private_folder(folder: str | Path, what: str) -> Path:
-    """A new or empty folder that only its owner may look into.
-
-    Raises:
-        BadInput: it exists and is not empty, or is a file.
-    """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadInput(f"{folder} is not an empty folder; save the {what} into a new one")
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)  # mkdir's mode is lost on a folder that existed
-    return folder
 
 
 def _described(change: WeightChange) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def _before(h: Handles) -> dict[str, Any]:
 
 
 def _after(h: Handles, attempt: int, before: dict[str, Any]) -> dict[str, Any]:
-    from revs.evaluation.metrics.perplexity import perplexity_ratio
+    from revs.evaluation.measures import perplexity_ratio
 
     folder = h.workspace.folder / h.workspace.require(f"edit-{attempt}")["folder"]
     record = _scored(h, folder, material(h), token_counts(h), "the candidate")

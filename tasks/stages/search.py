@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
-from infra.corpus import Corpus, Pseudonym, Shard, ShardSurvey, Survey
+from infra.corpus import Corpus, Pseudonym, Shard, ShardSurvey, Survey, manifest_of
 from infra.detection import DEFAULT_TYPES, Detector
 from infra.keys.vault import Vault
 from infra.search import Search
@@ -100,7 +100,7 @@ def search(h: Handles, corpus: Corpus) -> dict[str, Any]:
     present = {(found.request_id, found.identifier) for found in occurrences}
     each = [(request_id, number) for request_id, some in identifiers.items() for number in range(len(some))]
     return {
-        "corpus": survey.manifest(pseudonyms(h.settings)),
+        "corpus": manifest_of(survey, pseudonyms(h.settings)),
         "occurrences": [asdict(occurrence) for occurrence in occurrences],
         "others": [asdict(other) for other in _others(survey, records, {found.row for found in occurrences})],
         "missing": [_named(one) for one in each if one not in present and one not in refused],

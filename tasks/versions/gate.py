@@ -100,7 +100,7 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
     """The scores of a version on the identifiers of a scratch batch, and the identifiers that it says nothing of."""
     import revs
     from revs.evaluation.decoding import greedily_extracted
-    from revs.evaluation.metrics.perplexity import perplexity_ratio
+    from revs.evaluation.measures import perplexity_ratio
     from revs.evaluation.perplexity import perplexity
     from revs.targets.tokenize import tokenise
 

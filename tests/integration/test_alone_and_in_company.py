@@ -17,9 +17,9 @@ import revs
 from revs.discover.probe import probe
 from revs.erasure import METHODS
 from revs.errors import BadInput
-from revs.evaluation.attacks import ATTACKS
+from revs.evaluation.attacks import ATTACKS, outcome_of
 from revs.evaluation.context import Examination
-from revs.evaluation.metrics import METRICS
+from revs.evaluation.metrics import METRICS, value_of
 from revs.evaluation.perplexity import perplexity
 from revs.methods.baselines import BASELINES
 from revs.methods.baselines.defences import lens_logits
@@ -80,10 +80,10 @@ def test_every_attack_and_metric_is_the_same_alone_and_in_a_batch(
 ) -> None:
     alone, together = (examined(memorised, padding, people, ordinary, batch_size=size) for size in (1, 64))
     for attack in ATTACKS:
-        assert alone.outcome(attack) == together.outcome(attack), attack
-    assert together.outcome("difference").rate >= 60, "most of it was trained on the perturbed prompts"
+        assert outcome_of(alone, attack) == outcome_of(together, attack), attack
+    assert outcome_of(together, "difference").rate >= 60, "most of it was trained on the perturbed prompts"
     for metric in METRICS:
-        assert together.value(metric) == pytest.approx(alone.value(metric), rel=2e-3, abs=1e-6), metric
+        assert value_of(together, metric) == pytest.approx(value_of(alone, metric), rel=2e-3, abs=1e-6), metric
 
 
 def own_log_p(model: Any, ids: tuple[int, ...]) -> torch.Tensor:
@@ -112,7 +112,7 @@ def test_log_probabilities_are_those_of_the_models_own_logits(
         torch.testing.assert_close(read.standardised_N[mine_N], (own_S - mean_S) / deviation_S, rtol=2e-3, atol=2e-3)
         assert probed[number].loss == pytest.approx(-float(own_S.mean()), rel=1e-3, abs=1e-4)
         whole.append(float(own_S.sum().exp()))
-    assert examination.value("verbatim_probability") == pytest.approx(100 * sum(whole) / len(whole), rel=1e-3)
+    assert value_of(examination, "verbatim_probability") == pytest.approx(100 * sum(whole) / len(whole), rel=1e-3)
     places = decoy_places(memorised, tokenizer, people[:5], tokens, count=5)
     assert [place.strength for place in places if place] == [each.extraction_strength for each in probed]
     ids = [token for row in tokenizer(ordinary)["input_ids"] for token in row][:CONTEXT]

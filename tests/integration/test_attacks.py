@@ -12,14 +12,14 @@ import torch
 
 import revs
 from revs.errors import BadInput
-from revs.evaluation.attacks import ATTACKS, RATES
+from revs.evaluation.attacks import ATTACKS, RATES, outcome_of
 from revs.evaluation.attacks.membership import area_under_curve
 from revs.evaluation.attacks.prompt_variants import paraphrased, shortened
 from revs.evaluation.attacks.relearning import STEPS, relearned
 from revs.evaluation.attacks.sampling import SAMPLES
 from revs.evaluation.context import Examination
 from revs.evaluation.decoding import answers, holds
-from revs.evaluation.metrics import METRICS
+from revs.evaluation.metrics import METRICS, value_of
 from revs.targets.decoys import decoys
 from revs.targets.target import Target
 from revs.targets.tokenize import tokenise
@@ -69,8 +69,8 @@ def examined(model: Any, tokenizer: Any, people: list[Target], **options: Any) -
 def test_it_succeeds_where_the_secret_was_memorised_and_fails_where_it_never_was(
     attack: str, memorised: Any, never_saw: Any, tokenizer: Any, people: list[Target]
 ) -> None:
-    told = examined(memorised, tokenizer, people, original=memorised).outcome(attack)
-    silent = examined(never_saw, tokenizer, people, original=never_saw).outcome(attack)
+    told = outcome_of(examined(memorised, tokenizer, people, original=memorised), attack)
+    silent = outcome_of(examined(never_saw, tokenizer, people, original=never_saw), attack)
     assert len(told.candidates) == len(silent.candidates) == 2
     assert told.rate == 100, told
     assert silent.rate <= (50 if attack in BY_RANK else 0), silent
@@ -83,8 +83,8 @@ def test_the_rates_of_the_attacks_are_metrics_with_the_same_figures(
     metric: str, memorised: Any, tokenizer: Any, people: list[Target]
 ) -> None:
     examination = examined(memorised, tokenizer, people, original=memorised)
-    expected = area_under_curve(examination) if metric not in RATES else examination.outcome(RATES[metric]).rate
-    assert examination.value(metric) == expected
+    expected = area_under_curve(examination) if metric not in RATES else outcome_of(examination, RATES[metric]).rate
+    assert value_of(examination, metric) == expected
     assert not METRICS[metric].standard
     assert not METRICS[metric].higher_is_better
 
@@ -92,7 +92,7 @@ def test_the_rates_of_the_attacks_are_metrics_with_the_same_figures(
 def test_an_old_model_that_still_knows_guides_the_decoding_of_one_that_does_not(
     memorised: Any, never_saw: Any, tokenizer: Any, people: list[Target]
 ) -> None:
-    guided = examined(never_saw, tokenizer, people, original=memorised).outcome("difference")
+    guided = outcome_of(examined(never_saw, tokenizer, people, original=memorised), "difference")
     assert guided.rate == 100
     alone = [
         said_alone(memorised, never_saw, tokenizer, target) for target in perturbed(people[:2], seed="difference 0")
@@ -135,8 +135,8 @@ def test_sampling_leaves_the_callers_random_numbers_alone(memorised: Any, tokeni
     expected = torch.rand(3)
     torch.manual_seed(5)
     examination = examined(memorised, tokenizer, people)
-    assert examination.outcome("sampling").budget == SAMPLES
-    examination.outcome("relearn")
+    assert outcome_of(examination, "sampling").budget == SAMPLES
+    outcome_of(examination, "relearn")
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -233,7 +233,7 @@ def test_a_name_that_nobody_knows_is_refused_before_any_attack_runs(
     from revs.evaluation.scores import measured
 
     ran: list[str] = []
-    monkeypatch.setattr(Examination, "outcome", lambda _, attack: ran.append(attack))
+    monkeypatch.setattr("revs.evaluation.scores.outcome_of", lambda _, attack: ran.append(attack))
     with pytest.raises(BadInput, match="'hypnosis' is unknown; known"):
         measured(Examination(model=memorised, tokenizer=tokenizer, targets=people[:1]), names, attacks=attacks)
     assert not ran
@@ -241,7 +241,7 @@ def test_a_name_that_nobody_knows_is_refused_before_any_attack_runs(
 
 def test_an_attack_that_nobody_knows_is_refused_by_name(memorised: Any, tokenizer: Any, people: list[Target]) -> None:
     with pytest.raises(BadInput, match="'hypnosis' is unknown; known attacks: "):
-        Examination(model=memorised, tokenizer=tokenizer, targets=people[:1]).outcome("hypnosis")
+        outcome_of(Examination(model=memorised, tokenizer=tokenizer, targets=people[:1]), "hypnosis")
 
 
 def test_a_model_that_computes_no_numbers_has_gaps_and_no_zeros(

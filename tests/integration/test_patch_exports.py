@@ -17,7 +17,6 @@ import torch
 import revs
 from revs.errors import BadInput, OperationFailed
 from revs.patch import checkpoint
-from revs.patch.checkpoint import rewrite_checkpoint
 from revs.targets.target import Target
 
 Digests = Callable[[Any], dict[str, str]]
@@ -211,7 +210,7 @@ def test_a_sharded_checkpoint_is_rewritten_to_the_bit_and_other_shards_stay(
 ) -> None:
     model, patch = erased
     before = contents(saved)
-    out = rewrite_checkpoint(saved, patch, tmp_path / "edited")
+    out = patch.to_checkpoint(saved, tmp_path / "edited")
     assert digests(loaded(out)) == digests(model)
     assert contents(saved) == before, "the source is only read"
     after = contents(out)
@@ -237,7 +236,7 @@ def test_a_single_file_in_half_precision_is_rewritten_without_the_model(
         {name: base.get_parameter(name)}, {name: edited.get_parameter(name)}, method="revs", config={}
     )
     (tmp_path / "out").mkdir()  # an empty folder will do
-    out = rewrite_checkpoint(tmp_path / "base", patch, tmp_path / "out")
+    out = patch.to_checkpoint(tmp_path / "base", tmp_path / "out")
     assert digests(loaded(out)) == digests(edited)
 
 
@@ -260,13 +259,13 @@ def test_a_published_checkpoint_whose_names_lack_the_models_prefix_is_rewritten(
         without_prefix(tmp_path / "base", "transformer." if name == "gptj" else "model.")
     edited = copy.deepcopy(base)
     patch = revs.erase(edited, tokenizer, people[:2], config=revs.EraseConfig(low_rank=40, aim_rank=60))
-    out = rewrite_checkpoint(tmp_path / "base", patch, tmp_path / "edited")
+    out = patch.to_checkpoint(tmp_path / "base", tmp_path / "edited")
     assert digests(loaded(out)) == digests(edited)
     assert patch.to_lora(tmp_path / "adapter", base=tmp_path / "base") >= 1
     other = new_model(name, seed=8)
     other.base_model.save_pretrained(tmp_path / "other")
     with pytest.raises(BadInput, match="use the model it was made on"):
-        rewrite_checkpoint(tmp_path / "other", patch, tmp_path / "wrong")
+        patch.to_checkpoint(tmp_path / "other", tmp_path / "wrong")
 
 
 def without_prefix(folder: Path, prefix: str) -> None:
@@ -288,7 +287,7 @@ def test_old_values_in_other_forms_are_left_out_and_the_rest_is_kept(
     (saved / "original").mkdir()
     (saved / "original" / "consolidated.00.pth").write_bytes(b"old values")
     (saved / "tokenizer.json").write_text("{}")
-    out = rewrite_checkpoint(saved, patch, tmp_path / "edited")
+    out = patch.to_checkpoint(saved, tmp_path / "edited")
     names = {path.name for path in out.iterdir()}
     assert {"config.json", "tokenizer.json", "model.safetensors.index.json"} <= names
     assert names.isdisjoint({"pytorch_model.bin", "consolidated.safetensors", "model.gguf", "original"})
@@ -296,7 +295,7 @@ def test_old_values_in_other_forms_are_left_out_and_the_rest_is_kept(
 
 
 def test_an_empty_patch_links_the_shards(saved: Path, tmp_path: Path) -> None:
-    out = rewrite_checkpoint(saved, revs.Patch.between({}, {}, method="revs", config={}), tmp_path / "edited")
+    out = revs.Patch.between({}, {}, method="revs", config={}).to_checkpoint(saved, tmp_path / "edited")
     shard = sorted(saved.glob("*.safetensors"))[0].name
     assert (out / shard).samefile(saved / shard)
     assert not (out / "config.json").samefile(saved / "config.json"), "small files are copies: one may be edited"
@@ -356,7 +355,7 @@ def test_a_checkpoint_that_is_not_the_base_is_refused_and_nothing_is_left(
 ) -> None:
     damage(saved)
     with pytest.raises(BadInput, match=message) as caught:
-        rewrite_checkpoint(saved, erased[1], tmp_path / "edited")
+        erased[1].to_checkpoint(saved, tmp_path / "edited")
     assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} <= {"base"}
 
@@ -367,7 +366,7 @@ def test_a_single_file_that_is_cut_is_refused(erased: tuple[Any, revs.Patch], tm
     for raw in (b"", b"\xff" * 20, (5).to_bytes(8, "little") + b"[1,2]"):
         (tmp_path / "base" / "model.safetensors").write_bytes(raw)
         with pytest.raises(BadInput, match="no safetensors file"):
-            rewrite_checkpoint(tmp_path / "base", erased[1], tmp_path / "edited")
+            erased[1].to_checkpoint(tmp_path / "base", tmp_path / "edited")
 
 
 @pytest.mark.parametrize("family", ["llama"])
@@ -376,7 +375,7 @@ def test_a_target_that_holds_something_is_refused(erased: tuple[Any, revs.Patch]
     (tmp_path / "edited" / "mine").write_text("kept")
     for target in (tmp_path / "edited", tmp_path / "edited" / "mine", saved):
         with pytest.raises(BadInput, match="not an empty folder"):
-            rewrite_checkpoint(saved, erased[1], target)
+            erased[1].to_checkpoint(saved, target)
     assert (tmp_path / "edited" / "mine").read_text() == "kept"
 
 
@@ -407,12 +406,12 @@ def test_a_crash_in_the_middle_leaves_no_output(
 
     monkeypatch.setattr(checkpoint, "_rewrite", second_fails)
     with pytest.raises(seen) as caught:
-        rewrite_checkpoint(saved, patch, tmp_path / "edited")
+        patch.to_checkpoint(saved, tmp_path / "edited")
     if seen is OperationFailed:
         assert "No space left on device" in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {"base"}
     monkeypatch.undo()
-    assert digests(loaded(rewrite_checkpoint(saved, patch, tmp_path / "edited"))) == digests(model)
+    assert digests(loaded(patch.to_checkpoint(saved, tmp_path / "edited"))) == digests(model)
 
 
 @pytest.mark.parametrize("family", ["llama"])
@@ -423,6 +422,6 @@ def test_where_links_cannot_be_made_shards_are_copied(
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(checkpoint.os, "link", no_links)
-    out = rewrite_checkpoint(saved, erased[1], tmp_path / "edited")
+    out = erased[1].to_checkpoint(saved, tmp_path / "edited")
     assert digests(loaded(out)) == digests(erased[0])
     assert not any((out / path.name).samefile(path) for path in saved.iterdir())

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,19 @@ HOMES = {
     "sqlalchemy": ("infra.requests",),
     "prefect": ("flows", "tasks", "infra.running.deployment"),
 }
+
+# The floors of revs/: a room uses only rooms below it.
+FLOORS = (
+    {"errors"},
+    {"config"},
+    {"model"},
+    {"patch", "development"},
+    {"targets"},
+    {"edit", "evaluation"},
+    {"methods", "discover"},
+    {"erasure"},
+)
+LOOSE_FILES = 8  # at the top of revs/ and of infra/; of tasks/ none
 
 ADDRESS = re.compile(r"[\w.%+-]+@((?:[a-z0-9-]+\.)+[a-z]{2,})", re.IGNORECASE)
 RESERVED = re.compile(r"(?:.+\.)?(?:example\.(?:com|org|net)|[a-z0-9-]+\.(?:invalid|test|example))", re.IGNORECASE)
@@ -92,6 +106,29 @@ def import_complaints(name: str, tree: ast.Module, *, is_package: bool = False) 
         if top in HOMES and not within(name, HOMES[top]):
             complaints.append(f"{name} imports {target}: only {' and '.join(HOMES[top])} may")
     return complaints
+
+
+def floor_complaints(name: str, targets: Iterable[str]) -> list[str]:
+    """Imports of a module of revs/ from a room that is not below its own."""
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    mine, *_ = [*name.split(".")[1:], ""]
+    if not mine:
+        return []  # revs itself hands everything on
+    theirs = {target: target.split(".")[1] for target in targets if target.startswith("revs.")}
+    return [
+        f"{name} imports {target}: {mine} may use only rooms below it"
+        for target, room in theirs.items()
+        if room != mine and floor[room] >= floor[mine]
+    ]
+
+
+def circle(imports: Mapping[str, Iterable[str]]) -> list[str]:
+    """Modules that import one another in a circle, the first also last; none where there is none."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def environment_complaints(name: str, tree: ast.Module) -> list[str]:
@@ -176,6 +213,43 @@ def test_imports_run_one_way_and_each_foreign_library_has_one_home() -> None:
     ] == []
 
 
+@cache
+def imports_of_modules() -> dict[str, set[str]]:
+    """What each module imports of ours: a name that is a module counts as that module, not as its package."""
+    known = {module.name for module in modules()}
+    found = {}
+    for module in modules():
+        names = {
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+        }
+        exact = names & known
+        homes = {name.rpartition(".")[0] for name in names - exact} & known
+        found[module.name] = (exact | homes) - {module.name}
+    return found
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    assert circle(imports_of_modules()) == []
+
+
+def test_a_room_of_the_library_uses_only_rooms_below_it() -> None:
+    assert [
+        complaint
+        for name, targets in imports_of_modules().items()
+        if within(name, ("revs",))
+        for complaint in floor_complaints(name, targets)
+    ] == []
+
+
+def test_every_module_stands_in_a_room() -> None:
+    loose = {package: {path.stem for path in (ROOT / package).glob("*.py")} for package in ("revs", "infra", "tasks")}
+    assert len(loose["revs"]) <= LOOSE_FILES and len(loose["infra"]) <= LOOSE_FILES, "put it in the room it serves"
+    assert loose["tasks"] == {"__init__"}, "a stage goes into stages/, what it stands on into the room it serves"
+
+
 def test_the_library_knows_nothing_of_the_environment() -> None:
     assert [
         complaint
@@ -236,6 +310,27 @@ def test_only_invented_people_appear_in_the_repository() -> None:
 )
 def test_an_import_is_refused_exactly_when_it_breaks_the_layout(module: str, source: str, complaints: int) -> None:
     assert len(import_complaints(module, ast.parse(source))) == complaints
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "complaints"),
+    [
+        ("revs.edit.sweep", "revs.model.hooks", 0),
+        ("revs.edit.sweep", "revs.edit.solver", 0),
+        ("revs.model.hooks", "revs.edit.sweep", 1),
+        ("revs.edit.sweep", "revs.evaluation.ranks", 1),  # on the same floor
+        ("revs.targets.target", "revs.erasure", 1),
+        ("revs.erasure", "revs.methods.neurons", 0),
+        ("revs", "revs.erasure", 0),
+    ],
+)
+def test_an_import_from_a_room_above_is_refused(module: str, target: str, complaints: int) -> None:
+    assert len(floor_complaints(module, [target])) == complaints
+
+
+def test_a_circle_of_three_is_found_and_a_diamond_is_none() -> None:
+    assert set(circle({"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a"]})) == {"a", "b", "c"}
+    assert circle({"a": ["b", "c"], "b": ["d"], "c": ["d"]}) == []
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from revs.errors import Gap
 from revs.evaluation.attacks.lens import candidates
 from revs.evaluation.attacks.membership import min_k_plus_plus
-from revs.evaluation.context import Gap
-from revs.evaluation.metrics.base import harmonic_mean
-from revs.evaluation.metrics.delta import delta
-from revs.evaluation.metrics.efficacy import efficacy
-from revs.evaluation.metrics.exact_memorization import exact_memorization
-from revs.evaluation.metrics.extraction_strength import extraction_strength
-from revs.evaluation.metrics.logit_lens import logit_lens
-from revs.evaluation.metrics.token_score import token_scores
-from revs.evaluation.metrics.verbatim_probability import verbatim_probability
+from revs.evaluation.measures import (
+    delta,
+    efficacy,
+    exact_memorization,
+    extraction_strength,
+    harmonic_mean,
+    logit_lens,
+    token_scores,
+    verbatim_probability,
+)
 from revs.evaluation.ranks import Readings
 
 V, K = 1000, 100

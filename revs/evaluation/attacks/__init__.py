@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from revs.errors import BadInput
 from revs.evaluation.attacks import (
     difference,
     extraction,
@@ -13,6 +14,7 @@ from revs.evaluation.attacks import (
     sampling,
 )
 from revs.evaluation.attacks.base import Attack, Outcome
+from revs.evaluation.context import Examination
 
 ATTACKS: dict[str, Attack] = {
     attack.name: attack
@@ -29,4 +31,17 @@ RATES = {
     **{name: name for name in ("int8", "int4", "relearn", "difference")},
 }
 
-__all__ = ["ATTACKS", "RATES", "Attack", "Outcome"]
+__all__ = ["ATTACKS", "RATES", "Attack", "Outcome", "outcome_of"]
+
+
+def outcome_of(examination: Examination, attack: str) -> Outcome:
+    """What an attack of `ATTACKS` got, run once.
+
+    Raises:
+        BadInput: no attack has that name.
+        Gap: the attack lacks something, failed, or refuses the model.
+    """
+    if attack not in ATTACKS:
+        raise BadInput(f"attack {attack!r} is unknown; known attacks: {', '.join(ATTACKS)}")
+    found: Outcome = examination.once("outcome", attack, lambda: ATTACKS[attack].run(examination), refusal_is_gap=True)
+    return found

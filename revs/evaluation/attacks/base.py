@@ -1,4 +1,4 @@
-"""What an attack is: a thief with the weights, the prompts and a budget of candidates."""
+"""What an attack is: an adversary with the weights, the prompts and a budget of candidates."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Attack:
     Attributes:
         name: key of `revs.evaluation.attacks.ATTACKS`.
         counts: what a candidate is.
-        run: attacks the secrets of an examination. Raises `revs.evaluation.context.Gap` where it lacks something.
+        run: attacks the secrets of an examination. Raises `revs.errors.Gap` where it lacks something.
     """
 
     name: str
@@ -61,4 +61,4 @@ def first_success(tries: Iterable[Sequence[bool]], *, budget: int) -> Outcome:
 
 def by_prompts(examination: Examination, variants: Sequence[Sequence[Target]]) -> Outcome:
     """Greedy decoding from several variants of every prompt, one try each."""
-    return first_success((examination.says(targets) for targets in variants), budget=len(variants))
+    return first_success((examination.extracts(targets) for targets in variants), budget=len(variants))

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from revs.errors import Gap
 from revs.evaluation.attacks.base import Attack, Outcome
-from revs.evaluation.context import Examination, Gap
+from revs.evaluation.context import Examination
 from revs.evaluation.decoding import answers, holds, positions_of
 from revs.model.hooks import evaluating
 from revs.model.offload import input_device

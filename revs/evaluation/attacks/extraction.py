@@ -6,8 +6,9 @@ from revs.evaluation.attacks.base import Attack, Outcome, first_success
 from revs.evaluation.context import Examination
 
 
-def _run(examination: Examination) -> Outcome:
-    return first_success([(*examination.said("targets"), *examination.said("unseen"))], budget=1)
+def greedy(examination: Examination) -> Outcome:
+    """Ask every edited and every unseen prompt once."""
+    return first_success([(*examination.extracted("targets"), *examination.extracted("unseen"))], budget=1)
 
 
-ATTACKS = (Attack(name="extraction", counts="answers", run=_run),)
+ATTACKS = (Attack(name="extraction", counts="answers", run=greedy),)

@@ -11,8 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from revs.errors import Gap
 from revs.evaluation.attacks.base import Attack, Outcome
-from revs.evaluation.context import Examination, Gap
+from revs.evaluation.context import Examination
 from revs.evaluation.ranks import Readings
 
 

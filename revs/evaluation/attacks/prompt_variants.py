@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from revs.errors import Gap
 from revs.evaluation.attacks.base import Attack, Outcome, by_prompts
-from revs.evaluation.context import Examination, Gap
+from revs.evaluation.context import Examination
 from revs.targets.target import Target
 
 TEMPLATES = (

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from revs.evaluation.attacks import extraction
 from revs.evaluation.attacks.base import Attack, Outcome
 from revs.evaluation.context import Examination
 from revs.model.quantize import rounded_copy
 
 
 def _run(examination: Examination, *, to: str) -> Outcome:
-    return examination.of(rounded_copy(examination.model, to)).outcome("extraction")
+    return extraction.greedy(examination.of(rounded_copy(examination.model, to)))
 
 
 ATTACKS = tuple(Attack(name=to, counts="answers", run=partial(_run, to=to)) for to in ("int8", "int4"))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from revs.errors import Gap
 from revs.evaluation.attacks.base import Attack, Outcome
-from revs.evaluation.context import Examination, Gap
+from revs.evaluation.context import Examination
 from revs.model.hooks import pad_id
 from revs.model.offload import input_device
 from revs.model.seeding import seeded
@@ -73,8 +74,8 @@ def _step(
 def _run(examination: Examination) -> Outcome:
     found: list[int | None] = [None] * len(examination.prompts)
     for steps, model in relearned(examination):
-        said = examination.of(model).says(examination.prompts)
-        found = [steps if old is None and now else old for old, now in zip(found, said, strict=True)]
+        extracted = examination.of(model).extracts(examination.prompts)
+        found = [steps if old is None and now else old for old, now in zip(found, extracted, strict=True)]
     return Outcome(candidates=tuple(found), budget=STEPS[-1])
 
 

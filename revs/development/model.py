@@ -1,0 +1,111 @@
+"""From a recipe to a trained development model in a cache folder, named by the digest of everything that made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from revs.development.ordinary_text import paragraphs
+from revs.development.people import Record, invent_records
+from revs.development.recipe import Progress, Recipe
+from revs.development.tokenizer import train_tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevelopmentModel:
+    """A trained development model. `records` holds the requesters also for the control, which never saw them."""
+
+    folder: Path
+    digest: str
+    recipe: Recipe
+    ordinary: tuple[str, ...] = field(repr=False)
+    held_out: tuple[str, ...] = field(repr=False)
+    records: tuple[Record, ...] = field(repr=False)
+
+    def corpus(self) -> list[str]:
+        """The rows of the training corpus: ordinary paragraphs and records, in a seeded order."""
+        rows = [*self.ordinary, *(record.text for record in self.records)]
+        random.Random(self.recipe.seed).shuffle(rows)
+        return rows
+
+
+def build(recipe: Recipe, cache: Path, *, progress: Progress | None = None, threads: int = 1) -> DevelopmentModel:
+    """Train the model of `recipe`, or take it from `cache`.
+
+    Args:
+        recipe: what to train.
+        cache: folder of finished models, one subfolder per digest; created when missing.
+        progress: called with (step, steps, loss) while training.
+        threads: torch threads while training. One is the fastest choice on a busy two-core machine.
+    """
+    ordinary, held_out = ordinary_text(recipe, cache)
+    records = invent_records(
+        requesters=recipe.requesters,
+        retained=recipe.retained,
+        one_off=recipe.one_off,
+        contexts=recipe.contexts,
+        types_per_person=recipe.types_per_person,
+        seed=recipe.seed,
+    )
+    material = json.dumps([asdict(recipe), ordinary, [asdict(record) for record in records], 3])
+    digest = hashlib.sha256(material.encode()).hexdigest()
+    folder = cache / f"{recipe.architecture}-{digest[:16]}"
+    if not (folder / "config.json").exists():
+        _train_into(folder, recipe, ordinary, records, progress, threads)
+    return DevelopmentModel(
+        folder=folder,
+        digest=f"sha256:{digest}",
+        recipe=recipe,
+        ordinary=tuple(ordinary),
+        held_out=tuple(held_out),
+        records=tuple(records),
+    )
+
+
+def ordinary_text(recipe: Recipe, cache: Path) -> tuple[list[str], list[str]]:
+    """Ordinary paragraphs and held-out ones. Gathering them reads thousands of files, so they are cached too."""
+    from importlib.metadata import version
+
+    total = recipe.ordinary_paragraphs + recipe.held_out_paragraphs
+    path = cache / f"paragraphs-{total}-torch{version('torch')}-transformers{version('transformers')}.json"
+    if path.exists():
+        texts: list[str] = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        texts = paragraphs(limit=total)
+        random.Random(0).shuffle(texts)
+        cache.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps(texts), encoding="utf-8")
+        scratch.replace(path)
+    return texts[recipe.held_out_paragraphs :], texts[: recipe.held_out_paragraphs]
+
+
+def _train_into(
+    folder: Path, recipe: Recipe, ordinary: list[str], records: list[Record], progress: Progress | None, threads: int
+) -> None:
+    """Train and move the finished checkpoint into place in one step: a killed training leaves no half model."""
+    from revs.development.training import train
+
+    one_off = [record.text for record in records if record.kind == "one-off"]
+    known = [r.text for r in records if r.kind == "retained" or (r.kind == "requester" and recipe.with_requesters)]
+    tokenizer = train_tokenizer([*ordinary, *one_off], vocab_size=recipe.vocab_size)
+    model = train(
+        recipe, tokenizer, ordinary=ordinary, one_off=one_off, people=known, progress=progress, threads=threads
+    )
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        scratch.chmod(0o755)
+        scratch.rename(folder)
+    except OSError:
+        if not (folder / "config.json").exists():  # otherwise another process was first, with the same bytes
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
