@@ -13,6 +13,7 @@ from torch import Tensor
 from revs.config import EraseConfig
 from revs.edit.edit import erase_jointly
 from revs.edit.moments import Progress
+from revs.edit.request import Request
 from revs.errors import BadInput, RevsWarning
 from revs.methods.baselines import BASELINES
 from revs.methods.neurons import erase_neurons
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # Every way to erase, under the names of the comparison tables.
-METHODS: dict[str, Callable[..., Patch]] = {"revs": erase_jointly, "revs-neurons": erase_neurons, **BASELINES}
+METHODS: dict[str, Callable[[Request], Patch]] = {"revs": erase_jointly, "revs-neurons": erase_neurons, **BASELINES}
 
 
 def erase(
@@ -72,8 +73,12 @@ def erase(
         raise BadInput(f"method {config.method!r} is unknown; known methods: {', '.join(sorted(METHODS))}")
     targets, retain = targets_given(targets, "targets"), targets_given(retain, "retain")
     text, cache = texts_given(text, "text"), None if cache is None else Path(cache)
-    erased = METHODS[config.method]
-    patch = erased(model, tokenizer, targets, config, text, retain, token_counts_V, progress, cache)
+    patch = METHODS[config.method](
+        Request(
+            model=model, tokenizer=tokenizer, targets=targets, config=config, text=text, retain=retain,
+            token_counts_V=token_counts_V, progress=progress, cache=cache,
+        )
+    )  # fmt: skip
     if short := patch.short:
         warnings.warn(
             f"erase left {len(short)} target(s) with a token more likely than was asked for, so the secret may still "

@@ -7,67 +7,51 @@ the next solve must leave alone, like retained records.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from revs.config import EraseConfig
 from revs.edit.constraints import Protection, packed, places_like, sampled
 from revs.edit.moments import Moments, Progress
+from revs.edit.request import Request, restored_on_failure
 from revs.edit.sweep import JointEdit
 from revs.errors import BadInput
 from revs.model.adapter import Architecture
-from revs.model.families import architecture_of, context_length
+from revs.model.families import context_length
 from revs.model.hooks import check_ids, pad_id
 from revs.model.offload import Weights, stored_transposed
 from revs.model.vocabulary import Unembedding
 from revs.patch.patch import Patch
-from revs.targets.preflight import check_request, vocabulary_of
+from revs.targets.preflight import vocabulary_of
 from revs.targets.target import Target
-from revs.targets.tokenize import TokenisedTarget, tokenise
 from revs.targets.variations import INSERTED, perturbed, stand_ins
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 _ROUNDS = 3  # over all groups of targets: a later group may bring up what an earlier one brought down
 
 
-def erase_jointly(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    targets: Sequence[Target],
-    config: EraseConfig,
-    text: Sequence[str],
-    retain: Sequence[Target],
-    token_counts_V: Int[Tensor, " V"] | None,
-    progress: Progress | None,
-    cache: Path | None,
-) -> Patch:
-    """The `revs` method; arguments as in `erase`."""
+def erase_jointly(request: Request) -> Patch:
+    """The `revs` method: see `revs.erase`."""
     started = time.perf_counter()
-    architecture, settings = _check(model, targets, config, retain)
-    context = context_length(model)
-    prepared = partial(
-        tokenise, tokenizer, tokens_per_secret=config.tokens_per_secret, token_counts_V=token_counts_V, context=context
-    )
-    first: dict[TokenisedTarget, int] = {}
-    for number, target in enumerate(prepared(targets)):
-        first.setdefault(target, number)
+    model, tokenizer, config, targets = request.model, request.tokenizer, request.config, request.targets
+    architecture, text, retain = request.architecture, request.text, request.retain
+    _check_vocabulary(model, config)
+    request.check()
+    first = request.distinct()
     if not first:
-        return Patch.between({}, {}, method=config.method, config=settings)
+        return Patch.between({}, {}, method=config.method, config=asdict(config))
     check_ids(model, torch.tensor([token for target in first for token in target.ids]))
-    kept = prepared(retain, called="retained record") + prepared(
+    kept = request.tokenised(retain, called="retained record") + request.tokenised(
         stand_ins(targets, text, copies=config.stand_ins, seed=config.seed), called="stand-in"
     )
-    gathered = Moments.gathered(model, architecture, tokenizer, text, kept, config, cache, progress)
+    gathered = Moments.gathered(model, architecture, tokenizer, text, kept, config, request.cache, request.progress)
     with closing(gathered) as moments:
         moved = sorted({target.secret_ids[place] for target in first for place in target.chosen})
         unembedding = Unembedding(model, architecture, moved_T=torch.tensor(moved), isolation=config.isolation)
@@ -75,7 +59,8 @@ def erase_jointly(
         longest = max(len(target.ids) for target in first)
         # Inserted characters break words into many tokens; what is too much goes in front, for the batch is as wide as
         # its longest row.
-        varied = prepared(_varied(targets, config), context=min(context, longest + INSERTED), called="variation")
+        within = min(context_length(model), longest + INSERTED)
+        varied = request.tokenised(_varied(targets, config), context=within, called="variation")
         pieces = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
         protection = Protection.read(
             model, architecture, unembedding,
@@ -86,12 +71,12 @@ def erase_jointly(
         numbers, size = list(first.values()), config.targets_at_once
         edits = {
             tuple(group): JointEdit(
-                model, architecture, unembedding, config, moments.of, prepared([targets[n] for n in group]),
+                model, architecture, unembedding, config, moments.of, request.tokenised([targets[n] for n in group]),
                 [varied[copy + n] for copy in range(0, len(varied), len(targets)) for n in group], protection, pad=pad,
             )
             for group in (numbers[i : i + size] for i in range(0, len(numbers), size))
         }  # fmt: skip
-        patch = _settled(model, architecture, edits, moments, config, progress)
+        patch = _settled(model, architecture, edits, moments, config, request.progress)
     return replace(patch, seconds=time.perf_counter() - started)
 
 
@@ -106,7 +91,7 @@ def _settled(
     """The patch of all edits, by the numbers of their targets; on a failure every weight is as it was."""
     layers = range(config.first_layer, len(architecture.decoder_layers(model)))
     weights = Weights(model, (name for layer in layers for name in architecture.weight_names(layer)))
-    with _restored_on_failure(weights) as before:
+    with restored_on_failure(weights) as before:
         _settle(list(edits.values()), moments, progress)
         return Patch.between(
             before,
@@ -119,18 +104,6 @@ def _settled(
             records=tuple(record for group, edit in edits.items() for record in edit.records(group)),
             sweeps=max(edit.sweeps for edit in edits.values()),
         )
-
-
-@contextmanager
-def _restored_on_failure(weights: Weights) -> Iterator[dict[str, Tensor]]:
-    """The weights as they are now, on the CPU; they are put back if the block does not come to its end."""
-    before = {name: weight.cpu().clone() for name, weight in weights.items()}
-    try:
-        yield before
-    except BaseException:
-        for name, weight in before.items():
-            weights[name] = weight
-        raise
 
 
 def _varied(targets: Sequence[Target], config: EraseConfig) -> list[Target]:
@@ -169,15 +142,10 @@ def _joined(parts: Sequence[Mapping[str, tuple[Tensor, Tensor]]]) -> dict[str, t
     return found
 
 
-def _check(
-    model: PreTrainedModel, targets: Sequence[Target], config: EraseConfig, retain: Sequence[Target]
-) -> tuple[Architecture, Mapping[str, object]]:
-    architecture = architecture_of(model)
+def _check_vocabulary(model: PreTrainedModel, config: EraseConfig) -> None:
     vocabulary = vocabulary_of(model)
     if 2 * config.aim_rank > vocabulary:
         raise BadInput(
             f"aim_rank {config.aim_rank} is more than half of this vocabulary of {vocabulary} tokens; "
             "choose a smaller one"
         )
-    check_request(model, architecture, targets, retain, first_layer=config.first_layer)
-    return architecture, asdict(config)

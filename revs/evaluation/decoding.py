@@ -1,7 +1,8 @@
-"""Extraction: what the model really says when the prompt is put to it."""
+"""Decoding: what a model generates from a prompt, greedily or sampled, and whether that is the secret."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from transformers import LogitsProcessor
 
 from revs.model.batch import rows_within
 from revs.model.families import context_length
@@ -18,7 +20,7 @@ from revs.model.offload import input_device
 from revs.targets.tokenize import TokenisedTarget
 
 if TYPE_CHECKING:
-    from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _SPARE = 4
 
@@ -89,8 +91,6 @@ def answers(
 def _drawing(
     prompts: Sequence[tuple[int, ...]], samples: Sequence[int], temperature: float, seed: int
 ) -> Callable[[Tensor], LogitsProcessor]:
-    from revs.evaluation.drawing import Drawn
-
     seeds = [f"{seed} {sample} {prompt}" for sample, prompt in zip(samples, prompts, strict=True)]
     return lambda _mask_BT: Drawn(temperature=temperature, seeds=seeds)
 
@@ -174,3 +174,26 @@ def continued(
             **options,
         )
     return out_BT[:, longest:]
+
+
+class Drawn(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Logits with noise: greedy decoding of them samples at `temperature`; one seed for each row.
+
+    A prompt's draws depend on the seed and the prompt alone, not on what it is decoded with: the largest of
+    logit/T + noise is a draw from softmax(logit/T) (the Gumbel-max trick), and each row has a stream of noise of its
+    own. A sampler that draws a whole batch from one stream would give other answers in other batches.
+    """
+
+    def __init__(self, *, temperature: float, seeds: Sequence[str]) -> None:
+        self._temperature, self._seeds = temperature, seeds
+        self._streams: list[torch.Generator] = []
+
+    def __call__(self, _input_ids: Tensor, scores: Tensor) -> Tensor:
+        if not self._streams:
+            self._streams = [
+                torch.Generator(scores.device).manual_seed(random.Random(seed).getrandbits(63)) for seed in self._seeds
+            ]
+        noisy_BV = scores.float() / self._temperature
+        for row_V, stream in zip(noisy_BV, self._streams, strict=True):
+            row_V.sub_(torch.empty_like(row_V).exponential_(generator=stream).log_())
+        return noisy_BV

@@ -17,7 +17,8 @@ from revs.model.batch import Batch, batched
 from revs.model.families import architecture_of
 from revs.model.hooks import run
 from revs.model.offload import input_device
-from revs.model.vocabulary import Unembedding, rank_of
+from revs.model.rank_step import rank_of
+from revs.model.vocabulary import Unembedding
 from revs.targets.tokenize import TokenisedTarget, collate
 
 if TYPE_CHECKING:

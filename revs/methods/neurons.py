@@ -17,106 +17,61 @@ Legend of shape suffixes: B batch, T positions, N target tokens, C columns, m wi
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
-from revs.config import EraseConfig, NeuronsConfig
+from revs.config import NeuronsConfig
 from revs.edit.passes import Correct, edited_pass
+from revs.edit.request import Request, restored_on_failure
 from revs.edit.token_records import ranks_by_layer, token_records
 from revs.errors import BadInput
-from revs.methods.saliency import key_saliency
-from revs.methods.selection import SELECTIONS, Scene
+from revs.methods.selection import SELECTIONS, Scene, key_saliency
 from revs.model.adapter import Architecture
 from revs.model.batch import Batch
-from revs.model.families import architecture_of, context_length
 from revs.model.hooks import pad_id
 from revs.model.offload import Weights, held, input_device, stored_transposed
 from revs.model.vocabulary import Unembedding
 from revs.patch.patch import Patch, TokenRecord
-from revs.targets.preflight import check_request
-from revs.targets.target import Target
-from revs.targets.tokenize import TokenisedTarget, collate, tokenise
+from revs.targets.tokenize import collate
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from revs.edit.moments import Progress
 
 _COLUMNS = 32  # whose steps are solved at once
 
 
-def erase_neurons(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    targets: Sequence[Target],
-    config: EraseConfig,
-    text: Sequence[str],
-    retain: Sequence[Target],
-    token_counts_V: Int[Tensor, " V"] | None,
-    progress: Progress | None,
-    cache: Path | None,
-) -> Patch:
-    """The `revs-neurons` method; arguments as in `revs.erase`.
+def erase_neurons(request: Request) -> Patch:
+    """The `revs-neurons` method: see `revs.erase`.
 
     Like the paper it protects nothing: `text` and `cache` are not used, and `retain` only checked against `targets`.
     """
     started = time.perf_counter()
-    settings = _settings(config)
-    architecture = architecture_of(model)
+    model, architecture, settings = request.model, request.architecture, request.settings(NeuronsConfig)
     if architecture.post_norm is not None:
         raise BadInput(
-            f"method 'revs-neurons' steps along columns, which a norm behind the MLP of {model.config.model_type!r} "
+            f"method 'revs-neurons' steps along columns, which a norm after the MLP of {model.config.model_type!r} "
             "would bend; use method 'revs'"
         )
-    check_request(model, architecture, targets, retain, first_layer=settings.first_layer)
-    context = context_length(model)
-    first: dict[TokenisedTarget, int] = {}
-    for number, target in enumerate(
-        tokenise(
-            tokenizer,
-            targets,
-            tokens_per_secret=settings.tokens_per_secret,
-            token_counts_V=token_counts_V,
-            context=context,
-        )
-    ):
-        first.setdefault(target, number)
+    request.check()
+    first = request.distinct()
     layers = range(settings.first_layer, len(architecture.decoder_layers(model))) if first else ()
     weights = Weights(model, (architecture.weight_names(layer)[0] for layer in layers))
-    before = {name: weight.cpu().clone() for name, weight in weights.items()}
     records: tuple[TokenRecord, ...] = ()
-    try:
+    with restored_on_failure(weights) as before:
         if first:
-            pad = pad_id(model, tokenizer)
-            batch = collate([*first], pad=pad, device=input_device(model))
-            records = _Edit(model, architecture, settings, batch).run(progress)
-    except BaseException:
-        for name, weight in before.items():
-            weights[name] = weight
-        raise
-    return Patch.between(
-        before,
-        weights,
-        copied=True,
-        transposed=stored_transposed(model, weights),
-        method=settings.method,
-        config=asdict(settings),
-        records=tuple(replace(record, target=list(first.values())[record.target]) for record in records),
-        sweeps=1 if first else 0,
-        seconds=time.perf_counter() - started,
-    )
-
-
-def _settings(config: EraseConfig) -> NeuronsConfig:
-    if isinstance(config, NeuronsConfig):
-        return config
-    return NeuronsConfig(**{field.name: getattr(config, field.name) for field in fields(EraseConfig)})
+            batch = collate([*first], pad=pad_id(model, request.tokenizer), device=input_device(model))
+            records = _Edit(model, architecture, settings, batch).run(request.progress)
+        return Patch.between(
+            before, weights, copied=True, transposed=stored_transposed(model, weights), method=settings.method,
+            config=asdict(settings),
+            records=tuple(replace(record, target=list(first.values())[record.target]) for record in records),
+            sweeps=1 if first else 0, seconds=time.perf_counter() - started,
+        )  # fmt: skip
 
 
 class _Edit:

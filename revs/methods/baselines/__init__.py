@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from revs.edit.request import Request
 from revs.methods.baselines.defences import HEAD_PROJECTION, MAX_ENTROPY
 from revs.methods.baselines.ft_l import FT_L
 from revs.methods.baselines.gradient import GRADIENT_ASCENT, GRADIENT_DIFFERENCE
@@ -14,7 +15,7 @@ from revs.methods.baselines.retrain import RETRAIN
 from revs.methods.baselines.rmu import RMU
 from revs.patch.patch import Patch
 
-BASELINES: dict[str, Callable[..., Patch]] = {
+BASELINES: dict[str, Callable[[Request], Patch]] = {
     "ft-l": FT_L,
     "memit": MEMIT,
     "max-entropy": MAX_ENTROPY,

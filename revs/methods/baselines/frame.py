@@ -1,11 +1,10 @@
-"""What all rival methods share: the one call, preflight, snapshot and return of the weights, patch and records."""
+"""What all baselines share: the job, the weights that may change, patch and records."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -13,18 +12,17 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from revs.config import EraseConfig
+from revs.edit.request import Request, restored_on_failure
 from revs.edit.token_records import ranks_by_layer, token_records
 from revs.errors import BadInput
 from revs.model.adapter import Architecture
 from revs.model.batch import Batch, windows
-from revs.model.families import architecture_of, context_length
+from revs.model.families import context_length
 from revs.model.hooks import check_ids, pad_id
-from revs.model.offload import input_device, stored_transposed
+from revs.model.offload import Weights, input_device, stored_transposed
 from revs.model.vocabulary import Unembedding
 from revs.patch.patch import Patch, TokenRecord
-from revs.targets.preflight import check_request
-from revs.targets.target import Target
-from revs.targets.tokenize import TokenisedTarget, collate, tokenise
+from revs.targets.tokenize import TokenisedTarget, collate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -82,11 +80,6 @@ class Job(Generic[C]):
         if self.progress is not None:
             self.progress(stage, done, total)
 
-    def restore(self) -> None:
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(self.before[name])
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline(Generic[C]):
@@ -106,66 +99,39 @@ class Baseline(Generic[C]):
     def __repr__(self) -> str:
         return f"<Baseline {self.settings.__name__}>"
 
-    def __call__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        targets: Sequence[Target],
-        config: EraseConfig,
-        text: Sequence[str],
-        retain: Sequence[Target],
-        token_counts_V: Int[Tensor, " V"] | None,
-        progress: Progress | None,
-        cache: Path | None,
-    ) -> Patch:
-        """Erase in place; arguments, result and errors as in `revs.erase`. On any exception the weights are restored.
+    def __call__(self, request: Request) -> Patch:
+        """Erase in place; result and errors as of `revs.erase`. On any exception the weights are restored.
 
-        `cache` is not used: no rival gathers anything that a second setting could take up.
+        The request's cache is not used: no baseline gathers anything that a second setting could take up.
 
         Besides the weights, which it snapshots on the CPU, it leaves gradients, `requires_grad`, training mode and
         torch's random state as they were.
         """
         started = time.perf_counter()
-        settings = _settings(config, self.settings)
-        architecture = architecture_of(model)
-        check_request(model, architecture, targets, retain, first_layer=settings.first_layer)
+        model, architecture, settings = request.model, request.architecture, request.settings(self.settings)
+        request.check()
         names = self.names(model, architecture, settings)
         weights: dict[str, nn.Parameter] = {name: model.get_parameter(name) for name in names}
         _check_placed(settings.method, weights)
-
-        def prepared(some: Sequence[Target], called: str) -> list[TokenisedTarget]:
-            return tokenise(
-                tokenizer,
-                some,
-                tokens_per_secret=settings.tokens_per_secret,
-                token_counts_V=token_counts_V,
-                context=context_length(model),
-                called=called,
-            )
-
-        first: dict[TokenisedTarget, int] = {}
-        for number, target in enumerate(prepared(targets, "target")):
-            first.setdefault(target, number)
+        request = replace(request, config=settings)
+        first = request.distinct()
         if not first:
             return Patch.between({}, {}, method=settings.method, config=asdict(settings))
-        job = Job(
-            model=model,
-            architecture=architecture,
-            tokenizer=tokenizer,
-            config=settings,
-            forget=list(first),
-            retain=prepared(retain, "retained record"),
-            text=text,
-            weights=weights,
-            before={name: weight.detach().cpu().clone() for name, weight in weights.items()},
-            progress=progress,
-        )
-        return _patch(job, self.change, list(first.values()), started)
+        retain = request.tokenised(request.retain, called="retained record")
+        with restored_on_failure(Weights(model, names)) as before:
+            job = Job(
+                model=model, architecture=architecture, tokenizer=request.tokenizer, config=settings,
+                forget=list(first), retain=retain, text=request.text, weights=weights, before=before,
+                progress=request.progress,
+            )  # fmt: skip
+            return _patch(job, self.change, list(first.values()), started)
 
 
 def _check_placed(method: str, weights: Mapping[str, nn.Parameter]) -> None:
-    """Raises:
-    BadInput: a weight that the method changes is offloaded: an optimiser's step would not reach it.
+    """Refuse offloaded weights among those that the method changes: an optimiser's step would not reach them.
+
+    Raises:
+        BadInput: there is one.
     """
     if away := next((name for name, weight in weights.items() if weight.is_meta), None):
         raise BadInput(
@@ -174,37 +140,20 @@ def _check_placed(method: str, weights: Mapping[str, nn.Parameter]) -> None:
         )
 
 
-def _settings(config: EraseConfig, settings: type[C]) -> C:
-    if isinstance(config, settings):
-        return config
-    shared = {field.name: getattr(config, field.name) for field in fields(EraseConfig)}
-    return settings(**shared)
-
-
 def _patch(job: Job[C], change: Callable[[Job[C]], None], numbers: Sequence[int], started: float) -> Patch:
     before_N = _ranks(job)
-    try:
-        change(job)
-        for name, weight in job.weights.items():
-            if not torch.isfinite(weight).all():
-                raise BadInput(
-                    f"the edit of {name} is not finite in {weight.dtype}; lower the learning rate, or edit in float32"
-                )
-        records = tuple(replace(r, target=numbers[r.target]) for r in _records(job, before_N, _ranks(job)))
-        return Patch.between(
-            job.before,
-            job.weights,
-            copied=True,
-            transposed=stored_transposed(job.model, job.weights),
-            method=job.config.method,
-            config=asdict(job.config),
-            records=records,
-            sweeps=1,
-            seconds=time.perf_counter() - started,
-        )
-    except BaseException:
-        job.restore()
-        raise
+    change(job)
+    for name, weight in job.weights.items():
+        if not torch.isfinite(weight).all():
+            raise BadInput(
+                f"the edit of {name} is not finite in {weight.dtype}; lower the learning rate, or edit in float32"
+            )
+    records = tuple(replace(r, target=numbers[r.target]) for r in _records(job, before_N, _ranks(job)))
+    return Patch.between(
+        job.before, job.weights, copied=True, transposed=stored_transposed(job.model, job.weights),
+        method=job.config.method, config=asdict(job.config), records=records, sweeps=1,
+        seconds=time.perf_counter() - started,
+    )  # fmt: skip
 
 
 def _ranks(job: Job[Any]) -> Int[Tensor, " N"]:

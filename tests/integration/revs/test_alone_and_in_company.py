@@ -26,7 +26,7 @@ from revs.methods.baselines.defences import lens_logits
 from revs.methods.baselines.frame import Job
 from revs.methods.baselines.rmu import RmuConfig, _residuals
 from revs.methods.baselines.tuning import log_p_of, logits_of
-from revs.methods.saliency import key_saliency
+from revs.methods.selection import key_saliency
 from revs.model.families import architecture_of
 from revs.model.vocabulary import Unembedding
 from revs.targets.target import Target

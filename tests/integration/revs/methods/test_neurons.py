@@ -18,8 +18,7 @@ from revs.config import SELECTIONS as NAMES
 from revs.config import NeuronsConfig
 from revs.errors import BadInput
 from revs.methods import neurons
-from revs.methods.saliency import key_saliency
-from revs.methods.selection import SELECTIONS, Scene
+from revs.methods.selection import SELECTIONS, Scene, key_saliency
 from revs.model.families import architecture_of
 from revs.model.vocabulary import Unembedding
 from revs.targets.target import Target

@@ -1,4 +1,4 @@
-"""Gates as pure decisions; the Great Expectations suite behind them is in tests/integration/infra/gates/test_expectations.py."""
+"""Gates as pure decisions; for the Great Expectations suite behind them see the integration tests."""
 
 from __future__ import annotations
 

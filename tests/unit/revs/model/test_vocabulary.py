@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from revs.errors import BadInput
 from revs.model.adapter import Architecture
 from revs.model.families import architecture_of as adapter_of
-from revs.model.vocabulary import Unembedding, rank_of
+from revs.model.rank_step import rank_of
+from revs.model.vocabulary import Unembedding
 
 EPS = 1e-5
 
