@@ -12,6 +12,8 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
+from scipy.cluster.hierarchy import DisjointSet
+
 _GRAM = 3
 _WINDOW = 48
 _SIMILAR = 0.5
@@ -29,7 +31,7 @@ def grouped(prompts: Sequence[Sequence[int]]) -> list[int]:
     for tail in dict.fromkeys(tails):
         index.add(tail)
     numbers: dict[Hashable, int] = {}
-    return [numbers.setdefault(index.root(tail), len(numbers)) for tail in tails]
+    return [numbers.setdefault(index.groups[tail], len(numbers)) for tail in tails]
 
 
 def representatives(contexts: Sequence[Hashable], groups: Sequence[int], *, at_most: int) -> list[int]:
@@ -55,40 +57,25 @@ def held_out(groups: Sequence[int], *, share: float, rng: random.Random) -> set[
 
 
 class _Index:
-    """Groups of tails as trees (union-find), and which tails hold which 3-gram."""
+    """Groups of tails, and which tails hold which 3-gram."""
 
     def __init__(self) -> None:
-        self._parent: dict[tuple[int, ...], tuple[int, ...]] = {}
-        self._members: Counter[tuple[int, ...]] = Counter()
+        self.groups: DisjointSet = DisjointSet()
         self._sizes: dict[tuple[int, ...], int] = {}
         self._holders: dict[tuple[int, ...], list[tuple[int, ...]]] = defaultdict(list)
-
-    def root(self, tail: tuple[int, ...]) -> tuple[int, ...]:
-        while self._parent[tail] != tail:
-            self._parent[tail] = self._parent[self._parent[tail]]
-            tail = self._parent[tail]
-        return tail
 
     def add(self, tail: tuple[int, ...]) -> None:
         """A tail that is not in yet: joins the groups of all its near duplicates."""
         grams = _grams(tail)
         shared = Counter(other for gram in grams for other in self._holders[gram])
-        self._parent[tail] = tail
+        self.groups.add(tail)
         for other, common in shared.items():
             if common >= _SIMILAR * (len(grams) + self._sizes[other] - common):
-                self._join(self.root(other), tail)
-        root = self.root(tail)
-        self._members[root] += 1
-        if self._members[root] <= _MEMBERS:
+                self.groups.merge(other, tail)
+        if self.groups.subset_size(tail) <= _MEMBERS:
             self._sizes[tail] = len(grams)
             for gram in grams:
                 self._holders[gram].append(tail)
-
-    def _join(self, older: tuple[int, ...], tail: tuple[int, ...]) -> None:
-        root = self.root(tail)
-        if older != root:
-            self._parent[root] = older
-            self._members[older] += self._members.pop(root, 0)
 
 
 def _grams(tail: tuple[int, ...]) -> set[tuple[int, ...]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessor
 
 from revs.model.batch import rows_within
@@ -156,11 +157,9 @@ def continued(
     """
     pad = pad_id(model, tokenizer)
     longest = max(map(len, prompts))
-    ids_BT = torch.full((len(prompts), longest), pad)
-    mask_BT = torch.zeros_like(ids_BT)
-    for row, prompt in enumerate(prompts):
-        ids_BT[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask_BT[row, longest - len(prompt) :] = 1
+    rows = [torch.tensor(prompt) for prompt in prompts]
+    ids_BT = pad_sequence(rows, batch_first=True, padding_value=pad, padding_side="left")
+    mask_BT = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side="left")
     check_ids(model, ids_BT)
     guides = [make(mask_BT.to(model.device)) for make in processors]
     with torch.no_grad(), evaluating(model):

@@ -27,9 +27,10 @@ def rounded(weight_dm: Float[Tensor, "d m"], bits: int) -> Float[Tensor, "d m"]:
     """The weight after rounding to signed integers of `bits` bits with one scale for `_GROUP` inputs of a row."""
     largest = 2 ** (bits - 1) - 1
     d, m = weight_dm.shape
-    padded = torch.nn.functional.pad(weight_dm.float(), (0, -m % _GROUP)).view(d, -1, _GROUP)
-    scale = (padded.abs().amax(-1, keepdim=True) / largest).clamp_min(torch.finfo(torch.float32).tiny)
-    values: Tensor = (padded / scale).round().clamp(-largest, largest) * scale
+    groups = torch.nn.functional.pad(weight_dm.float(), (0, -m % _GROUP)).reshape(-1, _GROUP)
+    scale = (groups.abs().amax(-1) / largest).clamp_min(torch.finfo(torch.float32).tiny)
+    zero = torch.zeros_like(scale, dtype=torch.int32)
+    values = torch.fake_quantize_per_channel_affine(groups, scale, zero, 0, -largest, largest)
     return values.view(d, -1)[:, :m].to(weight_dm.dtype)
 
 

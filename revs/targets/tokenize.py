@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from revs.errors import BadInput
 from revs.model.batch import Batch
@@ -163,13 +164,11 @@ def collate(
 
     `device` is that of the model's input.
     """
-    longest = max(len(target.ids) for target in targets)
-    ids_BT = torch.full((len(targets), longest), pad, dtype=torch.int64)
-    mask_BT = torch.zeros((len(targets), longest), dtype=torch.int64)
+    rows = [torch.tensor(target.ids) for target in targets]
+    ids_BT = pad_sequence(rows, batch_first=True, padding_value=pad)
+    mask_BT = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
     places: list[tuple[int, int, int, int, bool]] = []
     for row, target in enumerate(targets):
-        ids_BT[row, : len(target.ids)] = torch.tensor(target.ids)
-        mask_BT[row, : len(target.ids)] = 1
         places.extend(
             (first + row, row, target.start + i - 1, token, i in target.chosen)
             for i, token in enumerate(target.secret_ids)
