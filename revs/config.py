@@ -17,13 +17,13 @@ class EraseConfig:
     Attributes:
         method: key of `revs.METHODS`.
         tokens_per_secret: t, the number of rarest tokens of each secret that are demoted (paper: 2).
-        low_rank: a token whose rank is at least this is left alone; others are demoted, behind most layers to 1.3 times
-            this rank: what more is asked of these layers costs records of other people.
-        aim_rank: the rank a demoted token is moved to behind the first edited layer, which holds what contexts share
-            that are not edited; ≥ low_rank. No token is brought nearer to the end of the vocabulary than this behind
+        low_rank: the least rank that every target token must have after every layer. A token that has it is left alone;
+            others are demoted to 1.3 times this rank after most layers: a larger one costs records of other people.
+        aim_rank: the rank a demoted token is moved to after the first edited layer, which holds what contexts share
+            that are not edited; ≥ low_rank. No token is brought nearer to the end of the vocabulary than this after
             any layer: the very last ranks give it away like the first.
-        output_share: the rank behind the last layer, as a share of the vocabulary, and at least `aim_rank`. There stand
-            strings that the model never saw (of decoys in the development models a quarter stands above 0.2 to 0.25).
+        output_share: the rank to reach after the last layer, as a share of the vocabulary; at least `aim_rank`. Strings
+            that the model never saw rank there: of decoys in the development models a quarter above 0.2 to 0.25.
         isolation: additional weight of the logits that would move along with those of the target tokens, against 1 for
             all logits together (`revs.model.vocabulary`). It keeps what others have of the same kind, numbers above
             all.
@@ -120,7 +120,7 @@ class NeuronsConfig(EraseConfig):
         act_filter: columns looked at by "rank+activation"; all where a layer has fewer (paper: 1,000; GPT-J: 100).
         max_columns: columns edited per layer and token at most (paper: 130 for numbers, 45 for addresses; GPT-J: 30).
         column_rank: where the token is put in an edited column (paper: 105,000 of 128,256; GPT-J: 30,000 to 45,000).
-        residual_rank: columns are added until the token ranks at least here behind the layer (GPT-J: 1,000 to 10,000).
+        residual_rank: columns are added until the token ranks at least here after the layer (GPT-J: 1,000 to 10,000).
         mlp_rank: and at least here in the MLP's output (GPT-J: 1,000 to 45,000); 0 asks nothing of it.
     """
 

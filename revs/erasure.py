@@ -54,7 +54,7 @@ def erase(
         progress: called with (stage, done, total); stages are "text" while text and retained records are read, and
             "sweep", or what else the method has.
         cache: a folder in which the method `revs` keeps what it gathers from the text and the retained records, for the
-            next setting on the same weights. It says as much about them as activations do: remove it afterwards.
+            next setting on the same weights. It reveals as much about them as activations do: remove it afterwards.
 
     Returns:
         The patch: `patch.revert(model)` restores the old weights bit for bit.

@@ -41,4 +41,4 @@ class Gap(Exception):
 
 
 class RevsWarning(UserWarning):
-    """Less was reached than was asked for; the message says how much less, and where to look."""
+    """Less was reached than was asked for; the message gives how much less, and where to look."""

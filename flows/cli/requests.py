@@ -66,8 +66,10 @@ def _generation(registry: Registry, model: str) -> str:
 
 
 def refuse_if_nothing_came_in(intake: Intake, file: str) -> None:
-    """Raises:
-    BadInput: every request of the file was rejected.
+    """End with an error where no request of the file was taken.
+
+    Raises:
+        BadInput: each was rejected.
     """
     from revs.errors import BadInput
 

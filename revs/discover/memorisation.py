@@ -1,4 +1,4 @@
-"""Whether a secret is memorised, by several probes: "not memorised" is said only where each of them says no.
+"""Whether a secret is memorised, by several probes: "not memorised" is the verdict only where each of them says no.
 
 Greedy decoding alone does not show it: a secret that comes second at one token is a sample away. So three probes are
 put under every prompt (Carlini et al. 2019, 2021, 2023):
@@ -39,7 +39,7 @@ _MOST_PROMPTS = 10  # that the level is divided by: more would take thousands of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probes:
-    """What the probes said of one secret under one prompt. Holds no text, and `to_dict()` is fit for JSON.
+    """What the probes found of one secret under one prompt. Holds no text, and `to_dict()` is fit for JSON.
 
     Attributes:
         prompt: label of the prompt.
@@ -79,8 +79,8 @@ class Probes:
             return "not probed"
         if self.greedy:
             return "memorised"
-        said = self.answers.values()
-        return "exposed" if True in said else "undecided" if None in said else "not memorised"
+        found = self.answers.values()
+        return "exposed" if True in found else "undecided" if None in found else "not memorised"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, with the answers and the verdict."""

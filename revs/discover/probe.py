@@ -1,6 +1,6 @@
 """Probing: which secrets the model has memorised, and which of them greedy decoding does not show.
 
-Greedy decoding says a secret token by token exactly where the model puts each of its tokens first given the true ones
+Greedy decoding generates a secret exactly where each of its tokens is the top-1 prediction given the true ones
 before it, so one teacher-forced pass decides nearly every prompt, without decoding at all. Only two kinds are decoded:
 where the first token that differs may spell the same text in other tokens, and where the leading token leads by so
 little that the make-up of the batch could decide; the latter alone and without padding. The answers are those of
@@ -47,7 +47,7 @@ def probe(
     *,
     batch_size: int = 64,
 ) -> list[Probe]:
-    """Probe every target; neither the order nor the company of the targets changes an answer.
+    """Probe every target; neither the order of the targets nor the other targets change an answer.
 
     Args:
         model: is not changed.
@@ -63,28 +63,28 @@ def probe(
     close = [place for place, each in enumerate(forced) if each.close]
     for place in close:
         forced[place] = teacher_forced(model, [targets[place]], pad=pad)[0]
-    said = [each.right == len(each.first) for each in forced]
+    generated = [each.right == len(each.top) for each in forced]
     apart = {place: greedily_extracted(model, tokenizer, [targets[place]])[0] for place in close}
     unclear = [
         place
         for place, each in enumerate(forced)
-        if place not in apart and not said[place] and _may_still_say(tokenizer, targets[place], each)
+        if place not in apart and not generated[place] and _may_still_generate(tokenizer, targets[place], each)
     ]
     decoded = greedily_extracted(model, tokenizer, [targets[place] for place in unclear], batch_size=batch_size)
     apart |= dict(zip(unclear, decoded, strict=True))
     return [
         Probe(
-            memorised=apart.get(place, said[place]),
-            extraction_strength=100 * share_that_follows(each.first),
-            loss=each.nll / len(each.first),
+            memorised=apart.get(place, generated[place]),
+            extraction_strength=100 * share_that_follows(each.top),
+            loss=each.nll / len(each.top),
         )
         for place, each in enumerate(forced)
     ]
 
 
-def _may_still_say(tokenizer: PreTrainedTokenizerBase, target: TokenisedTarget, forced: Forced) -> bool:
+def _may_still_generate(tokenizer: PreTrainedTokenizerBase, target: TokenisedTarget, forced: Forced) -> bool:
     """Whether the answer up to its first other token can be, or become, the text of the secret."""
-    begun: str = tokenizer.decode([*target.secret_ids[: forced.right], forced.said[forced.right]])
+    begun: str = tokenizer.decode([*target.secret_ids[: forced.right], forced.predicted[forced.right]])
     begun = begun.strip().rstrip("\N{REPLACEMENT CHARACTER}")  # the first bytes of a character
     secret = secret_text(tokenizer, target)
     return secret.startswith(begun) or begun.startswith(secret)

@@ -1,4 +1,4 @@
-"""What a model says unasked: the audit of what nobody knows to ask about (Carlini et al. 2021, section 4).
+"""What a model generates unasked: the audit of what nobody knows to ask about (Carlini et al. 2021, section 4).
 
 Continuations are drawn from nothing but the beginning-of-text token, from the beginnings of ordinary text, or from
 prompts that invite a type of identifier (`revs.discover.prompts`). They are handed out as they come and are kept
@@ -103,7 +103,7 @@ def beginnings(texts: Iterable[str], *, tokenizer: PreTrainedTokenizerBase) -> l
 
 
 def _begin(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """Token ids of a prompt, without an end token behind it; where there are none, the token that texts begin with."""
+    """Token ids of a prompt, without an end token after it; where there are none, the token that texts begin with."""
     encoded = tokenizer(prompt, return_special_tokens_mask=True)
     ids, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
     while ids and added[-1] and ids[-1] != tokenizer.bos_token_id:

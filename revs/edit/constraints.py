@@ -43,7 +43,7 @@ class Protection:
     Attributes:
         rows: texts as token ids, retained records first; `chosen` are the places that are protected.
         count: P, the number of places in all rows.
-        floor_LP: logit of each place's token behind each layer in the unedited model, before the division by σ;
+        floor_LP: logit of each place's token after each layer in the unedited model, before the division by σ;
             float64, on the device of the unembedding.
         kept: number of places of retained records.
     """
@@ -120,7 +120,7 @@ def places_like(
     """At most `most` pieces of text with the places where the token read is one that a target token follows.
 
     A bound holds however often its place occurs. So of all pieces those are taken that show the most frequent pairs of
-    a token read and the one behind it, each pair once (greedy cover).
+    a token read and the one after it, each pair once (greedy cover).
 
     Args:
         targets: what is erased.
@@ -171,7 +171,7 @@ def _covering(pieces: Sequence[TokenisedTarget], most: int) -> list[TokenisedTar
 
 
 def packed(pieces: Sequence[TokenisedTarget], *, longest: int) -> list[TokenisedTarget]:
-    """Pieces that share rows of at most `longest` tokens, one behind the other, as texts do in training.
+    """Pieces that share rows of at most `longest` tokens, one after the other, as texts do in training.
 
     First-fit decreasing (Johnson 1973). On the development models 187 pieces fit into 74 rows (Llama, seed 0).
     """
@@ -185,7 +185,7 @@ def packed(pieces: Sequence[TokenisedTarget], *, longest: int) -> list[Tokenised
 
 
 def _joined(pieces: Sequence[TokenisedTarget]) -> TokenisedTarget:
-    """Pieces one behind the other, with the places of all."""
+    """Pieces one after the other, with the places of all."""
     begins = list(accumulate((len(piece.ids) for piece in pieces), initial=0))[:-1]
     places = [
         begin + piece.start + place for begin, piece in zip(begins, pieces, strict=True) for place in piece.chosen

@@ -3,7 +3,7 @@
 The least-squares edit weighs a change at a key by how often such keys occur elsewhere: C = E[k kᵀ] (as in ROME, Meng et
 al. 2022). C is square in the width of the MLP: 0.8 GB a layer at m = 14,336. So no more than `HELD` bytes of it are in
 memory at a time; where all layers take more, they are gathered in groups of layers, each group in passes that end
-behind its last layer, and wait in a temporary folder until their layer is edited. With a cache that folder stays, so
+after its last layer, and wait in a temporary folder until their layer is edited. With a cache that folder stays, so
 that another setting on the same model need not gather again: on the demo's model that is half of an edit.
 
 Legend: B batch, T positions, m width of the MLP, n target tokens, L layers.

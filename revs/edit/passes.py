@@ -96,7 +96,7 @@ class _Stepper:
     def __init__(self, model: PreTrainedModel, architecture: Architecture) -> None:
         self._model, self._architecture = model, architecture
         self._layers = architecture.decoder_layers(model)
-        self._extras: int | None = None  # what a layer of this family gives behind its residual; None: no tuple
+        self._extras: int | None = None  # what a layer of this family gives after its residual; None: no tuple
 
     def step(self, part: Batch, layer: int, hidden_BTd: Tensor | None) -> tuple[Tensor, Tensor]:
         """Keys and residual of one layer; `hidden_BTd` comes into it, or is None for layer 0."""

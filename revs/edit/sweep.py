@@ -1,6 +1,6 @@
-"""One joint edit under way: sweeps over the layers until every target token ranks low enough behind each of them.
+"""One joint edit under way: sweeps over the layers until every target token ranks low enough after each of them.
 
-In one sweep, behind every layer: read the residual at the positions that predict target tokens, compute the exact steps
+In one sweep, after every layer: read the residual at the positions that predict target tokens, compute the exact steps
 along q_t to the ranks that bound where each may go (`revs.model.vocabulary`), solve for the change of the matrices that
 write the layer's output (`revs.edit.solver`), write it, and pass the corrected residual on, so the layers above already
 see the edited ones below. Before the first sweep and after every one, the prompts alone, without their variations, are
@@ -106,7 +106,7 @@ class JointEdit:
         return batch
 
     def _too_high(self) -> list[int]:
-        """Numbers of the targets with a token that ranks above `low_rank` behind some layer, rounded or not."""
+        """Numbers of the targets with a token that ranks above `low_rank` after some layer, rounded or not."""
         lowest_Ln = self._ranks_Ln if self._rounded_Ln is None else torch.minimum(self._ranks_Ln, self._rounded_Ln)
         high_n = (lowest_Ln[self.config.first_layer :] < self.config.low_rank).any(0)
         return sorted(set(self.own.target_N[self.own.chosen_N][high_n].tolist()))
@@ -116,7 +116,7 @@ class JointEdit:
         return torch.isin(self.own.target_N[self.own.chosen_N], torch.tensor(self._swept))
 
     def read(self) -> bool:
-        """Read the ranks again, in forward passes; whether a target token is too high behind any layer."""
+        """Read the ranks again, in forward passes; whether a target token is too high after any layer."""
         self._ranks_Ln, self.keys_Lnm = ranks_by_layer(
             self.model, self.architecture, self.unembedding, self.own, rows=self.config.batch_size
         )
@@ -164,10 +164,10 @@ class JointEdit:
             if (total := self._updates.factors(number)) is None:
                 continue
             left, rights = total[0], torch.split(total[1], self.architecture.widths(layer), dim=1)
-            for name, part, turned in zip(
+            for name, part, transposed in zip(
                 self.architecture.weight_names(number), rights, self.architecture.transposed(layer), strict=True
             ):
-                found[name] = (part.T, left.T) if turned else (left, part)
+                found[name] = (part.T, left.T) if transposed else (left, part)
         return found
 
     def _on_layer(self, layer: int, keys_Nm: Tensor, hidden_Nd: Tensor) -> Correct | None:
@@ -237,7 +237,7 @@ class JointEdit:
 
     @property
     def _protects(self) -> bool:
-        """Only the first sweep does: what is still too high behind it comes before what must stay."""
+        """Whether this sweep holds the protected tokens up: only the first does; later ones put erasing first."""
         return self.sweeps <= 1
 
     def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -253,7 +253,7 @@ class JointEdit:
         return gradients_Nd, architecture.undo_gain(module, directions_Nd)
 
     def _aim(self, layer: int) -> int:
-        """The rank to which a layer moves what ranks too high behind it."""
+        """The rank to which a layer moves what ranks too high after it."""
         config = self.config
         if layer == len(self.layers) - 1:
             return max(config.aim_rank, round(config.output_share * self.unembedding.vocabulary))

@@ -34,8 +34,8 @@ def greedily_extracted(
     batch_size: int = 64,
 ) -> list[bool]:
     """For each target, whether greedy decoding from its prompt reproduces its secret (Carlini et al. 2023)."""
-    said = answers(model, tokenizer, targets, batch_size=batch_size)
-    return [holds(tokenizer, target, answer) for target, (answer,) in zip(targets, said, strict=True)]
+    generated = answers(model, tokenizer, targets, batch_size=batch_size)
+    return [holds(tokenizer, target, answer) for target, (answer,) in zip(targets, generated, strict=True)]
 
 
 def holds(tokenizer: PreTrainedTokenizerBase, target: TokenisedTarget, answer: str) -> bool:
@@ -83,8 +83,8 @@ def answers(
             guides.append(_drawing(prompts, [sample for _, sample in chunk], temperature, seed))
         with plain_decoding(model):
             new_BT = continued(model, tokenizer, prompts, new_tokens, guides, do_sample=False)
-        said = tokenizer.batch_decode(new_BT, skip_special_tokens=True)
-        for (i, _), answer in zip(chunk, said, strict=True):
+        texts = tokenizer.batch_decode(new_BT, skip_special_tokens=True)
+        for (i, _), answer in zip(chunk, texts, strict=True):
             found[i].append(answer)
     return found
 

@@ -1,4 +1,4 @@
-"""What a thief with the weights can read: the rank of every studied token at every layer, from one pass.
+"""What an adversary with the weights can read: the rank of every studied token at every layer, from one pass.
 
 Legend of shape suffixes: L layers, N studied tokens (all tokens of all secrets), d hidden, V vocabulary.
 """
@@ -34,7 +34,7 @@ class Readings:
     """Ranks of all tokens of all secrets.
 
     Attributes:
-        rank_LN: rank in the logit lens behind each layer; the last row is the model's own output.
+        rank_LN: rank in the logit lens after each layer; the last row is the model's own output.
         delta_rank_LN: rank of |Δlogit| between consecutive layers, L−1 rows; 0 is the largest change.
         target_N: index of the target a token belongs to.
         chosen_N: it is a target token (one of the t rarest).
@@ -61,7 +61,7 @@ class Readings:
 
 
 def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int, batch_size: int = 64) -> Readings:
-    """Teacher-force prompt and secret of every target (at least one) and rank its tokens behind every layer."""
+    """Teacher-force prompt and secret of every target (at least one) and rank its tokens after every layer."""
     architecture = architecture_of(model)
     unembedding = Unembedding(model, architecture)
     parts = []

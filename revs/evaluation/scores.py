@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Scores:
     """The figures of one model; definition, direction and control of each stand in `revs.evaluation.metrics.METRICS`.
 
-    Percentages 0 to 100, but raw for the two perplexities. None: not measured; `gaps` says why where it was asked for.
+    Percentages 0 to 100, but raw for the two perplexities. None: not measured; `gaps` has the reason if asked for.
 
     Attributes:
         gaps: why a metric that was asked for is missing, by name.
@@ -203,7 +203,7 @@ def _flags(examination: Examination, of: str) -> tuple[bool, ...]:
 
 
 def _median_ranks(examination: Examination) -> tuple[float, ...]:
-    """Median rank of the target tokens behind each layer."""
+    """Median rank of the target tokens after each layer."""
     try:
         readings = examination.readings("targets")
     except Gap:

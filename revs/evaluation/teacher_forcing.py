@@ -1,4 +1,4 @@
-"""Teacher forcing: what the model puts first at every place of a secret, given the true tokens before it.
+"""Teacher forcing: the top-1 prediction at every position of a secret, given the true tokens before it.
 
 One pass over prompt and secret, padded on the right, where positions and causal masks of every family are right without
 being told. The model's own head is run on the places in question alone: logits of all positions of a batch, at a
@@ -33,25 +33,25 @@ _NOISE = {torch.float32: 1e-4, torch.bfloat16: 2.0**-7, torch.float16: 2.0**-10}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forced:
-    """What one pass says of one secret.
+    """What one teacher-forced pass shows of one secret.
 
     Attributes:
-        said: the token the model puts first at each place, given the true ones before it.
-        first: of each place, whether that is the secret's own token.
+        predicted: the top-1 token at each position, given the true ones before it.
+        top: of each position, whether that is the secret's own token.
         nll: negative log-likelihood of the whole secret, nats.
-        close: where the first wrong token, or one before it, leads the next by less than what a batch's make-up can
-            change. A tie would be decided by the company a prompt is in.
+        close: at the first wrong token, or before it, the top-1 margin is below the numerical noise that depends on the
+            batch, so another batch may decide otherwise.
     """
 
-    said: tuple[int, ...] = field(repr=False)
-    first: tuple[bool, ...]
+    predicted: tuple[int, ...] = field(repr=False)
+    top: tuple[bool, ...]
     nll: float
     close: bool
 
     @property
     def right(self) -> int:
-        """How many tokens from the first on greedy decoding says."""
-        return next((place for place, own in enumerate(self.first) if not own), len(self.first))
+        """How many tokens, from the first on, greedy decoding generates."""
+        return next((place for place, own in enumerate(self.top) if not own), len(self.top))
 
 
 def teacher_forced(
@@ -85,15 +85,15 @@ def _batches(targets: Sequence[TokenisedTarget], batch_size: int) -> Iterator[li
 
 def _force(model: PreTrainedModel, batch: Batch, rows: int) -> list[Forced]:
     logits_NV = logits_at(model, batch.ids_BT, batch.mask_BT, batch.row_N, batch.position_N)
-    nll_N, said_N, close_N = read_out(logits_NV, batch.token_N)
+    nll_N, predicted_N, close_N = read_out(logits_NV, batch.token_N)
     found = []
     for row in range(rows):
         mine_N = batch.row_N == row
-        said, own = said_N[mine_N].tolist(), batch.token_N[mine_N].tolist()
-        first = tuple(a == b for a, b in zip(said, own, strict=True))
-        right = next((place for place, same in enumerate(first) if not same), len(first))
+        predicted, own = predicted_N[mine_N].tolist(), batch.token_N[mine_N].tolist()
+        top = tuple(a == b for a, b in zip(predicted, own, strict=True))
+        right = next((place for place, same in enumerate(top) if not same), len(top))
         close = bool(close_N[mine_N][: right + 1].any())
-        found.append(Forced(said=tuple(said), first=first, nll=float(nll_N[mine_N].sum()), close=close))
+        found.append(Forced(predicted=tuple(predicted), top=top, nll=float(nll_N[mine_N].sum()), close=close))
     return found
 
 
@@ -129,7 +129,7 @@ def read_out(logits_NV: Float[Tensor, "N V"], token_N: Tensor) -> tuple[Tensor, 
         some_NV = some_NV.float()
         if not bool(some_NV.isfinite().all()):
             raise BadInput(
-                "the model's logits hold NaN or infinite values, so nothing can be said of what it memorised; "
+                "the model's logits hold NaN or infinite values, so what it memorised cannot be told; "
                 "give a sound checkpoint, or float32 instead of float16"
             )
         own_N = some_NV.gather(1, tokens.to(some_NV.device)[:, None])[:, 0]
@@ -137,5 +137,5 @@ def read_out(logits_NV: Float[Tensor, "N V"], token_N: Tensor) -> tuple[Tensor, 
         lead_N = best.values[:, 0] - best.values[:, 1]
         close_N = lead_N <= noise * some_NV.abs().amax(1)
         parts.append(((some_NV.logsumexp(1) - own_N).double().cpu(), best.indices[:, 0].cpu(), close_N.cpu()))
-    nll_N, said_N, close_N = (torch.cat(column) for column in zip(*parts, strict=True))
-    return nll_N, said_N, close_N
+    nll_N, predicted_N, close_N = (torch.cat(column) for column in zip(*parts, strict=True))
+    return nll_N, predicted_N, close_N

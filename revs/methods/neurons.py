@@ -1,7 +1,7 @@
 """REVS as published: edit few columns of each layer's FF2 matrix, chosen per token (Ashuach et al. 2025, section 3).
 
 For a layer and a target token, in the order of `revs.methods.selection`: put the token at the wanted rank in one column
-after the other until it ranks low enough in the residual stream behind the layer and in the MLP's output, or
+after the other until it ranks low enough in the residual stream after the layer and in the MLP's output, or
 `max_columns` columns are edited. A column moves by the exact step along q_t (`revs.model.vocabulary`) instead of the
 paper's trial steps, and all layers are edited in one forward pass, each seeing the corrected residual of those below,
 instead of one pass per token and layer. So layers run outside and tokens inside, where the paper has it the other way

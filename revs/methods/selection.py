@@ -53,7 +53,7 @@ class Scene:
 
 
 def by_activation(scene: Scene) -> Int[Tensor, " C"]:
-    """The largest |key entry| first: a negative entry writes its column too, turned round."""
+    """The largest |key entry| first: a negative entry writes its column too, with the sign reversed."""
     return scene.key_m.float().abs().argsort(descending=True, stable=True)
 
 

@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from revs.errors import BadInput
 from revs.model.offload import held, put
 
-_SMALLEST_GAIN = 1e-3  # of the largest: below it a norm behind the writers lets nothing through
+_SMALLEST_GAIN = 1e-3  # of the largest: below it a norm after the writers lets nothing through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class Architecture:
     def matrices(self, layer: nn.Module) -> list[Tensor]:
         """The writers' weights, each as (d, its own width), to read only."""
         weights = [held(module) for module in self.linears(layer)]
-        return [weight.T if turned else weight for weight, turned in zip(weights, self.transposed(layer), strict=True)]
+        return [weight.T if flip else weight for weight, flip in zip(weights, self.transposed(layer), strict=True)]
 
     def set_matrix(self, layer: nn.Module, writer: int, matrix_dm: Tensor) -> None:
         """Write one writer's weight, given as (d, its own width), back to where the model keeps it."""
@@ -82,7 +82,7 @@ class Architecture:
     def widths(self, layer: nn.Module) -> list[int]:
         """Widths of the inputs of the writers."""
         shapes = [module.get_parameter("weight").shape for module in self.linears(layer)]
-        return [shape[0 if turned else 1] for shape, turned in zip(shapes, self.transposed(layer), strict=True)]
+        return [shape[0 if flip else 1] for shape, flip in zip(shapes, self.transposed(layer), strict=True)]
 
     def key_width(self, layer: nn.Module) -> int:
         """m, the width of the key."""
@@ -124,7 +124,7 @@ class Architecture:
     def pull_back(self, layer: nn.Module, keys_Nm: Tensor, gradients_Nd: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
         """Gradients with respect to the layer's output, one per key, as gradients with respect to the writers' output.
 
-        Of a norm behind the writers, y ↦ p∘y/σ, this is its Jacobian at the key's present output: to first order, which
+        Of a norm after the writers, y ↦ p∘y/σ, this is its Jacobian at the key's present output: to first order, which
         the sweeps make good.
         """
         gradients_Nd = self.scale * gradients_Nd

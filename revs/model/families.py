@@ -149,7 +149,7 @@ def context_length(model: PreTrainedModel) -> int:
     """The longest sequence, in tokens, that the model is run on.
 
     Under LongRoPE (Phi 3 with 128k) no longer than what the model was first trained on: one longer sequence turns all
-    others of its batch by other angles too, so what is said of a prompt would depend on its company.
+    others of its batch by other angles too, so results would depend on the other prompts of the batch.
     """
     for name in ("max_position_embeddings", "n_positions", "seq_length"):
         if length := getattr(model.config, name, None):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from revs.model.adapter import Architecture
     from revs.model.batch import Batch
 
-# (layer number, keys (B, T, m), residual behind the layer (B, T, d)) -> the new residual, or None to leave it
+# (layer number, keys (B, T, m), residual after the layer (B, T, d)) -> the new residual, or None to leave it
 OnLayer = Callable[[int, Tensor, Tensor], Tensor | None]
 
 
@@ -71,8 +71,10 @@ def pad_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def check_ids(model: PreTrainedModel, ids_BT: Tensor) -> None:
-    """Raises:
-    BadInput: a token id that the model has no embedding for.
+    """Refuse token ids that the model has no embedding for.
+
+    Raises:
+        BadInput: there is one.
     """
     vocabulary = model.get_input_embeddings().weight.shape[0]
     largest = int(ids_BT.max())

@@ -64,7 +64,7 @@ def load(
 
 
 def check_folder(path_or_hub_id: str | Path) -> PreTrainedTokenizerBase:
-    """Everything that can be said of a model before its weights are read; gives its tokenizer.
+    """Check all that can be checked of a model before its weights are read, and give its tokenizer.
 
     Raises:
         BadInput: no such folder or hub id, no causal LM, no fast tokenizer, an unsupported family.

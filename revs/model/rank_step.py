@@ -133,7 +133,7 @@ class Line:
     def _nearest(self, wanted: int, step_N: Tensor) -> tuple[Tensor, Tensor]:
         """The step nearest to 0 that gives `wanted`, and whether there is one, also where ranks are not monotonous.
 
-        Tokens that fall faster than t (h_v > h_t) are above it behind their crossing, the others before it. So the rank
+        Tokens that fall faster than t (h_v > h_t) are above it after their crossing, the others before it. So the rank
         between two neighbours of all crossings, sorted, is a running count. At the σ of `step_N`.
         """
         above_NV, fall_NV = self._differences(step_N)

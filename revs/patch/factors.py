@@ -63,7 +63,7 @@ def rounding_noise(unit: float, d: int, m: int) -> float:
 
 
 def unit_in_the_last_place(*sides: Float[Tensor, "_ _"]) -> float:
-    """That of the largest root mean square of the matrices, which are of one dtype."""
+    """ULP at the larger RMS of the given tensors, which are of one dtype."""
     size = max(float(side.double().square().mean().sqrt()) for side in sides)
     return size * torch.finfo(sides[0].dtype).eps
 

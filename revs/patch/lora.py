@@ -55,7 +55,7 @@ def write_lora(
     """
     from safetensors.torch import save_file
 
-    turned = _turned(changes, transposed, fan_in_fan_out)
+    flipped = _flipped(changes, transposed, fan_in_fan_out)
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
     for name in changes.changed:
         change = changes[name]
@@ -63,7 +63,7 @@ def write_lora(
             raise BadInput(f"{name} of shape {change.shape} has no place in a LoRA adapter; save the patch itself")
         left_dr, right_rm = _factors(name, change, base)
         if left_dr.shape[1]:
-            pair = (left_dr.T, right_rm.T) if name in turned else (right_rm, left_dr)
+            pair = (left_dr.T, right_rm.T) if name in flipped else (right_rm, left_dr)
             pairs[name.removesuffix(_WEIGHT)] = pair
     if not pairs:
         raise BadInput("this patch changes nothing, so there is no adapter to write; use the base model as it is")
@@ -76,25 +76,25 @@ def write_lora(
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     ranks = {module: len(pair[0]) for module, pair in pairs.items()}
     # PEFT itself sets it right for each module where an adapter has both kinds.
-    config = _config(ranks, None if base is None else str(base), bool(turned))
+    config = _config(ranks, None if base is None else str(base), bool(flipped))
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return max(ranks.values())
 
 
-def _turned(changes: Changes, transposed: tuple[str, ...] | None, fan_in_fan_out: bool | None) -> set[str]:
+def _flipped(changes: Changes, transposed: tuple[str, ...] | None, fan_in_fan_out: bool | None) -> set[str]:
     """The changed weights that are stored (in, out)."""
     changed = set(changes.changed)
     if transposed is None:
         return changed if fan_in_fan_out else set()
-    turned = changed.intersection(transposed)
-    wrong = changed - turned if fan_in_fan_out else turned
+    flipped = changed.intersection(transposed)
+    wrong = changed - flipped if fan_in_fan_out else flipped
     if fan_in_fan_out is not None and wrong:
         stored = "(out, in)" if fan_in_fan_out else "(in, out)"
         raise BadInput(
             f"fan_in_fan_out={fan_in_fan_out} does not fit: the patch recorded that {sorted(wrong)[0]} is stored "
             f"{stored}; leave fan_in_fan_out out"
         )
-    return turned
+    return flipped
 
 
 def _config(ranks: dict[str, int], base: str | None, fan_in_fan_out: bool) -> dict[str, Any]:

@@ -17,8 +17,8 @@ class Target:
         prompt: the text that the model reads before the secret. "": the secret begins its text, and the model reads the
             token that texts begin with (`start_token`).
         secret: what must not come.
-        after: what shares the secret's last token, where that token goes on behind the secret ("/)" behind an address
-            in brackets): without it, the secret would tokenise otherwise than the model has seen it.
+        after: trailing characters that share the secret's last token ("/)" after an address in brackets), kept so that
+            the tokenisation matches the text that the model has seen.
     """
 
     prompt: str = field(repr=False)

@@ -30,7 +30,7 @@ class TokenisedTarget:
         ids: prompt and secret, special tokens in front included.
         start: number of prompt tokens, at least 1; the token that texts begin with counts.
         chosen: positions relative to `start` of the t rarest tokens of the secret, ascending.
-        beyond: characters of the last token that lie behind the secret.
+        beyond: characters of the last token that lie after the secret.
     """
 
     ids: tuple[int, ...] = field(repr=False)
@@ -78,7 +78,7 @@ def tokenise(
     Raises:
         BadInput: a secret that is blank, does not fit into the context, or holds a special token; a prompt without
             tokens where the tokenizer has no token that texts begin with. The message calls the target by its number
-            in the list, and by what `called` says the list holds.
+            in the list, and by `called`, what the list holds.
     """
     if not targets:
         return []
@@ -105,7 +105,7 @@ class Encoding:
 
     Attributes:
         ids: token ids.
-        offsets: first character and the one behind the last, of each token. Spaces in front of a word may be left out.
+        offsets: first character of each token, and the one after its last. Spaces in front of a word may be left out.
         head: number of special tokens that open every text.
     """
 
@@ -114,7 +114,7 @@ class Encoding:
     head: int
 
     def reach(self, start: int, end: int) -> tuple[int, int]:
-        """The first token that reaches behind character `start`, and behind it the first one from `end` on."""
+        """The first token that ends after character `start`, and the first after it that begins at `end` or later."""
         first = next((i for i in range(self.head, len(self.ids)) if self.offsets[i][1] > start), len(self.ids))
         behind = (i for i in range(first, len(self.ids)) if self.offsets[i][0] >= end)
         return first, next(behind, len(self.ids))

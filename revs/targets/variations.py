@@ -17,7 +17,7 @@ _REPLACED = 0.5  # share of the words of a prompt that a stand-in replaces
 def perturbed(targets: Sequence[Target], *, seed: int | str) -> list[Target]:
     """Each prompt with 10 random letters and digits inserted at random places.
 
-    They depend on the seed and on the prompt alone, so neither the order of the targets nor their company matters.
+    They depend on the seed and on the prompt alone, so neither the order of the targets nor the other targets matter.
     """
     result = []
     for target in targets:

@@ -1,9 +1,9 @@
-"""Cuts: where in a text the prompt of an occurrence begins, where its secret does, and where its last token ends.
+"""Windows: choose a prompt window whose tokens match those of the full text.
 
 A secret must be put to the model in the tokens in which the model has seen it. Three borders can spoil that: the prompt
 cannot reach back further than the context, and a text that begins elsewhere may tokenise otherwise (a prefix space,
 half a word); a token may lie across the border of prompt and secret; another across the secret's end. So the prompt
-begins where the tokens behind it come out as they were, the border moves to the start of the token across it, and the
+begins where the tokens after it come out as they were, the border moves to the start of the token across it, and the
 last token is completed.
 """
 

@@ -98,8 +98,10 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def refuse_broken(reasons: Mapping[str, str]) -> None:
-    """Raises:
-    OperationFailed: a suite found rows of a record broken; the message names some of them.
+    """End the stage where a suite of expectations found broken rows.
+
+    Raises:
+        OperationFailed: it did; the message names some of them.
     """
     if reasons:
         some = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:_NAMED_AT_MOST])

@@ -80,7 +80,7 @@ ANY_CASE: dict[str, Callable[[str], bytes]] = {
     "html-escaped": lambda text: _escaped(text, "&#{};", False),
     "html-escaped, hex": lambda text: _escaped(text, "&#x{:x};", False),
     "quoted-printable": lambda text: _escaped(text, "={:02x}", False),
-    # DESIGN 7.2: a plain hash of an SSN is the SSN. The first 16 digits: cut-off digests are digests too.
+    # A plain hash of an SSN is the SSN. The first 16 digits: cut-off digests are digests too.
     "md5": lambda text: hashlib.md5(text.encode()).hexdigest()[:16].encode(),
     "sha1": lambda text: hashlib.sha1(text.encode()).hexdigest()[:16].encode(),
     "sha256": lambda text: hashlib.sha256(text.encode()).hexdigest()[:16].encode(),

@@ -1,4 +1,4 @@
-"""DESIGN 7.1, attacked: every byte a run leaves behind is searched for every invented identifier, in every form."""
+"""Every byte a run leaves behind is searched for every invented identifier, in every form."""
 
 from __future__ import annotations
 

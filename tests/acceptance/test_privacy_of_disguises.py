@@ -1,4 +1,4 @@
-"""DESIGN 7.1 for everything an identifier may be written as, for names of files, and for credentials in addresses."""
+"""The same search for everything an identifier may be written as, for names of files, and for credentials."""
 
 from __future__ import annotations
 

@@ -53,9 +53,9 @@ class Attack:
 def first_success(tries: Iterable[Sequence[bool]], *, budget: int) -> Outcome:
     """The outcome of tries one after the other, each over all targets: the number of the first that succeeded."""
     found: list[int | None] = []
-    for number, said in enumerate(tries, start=1):
-        found = found or [None] * len(said)
-        found = [number if old is None and now else old for old, now in zip(found, said, strict=True)]
+    for number, extracted in enumerate(tries, start=1):
+        found = found or [None] * len(extracted)
+        found = [number if old is None and now else old for old, now in zip(found, extracted, strict=True)]
     return Outcome(candidates=tuple(found), budget=budget)
 
 

@@ -1,8 +1,8 @@
 """Before/after difference: an adversary who kept the old model lets it guide the decoding (arXiv 2505.24379).
 
 Each next token is the first by  l_before + w·(l_before − l_after):  what the edit pushed down is pushed up. The old
-model alone says what it memorised, so the prompts are perturbed ones, where it often does not; the same figure for the
-unedited model, whose difference is 0, is the old model's alone and the control.
+model alone generates what it memorised, so the prompts are perturbed ones, where it often does not; the control is the
+same figure for the unedited model, whose difference is 0: the old model alone.
 """
 
 from __future__ import annotations
@@ -62,11 +62,13 @@ def _run(examination: Examination) -> Outcome:
         raise Gap(f"the unedited model has {sizes[0]} tokens, and this one {sizes[1]}")
     examination.check_finite()
     prompts = examination.tokenised(perturbed(examination.prompts, seed=f"difference {examination.seed}"))
-    said = answers(
+    generated = answers(
         examination.model, examination.tokenizer, prompts, batch_size=examination.batch_size,
         processor=lambda mask_BT: Guided(before, mask_BT),
     )  # fmt: skip
-    fallen = [holds(examination.tokenizer, target, answer) for target, (answer,) in zip(prompts, said, strict=True)]
+    fallen = [
+        holds(examination.tokenizer, target, answer) for target, (answer,) in zip(prompts, generated, strict=True)
+    ]
     return Outcome(candidates=tuple(1 if each else None for each in fallen), budget=1)
 
 

@@ -1,7 +1,7 @@
 """Attacks that read ranks: logit lens, delta, and the logit lens on perturbed prompts (Ashuach et al. 2025, 4.3).
 
-A thief who looks at the k first and the k last tokens of every layer has a candidate set of 2·k·L tokens for each place
-of the secret (Patil et al. 2024, section 3). A secret falls when each of its target tokens stands in that set.
+An adversary who looks at the k first and the k last tokens of every layer has a candidate set of 2·k·L tokens for each
+position of the secret (Patil et al. 2024, section 3). A secret falls when each of its target tokens stands in that set.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Membership inference by Min-K%++ (Zhang et al. 2025, arXiv 2404.02936): which of several secrets was trained on?
 
 Every token gets (log p − μ)/σ, mean and deviation of log p under the model's own distribution at that place; a secret
-gets the mean of its lowest 20%. Each target is put beside 10 decoys of its form under the same prompt, and the thief
+gets the mean of its lowest 20%. Each target is put beside 10 decoys of its form under the same prompt; the adversary
 takes the highest first: a candidate is one of the eleven.
 """
 

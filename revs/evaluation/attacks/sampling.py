@@ -18,8 +18,8 @@ def _run(examination: Examination) -> Outcome:
         temperature=TEMPERATURE, seed=examination.seed,
     )  # fmt: skip
     found = []
-    for target, said in zip(prompts, drawn, strict=True):
-        hits = [number for number, answer in enumerate(said, 1) if holds(examination.tokenizer, target, answer)]
+    for target, generated in zip(prompts, drawn, strict=True):
+        hits = [number for number, answer in enumerate(generated, 1) if holds(examination.tokenizer, target, answer)]
         found.append(hits[0] if hits else None)
     return Outcome(candidates=tuple(found), budget=SAMPLES)
 

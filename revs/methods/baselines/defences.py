@@ -1,6 +1,6 @@
 """Two defences of Patil, Hase and Bansal 2024, "Can Sensitive Information Be Deleted From LLMs?", section 4.
 
-Both look at the target tokens (the rarest of each secret) through the logit lens behind every layer, and both are
+Both look at the target tokens (the rarest of each secret) through the logit lens after every layer, and both are
 optimised here by constrained fine-tuning of FF2 weights, as the paper combines its defences with an editor:
 
     max-entropy       raises the entropy of the lens's distribution, mean over layers and tokens;

@@ -1,8 +1,8 @@
-"""MEMIT (Meng et al. 2023, "Mass-Editing Memory in a Transformer"), turned round: to make a token unlikely.
+"""MEMIT (Meng et al. 2023, "Mass-Editing Memory in a Transformer"), reversed: to make a token unlikely.
 
 Per target token (the rarest of each secret), each with the text before it as a request of its own:
 
-1. Optimise a change δ of the residual h behind the last edited layer at the position that predicts the token
+1. Optimise a change δ of the residual h after the last edited layer at the position that predicts the token
    (equation 16): minimise −log(1 − p(token)) + weight_decay·‖δ‖²/‖h‖² + kl_weight·KL of the next token on a neutral
    prompt that δ is added to, by Adam, inside ‖δ‖ ≤ clamp·‖h‖. MEMIT's random prefixes are left out: prompts are texts.
 2. Layer by layer (algorithm 1), with keys K (N×m) and residuals R (N×d) still missing, divided by the number of layers
@@ -92,11 +92,11 @@ def edited_layers(model: PreTrainedModel, architecture: Architecture, config: Me
     """The layers of this model that are edited, ascending.
 
     Raises:
-        BadInput: it has fewer; or a norm stands behind its MLP.
+        BadInput: it has fewer; or a norm stands after its MLP.
     """
     if architecture.post_norm is not None:
         raise BadInput(
-            f"method 'memit' solves for the MLP's output, which a norm behind it in {model.config.model_type!r} would "
+            f"method 'memit' solves for the MLP's output, which a norm after it in {model.config.model_type!r} would "
             "bend; use method 'revs'"
         )
     first, last, depth = _WINDOW
@@ -127,7 +127,7 @@ def requests_of(targets: Sequence[TokenisedTarget]) -> list[TokenisedTarget]:
 
 
 def _read(job: Job[MemitConfig], batch: Batch, layer: int, last: int) -> tuple[Tensor, Tensor]:
-    """FF2's keys of `layer` and the residuals behind `last` where the tokens are predicted, from one pass."""
+    """FF2's keys of `layer` and the residuals after `last` where the tokens are predicted, from one pass."""
     found: dict[str, Tensor] = {}
     width = job.architecture.widths(job.architecture.decoder_layers(job.model)[layer])[0]
 
@@ -142,7 +142,7 @@ def _read(job: Job[MemitConfig], batch: Batch, layer: int, last: int) -> tuple[T
 
 
 def _shifted_logits(job: Job[MemitConfig], batch: Batch, layer: int, shift_Nd: Tensor) -> Tensor:
-    """The model's logits with the residuals behind `layer` shifted where the tokens are predicted."""
+    """The model's logits with the residuals after `layer` shifted where the tokens are predicted."""
 
     def shift(number: int, _keys: Tensor, hidden_BTd: Tensor) -> Tensor | None:
         if number != layer:
@@ -162,7 +162,7 @@ def unlikely(logits_NV: Float[Tensor, "N V"], token_N: Tensor) -> Float[Tensor, 
 
 
 def _wanted(job: Job[MemitConfig], batch: Batch, layer: int) -> Float[Tensor, "N d"]:
-    """Step 1: the residuals h + δ behind `layer`."""
+    """Step 1: the residuals h + δ after `layer`."""
     config = job.config
     _, residual_Nd = _read(job, batch, layer, layer)
     length_N = residual_Nd.norm(dim=1)

@@ -56,8 +56,10 @@ def _change(job: Job[RetrainConfig]) -> None:
 
 
 def _check(folder: str, model: PreTrainedModel, other: PreTrainedModel) -> None:
-    """Raises:
-    BadInput: another family, or weights of other names or shapes.
+    """Refuse a model that is not of the same family, names and shapes.
+
+    Raises:
+        BadInput: it is not.
     """
     types = model.config.model_type, other.config.model_type
     shapes = [{name: tuple(weight.shape) for name, weight in m.named_parameters()} for m in (model, other)]

@@ -1,4 +1,4 @@
-"""Settings that several rival methods share, and which weights they mean."""
+"""Settings that several baselines share, and which weights they mean."""
 
 from __future__ import annotations
 
@@ -68,8 +68,10 @@ class ConstrainedConfig(TuningConfig):
 
 
 def refuse(config: EraseConfig, checks: Mapping[str, bool]) -> None:
-    """Raises:
-    BadInput: a check is true; its key is the problem.
+    """Refuse settings of which a check is true.
+
+    Raises:
+        BadInput: one is; its key is the problem.
     """
     for problem, broken in checks.items():
         if broken:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-# DESIGN section 6, and nothing else.
+# What a user of the library imports, and nothing else.
 NAMES = {"METHODS", "EraseConfig", "Patch", "Scores", "Target", "erase", "evaluate", "load"}
 HEAVY = (
     "torch",
@@ -21,7 +21,7 @@ HEAVY = (
     "sqlalchemy",
     "datasets",
 )
-# DESIGN section 5: every figure is an attribute.
+# Every figure is an attribute.
 SCORES = {
     "efficacy", "efficacy_all_tokens", "generality", "specificity", "unlearning_score", "logit_lens", "delta",
     "perturbation", "resistance_score", "extraction_rate", "extraction_rate_unseen", "perplexity", "perplexity_ratio",
