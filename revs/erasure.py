@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Int
 from torch import Tensor
 
-from revs.config import EraseConfig
+from revs.config import EraseConfig, NeuronsConfig
 from revs.edit.edit import erase_jointly
 from revs.edit.moments import Progress
 from revs.edit.request import Request
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 # Every way to erase, under the names of the comparison tables.
 METHODS: dict[str, Callable[[Request], Patch]] = {"revs": erase_jointly, "revs-neurons": erase_neurons, **BASELINES}
+
+# The class of each method's settings; a plain `EraseConfig(method=…)` means their defaults.
+CONFIGS: dict[str, type[EraseConfig]] = {
+    "revs": EraseConfig,
+    "revs-neurons": NeuronsConfig,
+    **{name: baseline.settings for name, baseline in BASELINES.items()},
+}
 
 
 def erase(

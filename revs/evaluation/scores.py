@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from jaxtyping import Int
 from torch import Tensor
 
+from revs.config import EraseConfig
 from revs.errors import BadInput, Gap
 from revs.evaluation.attacks import ATTACKS, outcome_of
 from revs.evaluation.attacks.base import Outcome
 from revs.evaluation.context import Examination
 from revs.evaluation.metrics import METRICS, value_of
 from revs.model.families import architecture_of
+from revs.patch.patch import Patch
 from revs.targets.preflight import check_retained, targets_given, texts_given, vocabulary_of
 from revs.targets.target import Target
 
@@ -95,7 +97,7 @@ def evaluate(
     retain: Iterable[Target] = (),
     text: Iterable[str] = (),
     k: int = 100,
-    tokens_per_secret: int | None = 2,
+    edit: Patch | EraseConfig | Literal["all"] | None = None,
     token_counts_V: Int[Tensor, " V"] | None = None,
     seed: int = 0,
     batch_size: int = 64,
@@ -114,9 +116,10 @@ def evaluate(
         retain: targets that must still be produced.
         text: ordinary text for the perplexity.
         k: the candidate-set size of the token score; must be below half of the vocabulary.
-        tokens_per_secret: as for the edit, so that the same tokens are judged. None judges every token but separators:
-            a secret is out of reach where any of its tokens is, whichever an edit chose.
-        token_counts_V: the same.
+        edit: whose target tokens are judged: those of an edit, given by its patch or its settings; None: of the default
+            settings. "all": every token but separators, for a secret is out of reach where any of its tokens is,
+            whichever an edit chose.
+        token_counts_V: as for the edit, so that the same tokens are judged.
         seed: of everything drawn: inserted characters, samples, decoys, the order of relearning.
         batch_size: sequences per forward pass.
         metrics: names out of `revs.evaluation.metrics.METRICS`. None: those that need little more than a pass over the
@@ -139,16 +142,27 @@ def evaluate(
         raise BadInput(f"k = {k} is outside 1 … {(vocabulary - 1) // 2}, half of this vocabulary; choose a smaller k")
     if batch_size < 1:
         raise BadInput(f"batch_size {batch_size} is below 1; give the number of sequences in a forward pass")
-    if tokens_per_secret is not None and tokens_per_secret < 1:
-        raise BadInput(f"tokens_per_secret {tokens_per_secret} is below 1; give None to judge every token")
     check_retained(targets, retain)
     names = _names(metrics)
     examination = Examination(
         model=model, tokenizer=tokenizer, targets=targets, unseen=unseen, other=other, retain=retain, text=text, k=k,
-        tokens_per_secret=tokens_per_secret, token_counts_V=token_counts_V, seed=seed, batch_size=batch_size,
+        tokens_per_secret=_tokens_judged(edit), token_counts_V=token_counts_V, seed=seed, batch_size=batch_size,
         original=original, unrelated=unrelated,
     )  # fmt: skip
     return measured(examination, names, attacks=tuple(ATTACKS) if metrics == "all" else ())
+
+
+def _tokens_judged(edit: Patch | EraseConfig | Literal["all"] | None) -> int | None:
+    match edit:
+        case None:
+            return EraseConfig().tokens_per_secret
+        case EraseConfig():
+            return edit.tokens_per_secret
+        case Patch():
+            return int(edit.config.get("tokens_per_secret", EraseConfig().tokens_per_secret))
+        case "all":
+            return None
+    raise BadInput(f"edit is a {type(edit).__name__}; give the patch, its revs.EraseConfig, or 'all'")
 
 
 def _names(metrics: Iterable[str] | Literal["all"] | None) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,19 +16,20 @@ _DTYPES = ("float32", "bfloat16", "float16", "auto")
 
 
 def load(
-    path_or_hub_id: str | Path, dtype: str = "float32", device: str = "cpu"
+    path_or_hub_id: str | Path, dtype: str = "auto", device: str = "auto"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer, ready for `revs.erase`.
 
     Args:
         path_or_hub_id: a checkpoint folder, or a hub id when the path does not exist.
-        dtype: "float32", "bfloat16", "float16", or "auto" for the checkpoint's own.
-        device: "cpu", "cuda", "cuda:1", …; or "auto": spread over the devices there are and, where they do not suffice,
-            offloaded to memory and to the checkpoint's own files, which are only read. Needs accelerate.
+        dtype: "auto" for the checkpoint's own, which an edit must have whose result goes back into it; or "float32",
+            "bfloat16", "float16".
+        device: "auto": the GPUs there are, else the CPU, and where they do not suffice, offloaded to memory and to the
+            checkpoint's own files, which are only read; or "cpu", "cuda", "cuda:1", ….
 
     Raises:
         BadInput: no such folder or hub id, a damaged file, a weight that no file holds, no causal LM, no fast
-            tokenizer, an unsupported family or dtype, a device that is not there, "auto" without accelerate.
+            tokenizer, an unsupported family or dtype, a device that is not there.
     """
     import torch
     from safetensors import SafetensorError
@@ -38,17 +38,14 @@ def load(
     source = str(path_or_hub_id)
     if dtype not in _DTYPES:
         raise BadInput(f"dtype {dtype!r} is unknown; choose one of {', '.join(_DTYPES)}")
-    if device == "auto" and find_spec("accelerate") is None:
-        raise BadInput(
-            "device 'auto' needs the package accelerate; install it (pip install accelerate) or name one device"
-        )
     tokenizer = check_folder(source)
+    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             source,
             output_loading_info=True,
             dtype="auto" if dtype == "auto" else getattr(torch, dtype),
-            attn_implementation="eager" if device == "cpu" else None,
+            attn_implementation="eager" if on_cpu else None,
             device_map="auto" if device == "auto" else None,
         )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:

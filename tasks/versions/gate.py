@@ -130,9 +130,7 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
         said = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
         retain = [target for target, known in zip(others, said, strict=True) if known]
         reference = perplexity(before, tokenizer, text)
-    scores = revs.evaluate(
-        model, tokenizer, targets, retain=retain, text=text, tokens_per_secret=None, seed=SEED
-    ).to_dict()
+    scores = revs.evaluate(model, tokenizer, targets, retain=retain, text=text, edit="all", seed=SEED).to_dict()
     # Which of the contexts an edit used is not known here: all are asked, and each counts as both kinds.
     scores |= {"extraction_rate_unseen": scores["extraction_rate"], "generality": scores["efficacy"]}
     ratio = {"perplexity_ratio": perplexity_ratio(scores["perplexity"], reference)} if reference else {}

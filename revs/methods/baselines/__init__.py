@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
-from revs.edit.request import Request
 from revs.methods.baselines.defences import HEAD_PROJECTION, MAX_ENTROPY
+from revs.methods.baselines.frame import Baseline
 from revs.methods.baselines.ft_l import FT_L
 from revs.methods.baselines.gradient import GRADIENT_ASCENT, GRADIENT_DIFFERENCE
 from revs.methods.baselines.in_context import IN_CONTEXT
@@ -13,9 +13,8 @@ from revs.methods.baselines.memit import MEMIT
 from revs.methods.baselines.npo import NPO, NPO_KL
 from revs.methods.baselines.retrain import RETRAIN
 from revs.methods.baselines.rmu import RMU
-from revs.patch.patch import Patch
 
-BASELINES: dict[str, Callable[[Request], Patch]] = {
+BASELINES: dict[str, Baseline[Any]] = {
     "ft-l": FT_L,
     "memit": MEMIT,
     "max-entropy": MAX_ENTROPY,

@@ -91,7 +91,6 @@ def test_what_is_no_list_of_targets_or_texts_is_refused_by_its_type(
     [
         ({"metrics": "efficacy"}, "metrics is a single str"),
         ({"batch_size": 0}, "batch_size 0 is below 1"),
-        ({"tokens_per_secret": 0}, "tokens_per_secret 0 is below 1"),
     ],
 )
 def test_an_evaluation_that_would_measure_nothing_is_refused(

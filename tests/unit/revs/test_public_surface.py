@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 # What a user of the library imports, and nothing else.
-NAMES = {"METHODS", "EraseConfig", "Patch", "Scores", "Target", "erase", "evaluate", "load"}
+NAMES = {
+    "ATTACKS", "CONFIGS", "METHODS", "METRICS", "BadInput", "EraseConfig", "Gap", "GateRefused", "NeuronsConfig",
+    "OperationFailed", "Outcome", "Patch", "RevsError", "RevsWarning", "Scores", "Target", "decoys", "erase",
+    "evaluate", "load",
+}  # fmt: skip
 HEAVY = (
     "torch",
     "transformers",
@@ -79,5 +83,33 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
 def test_a_patch_has_the_promised_methods() -> None:
     import revs
 
-    assert all(callable(getattr(revs.Patch, name)) for name in ("apply", "revert", "save", "load", "to_lora"))
+    assert all(
+        callable(getattr(revs.Patch, name)) for name in ("apply", "revert", "save", "load", "to_lora", "to_checkpoint")
+    )
     assert callable(revs.Scores.to_dict)
+
+
+def test_every_method_has_its_settings_and_they_name_it() -> None:
+    import revs
+
+    assert revs.CONFIGS.keys() == revs.METHODS.keys()
+    for name, config in revs.CONFIGS.items():
+        if name != "retrain":  # which has to be told its result
+            assert config().method == name
+
+
+def test_a_room_may_be_imported_before_its_namesake_without_hiding_it() -> None:
+    code = """
+import json, revs.evaluation.scores, revs.erasure, revs.patch.patch, revs.model.load, revs
+print(json.dumps([callable(getattr(revs, name)) for name in ("erase", "evaluate", "load", "Patch", "decoys")]))
+"""
+    assert in_a_fresh_process(code) == [True] * 5
+
+
+def test_an_evaluation_judges_the_tokens_that_the_edit_chose() -> None:
+    import revs
+    from revs.evaluation.scores import _tokens_judged
+
+    patch = revs.Patch.between({}, {}, method="revs", config={"tokens_per_secret": 3})
+    settings = revs.EraseConfig(tokens_per_secret=4)
+    assert [_tokens_judged(edit) for edit in (None, patch, settings, "all")] == [2, 3, 4, None]

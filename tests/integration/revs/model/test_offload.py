@@ -15,7 +15,6 @@ import torch
 import revs
 from revs.edit import sweep as joint_edit
 from revs.errors import BadInput
-from revs.model import load as loading
 from revs.model.digest import tensor_digest
 from revs.model.offload import Weights, held
 from revs.targets.target import Target
@@ -258,14 +257,6 @@ def test_load_spreads_a_model_over_the_devices_there_are(
     patch = edit(model, loaded, people, ordinary)
     patch.revert(model)
     assert values(model) == values(plain.model)
-
-
-def test_without_accelerate_device_auto_is_refused_with_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loading, "find_spec", lambda _name: None)
-    with pytest.raises(BadInput, match="pip install accelerate"):
-        revs.load(tmp_path, device="auto")
 
 
 @pytest.mark.parametrize("how", ["no weights", "preloaded"])
