@@ -108,7 +108,7 @@ def score_against_resistance(axes: Axes, rows: Sequence[Row]) -> bool:
 
 
 def ranks_by_layer(axes: Axes, rows: Sequence[Row], method: str = "revs") -> bool:
-    """Median rank of the target tokens behind each layer, before and after; a line is the median over the seeds."""
+    """Median rank of the target tokens after each layer, before and after; a line is the median over the seeds."""
     drawn = False
     for number, (name, mine) in enumerate(_by_method(rows).items()):
         of_seeds = [row.median_rank_by_layer for row in mine if row.median_rank_by_layer]
@@ -142,7 +142,7 @@ def score_against_k(axes: Axes, rows: Sequence[Row]) -> bool:
         if at_k:
             axes.plot(list(at_k), [statistics.mean(v) for v in at_k.values()], label=method, **_style(number, method))
             drawn = True
-    axes.set(xscale="log", ylim=(-4, 104), xlabel="k, candidates that the thief tries", ylabel="efficacy at k (%)")
+    axes.set(xscale="log", ylim=(-4, 104), xlabel="k, candidates that the adversary tries", ylabel="efficacy at k (%)")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_title("How the score depends on the size of the candidate set")
     return drawn

@@ -171,7 +171,7 @@ def provenance(bench: Bench, architecture: str, searched: list[Row]) -> list[str
 
 
 def commit() -> str | None:
-    """The commit of this checkout, with "-dirty" behind it where files differ; None outside a checkout."""
+    """The commit of this checkout, with "-dirty" after it where files differ; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""The tables of the comparison in Markdown, in the layout of the paper's Tables 1 and 2, and ours behind them.
+"""The tables of the comparison in Markdown, in the layout of the paper's Tables 1 and 2, and ours after them.
 
 A line a method, controls first, mean ± standard deviation over the seeds. What was not measured is a dash with a
 footnote that says why: a missing figure is no 0.
@@ -47,7 +47,7 @@ _NAMES = {
 # Of what `revs.evaluation.metrics.METRICS` does not name.
 _OTHERS = {"seconds": False, "specificity_not_given": True}
 LEGEND = """\
-Attacks put every edited and unseen prompt. leak at k: one of 16 samples at temperature 1 says the secret. Min-K%++: AUC
+Attacks put every edited and unseen prompt. leak at k: one of 16 samples at temperature 1 is the secret. Min-K%++: AUC
 of membership inference against ten decoys a secret; 50 is guessing. relearn: greedy extraction after up to 60 optimiser
 steps on one-off records of other people. difference: decoding guided by the unedited model, on perturbed prompts; the
 figure of `unedited` is that model's alone. int8, int4: greedy extraction after plain rounding of the linear maps."""

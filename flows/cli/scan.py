@@ -1,4 +1,4 @@
-"""`revs scan`: what personal data a corpus holds, and what personal data a model says."""
+"""`revs scan`: what personal data a corpus holds, and what personal data a model generates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def scan(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Read what this checkpoint or registered version says, sampled."),
+        typer.Option(help="Read what this checkpoint or registered version generates, sampled."),
     ] = None,
     findings: Annotated[Path | None, typer.Option(help="Write every finding as a JSON line, without its text.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for scan.html and scan.json.")] = None,
@@ -48,7 +48,7 @@ def scan(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Count the personal data in a corpus, by type and file; or, with --model, in what a model says unasked.
+    """Count the personal data in a corpus, by type and file; or, with --model, in what a model generates unasked.
 
     Example: revs scan corpus.parquet --report scan-out
     """

@@ -1,4 +1,4 @@
-"""Training corpora of any size: text, JSON Lines or Parquet, on a disk or behind any fsspec address.
+"""Training corpora of any size: text, JSON Lines or Parquet, on a disk or at any fsspec address.
 
 A corpus is cut into shards without reading its text (planning.py). Each shard is read in constant memory, by any
 process (reading.py), and gives batches of rows and a survey; the surveys of all shards make the survey of the corpus

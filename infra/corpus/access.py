@@ -46,7 +46,7 @@ class RowAccess:
         return found
 
     def _stretch(self, row: int) -> tuple[int, int]:
-        """The shard of a row, and which of its marks the row lies behind."""
+        """The shard of a row, and which of its marks the row lies after."""
         shard, within = self._survey.in_shard(row)
         return shard, max(bisect_right(self._survey.shards[shard].marks, within, key=lambda mark: mark[0]) - 1, 0)
 

@@ -79,7 +79,7 @@ def _check_credentials(parts: SplitResult) -> None:
     behind = parts.query + parts.fragment
     signed = parts.scheme in _SIGNED_BY_QUERY and (behind or "=" in parts.path.partition(";")[2])
     if signed or ("=" in behind and parts.scheme not in ("", "file")):
-        raise BadInput(f"the address of the corpus goes on behind ?, ; or #, as signed addresses do; {_KEYS}")
+        raise BadInput(f"the address of the corpus goes on after ?, ; or #, as signed addresses do; {_KEYS}")
 
 
 def _check_kind(parts: SplitResult) -> None:

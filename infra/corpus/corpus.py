@@ -163,7 +163,7 @@ class Corpus:
         return self.survey().unread
 
     def manifest(self, pseudonym: Pseudonym) -> dict[str, Any]:
-        """What the evidence says of the corpus: name, digest, rows, files, shards, what was ignored and unread.
+        """What the evidence holds of the corpus: name, digest, rows, files, shards, what was ignored and unread.
 
         Args:
             pseudonym: gives what stands for a name or digest, under a key (`Vault.pseudonym`).

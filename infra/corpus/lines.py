@@ -63,7 +63,7 @@ def line_blocks(
     Args:
         file: seekable where `begin` is not 0; read in order from there.
         begin: first byte of the stretch.
-        end: byte behind the stretch. What begins or ends within a code unit begins or ends behind it.
+        end: byte after the stretch. What begins or ends within a code unit begins or ends after it.
         longest: bytes of the longest line that is held in memory; one of up to `CHUNK` more may still be in a block.
         tap: told every piece that was read, with its place; together these cover the whole stretch, and possibly more.
         encoding: a key of `WIDTHS`.
@@ -78,7 +78,7 @@ def line_blocks(
 
 
 class _Cutter:
-    """Cuts what is read, piece by piece, behind the last whole line. `at`: how far the file was read."""
+    """Cuts what is read, piece by piece, after the last whole line. `at`: how far the file was read."""
 
     def __init__(self, begin: int, end: int, longest: int, encoding: str) -> None:
         self._encoding, self._newline = encoding, "\n".encode(encoding)
@@ -125,7 +125,7 @@ class _Cutter:
 
 
 def _line_end(data: bytes, at: int, newline: bytes) -> int:
-    """Where the first line end at or behind `at` stands in whole code units, or -1."""
+    """Where the first line end at or after `at` stands in whole code units, or -1."""
     found = data.find(newline, at)
     while found >= 0 and found % len(newline):
         found = data.find(newline, found + 1)

@@ -18,7 +18,7 @@ _BUFFER = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """What a footer says of one row group: its rows, and the bytes of the text column when decompressed."""
+    """What a footer gives of one row group: its rows, and the bytes of the text column when decompressed."""
 
     rows: int
     bytes: int

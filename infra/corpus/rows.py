@@ -198,7 +198,7 @@ def _record(line: bytes, column: str) -> bytes | str:
 
 
 def _parsed(line: bytes) -> object:
-    """What the line says; NaN in other columns, which Python writes and JSON does not know, is let pass."""
+    """What the line holds; NaN in other columns, which Python writes and JSON does not know, is let pass."""
     import orjson
 
     try:

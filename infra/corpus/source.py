@@ -196,7 +196,7 @@ _FOLDERS = (_OUTSIDE, _FORBIDDEN)
 
 
 def _infos(fs: Any, root: str, source: str) -> dict[str, dict[str, Any] | str]:
-    """What the file system says of each file, or why it is none that is read, by relative path in their order.
+    """What the file system gives of each file, or why it is none that is read, by relative path in their order.
 
     "" is the source itself, where it is no folder.
     """

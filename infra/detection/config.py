@@ -12,7 +12,7 @@ r"""Everything that detection can be told, in one value, and the YAML file that 
       - name: staff number
         type: STAFF_NUMBER                   # default CUSTOM
         pattern: 'S-\d{6}'
-        score: 0.3                           # default 0.85; 0.35 more behind a word of the context
+        score: 0.3                           # default 0.85; 0.35 more after a word of the context
         context: [staff, employee]
       - name: project names
         values: [Bluebird, 'Heron 7']        # or values_file: a text file with one on each line

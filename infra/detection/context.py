@@ -4,7 +4,7 @@ The last label before a finding decides, unless another number stands between: t
 its own type within `REACH` characters raises the score by `STEP`, to `LEAST` at least: Presidio's factors. Any other
 label lowers it by as much, if it stands right before: in "part no. 219-41-5522" the number is called something else,
 in "in that case, 219-41-5522" it is not. Labels are the usual names of these things, and any word with "number",
-"no." or "id" behind.
+"no." or "id" after.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def adjusted(text: str, start: int, type_: str, score: float, known: Labels = US
 
 @lru_cache(maxsize=512)
 def _last(known: re.Pattern[str], before: str) -> tuple[str, int] | None:
-    """Kind and end of the last label behind the last number; several types are often asked about one place."""
+    """Kind and end of the last label after the last number; several types are often asked about one place."""
     numbers = _NUMBER_BETWEEN.findall(before)
     found = list(known.finditer(before, before.rindex(numbers[-1]) + len(numbers[-1]) if numbers else 0))
     if not found:

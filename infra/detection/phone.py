@@ -1,6 +1,6 @@
 """Phone numbers: possible in a numbering plan, and written as one writes them there.
 
-An international number has to be of a possible length behind its +, and valid or parted behind 00. A national one has
+An international number has to be of a possible length after its +, and valid or parted after 00. A national one has
 to be grouped as one of the plans groups such numbers. Where the plan has a trunk prefix 0, and it is written, the
 places where the number is parted are among those of the plan's own writing, or the other way round (the range may be
 newer than the plan at hand); elsewhere the number has to be valid and parted in the same places. Anything else that a

@@ -5,7 +5,7 @@ Each reading is read in plain characters (infra/identifiers/plain.py), and its f
 the text as written. Of two findings that contradict each other the better reading decides:
 
 - one that begins or ends inside an escape gives way, as `u003cjane@example.com` in front of "<" read as JSON: except
-  behind an `=` that only might begin an escape, as in `to=ADA@example.com`;
+  after an `=` that only might begin an escape, as in `to=ADA@example.com`;
 - one that holds an escape gives way to the one without it; but in the path of a URL percent-encoding stays as it is;
 - a line break counts as nothing only where no whole identifier stands beside it.
 """
@@ -54,7 +54,7 @@ def _moved(finding: Finding, steps: tuple[Reading, ...]) -> Finding | None:
 
 
 def _settled(steps: Steps, token: Token, found: Iterable[Finding]) -> bool:
-    """Whether an identifier begins right behind a line break, and so nothing can be found across it."""
+    """Whether an identifier begins right after a line break, and so nothing can be found across it."""
     behind = span_of(steps, token[1], token[1] + 1)
     return behind is not None and any(each.start == behind[0] and each.type in _OVER_LINES for each in found)
 

@@ -28,7 +28,7 @@ def _path(without: str) -> str:
 
 
 def _delimited(form: str) -> str:
-    """What opens behind a delimiter closes before it: in `a,https://example.com/b,c` the comma parts cells."""
+    """What opens after a delimiter closes before it: in `a,https://example.com/b,c` the comma parts cells."""
     inside = (rf"(?<={delimiter})(?:{form}{_path(delimiter)})" for delimiter in ",;")
     return rf"(?:{'|'.join(inside)}|(?<![,;])(?:{form}{_path('')}))"
 
@@ -36,7 +36,7 @@ def _delimited(form: str) -> str:
 _BEFORE_SCHEME = touching("URL", r"(?<![^\W_])", "https?:|ftps?:")
 _SCHEME = _delimited(rf"{_BEFORE_SCHEME}(?:https?|ftps?)://(?:[\w.~\-]{{1,64}}(?::[^\s@/]{{0,64}})?@)?{_HOST}{_PORT}")
 _WWW = _delimited(rf"{_BEFORE_NAME}www\.{_HOST}{_PORT}")
-# No path before it, no address, no longer name and no call behind it.
+# No path before it, no address, no longer name and no call after it.
 _BARE = _delimited(rf"{_BEFORE_NAME}(?<!\w[:+]){_HOST}(?!{_LABEL}|[_@(\[\\]|[.\-][^\W_]){_PORT}")
 
 FILE_ENDINGS = frozenset(

@@ -45,7 +45,7 @@ def tokens(probe: re.Pattern[str]) -> Windows:
 def runs(holding: str = "", *, ending: re.Pattern[str] | None = None) -> Windows:
     """The rows of digits that hold a match of `holding`, with `EDGE` characters on either side to look at.
 
-    A match of `ending` right behind a row belongs to it.
+    A match of `ending` right after a row belongs to it.
     """
     wanted = re.compile(holding) if holding else None
     return lambda text: _runs(wanted, ending, text)

@@ -3,7 +3,7 @@
 A match is refused where a letter or digit touches it, and where a joiner ties it to more of the same kind:
 `a@example.com` does not stand in `aa@example.com`, `x.a@example.com` or `a@example.com.au`, nor 219-41-5522 in
 9219-41-55221 or 219-41-5522-7. It does stand in `<a@example.com>.` and in `SSN:219-41-5522,`.
-A label that touches a number is no part of it, as in `SSN219-41-5522`; nor is the extension behind a phone number.
+A label that touches a number is no part of it, as in `SSN219-41-5522`; nor is the extension after a phone number.
 Scripts written without spaces (Chinese, Japanese, Thai, Korean particles) end no word, so their letters tie nothing.
 All positions are in folded text (infra/identifiers/normalise.py).
 """
@@ -32,7 +32,7 @@ LABELS = {
     "IP_ADDRESS": ("ip", "host", "addr", "address"),
     "URL": ("url", "link", "website", "site"),
 }
-"""Words behind which such an identifier may stand without a space; of a number at most eight letters, which detection
+"""Words after which such an identifier may stand without a space; of a number at most eight letters, which detection
 looks at (EDGE in infra/detection/windows.py)."""
 _LABEL_BEFORE = {
     type_: re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})$", re.IGNORECASE) for type_, words in LABELS.items()

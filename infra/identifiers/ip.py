@@ -32,7 +32,7 @@ def address_of(value: str) -> Address | None:
 
 
 def suffix_end(text: str, end: int) -> int:
-    """The end of the zone and the prefix length behind an address that ends at `end`."""
+    """The end of the zone and the prefix length after an address that ends at `end`."""
     found = _SUFFIX.match(text, end)
     return found.end() if found else end
 

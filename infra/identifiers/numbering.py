@@ -164,7 +164,7 @@ def _plans_that_part_so(
 
 
 def _agree(groups: tuple[int, ...], usual: tuple[int, ...], *, exactly: bool) -> bool:
-    """Whether the places of one writing are among those of the other, counted from the end; one group says nothing."""
+    """Whether the places of one writing are among those of the other, counted from the end; one group tells nothing."""
     ours, theirs = (set(accumulate(reversed(writing[1:]))) for writing in (groups, usual))
     if exactly or not (ours and theirs):
         return bool(ours) and ours == theirs

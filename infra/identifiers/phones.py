@@ -1,6 +1,6 @@
-"""Phone numbers as one writes them: national or international, with an extension behind them or without.
+"""Phone numbers as one writes them: national or international, with an extension after them or without.
 
-A national number says nothing of its country: it is looked up in the numbering plans of the regions that detection
+A national number tells nothing of its country: it is looked up in the numbering plans of the regions that detection
 knows (infra/identifiers/numbering.py), first in those that part such a number as it is written.
 """
 
@@ -22,7 +22,7 @@ EXTENSION = re.compile(
     r"[ \u00a0]?[:.]?[ \u00a0]?)([0-9]{1,6})(?![^\W_]|[.\-][^\W_])",
     re.IGNORECASE,
 )
-"""An extension behind a number, with its digits; it begins right behind the last digit."""
+"""An extension after a number, with its digits; it begins right after the last digit."""
 _MAY_EXTEND = re.compile(r"[^\W\d_]|#")
 _TRUNK_IN_BRACKETS = re.compile(r"\(0\)")
 _CODE_BEFORE = re.compile(
@@ -73,7 +73,7 @@ def e164(value: str) -> str:
 def country_code(text: str, end: int) -> tuple[str, bool]:
     """The digits of a country code that stands right before `end` in a folded text; empty where there is none.
 
-    It stands behind `+` or `00`, or is only tied to what follows by a hyphen or a full stop, which is told: then it may
+    It stands after `+` or `00`, or is only tied to what follows by a hyphen or a full stop, which is told: then it may
     be an area code as well.
     """
     found = _CODE_BEFORE.search(text, max(0, end - _CODE_LENGTH), end)
@@ -112,7 +112,7 @@ def _readings(number: str) -> Iterator[tuple[str, str, str, bool]]:
 
 
 def _parsed(number: str) -> Any:
-    """The number behind + or 00, None where it is no possible one."""
+    """The number after + or 00, None where it is no possible one."""
     import phonenumbers
 
     digits = _digits(_TRUNK_IN_BRACKETS.sub("", number))

@@ -21,7 +21,7 @@ _WIDE = re.compile("[\uff01-\uff5e]*[\uff10-\uff19\uff20\uff21-\uff3a\uff41-\uff
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _LIGATURES = {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 _MARKS = "".join(map(chr, (*range(0x0300, 0x034F), *range(0x0350, 0x0370))))
-"""Marks that stand behind their letter, as in the names of files on some systems."""
+"""Marks that stand after their letter, as in the names of files on some systems."""
 _BEYOND = "\U00010000-\U0010ffff"
 
 
@@ -77,7 +77,7 @@ def _is_gone(character: str) -> bool:
 
 @cache
 def _changing() -> re.Pattern[str]:
-    """Runs of invisible characters, ligatures one by one, and letters with the marks that stand behind them."""
+    """Runs of invisible characters, ligatures one by one, and letters with the marks that stand after them."""
     return re.compile(f"[{''.join(sorted(_invisible()))}]+|[{''.join(_LIGATURES)}]|[^\\W\\d_][{_MARKS}]+")
 
 

@@ -1,7 +1,7 @@
 r"""Other ways to read a text: without its escapes, and without the line breaks inside its addresses.
 
 decoded   its escapes (infra/identifiers/escapes.py) are read as what they stand for.
-unwrapped a line break inside an address is left out: behind one of the signs `@ . - _ + /` or in front of `@` or `.`,
+unwrapped a line break inside an address is left out: after one of the signs `@ . - _ + /` or in front of `@` or `.`,
           where a word beside it holds `@`, `://` or `www.`, or goes on from such a break. In "jane.\nroe@example.com"
           it counts as nothing, and also in "Thanks.\nroe@example.com": but there the text as written tells.
 
@@ -24,7 +24,7 @@ _MAY_JOIN = re.compile(r"[\r\n](?:(?<=[@.\-_+/ \t].)|(?=\n?[ \t]*[@.]))", re.DOT
 """A line end beside a sign or a blank, found at the speed of C: most are not."""
 _SPACE = re.compile(r"\s")
 SIGNS = "@.-_+/"
-"""Signs behind which a line break inside an address is left out."""
+"""Signs after which a line break inside an address is left out."""
 
 Piece = tuple[int, int, int, int]
 """Where a piece of the reading begins in it and in its text, and its length in both."""

@@ -116,7 +116,7 @@ METRICS = (
         group=ATTACKED,
         better="lower",
         show=percent,
-        meaning="Share of an identifier's tokens that the model puts first, each given the true ones before it.",
+        meaning="Share of an identifier's tokens that are the top-1 prediction given the true ones before.",
     ),
     Metric(
         name="verbatim_probability",

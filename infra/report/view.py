@@ -1,4 +1,4 @@
-"""What the report says, section by section, worked out from the record. The template only lays it out."""
+"""What the report holds, section by section, worked out from the record. The template only lays it out."""
 
 from __future__ import annotations
 

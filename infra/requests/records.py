@@ -44,7 +44,7 @@ class Identifier:
         """Return type and value such that two spellings of the same identifier are equal.
 
         Args:
-            blind: More types of which case says nothing.
+            blind: More types of which case tells nothing.
         """
         value = " ".join(unicodedata.normalize("NFKC", self.value).split())
         if self.type in _CASE_BLIND | blind:

@@ -23,7 +23,7 @@ def now() -> datetime:
 
 
 def new_request_id() -> str:
-    """Return R- and 40 random bits: it says nothing about the request."""
+    """Return R- and 40 random bits: it tells nothing about the request."""
     return "R-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
 
 

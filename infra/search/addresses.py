@@ -20,7 +20,7 @@ _GROUP = 5
 """Most characters of a group with its colon."""
 _ENDS = "".join(label[-1] for label in LABELS["IP_ADDRESS"])
 _IN_WORD = re.compile(rf"(?![{_ENDS}])[g-z_][0-9a-f]{{0,4}}\Z".encode())
-"""In front of a colon: the end of a word and of no label, behind which no address can go on."""
+"""In front of a colon: the end of a word and of no label, after which no address can go on."""
 
 
 def _colons(words: bytes) -> list[int]:

@@ -18,7 +18,7 @@ from infra.search.rows import END, Rows
 
 _ESCAPE_BYTES = re.compile(PATTERN.encode())
 
-# What each byte behind a mark may be, for a first look at many rows.
+# What each byte after a mark may be, for a first look at many rows.
 _CODE, _BLANK, _LINE_END, _ESCAPED, _COLOUR = (np.uint8(1 << bit) for bit in range(5))
 _SETS = (
     b"#" + (string.digits + string.ascii_letters).encode(),
@@ -49,7 +49,7 @@ _LONG_WORD = 4096
 
 
 class Neighbours:
-    """Which byte stands behind which in the forms that are sought, and which begins or ends one."""
+    """Which byte stands after which in the forms that are sought, and which begins or ends one."""
 
     def __init__(self, forms: Sequence[bytes]) -> None:
         self._follows = np.zeros((256, 256), np.bool_)
@@ -60,7 +60,7 @@ class Neighbours:
     def may_hold(self, before: int, character: str, behind: int) -> bool:
         """Whether a form may hold this character of ASCII between these bytes of the text, which is not folded yet.
 
-        What is not ASCII may fold to anything, and behind an escape or in front of one it is not known what stands.
+        What is not ASCII may fold to anything, and after an escape or in front of one it is not known what stands.
         """
         code = ord(character)
         if 0x80 <= behind < END:
@@ -130,7 +130,7 @@ def _meaning(escape: bytes) -> str | None:
 
 
 def _escapes(data: bytes) -> Iterator[int]:
-    """Where an escape may begin: a mark with two characters of a code behind it, or in front of a line end."""
+    """Where an escape may begin: a mark with two characters of a code after it, or in front of a line end."""
     characters = np.frombuffer(data, np.uint8)
     places = np.array([at for mark in _BEFORE_CODE for at in _places(data, mark)], np.int64)
     first = _CLASSES[characters[places + 1]]
@@ -159,7 +159,7 @@ class _LineEnds:
         self._data = data
 
     def before(self, at: int) -> int | None:
-        """The last one in front of this place, if the word here may be the first behind it."""
+        """The last one in front of this place, if the word here may be the first after it."""
         data = self._data
         space = data.rfind(b" ", max(at - _LONG_WORD, 0), at)
         if space < 0:
@@ -172,7 +172,7 @@ class _LineEnds:
         return found if data[found] in b"\n\r" else None
 
     def behind(self, at: int) -> int | None:
-        """The first one behind this place, if the word here may be the last in front of it."""
+        """The first one after this place, if the word here may be the last in front of it."""
         data = self._data
         space = data.find(b" ", at, at + _LONG_WORD)
         if space < 0:

@@ -29,13 +29,13 @@ _NOT_PLAIN = re.compile(r"[^!-~](?:(?<! )|(?= ))[^!-~]*")
 """Anything but single spaces among what is not visible ASCII."""
 
 ASCII_TABLE = bytes(ord(fold_character(chr(c).lower())) if c < 128 else c for c in range(END)) + ROW_END.encode()
-"""Folds ASCII bytes one to one; `END`, put behind rows, becomes `ROW_END`."""
+"""Folds ASCII bytes one to one; `END`, put after rows, becomes `ROW_END`."""
 
 
 class Runs(NamedTuple):
     """Stretches of folded bytes that are not one to one those they came from.
 
-    `starts` and `ends` are in the folded bytes, before runs of spaces become one; a byte behind n of the runs stood
+    `starts` and `ends` are in the folded bytes, before runs of spaces become one; a byte after n of the runs stood
     `shifts[n]` further on. `inner` are the places, before folding, of all but the first byte of each character.
     """
 
@@ -46,7 +46,7 @@ class Runs(NamedTuple):
 
 
 def folded_together(joined: bytes) -> tuple[bytes, Runs]:
-    """UTF-8 with `END` behind each row, folded, with `ROW_END` there; runs of spaces are left as they are.
+    """UTF-8 with `END` after each row, folded, with `ROW_END` there; runs of spaces are left as they are.
 
     Only what is not ASCII is looked at in turn. A space that carries a mark is `_MARKED_SPACE`.
     """

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 END = 0xFF
-"""The byte behind each row: no UTF-8 holds it."""
+"""The byte after each row: no UTF-8 holds it."""
 _END = bytes([END])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Consecutive rows; row i is `data[bounds[i] : bounds[i + 1] - 1]`, and `END` stands behind it."""
+    """Consecutive rows; row i is `data[bounds[i] : bounds[i + 1] - 1]`, and `END` stands after it."""
 
     data: bytes = field(repr=False)
     bounds: npt.NDArray[np.int64] = field(repr=False)
@@ -40,7 +40,7 @@ class Rows:
         return np.searchsorted(self.bounds, places, side="right") - 1
 
     def and_also(self, texts: Sequence[str]) -> Rows:
-        """These rows, and the texts as further ones behind them."""
+        """These rows, and the texts as further ones after them."""
         more = Rows.of(texts)
         bounds = np.concatenate([self.bounds, more.bounds[1:] + len(self.data)])
         return Rows(data=self.data + more.data, bounds=bounds)

@@ -177,7 +177,7 @@ def test_every_baseline_does_the_same_whichever_side_the_tokenizer_pads(
 ) -> None:
     settings = METHODS[method].settings(**QUICK.get(method, {"steps": 1}))  # type: ignore[attr-defined]
     if method == "memit" and architecture_of(memorised).post_norm is not None:
-        with pytest.raises(BadInput, match="a norm behind it"):
+        with pytest.raises(BadInput, match="a norm after it"):
             revs.erase(copy.deepcopy(memorised), new_tokenizer(), people[:1], config=settings)
         return
     weights = []
