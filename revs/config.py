@@ -1,16 +1,62 @@
-"""How to erase: one frozen dataclass, checked when it is made."""
+"""How to erase: frozen dataclasses, checked when they are made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from math import inf
+from dataclasses import fields
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, dataclass_transform, get_args
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from revs.errors import BadInput
 
-ROUNDINGS = ("bfloat16", "float16", "int8", "int4")
+Rounding = Literal["bfloat16", "float16", "int8", "int4"]
+ROUNDINGS: tuple[str, ...] = get_args(Rounding)
+
+Count = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def settings(kind: type[T]) -> type[T]:
+    """Make a class of settings: a frozen dataclass whose fields check their ranges when an instance is made.
+
+    Raises:
+        BadInput: of the instance: a value is out of range; the message names the class, the field and the value.
+    """
+    # Numbers are finite; whatever else a class asks for stands in its __post_init__.
+    checks = ConfigDict(allow_inf_nan=False, extra="forbid")
+    made: Any = dataclass(frozen=True, slots=True, kw_only=True, repr=False, config=checks)(kind)
+    check = made.__init__
+
+    def __init__(self: Any, *values: Any, **named: Any) -> None:
+        try:
+            check(self, *values, **named)
+        except ValidationError as error:
+            _refuse(kind.__name__, error)
+
+    made.__init__ = __init__
+    return made  # type: ignore[no-any-return]
+
+
+def _refuse(name: str, error: ValidationError) -> NoReturn:
+    """Raise the first of the faults in one line, as this project's own error."""
+    fault = error.errors(include_url=False)[0]
+    if fault["type"] == "value_error":  # of a class's own __post_init__, which has said what is wrong
+        raise fault["ctx"]["error"] from None
+    field = ".".join(map(str, fault["loc"]))
+    if fault["type"].startswith("unexpected_"):
+        raise TypeError(f"{name}: {fault['msg'].lower()} {field}") from None
+    problem = fault["msg"][0].lower() + fault["msg"][1:]
+    raise BadInput(f"{name}: {field} {fault['input']}: {problem}; see its docstring") from None
+
+
+@settings
 class EraseConfig:
     """Settings of one edit; the defaults are the ones measured on the development models.
 
@@ -49,23 +95,23 @@ class EraseConfig:
     """
 
     method: str = "revs"
-    tokens_per_secret: int = 2
-    low_rank: int = 110
-    aim_rank: int = 200
-    output_share: float = 0.25
-    isolation: float = 0.1
-    epsilon: float = 0.03
-    ridge: float = 0.01
-    retain_weight: float = 0.3
-    stand_ins: int = 3
-    protected_text: int = 160
-    protected_records: int = 0
-    sweeps: int = 3
-    variations: int = 5
-    survive: tuple[str, ...] = ()
-    targets_at_once: int = 128
-    first_layer: int = 0
-    batch_size: int = 64
+    tokens_per_secret: Count = 2
+    low_rank: Count = 110
+    aim_rank: Count = 200
+    output_share: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    isolation: NotNegative = 0.1
+    epsilon: NotNegative = 0.03
+    ridge: Positive = 0.01
+    retain_weight: NotNegative = 0.3
+    stand_ins: Number = 3
+    protected_text: Number = 160
+    protected_records: Number = 0
+    sweeps: Count = 3
+    variations: Number = 5
+    survive: tuple[Rounding, ...] = ()
+    targets_at_once: Count = 128
+    first_layer: Number = 0
+    batch_size: Count = 64
     seed: int = 0
 
     def __repr__(self) -> str:
@@ -75,36 +121,14 @@ class EraseConfig:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __post_init__(self) -> None:
-        checks = {
-            f"tokens_per_secret {self.tokens_per_secret} is below 1": self.tokens_per_secret < 1,
-            f"low_rank {self.low_rank} is below 1": self.low_rank < 1,
-            f"aim_rank {self.aim_rank} is below low_rank {self.low_rank}": self.aim_rank < self.low_rank,
-            f"output_share {self.output_share} is outside 0 … 0.5": not 0 <= self.output_share <= 0.5,
-            f"isolation {self.isolation} is not a number ≥ 0": not 0 <= self.isolation < inf,
-            f"epsilon {self.epsilon} is not a number ≥ 0": not 0 <= self.epsilon < inf,
-            f"ridge {self.ridge} is not a number > 0": not 0 < self.ridge < inf,
-            f"retain_weight {self.retain_weight} is not a number ≥ 0": not 0 <= self.retain_weight < inf,
-            f"stand_ins {self.stand_ins} is below 0": self.stand_ins < 0,
-            f"protected_text {self.protected_text} is below 0": self.protected_text < 0,
-            f"protected_records {self.protected_records} is below 0": self.protected_records < 0,
-            f"sweeps {self.sweeps} is below 1": self.sweeps < 1,
-            f"survive names {sorted(set(self.survive) - set(ROUNDINGS))}, known are {', '.join(ROUNDINGS)}": bool(
-                set(self.survive) - set(ROUNDINGS)
-            ),
-            f"targets_at_once {self.targets_at_once} is below 1": self.targets_at_once < 1,
-            f"variations {self.variations} is below 0": self.variations < 0,
-            f"first_layer {self.first_layer} is below 0": self.first_layer < 0,
-            f"batch_size {self.batch_size} is below 1": self.batch_size < 1,
-        }
-        for problem, broken in checks.items():
-            if broken:
-                raise BadInput(f"EraseConfig: {problem}; see its docstring for the ranges")
+        if self.aim_rank < self.low_rank:
+            raise BadInput(f"EraseConfig: aim_rank {self.aim_rank} is below low_rank {self.low_rank}; raise it")
 
 
-SELECTIONS = ("rank+activation", "activation", "rank", "gradient", "random")
+Selection = Literal["rank+activation", "activation", "rank", "gradient", "random"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@settings
 class NeuronsConfig(EraseConfig):
     """Settings of the method `revs-neurons`; `EraseConfig(method="revs-neurons")` means their defaults.
 
@@ -125,25 +149,9 @@ class NeuronsConfig(EraseConfig):
     """
 
     method: str = "revs-neurons"
-    selection: str = "rank+activation"
-    act_filter: int = 1_000
-    max_columns: int = 130
-    column_rank: float = 105_000 / 128_256
-    residual_rank: float = 1_000 / 50_400
-    mlp_rank: float = 1_000 / 50_400
-
-    def __post_init__(self) -> None:
-        EraseConfig.__post_init__(self)  # super() does not find its class where slots are made
-        checks = {
-            f"selection {self.selection!r} is unknown; choose one of {', '.join(SELECTIONS)}": (
-                self.selection not in SELECTIONS
-            ),
-            f"act_filter {self.act_filter} is below 1; see its docstring": self.act_filter < 1,
-            f"max_columns {self.max_columns} is below 1; see its docstring": self.max_columns < 1,
-            f"column_rank {self.column_rank} is not a share above 0 and below 1": not 0 < self.column_rank < 1,
-            f"residual_rank {self.residual_rank} is not a share above 0 and below 1": not 0 < self.residual_rank < 1,
-            f"mlp_rank {self.mlp_rank} is not a share from 0 to below 1": not 0 <= self.mlp_rank < 1,
-        }
-        for problem, broken in checks.items():
-            if broken:
-                raise BadInput(f"NeuronsConfig: {problem}")
+    selection: Selection = "rank+activation"
+    act_filter: Count = 1_000
+    max_columns: Count = 130
+    column_rank: Share = 105_000 / 128_256
+    residual_rank: Share = 1_000 / 50_400
+    mlp_rank: Annotated[float, Field(ge=0, lt=1)] = 1_000 / 50_400

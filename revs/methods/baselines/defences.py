@@ -14,18 +14,17 @@ Legend of shape suffixes: L layers, N target tokens, V vocabulary, B batch, T po
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from revs.config import Count, NotNegative, settings
 from revs.errors import BadInput
 from revs.methods.baselines.frame import Baseline, Job
-from revs.methods.baselines.settings import ConstrainedConfig, ff2_names, refuse
+from revs.methods.baselines.settings import ConstrainedConfig, ff2_names
 from revs.methods.baselines.tuning import chosen_only, tune
 from revs.model.batch import Batch
 from revs.model.hooks import run
@@ -36,14 +35,14 @@ if TYPE_CHECKING:
     from revs.model.adapter import Architecture
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class MaxEntropyConfig(ConstrainedConfig):
     """Settings of `max-entropy`: see `ConstrainedConfig`."""
 
     method: str = "max-entropy"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class HeadProjectionConfig(ConstrainedConfig):
     """Settings of `head-projection`; besides see `ConstrainedConfig`.
 
@@ -53,18 +52,8 @@ class HeadProjectionConfig(ConstrainedConfig):
     """
 
     method: str = "head-projection"
-    candidates: int = 100
-    margin: float = 0.5
-
-    def __post_init__(self) -> None:
-        ConstrainedConfig.__post_init__(self)
-        refuse(
-            self,
-            {
-                f"candidates {self.candidates} is below 1": self.candidates < 1,
-                f"margin {self.margin} is not a number ≥ 0": not 0 <= self.margin < inf,
-            },
-        )
+    candidates: Count = 100
+    margin: NotNegative = 0.5
 
 
 def lens_logits(model: PreTrainedModel, architecture: Architecture, batch: Batch) -> Float[Tensor, "L N V"]:

@@ -7,14 +7,13 @@ minimised: gradient ascent on their loss. `text` and `retain` are not used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from revs.config import settings
 from revs.methods.baselines.frame import Baseline, Job
 from revs.methods.baselines.settings import ConstrainedConfig, ff2_names
 from revs.methods.baselines.tuning import chosen_only, log_p_of, logits_of, tune
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class FtLConfig(ConstrainedConfig):
     """Settings of `ft-l`: see `ConstrainedConfig`."""
 

@@ -8,26 +8,24 @@ secret. Neither loss has a floor: what limits the damage is the number of steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf
-
 from torch import Tensor
 
+from revs.config import NotNegative, Positive, settings
 from revs.methods.baselines.frame import Baseline, Job
-from revs.methods.baselines.settings import TuningConfig, all_names, refuse
+from revs.methods.baselines.settings import TuningConfig, all_names
 from revs.methods.baselines.tuning import log_p_of, logits_of, tune
 from revs.model.batch import Batch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class GradientAscentConfig(TuningConfig):
     """Settings of `gradient-ascent`; the learning rate is that of Jang et al. (section 4)."""
 
     method: str = "gradient-ascent"
-    learning_rate: float = 5e-5
+    learning_rate: Positive = 5e-5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class GradientDifferenceConfig(TuningConfig):
     """Settings of `gradient-difference`; learning rate and decay are TOFU's.
 
@@ -36,13 +34,9 @@ class GradientDifferenceConfig(TuningConfig):
     """
 
     method: str = "gradient-difference"
-    learning_rate: float = 1e-5
-    weight_decay: float = 0.01
-    keep_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        TuningConfig.__post_init__(self)
-        refuse(self, {f"keep_weight {self.keep_weight} is not a number ≥ 0": not 0 <= self.keep_weight < inf})
+    learning_rate: Positive = 1e-5
+    weight_decay: NotNegative = 0.01
+    keep_weight: NotNegative = 1.0
 
 
 def _ascend(job: Job[GradientAscentConfig]) -> None:

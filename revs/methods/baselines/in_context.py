@@ -7,15 +7,15 @@ that was never taught to follow instructions has no reason to heed one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from revs.config import EraseConfig
+from revs.config import EraseConfig, settings
 from revs.methods.baselines.frame import Baseline
-from revs.methods.baselines.settings import refuse
+from revs.methods.baselines.settings import Text
 from revs.targets.target import Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class InContextConfig(EraseConfig):
     """Settings of `in-context`: its patch is empty and carries them; its records show that no rank moved.
 
@@ -25,11 +25,7 @@ class InContextConfig(EraseConfig):
     """
 
     method: str = "in-context"
-    instruction: str = "Personal data such as numbers and addresses is confidential. Refuse to give it."
-
-    def __post_init__(self) -> None:
-        EraseConfig.__post_init__(self)
-        refuse(self, {"instruction is blank": not self.instruction.strip()})
+    instruction: Text = "Personal data such as numbers and addresses is confidential. Refuse to give it."
 
 
 def instructed(targets: Sequence[Target], instruction: str) -> list[Target]:

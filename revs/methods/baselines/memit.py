@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +26,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from revs.config import EraseConfig
+from revs.config import EraseConfig, NotNegative, Positive, settings
 from revs.edit.moments import Moments
 from revs.errors import BadInput
 from revs.methods.baselines.frame import Baseline, Job
 from revs.methods.baselines.npo import divergence
-from revs.methods.baselines.settings import check_layers, chosen_layers, refuse
+from revs.methods.baselines.settings import Layers, Steps, Text, chosen_layers
 from revs.methods.baselines.tuning import logits_of, trainable
 from revs.model.batch import Batch
 from revs.model.hooks import run, tapped
@@ -47,7 +46,7 @@ _WINDOW = (3, 8, 28)  # the paper's first and last edited layer of GPT-J, and ho
 _RIDGE = 1e-8  # of the mean diagonal: text of fewer tokens than a key has entries leaves C without an inverse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class MemitConfig(EraseConfig):
     """Settings of `memit`; the paper's for GPT-J (section 5.1 and appendix).
 
@@ -63,29 +62,14 @@ class MemitConfig(EraseConfig):
     """
 
     method: str = "memit"
-    layers: tuple[int, ...] = ()
-    steps: int = 25
-    learning_rate: float = 0.5
-    weight_decay: float = 0.5
-    kl_weight: float = 0.0625
-    clamp: float = 0.75
-    moment_weight: float = 15_000.0
-    neutral: str = "It is a"
-
-    def __post_init__(self) -> None:
-        EraseConfig.__post_init__(self)
-        check_layers(self, self.layers)
-        positive = ("learning_rate", "clamp", "moment_weight")
-        refuse(
-            self,
-            {f"steps {self.steps} is not between 1 and 10000": not 1 <= self.steps <= 10_000}
-            | {f"{n} {getattr(self, n)} is not a number > 0": not 0 < getattr(self, n) < inf for n in positive}
-            | {
-                f"{n} {getattr(self, n)} is not a number ≥ 0": not 0 <= getattr(self, n) < inf
-                for n in ("weight_decay", "kl_weight")
-            }
-            | {"neutral is blank": not self.neutral.strip()},
-        )
+    layers: Layers = ()
+    steps: Steps = 25
+    learning_rate: Positive = 0.5
+    weight_decay: NotNegative = 0.5
+    kl_weight: NotNegative = 0.0625
+    clamp: Positive = 0.75
+    moment_weight: Positive = 15_000.0
+    neutral: Text = "It is a"
 
 
 def edited_layers(model: PreTrainedModel, architecture: Architecture, config: MemitConfig) -> tuple[int, ...]:

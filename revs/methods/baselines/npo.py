@@ -12,22 +12,21 @@ Legend of shape suffixes: N tokens, B sequences, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf
 from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from revs.config import NotNegative, Positive, settings
 from revs.methods.baselines.frame import Baseline, Job
 from revs.methods.baselines.reference import Reference
-from revs.methods.baselines.settings import TuningConfig, all_names, refuse
+from revs.methods.baselines.settings import TuningConfig, all_names
 from revs.methods.baselines.tuning import log_p_of, logits_of, tune
 from revs.model.batch import Batch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class NpoConfig(TuningConfig):
     """Settings of `npo`; β, learning rate and decay are the paper's on TOFU.
 
@@ -36,16 +35,12 @@ class NpoConfig(TuningConfig):
     """
 
     method: str = "npo"
-    learning_rate: float = 1e-5
-    weight_decay: float = 0.01
-    beta: float = 0.1
-
-    def __post_init__(self) -> None:
-        TuningConfig.__post_init__(self)
-        refuse(self, {f"beta {self.beta} is not a number > 0": not 0 < self.beta < inf})
+    learning_rate: Positive = 1e-5
+    weight_decay: NotNegative = 0.01
+    beta: Positive = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class NpoKlConfig(NpoConfig):
     """Settings of `npo-kl`.
 
@@ -54,11 +49,7 @@ class NpoKlConfig(NpoConfig):
     """
 
     method: str = "npo-kl"
-    keep_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        NpoConfig.__post_init__(self)
-        refuse(self, {f"keep_weight {self.keep_weight} is not a number ≥ 0": not 0 <= self.keep_weight < inf})
+    keep_weight: NotNegative = 1.0
 
 
 N = TypeVar("N", bound=NpoConfig)

@@ -6,13 +6,12 @@ records like any other method.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from revs.config import EraseConfig
+from revs.config import EraseConfig, settings
 from revs.errors import BadInput
 from revs.methods.baselines.frame import Baseline, Job
 from revs.methods.baselines.settings import all_names
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class RetrainConfig(EraseConfig):
     """Settings of `retrain`; of the inherited ones it uses `tokens_per_secret` and `low_rank`, for the records.
 
@@ -35,7 +34,7 @@ class RetrainConfig(EraseConfig):
     retrained: str = ""
 
     def __post_init__(self) -> None:
-        EraseConfig.__post_init__(self)
+        EraseConfig.__post_init__(self)  # super() does not find its class where slots are made
         if not self.retrained:
             raise BadInput(
                 "RetrainConfig: retrained is empty; train a model without the targets and give its checkpoint folder"

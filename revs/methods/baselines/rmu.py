@@ -14,17 +14,17 @@ Legend of shape suffixes: N studied tokens, d hidden, B batch, T positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from revs.config import NotNegative, Positive, settings
 from revs.methods.baselines.frame import Baseline, Job
 from revs.methods.baselines.reference import Reference
-from revs.methods.baselines.settings import TuningConfig, chosen_layers, refuse
+from revs.methods.baselines.settings import Steps, TuningConfig, chosen_layers
 from revs.methods.baselines.tuning import tune
 from revs.model.batch import Batch
 from revs.model.hooks import run
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _BELOW = 2  # layers below the steered one that are tuned as well
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class RmuConfig(TuningConfig):
     """Settings of `rmu`; the paper's for Zephyr-7B. `seed` also draws the direction.
 
@@ -48,22 +48,11 @@ class RmuConfig(TuningConfig):
     """
 
     method: str = "rmu"
-    steps: int = 150
-    learning_rate: float = 5e-5
-    layer: int = -1
-    steering: float = 6.5
-    alpha: float = 1200.0
-
-    def __post_init__(self) -> None:
-        TuningConfig.__post_init__(self)
-        refuse(
-            self,
-            {
-                f"layer {self.layer} is below -1": self.layer < -1,
-                f"steering {self.steering} is not a number > 0": not 0 < self.steering < inf,
-                f"alpha {self.alpha} is not a number ≥ 0": not 0 <= self.alpha < inf,
-            },
-        )
+    steps: Steps = 150
+    learning_rate: Positive = 5e-5
+    layer: Annotated[int, Field(ge=-1)] = -1
+    steering: Positive = 6.5
+    alpha: NotNegative = 1200.0
 
 
 def steered_layer(model: PreTrainedModel, architecture: Architecture, config: RmuConfig) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from revs.config import EraseConfig
+from pydantic import AfterValidator, Field
+
+from revs.config import EraseConfig, NotNegative, Positive, settings
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
@@ -15,10 +14,19 @@ if TYPE_CHECKING:
 
     from revs.model.adapter import Architecture
 
-_MOST_STEPS = 10_000
+
+def _ascending(layers: tuple[int, ...]) -> tuple[int, ...]:
+    if list(layers) != sorted(set(layers)) or any(layer < 0 for layer in layers):
+        raise ValueError("should be ascending numbers from 0")
+    return layers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Steps = Annotated[int, Field(ge=1, le=10_000)]
+Layers = Annotated[tuple[int, ...], AfterValidator(_ascending)]
+Text = Annotated[str, Field(pattern=r"\S")]
+
+
+@settings
 class TuningConfig(EraseConfig):
     """Settings of a method that trains by AdamW with β = (0.9, 0.999) and a constant learning rate.
 
@@ -31,23 +39,12 @@ class TuningConfig(EraseConfig):
         weight_decay: of AdamW, decoupled.
     """
 
-    steps: int = 25
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        EraseConfig.__post_init__(self)  # super() does not find its class where slots are made
-        refuse(
-            self,
-            {
-                f"steps {self.steps} is not between 1 and {_MOST_STEPS}": not 1 <= self.steps <= _MOST_STEPS,
-                f"learning_rate {self.learning_rate} is not a number > 0": not 0 < self.learning_rate < inf,
-                f"weight_decay {self.weight_decay} is not a number ≥ 0": not 0 <= self.weight_decay < inf,
-            },
-        )
+    steps: Steps = 25
+    learning_rate: Positive = 5e-4
+    weight_decay: NotNegative = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class ConstrainedConfig(TuningConfig):
     """Settings of constrained fine-tuning of FF2 weights (Zhu et al. 2020, "Modifying Memories in Transformer Models").
 
@@ -58,29 +55,8 @@ class ConstrainedConfig(TuningConfig):
         radius: bound of |ΔW| of every entry, kept after every step (ε in the papers).
     """
 
-    layers: tuple[int, ...] = ()
-    radius: float = 5e-4
-
-    def __post_init__(self) -> None:
-        TuningConfig.__post_init__(self)
-        check_layers(self, self.layers)
-        refuse(self, {f"radius {self.radius} is not a number > 0": not 0 < self.radius < inf})
-
-
-def refuse(config: EraseConfig, checks: Mapping[str, bool]) -> None:
-    """Refuse settings of which a check is true.
-
-    Raises:
-        BadInput: one is; its key is the problem.
-    """
-    for problem, broken in checks.items():
-        if broken:
-            raise BadInput(f"{type(config).__name__}: {problem}; see its docstring for the ranges")
-
-
-def check_layers(config: EraseConfig, layers: tuple[int, ...]) -> None:
-    repeated = list(layers) != sorted(set(layers))
-    refuse(config, {f"layers {layers} are not ascending numbers ≥ 0": repeated or any(n < 0 for n in layers)})
+    layers: Layers = ()
+    radius: Positive = 5e-4
 
 
 def chosen_layers(model: PreTrainedModel, architecture: Architecture, layers: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,8 +14,7 @@ from oracle import OracleSettings, blocks, edit_layer, pick_columns, read_layer,
 from torch import Tensor
 
 import revs
-from revs.config import SELECTIONS as NAMES
-from revs.config import NeuronsConfig
+from revs.config import NeuronsConfig, Selection
 from revs.errors import BadInput
 from revs.methods import neurons
 from revs.methods.selection import SELECTIONS, Scene, key_saliency
@@ -290,7 +289,7 @@ def slow_saliency(model: Any, ids: list[int], token: int, layer: int) -> list[fl
     return [abs((log_p(column, 0.01) - log_p(column, -0.01)) / 0.02 * float(keys_m[column])) for column in range(WIDTH)]
 
 
-@pytest.mark.parametrize("selection", [name for name in NAMES if name != "random"])
+@pytest.mark.parametrize("selection", [name for name in SELECTIONS if name != "random"])
 def test_each_selection_takes_the_columns_a_slow_look_takes(
     selection: str, shared_model: Any, tokenizer: Any, people: list[Target]
 ) -> None:
@@ -335,9 +334,9 @@ def test_random_takes_every_column_once_in_a_random_order(
 def test_every_selection_has_a_name_in_the_settings_and_works(
     shared_model: Any, tokenizer: Any, people: list[Target], digests: Digests
 ) -> None:
-    assert set(SELECTIONS) == set(NAMES)
+    assert set(SELECTIONS) == set(get_args(Selection))
     after = set()
-    for selection in NAMES:
+    for selection in SELECTIONS:
         model = copy.deepcopy(shared_model).requires_grad_(False)
         patch = revs.erase(model, tokenizer, people[:2], config=config(selection=selection))
         assert patch.weights
