@@ -1,4 +1,4 @@
-"""Gates as pure decisions; the Great Expectations suite behind them is in tests/integration/infra/gates/test_expectations.py."""
+"""Gates as pure decisions; the Great Expectations suite behind them has its tests in tests/integration/infra/gates."""
 
 from __future__ import annotations
 
