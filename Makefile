@@ -1,6 +1,6 @@
 # Every target that runs something builds .venv first, when it is missing or older than what it is built from.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-long lint bench bench-attacks bench-editor bench-find venv clean
+.PHONY: help demo serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find venv clean
 
 # The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -33,6 +33,9 @@ test: $(BUILT)  ## unit, integration and acceptance tests: no network, no GPU
 
 test-long: $(BUILT)  ## the longer proofs, that `make test` leaves out: every family, more examples; half an hour
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --timeout 1800 -m 'long and not gpu' --durations 15 $(TIERS) $(ARGS)
+
+test-gpu: $(BUILT)  ## the tests that need a CUDA device; without one they are skipped
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 0 --timeout 900 -m gpu $(TIERS) $(ARGS)
 
 lint: $(BUILT)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check .

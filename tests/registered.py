@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 POLICY = {"efficacy": {"low": 90.0, "high": None}}
 PASSED = [{"name": "efficacy", "value": 95.0, "bound": "≥ 90", "passed": True}]
 GOOD: dict[str, Any] = {"gates": PASSED, "policy": POLICY, "scores": {"after": {"efficacy": 95.0}}}
+NO_WEIGHTS = "sha256:" + "0" * 64
+
+
+class Killed(BaseException):
+    """In place of SIGKILL."""
 
 
 def make_checkpoint(folder: Path, seed: int) -> Path:
@@ -46,6 +51,10 @@ def make_checkpoint(folder: Path, seed: int) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def stored_weights(tmp_path: Path) -> int:
+    return len(list((tmp_path / "artifacts").rglob("*.safetensors")))
 
 
 def flip_last_bit(path: Path) -> None:

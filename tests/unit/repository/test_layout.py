@@ -269,6 +269,16 @@ def test_files_and_functions_stay_short() -> None:
     ] == []
 
 
+def test_files_of_tests_stay_short() -> None:
+    """Their functions may be as long as a table or a script for another process is."""
+    empty = ast.parse("")
+    assert [
+        complaint
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for complaint in length_complaints(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"), empty)
+    ] == []
+
+
 def test_every_exported_function_and_class_of_the_library_is_documented() -> None:
     trees = {module.name: module.tree for module in modules() if within(module.name, ("revs",))}
     assert {"erase", "evaluate", "load"} <= set(exports(trees["revs"]))

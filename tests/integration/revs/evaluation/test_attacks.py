@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 import revs
 from revs.errors import BadInput
-from revs.evaluation.attacks import ATTACKS, RATES, outcome_of
+from revs.evaluation.attacks import ATTACKS, RATES, Outcome, outcome_of
 from revs.evaluation.attacks.membership import area_under_curve
 from revs.evaluation.attacks.prompt_variants import paraphrased, shortened
 from revs.evaluation.attacks.relearning import STEPS, relearned
@@ -78,15 +79,52 @@ def test_it_succeeds_where_the_secret_was_memorised_and_fails_where_it_never_was
     assert sum(needed) < sum(size if size is not None else silent.budget + 1 for size in silent.candidates)
 
 
-@pytest.mark.parametrize("metric", [*RATES, "min_k_plus_plus"])
-def test_the_rates_of_the_attacks_are_metrics_with_the_same_figures(
-    metric: str, memorised: Any, tokenizer: Any, people: list[Target]
+ATTACK_OF = {
+    "leak_at_k": "sampling", "shortened": "shortened", "paraphrased": "paraphrased", "other_subject": "other_subject",
+    "in_examples": "in_examples", "int8": "int8", "int4": "int4", "relearn": "relearn", "difference": "difference",
+}  # fmt: skip
+
+
+def test_every_rate_is_a_metric_that_looks_worse_the_higher_it_is() -> None:
+    assert RATES == ATTACK_OF
+    for metric in [*ATTACK_OF, "min_k_plus_plus"]:
+        assert not METRICS[metric].standard
+        assert not METRICS[metric].higher_is_better
+
+
+@pytest.mark.parametrize(("metric", "attack"), ATTACK_OF.items())
+def test_the_rate_of_an_attack_is_the_share_of_its_secrets_that_fell(
+    metric: str, attack: str, memorised: Any, tokenizer: Any, people: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    examination = examined(memorised, tokenizer, people, original=memorised)
-    expected = area_under_curve(examination) if metric not in RATES else outcome_of(examination, RATES[metric]).rate
-    assert value_of(examination, metric) == expected
-    assert not METRICS[metric].standard
-    assert not METRICS[metric].higher_is_better
+    """Of four secrets one stands within the budget, one at its edge, one beyond it, one nowhere: half of them fell."""
+
+    def told(candidates: tuple[int | None, ...]) -> Callable[[Any], Outcome]:
+        return lambda _: Outcome(candidates=candidates, budget=5)
+
+    for name in ATTACKS:  # another attack under this metric would give 0
+        run = told((2, 5, 6, None) if name == attack else (None,) * 4)
+        monkeypatch.setitem(ATTACKS, name, dataclasses.replace(ATTACKS[name], run=run))
+    assert value_of(examined(memorised, tokenizer, people), metric) == 50
+
+
+def test_membership_counts_the_decoys_that_a_secret_outranks(
+    never_saw: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    """Pair by pair; on a model that never saw, where neither all nor none are outranked."""
+
+    def score(target: Target) -> float:
+        read = examined(never_saw, tokenizer, people).read([target])
+        values = sorted(read.standardised_N.tolist())
+        lowest = values[: max(1, math.ceil(len(values) / 5))]
+        return sum(lowest) / len(lowest)
+
+    secrets = [score(target) for target in people[:2]]
+    others = [score(decoy) for number in range(1, 11) for decoy in decoys(people[:2], seed=number)]
+    wins = sum((secret > other) + (secret == other) / 2 for secret in secrets for other in others)
+    expected = 100 * wins / (len(secrets) * len(others))
+    assert 0 < expected < 100
+    got = value_of(examined(never_saw, tokenizer, people), "min_k_plus_plus")
+    assert got == pytest.approx(expected, abs=100 / (len(secrets) * len(others)) + 1e-9), "batches may round one pair"
 
 
 def test_an_old_model_that_still_knows_guides_the_decoding_of_one_that_does_not(

@@ -6,6 +6,7 @@ Legend of shape suffixes: N keys, m width of the key, d hidden, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pytest
@@ -183,3 +184,49 @@ def test_the_multipliers_meet_the_conditions_of_an_optimum(seed: int, n: int, ra
     assert (moved_N >= lower_N - 1e-6).all()
     assert (moved_N[multipliers_N < 0] >= upper_N[multipliers_N < 0] - 1e-6).all()
     assert (moved_N[multipliers_N > 0] <= lower_N[multipliers_N > 0] + 1e-6).all()
+
+
+def slow_multipliers(gram_NN: Tensor, lower_N: Tensor, upper_N: Tensor) -> Tensor:
+    """Try every choice of bounds to hold, in float64; one of them alone meets all conditions where A is definite."""
+    for sides in product((0, -1, 1), repeat=len(lower_N)):
+        side_N = torch.tensor(sides)
+        held = side_N.nonzero().flatten()
+        multipliers_N = torch.zeros_like(lower_N)
+        bound_H = torch.where(side_N < 0, upper_N, lower_N)[held]
+        multipliers_N[held] = torch.linalg.solve(gram_NN[held][:, held], bound_H)
+        moved_N = gram_NN @ multipliers_N
+        kept = ((moved_N <= upper_N + 1e-8) & (moved_N >= lower_N - 1e-8)).all()
+        if kept and (side_N * multipliers_N >= -1e-8).all():
+            return multipliers_N
+    raise AssertionError("no choice of bounds meets the conditions")
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 5))
+def test_with_nothing_added_to_the_matrix_the_multipliers_are_the_slow_ones(seed: int, n: int) -> None:
+    """ε = 0: nothing on the diagonal but the matrix itself."""
+    g = torch.Generator().manual_seed(seed)
+    factor = torch.randn(n, n + 2, generator=g).double()
+    gram_NN = factor @ factor.T
+    upper_N = torch.randn(n, generator=g).double()
+    lower_N = upper_N - torch.rand(n, generator=g)
+    multipliers_N = bounded_multipliers(gram_NN, lower_N, upper_N)
+    slow_N = slow_multipliers(gram_NN, lower_N, upper_N)
+    torch.testing.assert_close(gram_NN @ multipliers_N, gram_NN @ slow_N, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(multipliers_N, slow_N, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_epsilon_a_key_given_twice_moves_as_given_once(seed: int) -> None:
+    """The matrix is singular then: what is asked twice is asked once."""
+    once, twice = problem(seed, n=3), problem(seed, n=3)
+    twice.keys_Nm, twice.rows_Nd, twice.lower_N, twice.upper_N = (
+        x[[0, 1, 2, 0]] for x in (once.keys_Nm, once.rows_Nd, once.lower_N, once.upper_N)
+    )
+    c_mm = once.moment_mm + 0.01 * once.moment_mm.diagonal().mean() * torch.eye(M).double()
+    gram_NN = (once.keys_Nm @ torch.linalg.inv(c_mm) @ once.keys_Nm.T) * (
+        once.rows_Nd @ torch.linalg.inv(once.metric_dd) @ once.rows_Nd.T
+    )
+    expected_N = gram_NN @ slow_multipliers(gram_NN, once.lower_N, once.upper_N)
+    torch.testing.assert_close(once.moved(once.update(0.0)), expected_N, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(twice.moved(twice.update(0.0)), expected_N[[0, 1, 2, 0]], rtol=1e-5, atol=1e-5)

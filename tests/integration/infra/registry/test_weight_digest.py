@@ -1,0 +1,72 @@
+"""The digest of a folder's weights: of their values, whatever file they lie in."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.registry import weight_digest
+from revs.errors import BadInput
+
+
+def write_safetensors(path: Path, tensors: dict[str, tuple[str, list[int], bytes]]) -> None:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    data = b""
+    for name, (dtype, shape, content) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+A, B = ("F32", [2], b"\1" * 8), ("F32", [1, 2], b"\2" * 8)
+
+
+def test_a_digest_does_not_depend_on_sharding_or_order(tmp_path: Path) -> None:
+    whole, turned, shards = tmp_path / "whole", tmp_path / "turned", tmp_path / "shards"
+    for folder in (whole, turned, shards):
+        folder.mkdir()
+    write_safetensors(whole / "model.safetensors", {"a": A, "b": B})
+    write_safetensors(turned / "model.safetensors", {"b": B, "a": A})
+    write_safetensors(shards / "model-00001-of-00002.safetensors", {"b": B})
+    write_safetensors(shards / "model-00002-of-00002.safetensors", {"a": A})
+    assert weight_digest(whole) == weight_digest(turned) == weight_digest(shards)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"a": A, "c": B},
+        {"a": A, "b": ("F32", [2, 1], B[2])},
+        {"a": A, "b": ("I32", [1, 2], B[2])},
+        {"a": A, "b": ("F32", [1, 2], b"\2" * 7 + b"\3")},
+        {"a": B, "b": A},
+        {"a": A},
+    ],
+    ids=["name", "shape", "dtype", "one byte", "swapped", "missing"],
+)
+def test_a_digest_notices_every_change(tmp_path: Path, changed: dict[str, Any]) -> None:
+    write_safetensors(tmp_path / "model.safetensors", {"a": A, "b": B})
+    before = weight_digest(tmp_path)
+    write_safetensors(tmp_path / "model.safetensors", changed)
+    assert weight_digest(tmp_path) != before
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "copy.safetensors"):
+        write_safetensors(tmp_path / name, {"a": A})
+    with pytest.raises(BadInput, match="two"):
+        weight_digest(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 20, -1], ids=["empty", "no header", "half a header", "data cut"])
+def test_a_damaged_file_is_refused(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "model.safetensors"
+    write_safetensors(path, {"a": A})
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(BadInput, match="not a whole safetensors file"):
+        weight_digest(tmp_path)

@@ -1,0 +1,28 @@
+"""A request store of its own for each test, and a file handed in to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from infra.requests import RequestStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RequestStore:
+    from stored_requests import open_store
+
+    return open_store(tmp_path)
+
+
+@pytest.fixture
+def hand_in(store: RequestStore, tmp_path: Path) -> Callable[..., Any]:
+    def call(*lines: str, name: str = "r.jsonl", model: str = "demo") -> Any:
+        (tmp_path / name).write_text("\n".join(lines))
+        return store.add_file(tmp_path / name, model=model)
+
+    return call

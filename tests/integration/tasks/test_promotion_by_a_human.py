@@ -1,0 +1,109 @@
+"""What a named human may promote, what no human overrides, and what becomes of a batch that waited for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from registered import GOOD, POLICY, REQUEST, Installation, closed
+
+from infra.registry import ModelVersion
+from infra.requests import IdentifierOutcome
+from revs.errors import BadInput, GateRefused
+from tasks.stages.requests import open_batch
+
+THIN = {
+    "gates": GOOD["gates"],
+    "policy": POLICY | {"specificity": {"low": 80.0, "high": None, "need": "evidence"}},
+    "scores": {"after": {"efficacy": 95.0}},
+}
+
+
+def waiting(here: Installation) -> tuple[ModelVersion, str]:
+    """A candidate on thin evidence, its batch closed as waiting, and its request with a human."""
+    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], **THIN)
+    (request_id,) = here.store.identifiers(batch_id)
+    done = IdentifierOutcome(request_id=request_id, number=0, type="EMAIL_ADDRESS", kind="edited")
+    recorded = closed(evidence, version.version) | {"batch": {"id": batch_id, "status": "waiting"}}
+    recorded |= {"requests": [{"id": request_id, "status": "failed", "reason": "waits"}]}
+    here.store.close_batch(batch_id, status="waiting", outcome={"evidence": recorded}, outcomes=[done])
+    here.store.release(batch_id)
+    return version, batch_id
+
+
+def test_promoting_a_waiting_candidate_completes_its_batch_in_the_name_of_who_approved(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.versions.promote import promote_version
+
+    monkeypatch.setattr("tasks.versions.audit.write_report", lambda _, folder: folder / "report.html")
+    version, batch_id = waiting(here)
+    with pytest.raises(GateRefused, match="insufficient evidence"):
+        promote_version(here.settings, version.uri, approved_by=None)
+    assert here.store.batch(batch_id).status == "waiting"
+    for _ in range(2):
+        done = promote_version(here.settings, version.uri, approved_by="A. Officer")
+    assert done["champion"] == "2"
+    batch = here.store.batch(batch_id)
+    evidence = batch.outcome["evidence"]
+    assert (batch.status, evidence["batch"]["status"], evidence["approval"]["by"]) == (
+        "completed", "completed", "A. Officer",
+    )  # fmt: skip
+    assert [request["status"] for request in evidence["requests"]] == ["completed"]
+    assert [view.status for view in here.store.list(batch_id=batch_id)] == ["completed"]
+    promoted = [event.detail for event in here.store.events(batch_id=batch_id) if event.event == "version.promoted"]
+    assert promoted[0]["approved_by"] == "A. Officer"
+
+
+def test_the_run_of_an_open_batch_promotes_it_and_nobody_else(here: Installation) -> None:
+    from tasks.versions.promote import promote_version
+
+    version, batch_id, _ = here.candidate("one", here.checkpoints[1], **THIN)
+    with pytest.raises(BadInput, match=f"batch {batch_id} is open"):
+        promote_version(here.settings, version.uri, approved_by="A. Officer")
+
+
+def test_an_alias_that_was_moved_by_hand_to_a_waiting_candidate_approves_nothing(here: Installation) -> None:
+    version, batch_id = waiting(here)
+    here.point_champion_to(version.version)
+    here.store.add(REQUEST | {"subject": "two"}, model="demo")
+    with pytest.raises(GateRefused, match=f"candidate of batch {batch_id}, which is waiting.*approves nothing"):
+        open_batch.fn("demo")
+    assert len(here.store.list(status="received")) == 1
+
+
+def test_thin_evidence_is_promoted_only_by_a_named_human_who_is_kept_on_record(here: Installation) -> None:
+    candidate, _, _ = here.candidate("one", here.checkpoints[1], **THIN)
+    with pytest.raises(GateRefused, match="insufficient evidence for models:/demo/2: specificity was not measured"):
+        here.registry.promote(candidate, expected_champion=here.registry.champion("demo"))
+    assert here.registry.champion("demo").version == "1"
+    here.registry.promote(candidate, expected_champion=here.registry.champion("demo"), approved_by="A. Officer")
+    champion = here.registry.champion("demo")
+    assert (champion.version, champion.tags["revs.approved_by"]) == ("2", "A. Officer")
+
+
+@pytest.mark.parametrize(
+    ("record", "named", "why"),
+    [
+        ({"gates": [GOOD["gates"][0] | {"value": 99.0}]}, "efficacy", "another value than the score"),
+        ({"gates": [GOOD["gates"][0] | {"bound": "≥ 10"}]}, "efficacy", "another bound than the policy"),
+        ({"scores": {"after": {"efficacy": 10.0}}}, "efficacy", "a score that fails under a verdict that passed"),
+        ({"gates": [*GOOD["gates"], GOOD["gates"][0] | {"name": "delta"}]}, "delta", "a gate the policy does not have"),
+        ({"policy": {"delta": {"high": 1}}}, "efficacy", "a policy without the installation's gate"),
+        ({"policy": {"efficacy": {"low": 1}}}, "efficacy", "a looser bound"),
+        ({"policy": {"efficacy": {"low": "x"}}}, "efficacy", "a policy that is none"),
+        ({"policy": None}, "policy", "no policy at all"),
+        ({"scores": None}, "no gate results", "no scores"),
+        ({"gates": [{"name": "efficacy", "value": 10.0, "bound": "≥ 90", "passed": False}],
+          "scores": {"after": {"efficacy": 10.0}}}, "did not pass efficacy", "an honest failure"),
+    ],
+)  # fmt: skip
+def test_promote_judges_scores_and_policy_and_no_human_overrides_a_refusal(
+    record: dict[str, Any], named: str, why: str, here: Installation
+) -> None:
+    candidate, _, _ = here.candidate("one", here.checkpoints[1], **record)
+    for approval in ({}, {"approved_by": "A. Officer"}):
+        with pytest.raises(GateRefused, match=named) as refusal:
+            here.registry.promote(candidate, expected_champion=here.registry.champion("demo"), **approval)
+        assert "\n" not in str(refusal.value), why
+    assert here.registry.champion("demo").version == "1"
