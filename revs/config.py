@@ -47,13 +47,14 @@ def settings(kind: type[T]) -> type[T]:
 def _refuse(name: str, error: ValidationError) -> NoReturn:
     """Raise the first of the faults in one line, as this project's own error."""
     fault = error.errors(include_url=False)[0]
-    if fault["type"] == "value_error":  # of a class's own __post_init__, which has said what is wrong
-        raise fault["ctx"]["error"] from None
+    told = fault.get("ctx", {}).get("error")
+    if isinstance(told, BadInput):  # of a class's own __post_init__, which tells all
+        raise told from None
     field = ".".join(map(str, fault["loc"]))
     if fault["type"].startswith("unexpected_"):
         raise TypeError(f"{name}: {fault['msg'].lower()} {field}") from None
-    problem = fault["msg"][0].lower() + fault["msg"][1:]
-    raise BadInput(f"{name}: {field} {fault['input']}: {problem}; see its docstring") from None
+    problem = str(told) if told else fault["msg"][0].lower() + fault["msg"][1:]
+    raise BadInput(f"{name}: {field} {fault['input']!r}: {problem}; see its docstring") from None
 
 
 @settings

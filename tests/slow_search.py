@@ -226,7 +226,7 @@ def slow_matches(wanted: Sequence[Wanted], row: Row) -> Iterator[tuple[int, int,
                 far = any(q - p > MAX_SEPARATORS + 1 for p, q in pairwise(used))
                 if stream[at : at + len(form)] == form and not (far and stream_of(one.type) == "compact"):
                     span = slow_checked(one, text, folded, used[0], used[-1] + 1)
-                    if span and slow_whole(row, *span):
+                    if span and slow_whole(row, *span) and not slow_goes_on(one, row, *span):
                         yield row[span[0]][1], row[span[1] - 1][2], number
 
 
@@ -255,3 +255,41 @@ def slow_whole(row: Row, start: int, end: int) -> bool:
     """Whether no edge falls inside one escape that stands for several characters."""
     splits_first = start > 0 and row[start - 1][1] == row[start][1]
     return not splits_first and not (end < len(row) and row[end][1] == row[end - 1][1])
+
+
+LEADING = 16  # characters before a phone number in which the sign of a country code may stand
+
+
+def slow_goes_on(one: Wanted, row: Row, start: int, end: int) -> bool:
+    """Whether a match is a part of something longer, once the escapes beside it are read; not those within it."""
+    near = slow_decoded(row)
+    inside = [
+        place for place, (_, first, last) in enumerate(near) if row[start][1] <= first and last <= row[end - 1][2]
+    ]
+    if not inside or [near[place] for place in inside] != row[start:end]:
+        return False
+    first, last = inside[0], inside[-1] + 1
+    before, after = slow_meaning(row, near, start - 1, first - 1), slow_meaning(row, near, end, last)
+    leading = (
+        one.type == "PHONE_NUMBER" and near[max(first - LEADING, 0) : first] != row[max(start - LEADING, 0) : start]
+    )
+    if "" in (before, after) or not (before or after or leading):
+        return False
+    text = "".join(character for character, _, _ in near)
+    folded = fold(text)
+    starts = [place for place, at in enumerate(folded.starts) if at == first]
+    ends = [place for place, at in enumerate(folded.ends) if at == last]
+    return bool(starts and ends) and slow_checked(one, text, folded, starts[0], ends[-1] + 1) is None
+
+
+def slow_meaning(row: Row, near: Row, at: int, place: int) -> str | None:
+    """The sign that an escape beside a match stands for; "" for no sign that tells, None where there is no escape."""
+    if not 0 <= at < len(row) or (0 <= place < len(near) and near[place] == row[at]):
+        return None
+    if not 0 <= place < len(near) or near[place][0].isalnum():
+        return ""
+    character, first, last = near[place]
+    slashed = any(sign == "\\" and end == first for sign, _, end in row)
+    mark = next(sign for sign, start, _ in row if start == first)
+    tells = slashed or (last - first > 1 and (mark not in "=%" or character in " +-.@_"))
+    return character if tells else ""

@@ -21,9 +21,15 @@ def _ascending(layers: tuple[int, ...]) -> tuple[int, ...]:
     return layers
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank")
+    return text
+
+
 Steps = Annotated[int, Field(ge=1, le=10_000)]
 Layers = Annotated[tuple[int, ...], AfterValidator(_ascending)]
-Text = Annotated[str, Field(pattern=r"\S")]
+Text = Annotated[str, AfterValidator(_not_blank)]
 
 
 @settings

@@ -35,7 +35,7 @@ BROKEN = [
     ({"protected_text": -1}, "protected_text -1"),
     ({"protected_records": -1}, "protected_records -1"),
     ({"targets_at_once": 0}, "targets_at_once 0"),
-    ({"survive": ("int3",)}, "survive.0 int3: input should be 'bfloat16', "),
+    ({"survive": ("int3",)}, "survive.0 'int3': input should be 'bfloat16', "),
     ({"variations": -1}, "variations -1"),
     ({"first_layer": -1}, "first_layer -1"),
     ({"batch_size": 0}, "batch_size 0"),
@@ -49,7 +49,7 @@ def test_a_setting_out_of_range_is_refused_with_its_value(settings: dict[str, An
 
 
 BROKEN_NEURONS = [
-    ({"selection": "magic"}, r"selection magic: input should be 'rank\+activation', 'activation', 'rank', "),
+    ({"selection": "magic"}, r"selection 'magic': input should be 'rank\+activation', 'activation', 'rank', "),
     ({"act_filter": 0}, "act_filter 0"),
     ({"max_columns": 0}, "max_columns 0"),
     ({"column_rank": 0.0}, "column_rank 0.0"),

@@ -27,13 +27,13 @@ from revs.targets.target import Target
 @pytest.mark.parametrize(
     ("make", "settings", "complaint"),
     [
-        (FtLConfig, {"steps": 0}, "steps 0 is not between 1 and 10000"),
+        (FtLConfig, {"steps": 0}, "steps 0: input should be greater than or equal to 1"),
         (FtLConfig, {"steps": 10_001}, "steps 10001"),  # bounded
         (FtLConfig, {"learning_rate": 0.0}, "learning_rate 0.0"),
         (FtLConfig, {"learning_rate": math.nan}, "learning_rate nan"),
         (FtLConfig, {"weight_decay": -0.1}, "weight_decay -0.1"),
         (FtLConfig, {"radius": 0.0}, "radius 0.0"),
-        (FtLConfig, {"layers": (1, 1)}, "layers (1, 1) are not ascending"),
+        (FtLConfig, {"layers": (1, 1)}, "layers (1, 1): should be ascending numbers from 0"),
         (FtLConfig, {"layers": (-1,)}, "layers (-1,)"),
         (FtLConfig, {"batch_size": 0}, "batch_size 0"),  # inherited checks still run
         (HeadProjectionConfig, {"candidates": 0}, "candidates 0"),
@@ -50,8 +50,8 @@ from revs.targets.target import Target
         (MemitConfig, {"clamp": 0.0}, "clamp 0.0"),
         (MemitConfig, {"moment_weight": 0.0}, "moment_weight 0.0"),
         (MemitConfig, {"kl_weight": -1.0}, "kl_weight -1.0"),
-        (MemitConfig, {"neutral": " "}, "neutral is blank"),
-        (InContextConfig, {"instruction": ""}, "instruction is blank"),
+        (MemitConfig, {"neutral": " "}, "neutral ' ': is blank"),
+        (InContextConfig, {"instruction": ""}, "instruction '': is blank"),
         (RetrainConfig, {}, "retrained is empty"),
     ],
 )

@@ -90,6 +90,7 @@ def documents(draw: st.DrawFn) -> tuple[list[Wanted], list[str]]:
 @given(documents())
 @example(([Wanted("EMAIL_ADDRESS", "a.b@example.com")], ["x\na.\nb=40=\r\nexample&period;com"]))
 @example(([Wanted("CUSTOM", "a\u0301bcd")], ["\x00 a\u0301bcd \x00", "plain"]))
+@example(([Wanted("IBAN_CODE", "DE89370400440532013000")], ["DE89370400440532013000\\.1"]))  # goes on, once read
 def test_the_search_finds_what_the_slow_obvious_one_finds(drawn: tuple[list[Wanted], list[str]]) -> None:
     wanted, rows = drawn
     assert [spots(wanted, row) for row in rows] == [slow_search(wanted, row) for row in rows]
