@@ -174,7 +174,7 @@ class Sought:
 def _searched(sought: Sought, corpus: Corpus, shard: Shard) -> SearchedShard:
     reader = corpus.read(shard)
     share = SAMPLED_BYTES / max(sum(file.bytes for file in corpus.plan.files), 1)
-    drawn = random.Random(f"{SEED} {shard.file} {shard.begin}")
+    drawn = random.Random(f"{SEED} {shard.file} {shard.begin}".encode("utf-8", "surrogateescape"))
     found: list[Occurrence] = []
     others: list[Occurrence] = []
     for batch in reader:

@@ -43,15 +43,11 @@ def context(identifier: int, use: Any, *, undecided: bool = False, **more: Any) 
 
 def asked(identifier: int, verdict: Any = "not memorised", openings: int = 4) -> WithoutCorpus:
     said_no = {"greedy": openings} if openings else {}
-    return WithoutCorpus(
-        request_id="R", identifier=identifier, openings=openings, said_no=said_no, verdict=verdict
-    )
+    return WithoutCorpus(request_id="R", identifier=identifier, openings=openings, said_no=said_no, verdict=verdict)
 
 
 def planned(*targets: PlannedContext, without_corpus: Sequence[WithoutCorpus] = ()) -> Targets:
-    return Targets(
-        targets=targets, without_corpus=tuple(without_corpus), others=(), ordinary_rows=(), held_out_rows=()
-    )
+    return Targets(targets=targets, without_corpus=tuple(without_corpus), others=(), ordinary_rows=(), held_out_rows=())
 
 
 def located(*refused: Refused) -> Occurrences:
@@ -92,7 +88,9 @@ UNPROBED = context(0, "unprobed", unprobed="its secret holds a special token")
         pytest.param([UNPROBED], [], "passed", "not_probed", id="never asked is not: not memorised"),
         pytest.param([NONE, UNPROBED], [asked(0)], "passed", "not_probed", id="one context could not be asked"),
         pytest.param([EDITED, UNPROBED], [], "passed", "not_probed", id="edited, but one context could not be asked"),
-        pytest.param([context(0, "none", undecided=True)], [asked(0)], "passed", "not_probed", id="too few decoys to tell"),
+        pytest.param(
+            [context(0, "none", undecided=True)], [asked(0)], "passed", "not_probed", id="too few decoys to tell"
+        ),
         pytest.param([NONE], [asked(0, "undecided")], "passed", "not_probed", id="undecided without the corpus"),
         pytest.param(
             [NONE],
