@@ -56,7 +56,7 @@ def _unescaped(value: Any, info: ValidationInfo) -> Any:
     return json.loads(value) if info.mode == "json" else value
 
 
-Escaped = Annotated[T, PlainValidator(_unescaped), PlainSerializer(json.dumps)]
+Escaped = Annotated[T, PlainValidator(_unescaped), PlainSerializer(json.dumps, return_type=str)]
 """Plain JSON that may hold names of files: one that is no UTF-8 passes only as ASCII text. Its type is not checked."""
 
 
