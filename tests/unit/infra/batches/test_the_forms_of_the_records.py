@@ -22,9 +22,7 @@ from infra.search.locate import Occurrence
 from revs.config import EraseConfig
 from revs.errors import OperationFailed
 
-KINDS = [
-    kind for _, kind in inspect.getmembers(records, inspect.isclass) if issubclass(kind, Record) and kind is not Record
-]
+KINDS = [kind for kind in Record.__subclasses__() if kind.__module__ == records.__name__]
 FORMS = {
     "Detections": (1, "7b862f165f7a"),
     "Edit": (1, "373b9bad69b5"),
