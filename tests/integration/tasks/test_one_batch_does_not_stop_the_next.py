@@ -21,7 +21,7 @@ from infra.registry import ModelVersion
 from infra.requests import BatchHeld, IdentifierOutcome, RequestStore
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed
-from tasks.batch.resuming import REPORT_OWED, report_owed
+from tasks.batch.resuming import REPORT_OWED, give_up, report_owed
 from tasks.stages.requests import open_batch, validate_requests
 
 
@@ -104,6 +104,22 @@ def test_a_batch_goes_on_or_makes_room_for_one_that_can(
     assert f"the champion was moved to models:/demo/{version}" in store.batch(first).outcome["reason"]
     assert (store.batch(second).status, store.batch(second).source) == ("open", f"models:/demo/{version}")
     assert store.batch(second).request_ids == store.batch(first).request_ids, "nobody's request is lost"
+
+
+def test_a_batch_with_records_of_another_version_is_refused_until_it_is_given_up(
+    settings: Settings, store: RequestStore, champion: Any
+) -> None:
+    """Whether its candidate was promoted is not guessed; its requests and their payloads wait for the next batch."""
+    first = run()
+    workspace = Workspace(settings.work_dir, first)
+    workspace.write(RegisteredVersion(model="demo", number="2"))
+    (workspace.folder / "promoted.json").write_text('{"version": "2"}')  # as it was before records had versions
+    with pytest.raises(OperationFailed, match=f"'promoted' is of another version.*'revs batches abandon {first}'"):
+        run()
+    assert (store.batch(first).status, workspace.stages()) == ("open", ["promoted", "registered"])
+    give_up(settings, store, first, "its records are of another version")
+    second = run()
+    assert second != first and store.batch(second).request_ids == store.batch(first).request_ids
 
 
 # ---- a report that cannot be written
