@@ -27,7 +27,7 @@ from pydantic import JsonValue
 from infra.batches.record import Escaped, Part, Record, SurveyOfShard
 from infra.corpus import Unread, unread_summary
 from infra.gates.policy import GateResult, Need, Verdict
-from infra.search.locate import Occurrence
+from infra.search.occurrences import Occurrence
 from infra.search.proposals import Proposal
 
 Key = tuple[str, int]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from infra.batches.records import Context
 from infra.corpus import Corpus
-from infra.search.locate import Occurrence
+from infra.search.occurrences import Occurrence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

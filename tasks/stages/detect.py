@@ -7,7 +7,7 @@ from dataclasses import asdict
 from infra.batches.records import Detections, Occurrences, Seen
 from infra.detection import Detector, Finding
 from infra.gates.expectations import check_occurrences
-from infra.search.locate import confirm
+from infra.search.occurrences import confirm
 from infra.search.proposals import propose
 from tasks.batch.corpus import corpus_of
 from tasks.batch.results import Detected

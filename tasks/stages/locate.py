@@ -23,7 +23,7 @@ from infra.batches.records import (
 from infra.corpus import Corpus, Shard, StandIns, Survey, Unread
 from infra.detection import DEFAULT_TYPES, Detector
 from infra.search import Search
-from infra.search.locate import Occurrence, detected, rows_hit
+from infra.search.occurrences import Occurrence, detected, rows_hit
 from infra.search.refusals import too_common, unsearchable
 from revs.errors import BadInput
 from tasks.batch.corpus import corpus_of, keyed_digest, planned_corpus, pseudonyms

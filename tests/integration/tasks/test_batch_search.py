@@ -14,7 +14,7 @@ from infra.batches.records import Named, Occurrences, SearchedShard
 from infra.batches.workspace import Workspace
 from infra.corpus import Corpus
 from infra.requests import Identifier
-from infra.search.locate import locate
+from infra.search.occurrences import locate
 from infra.settings import Settings
 from tasks.batch.corpus import corpus_of, keyed_digest
 from tasks.stages import locate as module

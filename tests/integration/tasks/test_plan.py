@@ -12,7 +12,7 @@ import pytest
 
 from infra.batches.records import AmongDecoys, Context, Greedy
 from infra.corpus import Corpus
-from infra.search.locate import Occurrence
+from infra.search.occurrences import Occurrence
 from revs.targets.target import Target
 from tasks.batch.contexts import contexts_of, targets_of
 from tasks.batch.plan import Case, group, planned

@@ -23,7 +23,7 @@ from infra.batches.records import (
 from infra.batches.workspace import Workspace
 from infra.requests import Identifier, IdentifierOutcome
 from infra.requests.outcomes import closed_as, described
-from infra.search.locate import Occurrence
+from infra.search.occurrences import Occurrence
 from tasks.batch.outcomes import outcomes
 
 MAIL = Identifier(type="EMAIL_ADDRESS", value="tansy.heath@example.com")

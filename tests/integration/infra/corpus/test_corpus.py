@@ -376,25 +376,6 @@ def test_neither_repr_nor_manifest_shows_a_row(tmp_path: Path) -> None:
     assert MARKER not in repr(corpus) + json.dumps(corpus.manifest(keyed)) + repr(corpus.survey())
 
 
-def test_a_data_set_is_sharded_and_resumes_where_it_stopped(tmp_path: Path) -> None:
-    write_txt(tmp_path / "a.txt", [f"a {n}" for n in range(20)])
-    write_parquet(tmp_path / "b.parquet", [f"b {n}" for n in range(6)], row_group_size=2)
-    corpus = Corpus.open(tmp_path, shard_bytes=40)
-    expected = [{"file": "a.txt", "row": n, "text": f"a {n}"} for n in range(20)]
-    expected += [{"file": "b.parquet", "row": n, "text": f"b {n}"} for n in range(6)]
-    data = corpus.dataset()
-    assert data.num_shards == len(corpus.shards) > 3
-    assert list(data) == expected
-    parts = [list(data.shard(num_shards=2, index=index)) for index in range(2)]
-    assert sorted(parts[0] + parts[1], key=lambda row: (row["file"], row["row"])) == expected
-    reader = iter(data)
-    begun = [next(reader) for _ in range(17)]
-    state = json.loads(json.dumps(data.state_dict()))
-    resumed = corpus.dataset()
-    resumed.load_state_dict(state)
-    assert begun + list(resumed) == expected
-
-
 READ_IN_A_FRESH_PROCESS = """
 import sys
 from infra.corpus import Corpus
@@ -402,7 +383,6 @@ for path in sys.argv[1:]:
     corpus = Corpus.open(path, shard_bytes=300_000)
     assert sum("marker" in text for _, text in corpus) == 20_000, path
     assert corpus.texts(range(5)) and corpus.text(7)
-    assert sum("marker" in row["text"] for row in corpus.dataset()) == 20_000, path
 """
 
 

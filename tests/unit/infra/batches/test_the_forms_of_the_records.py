@@ -18,7 +18,7 @@ from infra.batches.records import Bounds, Edit, EditedToken, Gates, SearchedShar
 from infra.batches.workspace import Workspace
 from infra.corpus import Shard, ShardSurvey, Unread
 from infra.gates.policy import GatePolicy, check_gates
-from infra.search.locate import Occurrence
+from infra.search.occurrences import Occurrence
 from revs.config import EraseConfig
 from revs.errors import OperationFailed
 
