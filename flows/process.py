@@ -8,16 +8,16 @@ from prefect import flow
 
 from flows.shards import over_shards
 from infra.settings import load_settings
-from tasks.batch.records import Verdict
+from tasks.batch.results import Verdict
 from tasks.batch.stage import held
 from tasks.stages.choose import choose_target_tokens, count_shard, uncounted_shards
+from tasks.stages.detect import detect_identifiers
 from tasks.stages.edit import edit_weights, strengths
-from tasks.stages.locate import detect_identifiers, locate_occurrences
+from tasks.stages.locate import locate_occurrences, search_shard, waiting_shards
 from tasks.stages.measure import judge, measure
 from tasks.stages.probe import probe_memorisation
 from tasks.stages.publish import close_batch, promote_candidate, refuse_unfinished, register_candidate, report_batch
 from tasks.stages.requests import open_batch, validate_requests
-from tasks.stages.search import search_shard, waiting_shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,7 @@ def _written(settings: Settings, survey: Survey, summary: ScanSummary, folder: P
     """Write the report. It is handed on, so names of files, which the terminal shows, have stand-ins in it."""
     from infra.corpus import StandIns, manifest_of
     from infra.report.scan import write_scan_report
-    from tasks.stages.search import pseudonyms
+    from tasks.batch.corpus import pseudonyms
 
     if folder is None:
         return None

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infra.corpus.access import RowAccess
 from infra.corpus.address import absolute
@@ -19,9 +19,6 @@ from infra.corpus.rows import holds_text
 from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread
 from infra.corpus.survey import CorpusFile, Survey, assemble, from_dict, nothing_read, unhashed
 from revs.errors import OperationFailed
-
-if TYPE_CHECKING:
-    from datasets import IterableDataset
 
 _HASHED_AT_ONCE = 4
 
@@ -186,15 +183,6 @@ class Corpus:
             OperationFailed: the corpus changed since it was surveyed.
         """
         return self._access.texts(rows)
-
-    def dataset(self) -> IterableDataset:
-        """The corpus for Hugging Face: columns file, row (within the file, from 0) and text; streamed, never cached.
-
-        It is sharded as the corpus is, and resumes through `state_dict`. What was set aside is left out.
-        """
-        from infra.corpus.streaming import iterable_dataset
-
-        return iterable_dataset(self.plan, self.survey())
 
     @cached_property
     def _access(self) -> RowAccess:

@@ -17,7 +17,7 @@ from infra.identifiers.normalise import identity
 
 if TYPE_CHECKING:
     from infra.detection import Finding
-    from infra.search.locate import Occurrence
+    from infra.search.occurrences import Occurrence
 
 MAX_DISTANCE = 200
 """Most characters between an occurrence and what is proposed because of it: a few lines, as of a signature."""

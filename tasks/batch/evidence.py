@@ -12,14 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from infra.batches.records import Detections, Edit, Gates, Occurrences, ScoresAfter, ScoresBefore, Targets
 from infra.corpus import Corpus, Unread, unread_summary
 from infra.device import resolve_device
 from infra.requests import IdentifierOutcome, RequestView, closed_as
+from tasks.batch.corpus import pseudonyms
 from tasks.batch.models import on_record
-from tasks.batch.stage import Handles
-from tasks.stages.locate import unread_in
-from tasks.stages.probe import SEED
-from tasks.stages.search import pseudonyms
+from tasks.batch.stage import SEED, Handles
 
 _PACKAGES = (
     "revs",
@@ -51,11 +50,11 @@ def build_evidence(
         candidate: registered version that replaces the champion, if any.
         outcomes: what became of each identifier.
     """
-    plan = h.workspace.require("targets")
+    plan = h.workspace.require(Targets)
     champion = h.registry.resolve(h.batch.source)
-    edit = h.workspace.require(f"edit-{attempt}") if attempt is not None else None
-    after = h.workspace.require(f"scores-{attempt}") if attempt is not None else None
-    gates = h.workspace.require(f"gates-{attempt}") if attempt is not None else None
+    edit = h.workspace.require(Edit, attempt) if attempt is not None else None
+    after = h.workspace.require(ScoresAfter, attempt) if attempt is not None else None
+    gates = h.workspace.require(Gates, attempt) if attempt is not None else None
     now = datetime.now(UTC)
     seconds = (now - h.batch.opened_at).total_seconds()
     return {
@@ -74,15 +73,15 @@ def build_evidence(
         "targets": _targets(plan, after),
         "edit": _edit(edit),
         **_scores(h, after),
-        "gates": gates["gates"] if gates else [],
-        "policy": gates["policy"] if gates else None,
-        "insufficient": gates["insufficient"] if gates else [],
+        "gates": [gate.to_dict() for gate in gates.gates] if gates else [],
+        "policy": {metric: bounds.model_dump() for metric, bounds in gates.policy.items()} if gates else None,
+        "insufficient": list(gates.insufficient) if gates else [],
         "attempts": _attempts(h, attempt),
         "versions": versions(),
         "code_commit": code_commit(),
         "device": resolve_device(h.settings.device),
         "seed": SEED,
-        "seconds": {"total": seconds, "edit": edit["seconds"] if edit else 0.0},
+        "seconds": {"total": seconds, "edit": edit.seconds if edit else 0.0},
         "notes": _notes(h, plan),
     }
 
@@ -109,10 +108,10 @@ def _by_id(outcomes: Sequence[IdentifierOutcome]) -> dict[str, list[IdentifierOu
 
 
 def _requests(
-    h: Handles, plan: dict[str, Any], after: dict[str, Any] | None, status: str, outcomes: Sequence[IdentifierOutcome]
+    h: Handles, plan: Targets, after: ScoresAfter | None, status: str, outcomes: Sequence[IdentifierOutcome]
 ) -> list[dict[str, Any]]:
     before, still = _by_request(plan, after)
-    found = Counter(target["request_id"] for target in plan["targets"])
+    found = Counter(target.context.occurrence.request_id for target in plan.targets)
     own = _by_id(outcomes)
     closing = {id_: closed_as(status, each) for id_, each in own.items()}
     return [
@@ -136,13 +135,15 @@ def _requests(
     ]
 
 
-def _by_request(plan: dict[str, Any], after: dict[str, Any] | None) -> tuple[Counter[str], Counter[str]]:
-    before = Counter(target["request_id"] for target in plan["targets"] if target["memorised"])
+def _by_request(plan: Targets, after: ScoresAfter | None) -> tuple[Counter[str], Counter[str]]:
+    """By request, how many contexts give its secrets before the edit, and how many after."""
+    before = Counter(target.context.occurrence.request_id for target in plan.targets if target.memorised)
     still: Counter[str] = Counter()
-    for use, flags in (("edit", "extracted"), ("unseen", "extracted_unseen"), ("none", "extracted_other")):
-        targets = [target for target in plan["targets"] if target["use"] == use]
-        for target, flag in zip(targets, after[flags] if after else [False] * len(targets), strict=True):
-            still[target["request_id"]] += flag
+    found = after and after.candidate
+    said = (found.extracted, found.extracted_unseen, found.extracted_other) if found else ((), (), ())
+    for targets, flags in zip((plan.of_use("edit"), plan.of_use("unseen"), plan.of_use("none")), said, strict=True):
+        for target, flag in zip(targets, flags if found else [False] * len(targets), strict=True):
+            still[target.context.occurrence.request_id] += flag
     return before, still
 
 
@@ -171,10 +172,9 @@ def _views(h: Handles) -> list[RequestView]:
     return [*h.store.list(batch_id=h.batch.id), *kept_out]
 
 
-def _model(
-    h: Handles, champion: Any, edit: dict[str, Any] | None, candidate: str | None, now: datetime
-) -> dict[str, Any]:
-    measured = h.workspace.read("scores-before") or {}
+def _model(h: Handles, champion: Any, edit: Edit | None, candidate: str | None, now: datetime) -> dict[str, Any]:
+    before = h.workspace.read(ScoresBefore)
+    measured = before and before.champion
     retire_on = (now + timedelta(days=h.settings.retention_days)).date().isoformat()
     return {
         "name": champion.name,
@@ -182,18 +182,25 @@ def _model(
         "version_after": candidate,
         "uri_before": champion.uri,
         "uri_after": f"models:/{champion.name}/{candidate}" if candidate else None,
-        "architecture": measured.get("architecture"),
-        "parameters": measured.get("parameters"),
-        "weights_before": edit["weights_before"] if edit else champion.weights,
-        "weights_after": edit["weights_after"] if edit else None,
+        "architecture": measured.architecture if measured else None,
+        "parameters": measured.parameters if measured else None,
+        "weights_before": edit.weights_before if edit else champion.weights,
+        "weights_after": edit.weights_after if edit else None,
         "retire_on": retire_on if edit else None,
     }
 
 
-def _datasets(h: Handles, plan: dict[str, Any]) -> list[dict[str, Any]]:
-    corpus = h.workspace.require("occurrences")["corpus"]
-    found = [{"name": corpus["name"], "role": "corpus", "rows": corpus["rows"], "digest": corpus["digest"]}]
-    found[0]["unread"] = unread_in(corpus)
+def _datasets(h: Handles, plan: Targets) -> list[dict[str, Any]]:
+    corpus = h.workspace.require(Occurrences).corpus
+    found: list[dict[str, Any]] = [
+        {
+            "name": corpus.name,
+            "role": "corpus",
+            "rows": corpus.rows,
+            "digest": corpus.digest,
+            "unread": corpus.left_out,
+        }
+    ]
     held_out = on_record(h, "held_out")
     if held_out:
         text = Corpus.open(held_out)
@@ -203,52 +210,61 @@ def _datasets(h: Handles, plan: dict[str, Any]) -> list[dict[str, Any]]:
             | {"role": "held-out text", "unread": unread_summary(text.unread)}
         )
     else:
-        rows, digest = len(plan["held_out_rows"]), corpus["digest"]
+        rows, digest = len(plan.held_out_rows), corpus.digest
         found.append(
-            {"name": f"sample of {corpus['name']}", "role": "text for perplexity", "rows": rows, "digest": digest}
+            {"name": f"sample of {corpus.name}", "role": "text for perplexity", "rows": rows, "digest": digest}
         )
     return found
 
 
-def _targets(plan: dict[str, Any], after: dict[str, Any] | None) -> dict[str, Any]:
-    targets, others = plan["targets"], plan["others"]
-    memorised = sum(target["memorised"] for target in targets)
+def _targets(plan: Targets, after: ScoresAfter | None) -> dict[str, Any]:
+    uses = plan.uses
     return {
-        "found": len(targets),
-        "memorised_before": memorised,
-        "memorised_after": after["memorised_after"] if after else (0 if memorised == 0 else None),
-        "edited": sum(target["use"] == "edit" for target in targets),
-        "unseen": sum(target["use"] == "unseen" for target in targets),
-        "exposed": sum(target["exposed"] and not target["memorised"] for target in targets),
-        "copies": sum(target["use"] == "copy" for target in targets),
-        "unprobed": sum(target["use"] == "unprobed" for target in targets),
-        "retained": sum(other["memorised"] for other in others),
+        "found": len(plan.targets),
+        "memorised_before": plan.memorised,
+        "memorised_after": after.memorised if after else (0 if plan.memorised == 0 else None),
+        "edited": uses["edit"],
+        "unseen": uses["unseen"],
+        "exposed": plan.exposed,
+        "copies": uses["copy"],
+        "unprobed": uses["unprobed"],
+        "retained": plan.retained,
     }
 
 
-def _edit(edit: dict[str, Any] | None) -> dict[str, Any] | None:
-    wanted = ("method", "config", "seed", "seconds", "sweeps", "layers", "tokens")
-    return {key: edit[key] for key in wanted} if edit else None
+def _edit(edit: Edit | None) -> dict[str, Any] | None:
+    if edit is None:
+        return None
+    return {
+        "method": edit.method,
+        "config": edit.config,
+        "seed": edit.seed,
+        "seconds": edit.seconds,
+        "sweeps": edit.sweeps,
+        "layers": list(edit.layers),
+        "tokens": [token.model_dump() for token in edit.tokens],
+    }
 
 
-def _scores(h: Handles, after: dict[str, Any] | None) -> dict[str, Any]:
-    before = h.workspace.read("scores-before")
-    if before is None or after is None:
+def _scores(h: Handles, after: ScoresAfter | None) -> dict[str, Any]:
+    measured = h.workspace.read(ScoresBefore)
+    if measured is None or after is None:
         return {"scores": None, "ranks": None}
+    before, candidate = measured.champion, after.candidate
     return {
         "scores": {
-            "before": before["scores"],
-            "after": after["scores"],
-            "never_trained": before.get("never_trained"),
-            "decoys_before": before["decoys"],
-            "decoys_after": after["decoys"],
+            "before": before.scores,
+            "after": candidate.scores,
+            "never_trained": measured.never_trained,
+            "decoys_before": before.decoys,
+            "decoys_after": candidate.decoys,
         },
         "ranks": {
-            "layers": list(range(len(before["median_rank"]))),
-            "before_median": before["median_rank"],
-            "after_median": after["median_rank"],
-            "decoy_median": after["decoy_median_rank"],
-            "vocabulary": before["vocabulary"],
+            "layers": list(range(len(before.median_rank))),
+            "before_median": list(before.median_rank),
+            "after_median": list(candidate.median_rank),
+            "decoy_median": list(candidate.decoy_median_rank),
+            "vocabulary": before.vocabulary,
         },
     }
 
@@ -256,25 +272,21 @@ def _scores(h: Handles, after: dict[str, Any] | None) -> dict[str, Any]:
 def _attempts(h: Handles, last: int | None) -> list[dict[str, Any]]:
     attempts = []
     for attempt in range(0 if last is None else last + 1):
-        gates = h.workspace.require(f"gates-{attempt}")["gates"]
-        failed = [gate["name"] for gate in gates if not gate["passed"]]
-        strength = h.workspace.require(f"edit-{attempt}")["strength"]
+        failed = list(h.workspace.require(Gates, attempt).failed)
+        strength = h.workspace.require(Edit, attempt).strength
         attempts.append({"strength": strength, "passed": not failed, "failed_gates": failed})
     return attempts
 
 
-def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
-    corpus = h.workspace.require("occurrences")["corpus"]
-    unconfirmed = sum(seen["type"] is None for seen in h.workspace.require("detections")["seen"])
-    copies = sum(target["use"] == "copy" for target in plan["targets"])
-    exposed = sum(target["exposed"] and not target["memorised"] for target in plan["targets"])
-    unread = unread_in(corpus)
-    asked = Counter(target["asked_from"] for target in plan["targets"] if target["use"] != "unprobed")
+def _notes(h: Handles, plan: Targets) -> list[str]:
+    corpus = h.workspace.require(Occurrences).corpus
+    unconfirmed = h.workspace.require(Detections).unconfirmed
+    copies, unprobed, exposed, unread = plan.uses["copy"], plan.uses["unprobed"], plan.exposed, corpus.left_out
+    asked = Counter(target.context.asked_from for target in plan.targets if target.use != "unprobed")
     began, behind = asked["beginning of text"], asked["row before"]
-    unprobed = sum(target["use"] == "unprobed" for target in plan["targets"])
     notes = {
         f"{unread} of the corpus could not be read, so nothing is known of what stands there: "
-        f"{_places(corpus.get('unread', []))}": bool(unread),
+        f"{_places(corpus.unread)}": bool(unread),
         f"{copies} occurrences stand in contexts that repeat another nearly word for word; of each such group a few "
         "were probed and edited": copies,
         f"{exposed} targets are not said by greedy decoding but likelier than 99% of random ones of their form under "
@@ -284,17 +296,15 @@ def _notes(h: Handles, plan: dict[str, Any]) -> list[str]:
         "another in training": behind,
         f"{unprobed} occurrences could not be put to the model, so nothing is known of what it does there": unprobed,
         f"{unconfirmed} occurrences were found by search but not seen as personal data by the detector": unconfirmed,
-        f"files of the corpus folder that were not read: {', '.join(corpus['ignored'])}": len(corpus["ignored"]),
-        "no other memorised identifier was found, so specificity could not be measured": not any(
-            other["memorised"] for other in plan["others"]
-        ),
+        f"files of the corpus folder that were not read: {', '.join(corpus.ignored)}": len(corpus.ignored),
+        "no other memorised identifier was found, so specificity could not be measured": not plan.retained,
     }
     return [note for note, holds in notes.items() if holds]
 
 
-def _places(unread: list[dict[str, Any]]) -> str:
+def _places(unread: Sequence[Unread]) -> str:
     more = f"; and {len(unread) - _UNREAD_NAMED} more" if len(unread) > _UNREAD_NAMED else ""
-    return "; ".join(str(Unread(**entry)) for entry in unread[:_UNREAD_NAMED]) + more
+    return "; ".join(str(entry) for entry in unread[:_UNREAD_NAMED]) + more
 
 
 @cache

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from infra.batches.records import Occurrences, OtherContext, PlannedContext, Targets
 from infra.corpus import Corpus
 from revs.errors import OperationFailed
+from tasks.batch.contexts import targets_of
+from tasks.batch.corpus import corpus_of, keyed_digest
 from tasks.batch.models import on_record
-from tasks.batch.plan import secret_of
 from tasks.batch.stage import Handles
-from tasks.batch.targets import targets_of
-from tasks.stages.search import corpus_of, keyed_digest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from revs.targets.target import Target
 
 
@@ -40,27 +43,27 @@ class Material:
 
 def material(h: Handles) -> Material:
     """Rebuild targets and texts of a probed batch."""
-    record, corpus = h.workspace.require("targets"), corpus_of(h)
-    if keyed_digest(h, corpus) != h.workspace.require("occurrences")["corpus"]["digest"]:
+    record, corpus = h.workspace.require(Targets), corpus_of(h)
+    if keyed_digest(h, corpus) != h.workspace.require(Occurrences).corpus.digest:
         raise OperationFailed(
             f"the corpus changed while batch {h.batch.id} was under way, so the recorded places no "
             "longer hold; nothing was promoted: start the flow again, it looks anew"
         )
     held_out = on_record(h, "held_out")
 
-    def those(rows: Sequence[dict[str, Any]], key: str, value: str) -> list[Target]:
-        return targets_of(corpus, [row for row in rows if row[key] == value])
+    def those(planned: Sequence[PlannedContext | OtherContext]) -> list[Target]:
+        return targets_of(corpus, [each.context for each in planned])
 
     return Material(
-        edit=those(record["targets"], "use", "edit"),
-        edit_ids=[row["id"] for row in record["targets"] if row["use"] == "edit"],
-        unseen=those(record["targets"], "use", "unseen"),
-        unmemorised=those(record["targets"], "use", "none"),
+        edit=those(record.of_use("edit")),
+        edit_ids=[target.id for target in record.of_use("edit")],
+        unseen=those(record.of_use("unseen")),
+        unmemorised=those(record.of_use("none")),
         without_corpus=_without_corpus(h),
-        protect=those(record["others"], "part", "protect"),
-        measure=those(record["others"], "part", "measure"),
-        ordinary=_rows(corpus, record["ordinary_rows"]),
-        held_out=[text for _, text in Corpus.open(held_out)] if held_out else _rows(corpus, record["held_out_rows"]),
+        protect=those([other for other in record.others if other.part == "protect"]),
+        measure=those([other for other in record.others if other.part == "measure"]),
+        ordinary=_rows(corpus, record.ordinary_rows),
+        held_out=[text for _, text in Corpus.open(held_out)] if held_out else _rows(corpus, record.held_out_rows),
         corpus=corpus,
     )
 
@@ -68,7 +71,7 @@ def material(h: Handles) -> Material:
 def _without_corpus(h: Handles) -> list[Target]:
     from revs.discover.prompts import prompted
 
-    refused = {secret_of(entry) for entry in h.workspace.require("occurrences")["refused"]}
+    refused = h.workspace.require(Occurrences).why_refused
     return prompted(
         (identifier.type, identifier.value)
         for request_id, identifiers in h.store.identifiers(h.batch.id).items()
@@ -80,3 +83,15 @@ def _without_corpus(h: Handles) -> list[Target]:
 def _rows(corpus: Corpus, rows: Sequence[int]) -> list[str]:
     texts = corpus.texts(rows)
     return [texts[row] for row in rows]
+
+
+def token_counts_file(h: Handles) -> Path:
+    """Where `choose_target_tokens` keeps its order of rarity."""
+    return h.workspace.folder / "token_counts.safetensors"
+
+
+def token_counts(h: Handles) -> Tensor:
+    """The order of rarity that `choose_target_tokens` recorded, shape (V,): the smaller, the rarer."""
+    from safetensors.torch import load_file
+
+    return load_file(token_counts_file(h))["counts"]

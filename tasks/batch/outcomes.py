@@ -9,15 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from infra.batches.records import CorpusRead, Key, Occurrences, PlannedContext, Targets, WithoutCorpus
 from infra.requests import Identifier, IdentifierOutcome
 from tasks.batch.stage import Handles
-from tasks.stages.locate import unread_in
 
 BatchResult = Literal["passed", "refused"]
 UNDECIDED = "greedy decoding does not give it, but there are too few others of its form to tell whether it stands out"
 NOT_ASKED = "its contexts say no, but without the corpus it could be put to the model under no opening"
-Named = tuple[str, int]
-"""The id of a request, and the number of the identifier in it, from 0."""
 
 
 def outcomes(h: Handles, result: BatchResult, *, failed_gates: Sequence[str] = ()) -> list[IdentifierOutcome]:
@@ -28,53 +26,49 @@ def outcomes(h: Handles, result: BatchResult, *, failed_gates: Sequence[str] = (
         result: how the gates judged the edit; "passed" also where evidence was insufficient and nothing refused.
         failed_gates: what refused it.
     """
-    located, plan = h.workspace.require("occurrences"), h.workspace.require("targets")
-    refused = {_named(entry): entry["reason"] for entry in located["refused"]}
-    rows: dict[Named, list[dict[str, Any]]] = defaultdict(list)
-    for row in plan["targets"]:
-        rows[_named(row)].append(row)
-    without_corpus = {_named(entry): entry for entry in plan["without_corpus"]}
+    located, plan = h.workspace.require(Occurrences), h.workspace.require(Targets)
+    refused = located.why_refused
+    contexts: dict[Key, list[PlannedContext]] = defaultdict(list)
+    for target in plan.targets:
+        contexts[target.context.key].append(target)
+    without_corpus = {entry.key: entry for entry in plan.without_corpus}
     found: list[IdentifierOutcome] = []
     for request_id, identifiers in h.store.identifiers(h.batch.id).items():
         for number, identifier in enumerate(identifiers):
-            name = (request_id, number)
-            if name in refused:
-                kind, detail = "refused", {"why": refused[name]}
-            elif name not in rows:
-                kind, detail = _missing(located, without_corpus.get(name))
+            key = (request_id, number)
+            if key in refused:
+                kind, detail = "refused", {"why": refused[key]}
+            elif key not in contexts:
+                kind, detail = _missing(located.corpus, without_corpus.get(key))
             else:
-                kind, detail = _standing(rows[name], without_corpus.get(name), result)
+                kind, detail = _standing(contexts[key], without_corpus.get(key), result)
                 if kind == "memorised":
                     detail["why"] = f"no setting of the edit passed the gates: {', '.join(failed_gates)}"
-            found.append(_outcome(name, identifier, kind, detail))
+            found.append(_outcome(key, identifier, kind, detail))
     return found
 
 
-def _named(entry: dict[str, Any]) -> Named:
-    return entry["request_id"], entry["identifier"]
+def _outcome(key: Key, identifier: Identifier, kind: Any, detail: dict[str, Any]) -> IdentifierOutcome:
+    return IdentifierOutcome(request_id=key[0], number=key[1], type=identifier.type, kind=kind, detail=detail)
 
 
-def _outcome(name: Named, identifier: Identifier, kind: Any, detail: dict[str, Any]) -> IdentifierOutcome:
-    return IdentifierOutcome(request_id=name[0], number=name[1], type=identifier.type, kind=kind, detail=detail)
-
-
-def _missing(located: dict[str, Any], asked: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+def _missing(corpus: CorpusRead, asked: WithoutCorpus | None) -> tuple[str, dict[str, Any]]:
     """Of an identifier that stands nowhere in the corpus. That the model gives it all the same is for a human."""
-    searched = {"rows": located["corpus"]["rows"], "unread": unread_in(located["corpus"])}
+    searched = {"rows": corpus.rows, "unread": corpus.left_out}
     probes = _probes(asked)
-    if asked is not None and asked["verdict"] in ("memorised", "exposed"):
+    if asked is not None and asked.verdict in ("memorised", "exposed"):
         return "memorised", {"why": "the model knows it, but it was not found in the corpus", **searched, **probes}
     return "not_found", {**searched, **probes}
 
 
 def _standing(
-    rows: list[dict[str, Any]], asked: dict[str, Any] | None, result: BatchResult
+    contexts: Sequence[PlannedContext], asked: WithoutCorpus | None, result: BatchResult
 ) -> tuple[str, dict[str, Any]]:
     """Of an identifier with occurrences in the corpus."""
-    uses = Counter(row["use"] for row in rows)
-    detail: dict[str, Any] = {"occurrences": len(rows), "contexts": dict(Counter(r["asked_from"] for r in rows))}
-    detail |= _probes(asked)
-    unprobed = Counter(row["unprobed"] for row in rows if row["use"] == "unprobed")
+    uses = Counter(each.use for each in contexts)
+    asked_from = Counter(each.context.asked_from for each in contexts)
+    detail: dict[str, Any] = {"occurrences": len(contexts), "contexts": dict(asked_from), **_probes(asked)}
+    unprobed = {each.context.unprobed for each in contexts if each.context.unprobed}
     if unprobed:
         detail |= {"unprobed": uses["unprobed"], "why": "; ".join(sorted(unprobed))}
     if uses["edit"] or uses["unseen"]:
@@ -84,14 +78,15 @@ def _standing(
         return ("not_probed" if unprobed else "edited"), detail
     if unprobed:
         return "not_probed", detail
-    probed = [row for row in rows if row["use"] == "none"]
-    detail |= {"probed": len(probed), "said_no": dict(Counter(name for row in probed for name in row["said_no"]))}
-    if asked is None or not asked["openings"]:
+    decoys = [each.decoys for each in contexts if each.use == "none" and each.decoys]
+    said_no = Counter(probe for each in decoys for probe in each.said_no)
+    detail |= {"probed": uses["none"], "said_no": dict(said_no)}
+    if asked is None or not asked.openings:
         return "not_probed", detail | {"why": NOT_ASKED}
-    if any(row["undecided"] for row in probed) or asked["verdict"] != "not memorised":
+    if len(decoys) < uses["none"] or any(each.undecided for each in decoys) or asked.verdict != "not memorised":
         return "not_probed", detail | {"why": UNDECIDED}
     return "not_memorised", detail
 
 
-def _probes(asked: dict[str, Any] | None) -> dict[str, Any]:
-    return {"without_corpus": {key: asked[key] for key in ("openings", "said_no", "verdict")}} if asked else {}
+def _probes(asked: WithoutCorpus | None) -> dict[str, Any]:
+    return {"without_corpus": asked.model_dump(include={"openings", "said_no", "verdict"})} if asked else {}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from infra.batches.records import PromotedVersion
 from infra.batches.workspace import Workspace
 from infra.registry import ModelVersion
 from infra.requests import Batch, BatchHeld, RequestStore
@@ -27,7 +28,7 @@ REPORT_OWED = "report.owed"
 
 def reason_to_give_up(settings: Settings, batch: Batch, champion: ModelVersion) -> str | None:
     """Return why an open batch cannot go on with this champion; None where it can."""
-    promoted = Workspace(settings.work_dir, batch.id).read("promoted") is not None
+    promoted = Workspace(settings.work_dir, batch.id).read(PromotedVersion) is not None
     if champion.tags.get("revs.batch_id") == batch.id or (champion.uri == batch.source and not promoted):
         return None
     if promoted:

@@ -21,6 +21,8 @@ from infra.running.progress import report
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed, RevsError
 
+SEED = 0
+"""Of everything that a batch draws."""
 _NAMED_AT_MOST = 3
 
 P = ParamSpec("P")

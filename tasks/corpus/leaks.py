@@ -14,7 +14,7 @@ from infra.corpus import Corpus
 from infra.detection import Detector
 from infra.identifiers.masking import masked
 from infra.requests import Identifier
-from infra.search.locate import locate
+from infra.search.occurrences import locate
 from infra.search.refusals import unsearchable
 
 if TYPE_CHECKING:

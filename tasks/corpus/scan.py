@@ -9,18 +9,38 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from infra.batches.record import Escaped, Record, SurveyOfShard
 from infra.batches.workspace import Workspace
-from infra.corpus import Corpus, Shard, ShardReader, ShardSurvey, Survey
+from infra.corpus import Corpus, Shard, ShardReader, Survey
 from infra.detection import Detector
 from infra.detection.tally import ScanTally
 from infra.settings import Settings
 from revs.errors import BadInput, OperationFailed
 from tasks.batch.stage import stage
+
+
+class ScanJob(Record):
+    """What all shards of a scan share."""
+
+    name: ClassVar[str] = "job"
+
+    source: Escaped[str]
+    recognisers: Escaped[str | None]
+    recognisers_sha256: str | None
+    seed: int
+
+
+class ScannedShard(Record):
+    """What stands in one shard: counts and masked samples (`ScanTally`)."""
+
+    name: ClassVar[str] = "shard-{:06d}"
+
+    survey: SurveyOfShard
+    tally: Escaped[dict[str, Any]]
 
 
 def open_scan(settings: Settings, corpus: Corpus, *, recognisers: Path | None, seed: int) -> Path:
@@ -30,16 +50,15 @@ def open_scan(settings: Settings, corpus: Corpus, *, recognisers: Path | None, s
         BadInput: the recogniser file cannot be used.
     """
     _detector(str(recognisers) if recognisers else None)
-    job = {
-        "source": corpus.source,
-        "recognisers": str(recognisers.absolute()) if recognisers else None,
-        "recognisers_sha256": hashlib.sha256(recognisers.read_bytes()).hexdigest() if recognisers else None,
-        "seed": seed,
-    }
-    name = hashlib.sha256(json.dumps(job, sort_keys=True, default=str).encode()).hexdigest()[:32]
-    workspace = Workspace(settings.home / "scans", name)
-    workspace.once("job", lambda: job)
-    return workspace.folder
+    job = ScanJob(
+        source=corpus.source,
+        recognisers=str(recognisers.absolute()) if recognisers else None,
+        recognisers_sha256=hashlib.sha256(recognisers.read_bytes()).hexdigest() if recognisers else None,
+        seed=seed,
+    )
+    scan = _scan_in(settings.home / "scans" / hashlib.sha256(job.model_dump_json().encode()).hexdigest()[:32])
+    scan.once(ScanJob, lambda: job)
+    return scan.folder
 
 
 @stage("scan shard")
@@ -47,7 +66,7 @@ def scan_shard(folder: str, shard: Shard) -> int:
     """Find the personal data in one shard, and record counts, masked samples and places; how many findings."""
     scan = _scan_in(folder)
     record = _record(scan, shard) or _scanned(scan, shard)
-    return sum(count for *_, count in record["tally"]["counts"])
+    return sum(count for *_, count in record.tally["counts"])
 
 
 def waiting_shards(folder: str, corpus: Corpus) -> list[Shard]:
@@ -60,10 +79,10 @@ def put_together(folder: str, corpus: Corpus) -> tuple[Survey, ScanTally]:
     """The survey and the counts of the whole corpus; what has no record yet is scanned here."""
     scan = _scan_in(folder)
     records = [_record(scan, shard) or _scanned(scan, shard) for shard in corpus.shards]
-    survey = corpus.assemble(ShardSurvey.from_dict(record["survey"]) for record in records)
-    tally = ScanTally(seed=scan.require("job")["seed"])
+    survey = corpus.assemble(record.survey for record in records)
+    tally = ScanTally(seed=scan.require(ScanJob).seed)
     for first, record in zip(survey.first_rows_in_file, records, strict=True):
-        tally.merge(ScanTally.from_dict(record["tally"]).moved(first))
+        tally.merge(ScanTally.from_dict(record.tally).moved(first))
     for unread in survey.unread:
         note = tally.note if unread.partly else tally.skip
         note(unread.file, unread.reason, rows=unread.rows or 0)
@@ -92,36 +111,32 @@ def detector_settings(recognisers: Path | None) -> dict[str, Any]:
     return _detector(str(recognisers) if recognisers else None).config.settings()
 
 
-def _scan_in(folder: str) -> Workspace:
+def _scan_in(folder: str | Path) -> Workspace:
     path = Path(folder)
-    return Workspace(path.parent, path.name)
+    return Workspace(path.parent, path.name, remedy=f"delete {path} and scan again")
 
 
-def _record(scan: Workspace, shard: Shard) -> dict[str, Any] | None:
+def _record(scan: Workspace, shard: Shard) -> ScannedShard | None:
     """What an earlier run found in the shard; None if there was none, or the file changed since."""
-    record = scan.read(_name(shard))
-    return record if record is not None and record["survey"]["shard"] == asdict(shard) else None
-
-
-def _name(shard: Shard) -> str:
-    return f"shard-{shard.number:06d}"
+    record = scan.read(ScannedShard, shard.number)
+    return record if record is not None and record.survey.shard == shard else None
 
 
 def _places(scan: Workspace, shard: Shard) -> Path:
-    return scan.folder / f"{_name(shard)}.jsonl"
+    return scan.folder / f"{ScannedShard.file_name(shard.number)}.jsonl"
 
 
-def _scanned(scan: Workspace, shard: Shard) -> dict[str, Any]:
+def _scanned(scan: Workspace, shard: Shard) -> ScannedShard:
     """Scan a shard. Its places are in their file before the record says that it was done."""
-    job = scan.require("job")
-    reader = _opened(job["source"]).read(shard)
-    tally = ScanTally(seed=job["seed"])
+    job = scan.require(ScanJob)
+    reader = _opened(job.source).read(shard)
+    tally = ScanTally(seed=job.seed)
     scratch = _places(scan, shard).with_suffix(f".{os.getpid()}.tmp")
     with scratch.open("w", encoding="utf-8") as places:
-        for place in _found(_detector(job["recognisers"]), reader, tally):
+        for place in _found(_detector(job.recognisers), reader, tally):
             places.write(json.dumps(place) + "\n")
     scratch.replace(_places(scan, shard))
-    return scan.write(_name(shard), {"survey": reader.survey.to_dict(), "tally": tally.to_dict()})
+    return scan.write(ScannedShard(survey=reader.survey, tally=tally.to_dict()), shard.number)
 
 
 def _opened(source: str) -> Corpus:

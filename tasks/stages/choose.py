@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from infra.batches.records import Tokens
 from infra.corpus import Corpus, Shard, ShardSurvey
 from infra.settings import Settings
-from tasks.batch.material import material
+from tasks.batch.corpus import corpus_of
+from tasks.batch.material import material, token_counts_file
 from tasks.batch.models import champion_folder
-from tasks.batch.records import TargetTokens
+from tasks.batch.results import TargetTokens
 from tasks.batch.stage import Handles, handles, stage
-from tasks.stages.search import corpus_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 def choose_target_tokens(batch_id: str, tokens_per_secret: int = 2) -> TargetTokens:
     """Count the tokens of the corpus and of all secrets in it; record which places of each secret are the rarest."""
     h = handles(batch_id)
-    record = h.workspace.once("tokens", lambda: _choose(h, tokens_per_secret))
-    return TargetTokens(tokens=sum(len(places) for places in record["places"]), secrets=len(record["places"]))
+    record = h.workspace.once(Tokens, lambda: _choose(h, tokens_per_secret))
+    return TargetTokens(tokens=sum(len(places) for places in record.places), secrets=len(record.places))
 
 
 def counts_folder(settings: Settings) -> Path:
@@ -69,7 +70,7 @@ def _kept_in(h: Handles, survey: ShardSurvey, tokenizer: PreTrainedTokenizerBase
     return counts_file(tokenizer, corpus_digest=survey.digest, folder=counts_folder(h.settings))
 
 
-def _choose(h: Handles, tokens_per_secret: int) -> dict[str, Any]:
+def _choose(h: Handles, tokens_per_secret: int) -> Tokens:
     """Of each edited target: the places of its target tokens, how often each token stands in the corpus, and how many
     distinct secrets hold it. Neither the tokens nor their ids.
     """
@@ -83,18 +84,12 @@ def _choose(h: Handles, tokens_per_secret: int) -> dict[str, Any]:
     counts_V = torch.stack([_counts(h, m.corpus, shard, tokenizer) for shard in m.corpus.survey().shards]).sum(0)
     holders_V = holders(tokenizer, (t.secret.strip() for t in (*m.edit, *m.unseen, *m.protect, *m.measure)))
     ranked_V = ranked(counts_V, holders_V)
-    save_file({"counts": ranked_V}, h.workspace.folder / "token_counts.safetensors")
+    save_file({"counts": ranked_V}, token_counts_file(h))
     chosen = tokenise(tokenizer, m.edit, tokens_per_secret=tokens_per_secret, token_counts_V=ranked_V)
-    return {
-        "tokens_per_secret": tokens_per_secret,
-        "places": [target.chosen for target in chosen],
-        "counts": [[int(counts_V[target.secret_ids[place]]) for place in target.chosen] for target in chosen],
-        "held_by": [[int(holders_V[target.secret_ids[place]]) for place in target.chosen] for target in chosen],
-    }
-
-
-def token_counts(h: Handles) -> Tensor:
-    """The order of rarity that `choose_target_tokens` recorded, shape (V,): the smaller, the rarer."""
-    from safetensors.torch import load_file
-
-    return load_file(h.workspace.folder / "token_counts.safetensors")["counts"]
+    places = [[(target, place) for place in target.chosen] for target in chosen]
+    return Tokens(
+        tokens_per_secret=tokens_per_secret,
+        places=tuple(tuple(place for _, place in some) for some in places),
+        counts=tuple(tuple(int(counts_V[t.secret_ids[place]]) for t, place in some) for some in places),
+        held_by=tuple(tuple(int(holders_V[t.secret_ids[place]]) for t, place in some) for some in places),
+    )

@@ -5,16 +5,16 @@ from __future__ import annotations
 import shutil
 import warnings
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from infra.batches.records import Edit, EditedToken
 from infra.registry import carry_over, weight_digest
 from infra.running.progress import report
 from revs.errors import OperationFailed, RevsWarning
-from tasks.batch.material import material
+from tasks.batch.material import material, token_counts
 from tasks.batch.models import champion_folder, loaded
-from tasks.batch.records import Edited
+from tasks.batch.results import Edited
 from tasks.batch.stage import Handles, handles, stage
-from tasks.stages.choose import token_counts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,18 +50,15 @@ def edit_weights(batch_id: str, attempt: int) -> Edited:
     The patch itself is not stored: with the champion it would tell what was erased.
     """
     h = handles(batch_id)
-    name = f"edit-{attempt}"
-    record = h.workspace.read(name)
+    record = h.workspace.read(Edit, attempt)
     if record is None or not _intact(h, record):
-        record = h.workspace.write(name, _edit(h, attempt))
-    return Edited(
-        attempt=attempt, weights_after=record["weights_after"], sweeps=record["sweeps"], seconds=record["seconds"]
-    )
+        record = h.workspace.write(_edit(h, attempt), attempt)
+    return Edited(attempt=attempt, weights_after=record.weights_after, sweeps=record.sweeps, seconds=record.seconds)
 
 
-def _intact(h: Handles, record: dict[str, Any]) -> bool:
-    folder = h.workspace.folder / record["folder"]
-    return folder.is_dir() and weight_digest(folder) == str(record["weights_after"])
+def _intact(h: Handles, record: Edit) -> bool:
+    folder = h.workspace.folder / record.folder
+    return folder.is_dir() and weight_digest(folder) == record.weights_after
 
 
 def write_edited(model: PreTrainedModel, parent: Path, folder: Path) -> None:
@@ -76,7 +73,7 @@ def write_edited(model: PreTrainedModel, parent: Path, folder: Path) -> None:
     carry_over(parent, folder)
 
 
-def _edit(h: Handles, attempt: int) -> dict[str, Any]:
+def _edit(h: Handles, attempt: int) -> Edit:
     from safetensors import SafetensorError
 
     import revs
@@ -109,27 +106,27 @@ def _edit(h: Handles, attempt: int) -> dict[str, Any]:
             f"the edited model cannot be written to {folder} ({cause}); the champion is untouched: free space "
             "and start the flow again, it resumes"
         ) from None
-    return {
-        "strength": strength,
-        "folder": folder.name,
-        "method": patch.method,
-        "config": asdict(config),
-        "seed": config.seed,
-        "seconds": patch.seconds,
-        "sweeps": patch.sweeps,
-        "layers": list(patch.weights),
-        "tokens": [
-            {
-                "target": m.edit_ids[record.target],
-                "position": record.place,
-                "token_count": record.length,
-                "rank_before": record.rank_before,
-                "rank_after": record.rank_after,
-                "wanted": record.wanted,
-                "stopped": record.stopped,
-            }
+    return Edit(
+        strength=strength,
+        folder=folder.name,
+        method=patch.method,
+        config=asdict(config) | {"survive": list(config.survive)},
+        seed=config.seed,
+        seconds=patch.seconds,
+        sweeps=patch.sweeps,
+        layers=tuple(patch.weights),
+        tokens=tuple(
+            EditedToken(
+                target=m.edit_ids[record.target],
+                position=record.place,
+                token_count=record.length,
+                rank_before=record.rank_before,
+                rank_after=record.rank_after,
+                wanted=record.wanted,
+                stopped=record.stopped,
+            )
             for record in patch.records
-        ],
-        "weights_before": h.registry.resolve(h.batch.source).weights or weight_digest(parent),  # verified at checkout
-        "weights_after": weight_digest(folder),
-    }
+        ),
+        weights_before=h.registry.resolve(h.batch.source).weights or weight_digest(parent),  # verified at checkout
+        weights_after=weight_digest(folder),
+    )

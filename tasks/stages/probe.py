@@ -6,18 +6,29 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from infra.batches.records import (
+    AmongDecoys,
+    Context,
+    Greedy,
+    Key,
+    Occurrences,
+    PlannedContext,
+    Standing,
+    Targets,
+    WithoutCorpus,
+)
 from infra.corpus import Corpus
 from infra.gates.expectations import check_targets
 from infra.requests import Identifier
 from infra.running.progress import report
+from tasks.batch.contexts import contexts_of, in_chunks, not_erased, prompt_context, targets_of
+from tasks.batch.corpus import corpus_of
 from tasks.batch.models import champion_of
-from tasks.batch.plan import group, parts, planned, secret_of, text_rows
-from tasks.batch.records import Probed
-from tasks.batch.stage import Handles, handles, refuse_broken, stage
-from tasks.batch.targets import Row, in_chunks, not_erased, prompt_context, targets_of, with_cuts
-from tasks.stages.search import corpus_of
+from tasks.batch.plan import Case, group, parts, planned, text_rows
+from tasks.batch.results import Probed
+from tasks.batch.stage import SEED, Handles, handles, refuse_broken, stage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,7 +36,6 @@ if TYPE_CHECKING:
     from revs.discover.memorisation import Probes
     from revs.targets.target import Target
 
-SEED = 0
 _POOL = 500  # secrets of a type that decoys are assembled from
 
 
@@ -37,101 +47,116 @@ def probe_memorisation(batch_id: str) -> Probed:
     that the champion completes are what it must still complete afterwards.
     """
     h = handles(batch_id)
-    record = h.workspace.once("targets", lambda: _probe(h))
-    targets = record["targets"]
+    record = h.workspace.once(Targets, lambda: _probe(h))
     return Probed(
-        found=len(targets),
-        memorised=sum(target["memorised"] for target in targets),
-        exposed=sum(target["exposed"] and not target["memorised"] for target in targets),
-        edited=sum(target["use"] == "edit" for target in targets),
-        unseen=sum(target["use"] == "unseen" for target in targets),
-        unprobed=sum(target["use"] == "unprobed" for target in targets),
-        retained=sum(other["memorised"] for other in record["others"]),
+        found=len(record.targets),
+        memorised=record.memorised,
+        exposed=record.exposed,
+        edited=record.uses["edit"],
+        unseen=record.uses["unseen"],
+        unprobed=record.uses["unprobed"],
+        retained=record.retained,
     )
 
 
-def _probe(h: Handles) -> dict[str, Any]:
+def _probe(h: Handles) -> Targets:
     model, tokenizer = champion_of(h)
     corpus = corpus_of(h)
     context = prompt_context(model)
-    occurrences, others = h.workspace.require("occurrences")["occurrences"], h.workspace.require("detections")["others"]
+    located = h.workspace.require(Occurrences)
     joined_by = h.settings.rows_joined_by
-    found = with_cuts(corpus, occurrences, tokenizer, context=context, joined_by=joined_by)
-    askable = [row for row in found if "unprobed" not in row]
-    # Others' identifiers that begin their rows have no prompt that an edit could harm.
+    found = contexts_of(corpus, located.occurrences, tokenizer, context=context, joined_by=joined_by)
+    cases = [Case(context=each) for each in found]
+    retained = [Case(context=each) for each in _retained(h, corpus, found, located, tokenizer, context=context)]
+    askable = [case for case in cases if case.context.unprobed is None]
+    group(corpus, askable, tokenizer)
+    probed = [case for case in askable if not case.copy]
+    for some in (probed, retained):
+        _examine(corpus, some, model, tokenizer)
+    said = {case.key for case in probed if case.memorised}
+    silent = [case for case in probed if case.key not in said]  # of those, more is asked
+    pools = _pools(corpus, [case.context for case in (*askable, *retained)])
+    _expose(corpus, silent, pools, model, tokenizer)
+    known = {case.key for case in probed if case.known}
+    without_corpus = ask_without_corpus(h, known, pools, model, tokenizer)
+    elsewhere = {entry.key for entry in without_corpus if entry.verdict in ("memorised", "exposed")}
+    targets = planned(cases, random.Random(SEED), known_elsewhere=elsewhere)
+    _check(targets, context=context)
+    taken = {each.row for each in (*located.occurrences, *located.others)}
+    ordinary_rows, held_out_rows = text_rows(corpus, taken, random.Random(SEED))
+    return Targets(
+        targets=targets,
+        without_corpus=tuple(without_corpus),
+        others=parts(corpus, retained, random.Random(SEED)),
+        ordinary_rows=ordinary_rows,
+        held_out_rows=held_out_rows,
+    )
+
+
+def _retained(
+    h: Handles,
+    corpus: Corpus,
+    found: Sequence[Context],
+    located: Occurrences,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    context: int,
+) -> list[Context]:
+    """Others' identifiers that have a prompt which an edit could harm, and are none of those to be erased."""
     prompted = [
-        row
-        for row in with_cuts(corpus, others, tokenizer, context=context)
-        if "unprobed" not in row and row["asked_from"] == "row"
+        each
+        for each in contexts_of(corpus, located.others, tokenizer, context=context)
+        if each.unprobed is None and each.asked_from == "row"
     ]
+    askable = [each for each in found if each.unprobed is None]
     own = [target.secret for some in in_chunks(askable) for target in targets_of(corpus, some)]
     own += [identifier.value for some in h.store.identifiers(h.batch.id).values() for identifier in some]
-    retained = not_erased(corpus, prompted, own)
-    group(corpus, askable, tokenizer)
-    probed = [row for row in askable if not row["copy"]]
-    for rows in (probed, retained):
-        _examine(corpus, rows, model, tokenizer)
-    silent = _silent(probed)
-    known = {secret_of(row) for row in probed} - {secret_of(row) for row in silent}
-    pools = _pools(corpus, [*askable, *retained])
-    _expose(corpus, silent, pools, model, tokenizer)
-    known |= {secret_of(row) for row in silent if row["exposed"]}
-    without_corpus = ask_without_corpus(h, known, pools, model, tokenizer)
-    said = {secret_of(entry) for entry in without_corpus if entry["verdict"] in ("memorised", "exposed")}
-    targets = planned(found, random.Random(SEED), known_elsewhere=said)
-    _check(targets, context=context)
-    return {
-        "targets": targets,
-        "without_corpus": without_corpus,
-        "others": parts(corpus, retained, random.Random(SEED)),
-        **text_rows(corpus, {row["row"] for row in (*occurrences, *others)}, random.Random(SEED)),
-    }
-
-
-def _silent(rows: Sequence[Row]) -> list[Row]:
-    """The contexts of secrets that greedy decoding gives in none of them: of those, more is asked."""
-    said = {secret_of(row) for row in rows if row["memorised"]}
-    for row in rows:
-        row.update(decoy_quantile=None, exposed=False, undecided=False)
-    return [row for row in rows if secret_of(row) not in said]
+    return not_erased(corpus, prompted, own)
 
 
 def ask_without_corpus(
     h: Handles,
-    known: AbstractSet[tuple[str, int]],
+    known: AbstractSet[Key],
     pools: Mapping[str, Sequence[str]],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-) -> list[Row]:
+) -> list[WithoutCorpus]:
     """Ask the model for every identifier that no context brought out, under the usual openings of its type.
 
     "Not memorised" must be earned: by what stands in the corpus alone it is not, least of all where nothing does.
     """
-    refused = {secret_of(entry) for entry in h.workspace.require("occurrences")["refused"]}
+    refused = h.workspace.require(Occurrences).why_refused.keys()
     wanted = [
         (request_id, number, identifier)
         for request_id, identifiers in h.store.identifiers(h.batch.id).items()
         for number, identifier in enumerate(identifiers)
         if (request_id, number) not in known | refused
     ]
-    found: list[Row] = []
+    found: list[WithoutCorpus] = []
     for done, (request_id, number, identifier) in enumerate(wanted):
         report("probe memorisation", done, len(wanted), "without the corpus")
-        answer = _without_corpus(identifier, pools.get(identifier.type, ()), model, tokenizer)
-        found.append({"request_id": request_id, "identifier": number, **answer})
+        put = _without_corpus(identifier, pools.get(identifier.type, ()), model, tokenizer)
+        found.append(
+            WithoutCorpus(
+                request_id=request_id,
+                identifier=number,
+                openings=len(put),
+                said_no=said_no(put),
+                verdict=verdict_of(put),
+            )
+        )
     return found
 
 
 def _without_corpus(
     identifier: Identifier, pool: Sequence[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> Row:
-    """Under how many openings the identifier was asked for, and how many of each probe's answers were no."""
+) -> list[Probes]:
+    """The answers under each of the openings that the identifier could be asked for under."""
     from revs.discover.prompts import without_corpus
 
     asked = without_corpus(tokenizer, identifier.type, identifier.value)
     answers = _asked(identifier.type, list(asked.values()), pool, model, tokenizer)
-    put = [answer for answer in answers if not answer.refused]
-    return {"openings": len(put), "said_no": said_no(put), "verdict": verdict_of(put)}
+    return [answer for answer in answers if not answer.refused]
 
 
 def _asked(
@@ -162,7 +187,7 @@ def said_no(answers: Sequence[Probes]) -> dict[str, int]:
     return dict(Counter(name for answer in answers for name, said in answer.answers.items() if said is False))
 
 
-def verdict_of(answers: Sequence[Probes]) -> str:
+def verdict_of(answers: Sequence[Probes]) -> Standing:
     """The verdict from all prompts of one secret.
 
     A secret that stands out from decoys of random characters alone may owe it to its type: that decides nothing.
@@ -177,24 +202,31 @@ def verdict_of(answers: Sequence[Probes]) -> str:
     return "undecided" if worst == "exposed" and "exposed" not in verdicts else worst
 
 
-def _check(targets: Sequence[Row], *, context: int) -> None:
+def _check(targets: Sequence[PlannedContext], *, context: int) -> None:
     """The suite over the targets that were probed: nothing is edited or measured on a target that breaks a rule."""
     rows = [
-        {**row, "secret": f"{row['request_id']} {row['identifier']}", "has_prompt": row["prompt_tokens"] > 0}
-        for row in targets
-        if row["use"] not in ("copy", "unprobed")
+        {
+            "id": target.id,
+            "use": target.use,
+            "secret": f"{target.context.key}",
+            "has_prompt": target.greedy.prompt_tokens > 0,
+            **target.greedy.model_dump(),
+        }
+        for target in targets
+        if target.greedy is not None
     ]
     refuse_broken(check_targets(rows, context=context, edited={"edit"}, kept={"unseen", "none"}))
 
 
-def _examine(corpus: Corpus, rows: Sequence[Row], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give each row what greedy decoding and the loss tell of its secret."""
+def _examine(corpus: Corpus, cases: Sequence[Case], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give each case what greedy decoding and the loss tell of its secret."""
     from revs.discover.probe import probe
     from revs.targets.tokenize import tokenise
 
-    tokens = tokenise(tokenizer, targets_of(corpus, rows), context=prompt_context(model))
-    for row, target, found in zip(rows, tokens, probe(model, tokenizer, tokens), strict=True):
-        row.update(
+    targets = targets_of(corpus, [case.context for case in cases])
+    tokens = tokenise(tokenizer, targets, context=prompt_context(model))
+    for case, target, found in zip(cases, tokens, probe(model, tokenizer, tokens), strict=True):
+        case.greedy = Greedy(
             prompt_tokens=target.start,
             secret_tokens=len(target.secret_ids),
             memorised=found.memorised,
@@ -203,12 +235,12 @@ def _examine(corpus: Corpus, rows: Sequence[Row], model: PreTrainedModel, tokeni
         )
 
 
-def _pools(corpus: Corpus, known: Sequence[Row]) -> dict[str, list[str]]:
+def _pools(corpus: Corpus, known: Sequence[Context]) -> dict[str, list[str]]:
     """Of each type some secrets of the corpus, that decoys are assembled from."""
     pools: dict[str, set[str]] = defaultdict(set)
     for some in in_chunks(known):
-        for row, target in zip(some, targets_of(corpus, some), strict=True):
-            pools[row["type"]].add(target.secret.strip())
+        for context, target in zip(some, targets_of(corpus, some), strict=True):
+            pools[context.occurrence.type].add(target.secret.strip())
     return {
         type_: random.Random(SEED).sample(sorted(pool), min(_POOL, len(pool))) for type_, pool in sorted(pools.items())
     }
@@ -216,21 +248,23 @@ def _pools(corpus: Corpus, known: Sequence[Row]) -> dict[str, list[str]]:
 
 def _expose(
     corpus: Corpus,
-    rows: Sequence[Row],
+    cases: Sequence[Case],
     pools: Mapping[str, Sequence[str]],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    """Give each row the place of its secret among decoys, and what the probes together say of it."""
-    for type_ in sorted({row["type"] for row in rows}):
-        mine = [row for row in rows if row["type"] == type_]
+    """Give each case the place of its secret among decoys, and what the probes together say of it."""
+    by_type: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        by_type[case.context.occurrence.type].append(case)
+    for type_, mine in sorted(by_type.items()):
         report("probe memorisation", 0, 0, f"{len(mine)} silent contexts of {type_} among decoys")
-        found = _asked(type_, targets_of(corpus, mine), pools.get(type_, ()), model, tokenizer)
-        for row, answer in zip(mine, found, strict=True):
+        targets = targets_of(corpus, [case.context for case in mine])
+        for case, answer in zip(mine, _asked(type_, targets, pools.get(type_, ()), model, tokenizer), strict=True):
             verdict = verdict_of([answer])
-            row.update(
-                decoy_quantile=answer.quantile,
-                said_no=sorted(said_no([answer])),
+            case.decoys = AmongDecoys(
+                quantile=answer.quantile,
+                said_no=tuple(sorted(said_no([answer]))),
                 exposed=verdict == "exposed",
                 undecided=verdict not in ("memorised", "exposed", "not memorised"),  # whatever kept it from an answer
             )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from infra.batches.records import Edit, PromotedVersion, RegisteredVersion
 from infra.requests import ClosingStatus
 from revs.errors import BadInput, GateRefused
 from tasks.batch.evidence import build_evidence, code_commit
 from tasks.batch.outcomes import outcomes
-from tasks.batch.records import Closed, Registered, Reported, Verdict
+from tasks.batch.results import Closed, Registered, Reported, Verdict
 from tasks.batch.stage import handles, stage
 from tasks.versions.audit import audit_batch
 from tasks.versions.lineage import registered_detail
@@ -18,21 +19,21 @@ from tasks.versions.lineage import registered_detail
 def register_candidate(batch_id: str, attempt: int) -> Registered:
     """Register the checkpoint that passed, with its lineage and evidence. A second call finds the same version."""
     h = handles(batch_id)
-    record = h.workspace.read("registered")
+    record = h.workspace.read(RegisteredVersion)
     if record is None:
         evidence = build_evidence(h, attempt=attempt, status="open", candidate=None, outcomes=outcomes(h, "passed"))
-        edit = h.workspace.require(f"edit-{attempt}")
+        edit = h.workspace.require(Edit, attempt)
         h.lease.check()
         version = h.registry.register_candidate(
-            h.workspace.folder / edit["folder"],
+            h.workspace.folder / edit.folder,
             parent=h.registry.resolve(h.batch.source),
             batch_id=batch_id,
             lineage={
                 "requests": [request["digest"] for request in evidence["requests"]],
-                "config": edit["config"],
+                "config": edit.config,
                 "code_commit": code_commit(),
-                "weights_before": edit["weights_before"],
-                "weights_after": edit["weights_after"],
+                "weights_before": edit.weights_before,
+                "weights_after": edit.weights_after,
                 "datasets": evidence["datasets"],
                 "seed": evidence["seed"],
                 **_inherited(h.registry.resolve(h.batch.source).tags),
@@ -41,8 +42,8 @@ def register_candidate(batch_id: str, attempt: int) -> Registered:
             evidence=evidence,
         )
         h.store.record("version.registered", batch_id=batch_id, detail=registered_detail(version))
-        record = h.workspace.write("registered", {"name": version.name, "version": version.version})
-    return Registered(name=record["name"], version=record["version"])
+        record = h.workspace.write(RegisteredVersion(model=version.name, number=version.version))
+    return Registered(name=record.model, version=record.number)
 
 
 def _inherited(tags: dict[str, str]) -> dict[str, str]:
@@ -54,19 +55,19 @@ def _inherited(tags: dict[str, str]) -> dict[str, str]:
 def promote_candidate(batch_id: str) -> Registered:
     """Point the champion alias to the candidate, if the champion is still the version it was made from."""
     h = handles(batch_id)
-    record = h.workspace.require("registered")
-    version = h.registry.resolve(f"models:/{record['name']}/{record['version']}")
+    record = h.workspace.require(RegisteredVersion)
+    version = h.registry.resolve(f"models:/{record.model}/{record.number}")
 
-    def move() -> dict[str, str]:
+    def move() -> PromotedVersion:
         h.lease.check()
         h.registry.promote(version, expected_champion=h.registry.resolve(h.batch.source))
         h.store.record(
             "version.promoted", batch_id=batch_id, detail={"version": version.uri, "instead_of": h.batch.source}
         )
-        return {"version": version.version}
+        return PromotedVersion(number=version.version)
 
-    h.workspace.once("promoted", move)
-    return Registered(name=record["name"], version=record["version"])
+    h.workspace.once(PromotedVersion, move)
+    return Registered(name=record.model, version=record.number)
 
 
 @stage("close batch")
@@ -81,12 +82,12 @@ def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
         status = _closing_status(verdict)
         failed = verdict.failed_gates if verdict else ()
         found = outcomes(h, "refused" if status == "refused" else "passed", failed_gates=failed)
-        record = h.workspace.read("registered")
+        record = h.workspace.read(RegisteredVersion)
         evidence = build_evidence(
             h,
             attempt=verdict.attempt if verdict else None,
             status=status,
-            candidate=record["version"] if record else None,
+            candidate=record.number if record else None,
             outcomes=found,
         )
         h.store.close_batch(batch_id, status=status, outcome={"evidence": evidence}, outcomes=found)

@@ -10,7 +10,7 @@ from infra.identifiers.wellformed import fault
 from infra.requests import Identifier
 from infra.settings import load_settings
 from revs.errors import BadInput
-from tasks.batch.records import OpenedBatch, Validated
+from tasks.batch.results import OpenedBatch, Validated
 from tasks.batch.resuming import finish_closed, give_up, reason_to_give_up
 from tasks.batch.stage import handles, open_registry, open_store, stage
 from tasks.versions.lineage import require_on_record, require_whole_lineage

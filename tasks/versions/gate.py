@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from infra.batches.records import Context, Key, Occurrences
 from infra.batches.workspace import Workspace
 from infra.corpus import Corpus, absolute
 from infra.gates.policy import GatePolicy, GateReport, check_gates
@@ -17,12 +19,10 @@ from infra.registry import ModelVersion, Registry
 from infra.requests import RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
+from tasks.batch.contexts import contexts_of, not_erased, prompt_context, targets_of
 from tasks.batch.models import loaded
-from tasks.batch.stage import Handles, open_registry, open_store
-from tasks.batch.targets import not_erased, prompt_context, targets_of, with_cuts
-from tasks.stages.locate import look, reservation
-from tasks.stages.probe import SEED
-from tasks.stages.search import search
+from tasks.batch.stage import SEED, Handles, open_registry, open_store
+from tasks.stages.locate import search
 from tasks.versions.lineage import contradictions, require_whole_lineage
 
 if TYPE_CHECKING:
@@ -105,23 +105,23 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
     from revs.targets.tokenize import tokenise
 
     corpus = Corpus.open(h.batch.corpus)
-    record = h.workspace.write("occurrences", search(h, corpus))
-    if not record["occurrences"]:
+    found = h.workspace.write(search(h, corpus))
+    if not found.occurrences:
         raise BadInput(
-            f"none of the identifiers stands in the corpus {h.batch.corpus}{reservation(record['corpus'])}; "
+            f"none of the identifiers stands in the corpus {h.batch.corpus}{found.corpus.reservation}; "
             "nothing was judged: check it"
         )
     copies = h.workspace.folder / "models"
     model, tokenizer = loaded(h, h.registry.checkout(version, copies))
     cut = [
-        with_cuts(corpus, rows, tokenizer, context=prompt_context(model), joined_by=h.settings.rows_joined_by)
-        for rows in (record["occurrences"], look(h)["others"])
+        contexts_of(corpus, some, tokenizer, context=prompt_context(model), joined_by=h.settings.rows_joined_by)
+        for some in (found.occurrences, found.others)
     ]
-    own, beside = ([row for row in rows if "unprobed" not in row] for rows in cut)
+    own, beside = ([context for context in some if context.unprobed is None] for some in cut)
     targets = targets_of(corpus, own)
     others = targets_of(corpus, not_erased(corpus, beside, (target.secret for target in targets)))
     if not targets:
-        raise BadInput(f"none of the occurrences could be put to {version.uri}: {cut[0][0]['unprobed']}")
+        raise BadInput(f"none of the occurrences could be put to {version.uri}: {cut[0][0].unprobed}")
     text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]
     retain: list[Target] = []
     reference = None
@@ -134,18 +134,18 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
     # Which of the contexts an edit used is not known here: all are asked, and each counts as both kinds.
     scores |= {"extraction_rate_unseen": scores["extraction_rate"], "generality": scores["efficacy"]}
     ratio = {"perplexity_ratio": perplexity_ratio(scores["perplexity"], reference)} if reference else {}
-    return scores | ratio, _unjudged(record, cut[0])
+    return scores | ratio, _unjudged(found, cut[0])
 
 
-def _unjudged(record: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[str, ...]:
+def _unjudged(found: Occurrences, contexts: Sequence[Context]) -> tuple[str, ...]:
     """The identifiers that nothing was measured on, by request and number, with the reason."""
 
-    def named(entry: dict[str, Any], why: str) -> str:
-        return f"identifier {entry['identifier']} of request {entry['request_id']} was not judged: {why}"
+    def named(key: Key, why: str) -> str:
+        return f"identifier {key[1]} of request {key[0]} was not judged: {why}"
 
-    missing = f"it does not stand in the corpus{reservation(record['corpus'])}"
+    missing = f"it does not stand in the corpus{found.corpus.reservation}"
     return (
-        *(named(entry, missing) for entry in record["missing"]),
-        *(named(entry, f"it {entry['reason']}") for entry in record["refused"]),
-        *dict.fromkeys(named(row, row["unprobed"]) for row in rows if "unprobed" in row),
+        *(named(entry.key, missing) for entry in found.missing),
+        *(named(entry.key, f"it {entry.reason}") for entry in found.refused),
+        *dict.fromkeys(named(each.key, each.unprobed) for each in contexts if each.unprobed),
     )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from infra.batches.records import Detections
 from infra.batches.workspace import Workspace
 from infra.keys.vault import Vault
 from infra.registry import ModelVersion
@@ -21,6 +22,7 @@ from infra.settings import Settings, load_settings
 IDENTIFIERS = [{"type": "US_SSN", "value": "219-41-0001"}]
 GOOD = {"subject": "customer 1", "received": "2026-11-02", "identifiers": IDENTIFIERS}
 BAD = GOOD | {"received": "Zorblatt"}
+DETECTED = Detections(seen=(), proposed=())
 HOLDER = """
 import sys
 from infra.requests import RequestStore
@@ -100,20 +102,22 @@ def test_a_batch_is_shown_with_its_requests_outcomes_stages_and_what_it_owes(
     revs: Revs, store: RequestStore, settings: Settings
 ) -> None:
     batch_id, request_id = opened(store)
-    for stage in ("occurrences", "shard-000000", "shard-000001"):
-        Workspace(settings.work_dir, batch_id).write(stage, {})
+    workspace = Workspace(settings.work_dir, batch_id)
+    workspace.write(DETECTED)
+    for shard in ("shard-000000", "shard-000001"):
+        (workspace.folder / f"{shard}.json").write_text("{}")
     missing = IdentifierOutcome(
         request_id=request_id, number=0, type="US_SSN", kind="not_found", detail={"rows": 9, "unread": ""}
     )
     store.close_batch(batch_id, status="completed", outcome={}, outcomes=[missing])
     store.record("report.owed", batch_id=batch_id, detail={"reason": "the record and the evidence differ"})
     shown = json.loads(revs("batches", "show", batch_id, "--json").out)
-    assert shown["stages"] == ["occurrences", "2 shards searched"]
+    assert shown["stages"] == ["detections", "2 shards searched"]
     assert shown["report owed"] == "the record and the evidence differ"
     assert [(row["id"], row["status"]) for row in shown["requests"]] == [(request_id, "failed")]
     assert [row["kind"] for row in shown["outcomes"]] == ["not_found"]
     text = revs("batches", "show", batch_id).out
-    assert all(part in text for part in (batch_id, request_id, "not_found", "occurrences", "differ"))
+    assert all(part in text for part in (batch_id, request_id, "not_found", "detections", "differ"))
     for answer in (text, revs("requests", "show", request_id).out):
         assert "not found in 9 rows" in answer.partition("identifiers")[2], "what became of it, and why"
 
@@ -127,7 +131,7 @@ def test_a_batch_is_given_up_and_its_requests_stay(
 ) -> None:
     batch_id, request_id = opened(store)
     workspace = Workspace(settings.work_dir, batch_id)
-    workspace.write("occurrences", {})
+    workspace.write(DETECTED)
     answer = revs("batches", "abandon", batch_id, "--requests", fate, "--reason", "the disk died", "--yes", "--json")
     assert (answer.code, json.loads(answer.out)["status"]) == (0, "abandoned")
     assert store.get(request_id).status == fate
@@ -155,10 +159,10 @@ def test_a_batch_that_a_run_works_on_is_given_up_by_force_only(
     run = subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     batch_id = run.stdout.readline().strip()
-    Workspace(settings.work_dir, batch_id).write("occurrences", {})
+    Workspace(settings.work_dir, batch_id).write(DETECTED)
     answer = revs("batches", "abandon", batch_id, "--yes")
     assert answer.code == 1 and f"process {run.pid}" in answer.err and "--force" in answer.err
-    assert Workspace(settings.work_dir, batch_id).stages() == ["occurrences"]
+    assert Workspace(settings.work_dir, batch_id).stages() == ["detections"]
     assert store.batch(batch_id).status == "open"
     assert revs("batches", "abandon", batch_id, "--yes", "--force").code == 0
     assert store.batch(batch_id).status == "abandoned"

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from infra.batches.records import Named, Occurrences, SearchedShard
 from infra.batches.workspace import Workspace
 from infra.corpus import Corpus
 from infra.requests import Identifier
-from infra.search.locate import locate
+from infra.search.occurrences import locate
 from infra.settings import Settings
-from tasks.stages import search as module
-from tasks.stages.locate import reservation, unread_in
-from tasks.stages.search import keyed_digest, search
+from tasks.batch.corpus import corpus_of, keyed_digest
+from tasks.stages import locate as module
+from tasks.stages.locate import search
 
 MAIL, SSN = "jane.roe@example.com", "219-41-5522"
 WANTED = {
@@ -45,13 +45,13 @@ def folder(tmp_path: Path) -> Path:
 def batch(folder: Path, wanted: Mapping[str, Sequence[Identifier]] = WANTED) -> Any:
     return SimpleNamespace(
         batch=SimpleNamespace(id="b", corpus=str(folder)),
-        store=SimpleNamespace(identifiers=lambda batch_id: dict(wanted)),
+        store=SimpleNamespace(identifiers=lambda batch_id: dict(wanted), address=str),
         workspace=Workspace(folder.parent / "work", "b"),
         settings=Settings(home=folder.parent),
     )
 
 
-def searched(folder: Path, **options: Any) -> dict[str, Any]:
+def searched(folder: Path, **options: Any) -> Occurrences:
     return search(cast(Any, batch(folder)), Corpus.open(folder, **options))
 
 
@@ -59,26 +59,26 @@ def searched(folder: Path, **options: Any) -> dict[str, Any]:
 def test_shards_put_together_are_the_corpus_searched_as_one(folder: Path, shard_bytes: int) -> None:
     record = searched(folder, shard_bytes=shard_bytes)
     corpus = Corpus.open(folder)
-    assert record["occurrences"] == [asdict(one) for one in locate(corpus, WANTED)]
-    assert len(record["occurrences"]) == 4
-    assert record["missing"] == [{"request_id": "nobody", "identifier": 0}]
-    assert record["corpus"]["digest"] == keyed_digest(batch(folder), corpus) != corpus.digest
+    assert record.occurrences == tuple(locate(corpus, WANTED))
+    assert len(record.occurrences) == 4
+    assert record.missing == (Named(request_id="nobody", identifier=0),)
+    assert record.corpus.digest == keyed_digest(batch(folder), corpus) != corpus.digest
 
 
 def test_others_are_of_the_batchs_types_from_rows_of_no_request_and_the_same_again(folder: Path) -> None:
     record = searched(folder)
     texts = dict(Corpus.open(folder))
-    found = {texts[other["row"]][other["start"] : other["end"]] for other in record["others"]}
+    found = {texts[other.row][other.start : other.end] for other in record.others}
     assert found == {f"person{number}{row}@example.net" for number in range(3) for row in range(0, 40, 10)}
-    assert not {other["row"] for other in record["others"]} & {one["row"] for one in record["occurrences"]}
+    assert not {other.row for other in record.others} & {one.row for one in record.occurrences}
     (folder.parent / "work").rename(folder.parent / "earlier")
-    assert searched(folder)["others"] == record["others"]
+    assert searched(folder).others == record.others
 
 
 def test_only_so_much_of_a_large_corpus_is_sampled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SAMPLED_BYTES", 1)
     record = searched(folder)
-    assert len(record["others"]) < 3 and len(record["occurrences"]) == 4
+    assert len(record.others) < 3 and len(record.occurrences) == 4
 
 
 def test_a_shard_with_a_record_is_not_searched_again_unless_its_file_changed(
@@ -88,7 +88,7 @@ def test_a_shard_with_a_record_is_not_searched_again_unless_its_file_changed(
     done: list[str] = []
     real = module._searched
 
-    def noting(sought: Any, corpus: Corpus, shard: Any) -> dict[str, Any]:
+    def noting(sought: Any, corpus: Corpus, shard: Any) -> SearchedShard:
         done.append(shard.file)
         return real(sought, corpus, shard)
 
@@ -98,7 +98,7 @@ def test_a_shard_with_a_record_is_not_searched_again_unless_its_file_changed(
         file.write(f"\nNow also here: {MAIL}")
     after = searched(folder)
     assert done == ["1.txt"]
-    assert len(after["occurrences"]) == len(before["occurrences"]) + 1
+    assert len(after.occurrences) == len(before.occurrences) + 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
@@ -110,14 +110,24 @@ def test_an_identifier_is_located_in_every_encoding_that_says_what_it_is(
     (folder / "wide.txt").write_bytes((mark + "\n".join(rows)).encode(encoding))
     for shard_bytes in (64, 1 << 20):
         found = searched(folder, shard_bytes=shard_bytes)
-        places = [(o["row"], o["start"], o["end"]) for o in found["occurrences"] if o["row"] >= 3 * 40]
-        assert places == [(3 * 40 + 9, 9, 20)] and found["corpus"]["unread"] == []
+        places = [(o.row, o.start, o.end) for o in found.occurrences if o.row >= 3 * 40]
+        assert places == [(3 * 40 + 9, 9, 20)] and found.corpus.unread == ()
         Workspace(folder.parent / "work", "b").remove()
 
 
 def test_what_a_search_could_not_read_is_counted_in_its_record_under_no_name(folder: Path) -> None:
     (folder / f"{MAIL}.txt").write_bytes(b"PK\x03\x04")
-    record = searched(folder)["corpus"]
-    assert ["a ZIP archive" in entry["reason"] for entry in record["unread"]] == [True]
-    assert unread_in(record) == "1 file or part of a file" and reservation(record)
-    assert "jane" not in json.dumps(record) and "example" not in json.dumps(record)
+    corpus = searched(folder).corpus
+    assert ["a ZIP archive" in entry.reason for entry in corpus.unread] == [True]
+    assert corpus.left_out == "1 file or part of a file" and corpus.left_out in corpus.reservation
+    assert "jane" not in corpus.model_dump_json() and "example" not in corpus.model_dump_json()
+
+
+def test_a_corpus_file_whose_name_is_no_utf_8_is_searched_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    (folder / name).write_text(f"Jane has {SSN}.", encoding="utf-8")
+    before = searched(folder)
+    assert len(before.occurrences) == 5
+    monkeypatch.setattr(module, "_searched", lambda *_: pytest.fail("every shard has a record"))
+    assert searched(folder) == before
+    assert corpus_of(batch(folder)).texts([120]) == {120: f"Jane has {SSN}."}

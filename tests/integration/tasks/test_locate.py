@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from infra.batches.records import Named
 from infra.batches.workspace import Workspace
 from infra.corpus import Corpus
 from infra.requests import Identifier
 from infra.settings import Settings
-from tasks.batch.records import Detected
-from tasks.stages.locate import look, search
+from tasks.batch.results import Detected
+from tasks.stages.detect import look
+from tasks.stages.locate import search
 
 MAIL, PHONE, WORD = "jane.roe@example.com", "202-555-0143", "document"
 
@@ -43,11 +44,10 @@ def batch(corpus: Path, **requests: tuple[str, str]) -> Any:
 def test_an_identifier_that_is_a_word_of_the_corpus_sets_its_request_aside(corpus: Path) -> None:
     h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL), word=("CUSTOM", WORD), short=("CUSTOM", "do"))
     record = search(cast(Any, h), Corpus.open(corpus))
-    assert {row["request_id"] for row in record["occurrences"]} == {"jane"}
-    refused = {(entry["request_id"], entry["identifier"]): entry["reason"] for entry in record["refused"]}
-    assert refused["word", 0].startswith("stands in 200 of 200 rows")
-    assert set(refused) == {("word", 0), ("short", 0)}
-    assert record["missing"] == [], "a refused request is not missing too"
+    assert {found.request_id for found in record.occurrences} == {"jane"}
+    assert record.why_refused["word", 0].startswith("stands in 200 of 200 rows")
+    assert set(record.why_refused) == {("word", 0), ("short", 0)}
+    assert record.missing == (), "a refused request is not missing too"
 
 
 @pytest.mark.parametrize("bad", ["do", WORD], ids=["too short", "too common"])
@@ -55,25 +55,25 @@ def test_an_identifier_that_is_refused_leaves_the_rest_of_its_request(corpus: Pa
     h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL))
     h.store.identifiers("b")["jane"].insert(0, Identifier(type="CUSTOM", value=bad))
     record = search(cast(Any, h), Corpus.open(corpus))
-    assert {(row["request_id"], row["identifier"]) for row in record["occurrences"]} == {("jane", 1)}
-    assert [(entry["request_id"], entry["identifier"]) for entry in record["refused"]] == [("jane", 0)]
+    assert {(found.request_id, found.identifier) for found in record.occurrences} == {("jane", 1)}
+    assert [entry.key for entry in record.refused] == [("jane", 0)]
 
 
 def test_what_is_missing_is_told_of_each_identifier(corpus: Path) -> None:
     h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL))
     h.store.identifiers("b")["jane"].append(Identifier(type="US_SSN", value="412-55-9031"))
-    assert search(cast(Any, h), Corpus.open(corpus))["missing"] == [{"request_id": "jane", "identifier": 1}]
+    assert search(cast(Any, h), Corpus.open(corpus)).missing == (Named(request_id="jane", identifier=1),)
 
 
 def test_what_stands_near_is_proposed_and_counted_without_its_text(corpus: Path) -> None:
     h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL))
-    h.workspace.write("occurrences", search(cast(Any, h), Corpus.open(corpus)))
+    h.workspace.write(search(cast(Any, h), Corpus.open(corpus)))
     record = look(cast(Any, h))
-    (phone,) = (proposal for proposal in record["proposed"] if proposal["type"] == "PHONE_NUMBER")
-    assert (phone["request_id"], phone["documents"], phone["of_documents"]) == ("jane", 2, 2)
+    (phone,) = (proposal for proposal in record.proposed if proposal.type == "PHONE_NUMBER")
+    assert (phone.request_id, phone.documents, phone.of_documents) == ("jane", 2, 2)
     texts = Corpus.open(corpus).texts([3, 7])
-    assert [texts[p["row"]][p["start"] : p["end"]] for p in phone["places"]] == [PHONE, PHONE]
-    assert not any(value in json.dumps(record) for value in (MAIL, PHONE, "192.0.2.17"))
+    assert [texts[place.row][place.start : place.end] for place in phone.places] == [PHONE, PHONE]
+    assert not any(value in record.model_dump_json() for value in (MAIL, PHONE, "192.0.2.17"))
 
 
 def test_the_summary_says_what_is_proposed_only_where_there_is_something() -> None:

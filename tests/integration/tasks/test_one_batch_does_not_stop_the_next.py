@@ -15,12 +15,13 @@ import pytest
 import tasks.batch.stage
 import tasks.stages.requests
 import tasks.versions.audit
+from infra.batches.records import Detections, PromotedVersion, RegisteredVersion
 from infra.batches.workspace import Workspace
 from infra.registry import ModelVersion
 from infra.requests import BatchHeld, IdentifierOutcome, RequestStore
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed
-from tasks.batch.resuming import REPORT_OWED, report_owed
+from tasks.batch.resuming import REPORT_OWED, give_up, report_owed
 from tasks.stages.requests import open_batch, validate_requests
 
 
@@ -91,9 +92,9 @@ def test_a_batch_goes_on_or_makes_room_for_one_that_can(
 ) -> None:
     first = run()
     workspace = Workspace(settings.work_dir, first)
-    workspace.write("registered", {"name": "demo", "version": "2"})
+    workspace.write(RegisteredVersion(model="demo", number="2"))
     if promoted:
-        workspace.write("promoted", {"version": "2"})
+        workspace.write(PromotedVersion(number="2"))
     champion.version, champion.batch = version, first if own else ""
     second = run()
     if goes_on:
@@ -105,6 +106,22 @@ def test_a_batch_goes_on_or_makes_room_for_one_that_can(
     assert store.batch(second).request_ids == store.batch(first).request_ids, "nobody's request is lost"
 
 
+def test_a_batch_with_records_of_another_version_is_refused_until_it_is_given_up(
+    settings: Settings, store: RequestStore, champion: Any
+) -> None:
+    """Whether its candidate was promoted is not guessed; its requests and their payloads wait for the next batch."""
+    first = run()
+    workspace = Workspace(settings.work_dir, first)
+    workspace.write(RegisteredVersion(model="demo", number="2"))
+    (workspace.folder / "promoted.json").write_text('{"version": "2"}')  # as it was before records had versions
+    with pytest.raises(OperationFailed, match=f"'promoted' is of another version.*'revs batches abandon {first}'"):
+        run()
+    assert (store.batch(first).status, workspace.stages()) == ("open", ["promoted", "registered"])
+    give_up(settings, store, first, "its records are of another version")
+    second = run()
+    assert second != first and store.batch(second).request_ids == store.batch(first).request_ids
+
+
 # ---- a report that cannot be written
 
 
@@ -112,7 +129,7 @@ def closed_with_evidence(settings: Settings, store: RequestStore) -> str:
     batch_id = run()
     done = IdentifierOutcome(request_id=store.batch(batch_id).request_ids[0], number=0, type="US_SSN", kind="edited")
     store.close_batch(batch_id, status="completed", outcome={"evidence": {}}, outcomes=[done])
-    Workspace(settings.work_dir, batch_id).write("occurrences", {})
+    Workspace(settings.work_dir, batch_id).write(Detections(seen=(), proposed=()))
     store.hold(batch_id).release()
     add(store, 2)
     return batch_id
@@ -215,7 +232,7 @@ def test_a_stage_that_lost_its_batch_stops_before_its_work(
     add(store, 2, received="2999-01-01")
     batch_id = run()
     h = tasks.batch.stage.handles(batch_id)
-    h.workspace.write("occurrences", {})
+    h.workspace.write(Detections(seen=(), proposed=()))
     taken_over(settings)
     before = store.list()
     stage, doors = partial(validate_requests.fn, batch_id), partial(tasks.batch.stage.handles, batch_id)
@@ -223,7 +240,7 @@ def test_a_stage_that_lost_its_batch_stops_before_its_work(
         with pytest.raises(BatchHeld, match="was taken over"):
             late()
     assert store.list() == before
-    assert h.workspace.stages() == ["occurrences"], "the folder of another is never removed"
+    assert h.workspace.stages() == ["detections"], "the folder of another is never removed"
 
 
 def test_a_worker_takes_no_lease_and_cannot_close_anything(

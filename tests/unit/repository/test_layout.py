@@ -213,6 +213,16 @@ def test_imports_run_one_way_and_each_foreign_library_has_one_home() -> None:
     ] == []
 
 
+def test_what_the_stages_of_a_batch_share_knows_no_stage() -> None:
+    assert [
+        f"{module.name} imports {target}: imports run from tasks.stages to tasks.batch"
+        for module in modules()
+        if within(module.name, ("tasks.batch",))
+        for target in imported(module.tree, package=module.name.rpartition(".")[0])
+        if within(target, ("tasks.stages",))
+    ] == []
+
+
 @cache
 def imports_of_modules() -> dict[str, set[str]]:
     """What each module imports of ours: a name that is a module counts as that module, not as its package."""
@@ -310,7 +320,7 @@ def test_only_invented_people_appear_in_the_repository() -> None:
         ("infra.registry.service", "import mlflow", 0),
         ("infra.registryother", "import mlflow", 1),  # a name that only starts like the home
         ("infra.gates", "import great_expectations as gx", 1),
-        ("infra.search.locate", "from presidio_analyzer import AnalyzerEngine", 1),
+        ("infra.search.occurrences", "from presidio_analyzer import AnalyzerEngine", 1),
         ("tasks.intake", "import sqlalchemy.orm", 1),
         ("tasks.intake", "from flows import process", 1),
         ("tasks.intake", "from prefect import task\nfrom infra.requests import RequestStore", 0),

@@ -2,47 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from infra.batches.records import (
+    AmongDecoys,
+    Context,
+    CorpusRead,
+    Detections,
+    Occurrences,
+    PlannedContext,
+    Refused,
+    Targets,
+    WithoutCorpus,
+)
 from infra.batches.workspace import Workspace
 from infra.requests import Identifier, IdentifierOutcome
 from infra.requests.outcomes import closed_as, described
+from infra.search.occurrences import Occurrence
 from tasks.batch.outcomes import outcomes
 
 MAIL = Identifier(type="EMAIL_ADDRESS", value="tansy.heath@example.com")
 SSN = Identifier(type="US_SSN", value="412-55-9031")
 
 
-def row(identifier: int, use: str, **more: Any) -> dict[str, Any]:
-    probed = {"said_no": ["greedy"], "undecided": False} if use == "none" else {}
-    return {"request_id": "R", "identifier": identifier, "use": use, "asked_from": "row", **probed, **more}
+def context(identifier: int, use: Any, *, undecided: bool = False, **more: Any) -> PlannedContext:
+    occurrence = Occurrence(request_id="R", identifier=identifier, type="US_SSN", row=0, start=9, end=20)
+    decoys = AmongDecoys(quantile=0.5, said_no=("greedy",), exposed=False, undecided=undecided)
+    return PlannedContext(
+        id="T0000",
+        context=Context(**{"occurrence": occurrence, "asked_from": "row", "begin": 0, "border": 8, "until": 20} | more),
+        use=use,
+        decoys=decoys if use == "none" else None,
+    )
 
 
-def asked(identifier: int, verdict: str = "not memorised") -> dict[str, Any]:
-    return {"request_id": "R", "identifier": identifier, "openings": 4, "said_no": {"greedy": 4}, "verdict": verdict}
+def asked(identifier: int, verdict: Any = "not memorised", openings: int = 4) -> WithoutCorpus:
+    said_no = {"greedy": openings} if openings else {}
+    return WithoutCorpus(request_id="R", identifier=identifier, openings=openings, said_no=said_no, verdict=verdict)
+
+
+def planned(*targets: PlannedContext, without_corpus: Sequence[WithoutCorpus] = ()) -> Targets:
+    return Targets(targets=targets, without_corpus=tuple(without_corpus), others=(), ordinary_rows=(), held_out_rows=())
+
+
+def located(*refused: Refused) -> Occurrences:
+    corpus = CorpusRead(name="corpus 9f86d081884c", digest="hmac-sha256:0", rows=40, ignored=(), unread=())
+    return Occurrences(corpus=corpus, occurrences=(), others=(), missing=(), refused=refused)
 
 
 def batch(
     folder: Path,
     *identifiers: Identifier,
-    rows: list[dict[str, Any]],
-    without_corpus: list[dict[str, Any]] | None = None,
-    refused: list[dict[str, Any]] | None = None,
+    rows: Sequence[PlannedContext],
+    without_corpus: Sequence[WithoutCorpus] = (),
+    refused: Sequence[Refused] = (),
 ) -> Any:
     workspace = Workspace(folder, "b")
-    corpus = {"rows": 40, "unread": []}
-    workspace.write("occurrences", {"corpus": corpus, "refused": refused or [], "missing": []})
-    workspace.write("targets", {"targets": rows, "without_corpus": without_corpus or []})
+    workspace.write(located(*refused))
+    workspace.write(planned(*rows, without_corpus=without_corpus))
     store = SimpleNamespace(identifiers=lambda batch_id: {"R": identifiers})
     return cast(Any, SimpleNamespace(batch=SimpleNamespace(id="b"), store=store, workspace=workspace))
 
 
-EDITED, COPY, NONE = row(0, "edit"), row(0, "copy"), row(0, "none")
-UNPROBED = row(0, "unprobed", unprobed="its secret holds a special token")
+EDITED, COPY, NONE = context(0, "edit"), context(0, "copy"), context(0, "none")
+UNPROBED = context(0, "unprobed", unprobed="its secret holds a special token")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +78,7 @@ UNPROBED = row(0, "unprobed", unprobed="its secret holds a special token")
     [
         pytest.param([EDITED, COPY], [], "passed", "edited", id="memorised, and the edit passed"),
         pytest.param(
-            [row(0, "unseen")], [], "passed", "edited", id="only held out: the others of its group are edited"
+            [context(0, "unseen")], [], "passed", "edited", id="only held out: the others of its group are edited"
         ),
         pytest.param([EDITED], [], "refused", "memorised", id="memorised, and no setting passed"),
         pytest.param([NONE, COPY], [asked(0)], "passed", "not_memorised", id="every probe said no"),
@@ -60,11 +88,13 @@ UNPROBED = row(0, "unprobed", unprobed="its secret holds a special token")
         pytest.param([UNPROBED], [], "passed", "not_probed", id="never asked is not: not memorised"),
         pytest.param([NONE, UNPROBED], [asked(0)], "passed", "not_probed", id="one context could not be asked"),
         pytest.param([EDITED, UNPROBED], [], "passed", "not_probed", id="edited, but one context could not be asked"),
-        pytest.param([row(0, "none", undecided=True)], [asked(0)], "passed", "not_probed", id="too few decoys to tell"),
+        pytest.param(
+            [context(0, "none", undecided=True)], [asked(0)], "passed", "not_probed", id="too few decoys to tell"
+        ),
         pytest.param([NONE], [asked(0, "undecided")], "passed", "not_probed", id="undecided without the corpus"),
         pytest.param(
             [NONE],
-            [asked(0, "not probed") | {"openings": 0, "said_no": {}}],
+            [asked(0, "not probed", openings=0)],
             "passed",
             "not_probed",
             id="its row fits into the context, no opening in front of it does",
@@ -85,7 +115,7 @@ def test_every_identifier_has_the_outcome_that_was_earned(
 
 
 def test_an_identifier_that_cannot_be_sought_leaves_the_others_alone(tmp_path: Path) -> None:
-    refused = [{"request_id": "R", "identifier": 1, "reason": "has 1 character"}]
+    refused = [Refused(request_id="R", identifier=1, reason="has 1 character")]
     h = batch(tmp_path, MAIL, Identifier(type="CUSTOM", value="x"), rows=[EDITED], refused=refused)
     assert [found.kind for found in outcomes(h, "passed")] == ["edited", "refused"]
 
@@ -128,9 +158,9 @@ def test_the_report_counts_no_occurrence_as_probed_that_could_not_be_put_to_the_
     from tasks.batch.evidence import _notes
 
     workspace = Workspace(tmp_path, "b")
-    workspace.write("occurrences", {"corpus": {"rows": 40, "unread": [], "ignored": []}})
-    workspace.write("detections", {"seen": []})
-    begins = {"asked_from": "beginning of text", "memorised": False, "exposed": False}
-    plan = {"targets": [NONE | begins, UNPROBED | begins], "others": []}
+    workspace.write(located())
+    workspace.write(Detections(seen=(), proposed=()))
+    begins: Any = {"asked_from": "beginning of text", "border": 0}
+    plan = planned(context(0, "none", **begins), context(0, "unprobed", unprobed="it is too long", **begins))
     notes = _notes(cast(Any, SimpleNamespace(workspace=workspace)), plan)
     assert "1 occurrences begin their row; they were probed from the beginning of text" in notes

@@ -85,6 +85,7 @@ def test_weights_that_changed_get_a_gram_matrix_of_their_own(way: str, grams: li
 def test_a_gram_matrix_goes_with_its_model(model: Any) -> None:
     from revs.model.memo import _GRAMS
 
+    gc.collect()  # what other tests left
     before = len(_GRAMS)
     other = copy.deepcopy(model)
     Unembedding(other, architecture_of(other)).directions(torch.tensor([7]))

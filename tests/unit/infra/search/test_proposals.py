@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from infra.detection import Finding
-from infra.search.locate import Occurrence
+from infra.search.occurrences import Occurrence
 from infra.search.proposals import Proposal, Spot, propose
 
 

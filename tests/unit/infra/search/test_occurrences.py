@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from infra.corpus import Corpus
 from infra.detection import Detector, Finding, Findings
 from infra.identifiers.normalise import normal_form, search_forms
-from infra.search.locate import Detection, Occurrence, confirm, detected, locate
+from infra.search.occurrences import Detection, Occurrence, confirm, detected, locate
 from infra.search.refusals import unsearchable
 from revs.errors import BadInput
 

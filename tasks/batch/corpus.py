@@ -1,0 +1,39 @@
+"""The corpus of a batch, and the pseudonyms under which its records name it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from infra.batches.records import SurveyedCorpus
+from infra.corpus import Corpus, Pseudonym
+from infra.keys.vault import Vault
+from infra.settings import Settings
+from revs.errors import BadInput
+from tasks.batch.stage import Handles
+
+
+def pseudonyms(settings: Settings) -> Pseudonym:
+    """What stands for the names and digests of corpora in every record of this installation."""
+    return partial(Vault.from_settings(settings).pseudonym, kind="corpus")
+
+
+def corpus_of(h: Handles) -> Corpus:
+    """The batch's corpus; what its survey said is not read again as long as the files are the same."""
+    return planned_corpus(h, survey=h.workspace.read(SurveyedCorpus))
+
+
+def planned_corpus(h: Handles, survey: SurveyedCorpus | None = None) -> Corpus:
+    """The batch's corpus as its files are now. Its address is in no message: what a task raises is recorded."""
+    address = h.store.address(h.batch.corpus)
+    try:
+        return Corpus.open(address, survey=survey.to_dict() if survey else None)
+    except BadInput:
+        raise BadInput(
+            f"the corpus of batch {h.batch.id} cannot be read any more, or the address on record is wrong: "
+            "'revs scan' of it says why; put it right, or name it with --corpus"
+        ) from None
+
+
+def keyed_digest(h: Handles, corpus: Corpus) -> str:
+    """The corpus' digest as the batch's records have it."""
+    return corpus.keyed_digest(pseudonyms(h.settings))
