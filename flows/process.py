@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.shards import over_shards
+from infra.requests import BatchHeld
+from infra.running.deployment import is_scheduled, turn
 from infra.settings import load_settings
+from tasks.batch.pages import log_requests, name_run, progress_on_page, show_batch
 from tasks.batch.results import Verdict
 from tasks.batch.stage import held
 from tasks.stages.choose import choose_target_tokens, count_shard, uncounted_shards
@@ -34,7 +37,7 @@ class Processed:
     report: str
 
 
-@flow(name="process-deletion-requests", persist_result=False, validate_parameters=False)
+@flow(name="process-deletion-requests", flow_run_name="{model}", persist_result=False, validate_parameters=False)
 def process_deletion_requests(model: str, corpus: str | None = None) -> Processed | None:
     """Process the waiting deletion requests of one registered model; resumes a batch that was cut off.
 
@@ -43,18 +46,28 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
         corpus: its training corpus, where it is not the one on record.
 
     Returns:
-        None when no request waits.
+        None when no request waits, or a scheduled run finds another run at work on the model.
 
     Raises:
         GateRefused: no setting passed the gates, or the evidence is too thin to judge; the champion stays, the requests
             are handed to a human.
         BadInput: nothing of the batch stands in the corpus; its requests are handed to a human.
     """
-    batch = open_batch(model, corpus)
-    if batch is None:
-        return None
-    with held(batch.batch_id):
-        return process_batch(batch.batch_id)
+    with turn(model), progress_on_page(model):
+        try:
+            batch = open_batch(model, corpus)
+        except BatchHeld:
+            if not is_scheduled():
+                raise
+            name_run(model, "another run is at work")
+            return None
+        if batch is None:
+            name_run(model, "no request waits")
+            return None
+        name_run(model, batch.batch_id, f"batch:{batch.batch_id}")
+        with held(batch.batch_id):
+            log_requests(batch.batch_id)
+            return process_batch(batch.batch_id)
 
 
 def process_batch(batch_id: str) -> Processed:
@@ -71,6 +84,7 @@ def process_batch(batch_id: str) -> Processed:
         promote_candidate(batch_id)
     closed = close_batch(batch_id, verdict)
     report = report_batch(batch_id)
+    show_batch(batch_id)
     refuse_unfinished(closed, verdict, report.path)
     return Processed(
         batch_id=batch_id, status=closed.status, completed=closed.completed, handed_on=closed.open, report=report.path

@@ -14,6 +14,7 @@ from revs.errors import BadInput, OperationFailed
 # Fields whose value may be shown in an error; the others may carry a password or are one.
 _PRINTABLE = frozenset(
     {"home", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers", "device"}
+    | {"stage_timeout"}
 )
 
 
@@ -38,6 +39,8 @@ class Settings(BaseSettings):
     task_runner: Literal["threads", "processes", "dask", "ray"] = "processes"
     task_workers: int | None = Field(default=None, ge=1, le=4096)  # None: as many as the engine takes by itself
     task_address: str | None = Field(default=None, repr=False)  # of a Dask or Ray cluster; may hold a password
+    stage_timeout: float | None = Field(default=None, gt=0)  # seconds a stage may take; None: as long as it needs
+    mlflow_ui: str | None = Field(default=None, repr=False)  # where people open MLflow; None: the tracking server
 
     @field_validator("home")
     @classmethod

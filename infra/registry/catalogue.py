@@ -63,6 +63,12 @@ class Catalogue:
                 raise self._unknown(name, f"version {number}" if number else f"alias {alias!r}")
             return found
 
+    def run_page(self, version: ModelVersion) -> str:
+        """Where MLflow's web pages show the run of a version; the path below the server's address."""
+        with failing_clearly("asking the registry", safe=NOTHING_READ):
+            experiment = self._client.get_run(version.run_id).info.experiment_id
+            return f"#/experiments/{experiment}/runs/{version.run_id}"
+
     def ancestry(self, version: ModelVersion) -> tuple[ModelVersion, ...]:
         """The version, the one it was made from, and so on to the root.
 

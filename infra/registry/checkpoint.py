@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from infra.registry.describing import EXAMPLE
 from revs.errors import BadInput
 
 # An allowlist: training data, logs, optimizer states and pickles beside the model must not reach the registry.
@@ -74,8 +75,9 @@ def describe(files: tuple[Path, ...], into: Path, *, name: str, run_id: str, mod
     No network: the flavour's look-up of a model card ends at once, for an absolute path is no repository id.
     """
     from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
+    from mlflow.models import Model, ModelSignature
     from mlflow.transformers import save_model
+    from mlflow.types import ColSpec, Schema
 
     staged, built = into.resolve() / "staged", into.resolve() / "built"
     staged.mkdir()
@@ -84,9 +86,16 @@ def describe(files: tuple[Path, ...], into: Path, *, name: str, run_id: str, mod
         if path not in weights:
             shutil.copyfile(path, staged / path.name)
     model = Model(run_id=run_id, model_id=model_id, model_uuid=model_id)
+    text = Schema([ColSpec("string")])
     try:
         save_model(
-            str(staged), str(built), task="text-generation", mlflow_model=model, pip_requirements=list(_REQUIREMENTS)
+            str(staged),
+            str(built),
+            task="text-generation",
+            mlflow_model=model,
+            pip_requirements=list(_REQUIREMENTS),
+            signature=ModelSignature(inputs=text, outputs=text),  # given: to infer it the model would have to answer
+            input_example=EXAMPLE,
         )
     except (MlflowException, ValueError, KeyError, ImportError):
         raise BadInput(

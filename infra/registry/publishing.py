@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.permissions import owner_only
+from infra.registry import describing
 from infra.registry.checkpoint import checkpoint_in, describe
 from infra.registry.files import changed_files, shown
 from infra.registry.records import KEY
@@ -42,7 +43,9 @@ class Publication:
     files: tuple[Path, ...]
     weights: str  # digest of the weights among `files`
     beside: Mapping[str, str]  # SHA-256 of each of the other `files`
-    tags: Mapping[str, str]  # of the version and of the run
+    tags: Mapping[str, str]  # of the version
+    description: str = describing.BASE  # Markdown, of the version and of the run
+    run_tags: Mapping[str, str] = field(default_factory=dict)
     older_key: str | None = None  # identity as versions had it before the files beside the weights were part of it
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -63,9 +66,8 @@ def publish(client: MlflowClient, artifact_uri: str | None, publication: Publica
 
 def _publish(client: MlflowClient, artifact_uri: str | None, publication: Publication) -> str:
     experiment_id = _experiment_id(client, artifact_uri)
-    run = client.create_run(
-        experiment_id, run_name=publication.run_name, tags={KEY: publication.key, **publication.tags}
-    )
+    tags = {KEY: publication.key, "mlflow.note.content": publication.description, **publication.run_tags}
+    run = client.create_run(experiment_id, run_name=publication.run_name, tags=tags)
     run_id = run.info.run_id
     try:
         _require_space(run.info.artifact_uri, publication.files)
@@ -99,6 +101,14 @@ def _discard(client: MlflowClient, run_id: str) -> None:
         client.delete_logged_model(model.model_id)
     _delete_files(run.info.artifact_uri, client.tracking_uri)
     client.delete_run(run_id)
+
+
+def attach(client: MlflowClient, run_id: str, documents: Mapping[str, bytes]) -> None:
+    """Store documents as artifacts of a run, by their file names; one that is there is replaced."""
+    with tempfile.TemporaryDirectory(prefix="revs-documents-") as scratch:
+        for file_name, content in documents.items():
+            (Path(scratch) / file_name).write_bytes(content)
+            client.log_artifact(run_id, str(Path(scratch) / file_name))
 
 
 def fetch(uri: str, tracking_uri: str, into: Path | None = None) -> Path:
@@ -160,8 +170,8 @@ def _dataset_input(entry: Mapping[str, Any]) -> DatasetInput:
     dataset = Dataset(
         name=str(entry["name"]),
         digest=digest.rpartition(":")[2][:_DATASET_DIGEST_LENGTH],
-        source_type="revs",
-        source="{}",
+        source_type="code",
+        source=describing.DATASET_SOURCE,
         profile=f'{{"num_rows": {int(entry["rows"])}}}' if "rows" in entry else None,
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", role), InputTag("revs.digest", digest)])
@@ -172,10 +182,10 @@ def _store(client: MlflowClient, run_id: str, model: LoggedModel, publication: P
     with tempfile.TemporaryDirectory(prefix="revs-register-") as scratch:
         folder = Path(scratch)
         built = describe(publication.files, folder, name=publication.name, run_id=run_id, model_id=model.model_id)
+        card = describing.card(publication.name, publication.description)
+        (built / "model_card.md").write_text(card, encoding="utf-8")
         client.log_model_artifacts(model.model_id, str(built))
-        for file_name, content in publication.documents.items():
-            (folder / file_name).write_bytes(content)
-            client.log_artifact(run_id, str(folder / file_name))
+        attach(client, run_id, publication.documents)
         copy = None if local_path(model.artifact_location) else folder / "stored"
         stored = fetch(model.artifact_location, client.tracking_uri, copy)
         checkpoint = checkpoint_in(stored)
@@ -193,12 +203,13 @@ def _create_version(client: MlflowClient, run_id: str, model: LoggedModel, publi
     from mlflow.exceptions import MlflowException
 
     with suppress(MlflowException):  # it exists already; if it could not be made, the next call says why
-        client.create_registered_model(publication.name)
+        client.create_registered_model(publication.name, description=describing.MODEL)
     version = client.create_model_version(
         publication.name,
         source=model.artifact_location,  # "models:/m-…" would be looked up at the process-wide tracking URI
         run_id=run_id,
         tags={KEY: publication.key, **publication.tags},
+        description=publication.description,
         model_id=model.model_id,
     )
     return str(version.version)

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import rfc8785
@@ -28,6 +29,8 @@ SUPERSEDED_BY: Final = "revs.superseded_by"
 FILES: Final = "revs.files"  # SHA-256 of each file beside the weights, as JSON
 APPROVED_BY: Final = "revs.approved_by"  # who promoted on insufficient evidence, or declared a new root
 NEW_ROOT: Final = "revs.new_root"  # batches whose erasures its training data lacks by itself
+NO_RUN: Final[Mapping[str, str]] = MappingProxyType({})
+FOR_THE_NEXT: Final = ("corpus", "held_out", "control")  # what a batch reads of the version that it edits
 _RESERVED = frozenset(
     {KEY, STATUS, WEIGHTS, EVIDENCE, PARENT, BATCH, RETIRE_ON, SUPERSEDED_BY, FILES, APPROVED_BY, NEW_ROOT}
 )
@@ -127,6 +130,16 @@ def _text(value: object) -> str:
     else:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return text if len(text) <= _TAG_LIMIT else f"{sha256(text.encode())} (too long for a tag: see lineage.json)"
+
+
+def run_tags(run: Mapping[str, str], lineage: Mapping[str, Any]) -> dict[str, str]:
+    """Tags of the MLflow run: the Prefect run that made it, and the commit under the name by which MLflow shows it."""
+    tags = {
+        "prefect.flow_run_id": run.get("id"),
+        "prefect.flow_run_url": run.get("page"),
+        "mlflow.source.git.commit": lineage.get("code_commit"),
+    }
+    return {name: str(value) for name, value in tags.items() if value}
 
 
 def flat_params(config: Mapping[str, Any], prefix: str = "config") -> dict[str, str]:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from infra.gates.policy import GatePolicy
-from infra.registry import copies, files, lineage, promotion, records
+from infra.registry import copies, describing, files, lineage, promotion, records
 from infra.registry.catalogue import NOTHING_READ, Catalogue
 from infra.registry.checkpoint import model_files
-from infra.registry.publishing import Publication, discard_unfinished, fetch, publish
+from infra.registry.publishing import Publication, attach, discard_unfinished, fetch, publish
 from infra.registry.records import CHAMPION, ModelVersion
 from infra.registry.service import exclusive, failing_clearly
-from infra.registry.weights import weight_digest
+from infra.registry.weights import require_same_weights, weight_digest
 from revs.errors import BadInput, GateRefused, OperationFailed
 
 _NOTHING_DONE = "no version was made and the champion is untouched: free space or repair the store, then run again"
@@ -94,6 +94,7 @@ class Registry(Catalogue):
         lineage: Mapping[str, Any],
         metrics: Mapping[str, float],
         evidence: Mapping[str, Any],
+        run: Mapping[str, str] = records.NO_RUN,
     ) -> ModelVersion:
         """Register an edited model with all that says where it came from. It gets no alias: see `promote`.
 
@@ -103,24 +104,25 @@ class Registry(Catalogue):
             folder: the edited checkpoint, as for `register_base`.
             parent: the version that was edited.
             batch_id: what makes the candidate the same one when a crashed batch resumes.
-            lineage: `config` (mapping) becomes parameters and a tag, `datasets` (name, role, rows, digest each) become
-                inputs, everything else (e.g. `requests`, `code_commit`, `weights_before`, `weights_after`, `seed`) tags
-                named `revs.*`. None of it may hold personal data.
+            lineage: kept in the run's lineage.json. `config` (mapping) becomes parameters, `datasets` (name, role,
+                rows, digest each) inputs, what the next batch reads tags. None of it may hold personal data.
             metrics: finite ones become metrics of the run and of the stored model.
             evidence: what `evidence()` gives back; `promote` reads its `scores`, `policy` and `gates`.
+            run: `id` of the Prefect run that made it, and its `page` where people can open it.
 
         Raises:
             BadInput: the folder holds no causal language model, or other weights than lineage or evidence name.
             OperationFailed: the disk or the store failed; nothing is left behind and the champion is untouched.
         """
         model, weights, beside = model_files(folder), weight_digest(folder), files.file_digests(folder)
-        _require_same_weights(weights, lineage, evidence)
+        require_same_weights(weights, lineage, evidence)
         evidence_bytes = records.canonical_json(evidence, what="the evidence")
         own_tags = {
             records.PARENT: parent.version,
             records.BATCH: records.checked_batch_id(batch_id),
             records.EVIDENCE: records.sha256(evidence_bytes),
         }
+        kept = {key: lineage[key] for key in records.FOR_THE_NEXT if key in lineage}
         publication = Publication(
             name=parent.name,
             key=f"candidate/{parent.name}/{batch_id}",
@@ -128,13 +130,16 @@ class Registry(Catalogue):
             files=model,
             weights=weights,
             beside=beside,
-            tags=self._tags(weights, beside, lineage) | own_tags,
+            tags=self._tags(weights, beside, kept) | own_tags,
+            description=describing.candidate(parent.version, batch_id, evidence, run),
+            run_tags=records.run_tags(run, lineage),
             params=records.flat_params(lineage.get("config") or {}) | {"parent": parent.version},
-            metrics=records.finite(metrics),
+            metrics=describing.comparable(evidence) | records.finite(metrics),
             datasets=tuple(lineage.get("datasets") or ()),
             documents={
                 "evidence.json": evidence_bytes,
                 "lineage.json": records.canonical_json(lineage, what="the lineage"),
+                "policy.json": records.canonical_json(evidence.get("policy") or {}, what="the policy"),
             },
         )
         with failing_clearly(f"registering batch {batch_id}", safe=_NOTHING_DONE), self._lock():
@@ -226,7 +231,7 @@ class Registry(Catalogue):
                 self.download(version)
             on = retire_on or self._retirement(evidence)
             self._make_champion(version, instead_of=expected_champion, on=on)
-            self._set_tags(version, {} if by is None else {records.APPROVED_BY: by})
+            self._note_promotion(version, by)
 
     def reinstate(self, version: ModelVersion, *, approved_by: str | None = None) -> None:
         """Make a version champion again that was promoted before, whatever the alias points to now. Idempotent.
@@ -248,7 +253,7 @@ class Registry(Catalogue):
             now = self._champion(version.name)
             replaced = now if now is not None and now.version in ancestors else None
             self._make_champion(version, instead_of=replaced, on=self._retirement({}))
-            self._set_tags(version, {} if by is None else {records.APPROVED_BY: by})
+            self._note_promotion(version, by)
 
     def declare_root(self, version: ModelVersion, *, supersedes: Sequence[str], approved_by: str) -> None:
         """Make a base version champion on a human's word that its training data lacks what was erased. Idempotent.
@@ -272,7 +277,8 @@ class Registry(Catalogue):
             self.download(version)
             before = lineage.superseded_batches(self._version(version.name, version.version).tags)
             batches = list(dict.fromkeys([*sorted(before), *supersedes]))
-            self._set_tags(version, lineage.root_tags(batches) | {records.APPROVED_BY: by})
+            self._set_tags(version, lineage.root_tags(batches))
+            self._note_promotion(version, by)
             self._make_champion(version, instead_of=self._champion(version.name), on=self._retirement({}))
 
     def evidence(self, version: ModelVersion) -> dict[str, Any] | None:
@@ -294,6 +300,11 @@ class Registry(Catalogue):
                 )
             document: dict[str, Any] = json.loads(data)
             return document
+
+    def attach(self, version: ModelVersion, documents: Mapping[str, bytes]) -> None:
+        """Store documents with the run of a version, by their file names; the evidence that it is judged by stays."""
+        with failing_clearly(f"storing the record of {version.uri}", safe="the version is not affected"):
+            attach(self._client, version.run_id, documents)
 
     def _lock(self) -> AbstractContextManager[None]:
         return exclusive(self.tracking_uri)
@@ -336,6 +347,13 @@ class Registry(Catalogue):
             self._mark_superseded(instead_of, by=version, on=on)
         self._set_tags(version, {records.STATUS: CHAMPION})
 
+    def _note_promotion(self, version: ModelVersion, by: str | None) -> None:
+        """Say in the version's description that it became champion, and who answers for that, which is a tag too."""
+        self._set_tags(version, {} if by is None else {records.APPROVED_BY: by})
+        said = self._client.get_model_version(version.name, version.version).description or ""
+        if (line := describing.promoted(by)) not in said:
+            self._client.update_model_version(version.name, version.version, f"{said}\n{line}\n")
+
     def _set_tags(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
             self._client.set_model_version_tag(version.name, version.version, key, value)
@@ -374,13 +392,3 @@ def _require_files_untouched(version: ModelVersion, folder: Path) -> None:
             f"{files.shown(changed)} of {version.uri} changed after the version was registered: do not use it; "
             "restore the stored files or register the model again"
         )
-
-
-def _require_same_weights(weights: str, lineage: Mapping[str, Any], evidence: Mapping[str, Any]) -> None:
-    """What passed the gates must be what is registered."""
-    claims = {"lineage": lineage.get("weights_after"), "evidence": (evidence.get("model") or {}).get("weights_after")}
-    for where, claimed in claims.items():
-        if claimed not in (None, weights):
-            raise BadInput(
-                f"the folder's weights are not those of the {where} (weights_after): register the model tested"
-            )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,16 @@ def weight_digest(folder: Path) -> str:
         for name in sorted(tensors):
             _feed(digest, tensors[name])
     return f"sha256:{digest.hexdigest()}"
+
+
+def require_same_weights(weights: str, lineage: Mapping[str, Any], evidence: Mapping[str, Any]) -> None:
+    """Raise BadInput where lineage or evidence name other weights: what passed the gates must be what is registered."""
+    claims = {"lineage": lineage.get("weights_after"), "evidence": (evidence.get("model") or {}).get("weights_after")}
+    for where, claimed in claims.items():
+        if claimed not in (None, weights):
+            raise BadInput(
+                f"the folder's weights are not those of the {where} (weights_after): register the model tested"
+            )
 
 
 def _tensors(path: Path, file: BinaryIO) -> Iterator[_Tensor]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.error import URLError
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import ProxyHandler, build_opener
 
 from revs.errors import BadInput, OperationFailed
@@ -208,3 +208,9 @@ def shown(url: str) -> str:
     """A server's address without a password and without a path."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+
+
+def public(url: str) -> str:
+    """An address without user name, password and query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", parts.fragment))

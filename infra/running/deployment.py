@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from infra.running.children import HOST
@@ -23,6 +24,9 @@ CRON = "* * * * *"  # the same, as prefect.yaml says it
 # One run at a time per model; later ones wait for their turn, none is dropped.
 LIMIT, COLLISION = 1, "ENQUEUE"
 
+_LEASE_SECONDS = 60  # Prefect's shortest: how long the turn of a run that was killed is still taken
+_WAIT_SECONDS = {True: 10.0, False: 3600.0}  # for the turn: of a scheduled run, of one that somebody started
+
 _HISTORY_DAYS = 7  # of Prefect's runs; what was erased, when and why stands in the request store and the registry
 _LOGGED = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}  # a child's console is its log file
 _OURS = ("REVS_DEPLOYMENT_KEY", "REVS_DATABASE_URL")  # a server that does not need a secret does not get it
@@ -32,6 +36,76 @@ def concurrency() -> ConcurrencyLimitConfig:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
     return ConcurrencyLimitConfig(limit=LIMIT, collision_strategy=ConcurrencyLimitStrategy(COLLISION))
+
+
+def turn_name(model: str) -> str:
+    """Name of the limit that the runs of a model share on a Prefect server, however they were started."""
+    return f"{POOL}-{model}"
+
+
+@contextmanager
+def turn(model: str, *, seconds: float | None = None) -> Iterator[bool]:
+    """Wait for the model's turn on the Prefect server, and hold it while open; yields whether it is held.
+
+    It makes runs wait that would only be refused: the lock is the lease of the batch in the request store. So where the
+    server fails, the time is over, or the server is this process' own, whose runs nobody else shares, the run goes on
+    without a turn. The limit is made where it is missing; one that an operator changed stays as it is.
+
+    Args:
+        model: its registered name.
+        seconds: how long to wait; None: a scheduled run for a moment, for it comes again, another one for an hour.
+    """
+    held, got = ExitStack(), False
+    wait = seconds if seconds is not None else _WAIT_SECONDS[is_scheduled()]
+    with suppress(Exception):  # of any kind: a courtesy stops nobody
+        got = _take_turn(held, turn_name(model), wait)
+    try:
+        yield got
+    finally:
+        with suppress(Exception):  # a turn that cannot be given back ends with its lease
+            held.close()
+
+
+def is_scheduled() -> bool:
+    """Whether this is called in a run of a deployment."""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
+
+
+def shared_server() -> bool:
+    """Whether this is called in a run of Prefect on a server that outlives the run."""
+    from prefect.context import FlowRunContext
+    from prefect.settings import PREFECT_API_URL
+
+    return FlowRunContext.get() is not None and PREFECT_API_URL.value() is not None
+
+
+def _take_turn(held: ExitStack, name: str, seconds: float) -> bool:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+    from prefect.concurrency.sync import concurrency as occupied
+    from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+    if not shared_server():
+        return False
+    client = get_client(sync_client=True)
+    try:
+        client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        with suppress(ObjectAlreadyExists):  # another run was faster
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=LIMIT))
+    held.enter_context(
+        occupied(
+            name,
+            timeout_seconds=seconds,
+            lease_duration=_LEASE_SECONDS,
+            strict=False,
+            raise_on_lease_renewal_failure=False,
+        )
+    )
+    return True
 
 
 def check_cron(cron: str) -> None:

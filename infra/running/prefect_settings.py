@@ -22,7 +22,7 @@ def prepare(settings: Settings) -> None:
     os.environ["REVS_HOME"] = str(settings.home)
     for name, value in {
         "PREFECT_HOME": str(settings.prefect_home),
-        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_LEVEL": "INFO",  # the log of a run says what its stages did; the server keeps it
         # A failed run is logged with its traceback: the server keeps it, the terminal gets one line from us.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import MissingContextError
+from prefect.utilities.timeout import timeout
 
 from infra.batches.workspace import Workspace
 from infra.keys.vault import Vault
 from infra.registry import Registry
-from infra.requests import Batch, Lease, RequestStore
+from infra.requests import Batch, BatchHeld, Lease, RequestStore
 from infra.running.progress import report
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed, RevsError
@@ -24,9 +27,28 @@ from revs.errors import OperationFailed, RevsError
 SEED = 0
 """Of everything that a batch draws."""
 _NAMED_AT_MOST = 3
+PAUSES_SECONDS = (2, 10)
+"""Before each further try of a stage that the surroundings failed."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class StageTimedOut(OperationFailed, TimeoutError):
+    """A stage took longer than `REVS_STAGE_TIMEOUT`; Prefect calls its state TimedOut."""
+
+
+class UnforeseenFailure(OperationFailed):
+    """A library failed in a way that nobody foresaw: the same again is what another try would bring."""
+
+
+def worth_another_try(_task: object, _run: object, state: Any) -> bool:
+    """Whether the surroundings failed and may have recovered: not bad input, a gate, a held batch, or a fault of ours.
+
+    A stage is idempotent on its batch, so Prefect may run it again.
+    """
+    never = (BatchHeld, StageTimedOut, UnforeseenFailure)
+    return isinstance(state.data, OperationFailed) and not isinstance(state.data, never)
 
 
 def stage(name: str) -> Callable[[Callable[P, R]], Any]:
@@ -41,21 +63,49 @@ def stage(name: str) -> Callable[[Callable[P, R]], Any]:
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             report(name)
             try:
-                result = function(*args, **kwargs)
-            except RevsError as error:
-                # Without its chain: the cause may hold what the message leaves out.
-                raise type(error)(str(error)) from None
+                with timeout(load_settings().stage_timeout, StageTimedOut):
+                    result = function(*args, **kwargs)
             except Exception as error:
-                raise OperationFailed(
-                    f"{name} failed with {type(error).__name__} at {_place(error)}; nothing was promoted and no "
-                    "request is lost: mend the cause and start the flow again, it resumes"
-                ) from None
+                raise _ours(name, error) from None  # without its chain: the cause may hold what the message leaves out
             report(name, 1, 1, str(result))
+            run_log().info("%s: %s", args[0] if args else name, result)
             return result
 
-        return task(name=name, cache_policy=NO_CACHE, persist_result=False, log_prints=False)(guarded)
+        return task(
+            name=name,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            log_prints=False,
+            retries=len(PAUSES_SECONDS),
+            retry_delay_seconds=list(PAUSES_SECONDS),
+            retry_condition_fn=worth_another_try,
+        )(guarded)
 
     return wrap
+
+
+def run_log() -> logging.Logger | logging.LoggerAdapter[Any]:
+    """The log of the run this is called in; outside of a run, a log that nobody reads."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger(__name__)
+
+
+def _ours(name: str, error: Exception) -> RevsError:
+    """The error that may be stored in place of one that was raised in a stage."""
+    if isinstance(error, StageTimedOut):
+        return StageTimedOut(
+            f"{name} took longer than REVS_STAGE_TIMEOUT={load_settings().stage_timeout} seconds; nothing was promoted "
+            "and no request is lost: raise or unset it and start the flow again, it resumes"
+        )
+    if isinstance(error, RevsError):
+        return type(error)(str(error))
+    kind = OperationFailed if isinstance(error, OSError) else UnforeseenFailure
+    return kind(
+        f"{name} failed with {type(error).__name__} at {_place(error)}; nothing was promoted and no request is lost: "
+        "mend the cause and start the flow again, it resumes"
+    )
 
 
 def _place(error: BaseException) -> str:

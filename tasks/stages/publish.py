@@ -9,6 +9,7 @@ from infra.requests import ClosingStatus
 from revs.errors import BadInput, GateRefused
 from tasks.batch.evidence import build_evidence, code_commit
 from tasks.batch.outcomes import outcomes
+from tasks.batch.pages import keep_outcome, run_reference
 from tasks.batch.results import Closed, Registered, Reported, Verdict
 from tasks.batch.stage import handles, stage
 from tasks.versions.audit import audit_batch
@@ -40,6 +41,7 @@ def register_candidate(batch_id: str, attempt: int) -> Registered:
             },
             metrics=evidence["scores"]["after"],
             evidence=evidence,
+            run=run_reference(),
         )
         h.store.record("version.registered", batch_id=batch_id, detail=registered_detail(version))
         record = h.workspace.write(RegisteredVersion(model=version.name, number=version.version))
@@ -141,6 +143,7 @@ def report_batch(batch_id: str, folder: str | None = None) -> Reported:
     h = handles(batch_id)
     # The candidate was verified when it was registered and promoted, moments ago: not all weights once more.
     result = audit_batch(h.settings, batch_id, Path(folder) if folder else None, read_weights=False)
+    keep_outcome(h.settings, batch_id, Path(result["report"]))
     h.discard()
     h.lease.release()
     return Reported(path=result["report"])

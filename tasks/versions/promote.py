@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from infra.registry import ModelVersion, Registry
@@ -12,6 +13,7 @@ from infra.requests import Batch, RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
 from tasks.batch.evidence import accepted
+from tasks.batch.pages import keep_outcome
 from tasks.batch.stage import open_registry, open_store
 from tasks.versions.audit import audit_batch
 from tasks.versions.lineage import (
@@ -59,6 +61,7 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
             return _result(registry, version, batch, report=None)
         _accept(store, batch, by=by or "revs promote")
     report = audit_batch(settings, batch.id, None, read_weights=False)["report"]
+    keep_outcome(settings, batch.id, Path(report))
     return _result(registry, version, store.batch(batch.id), report=report)
 
 

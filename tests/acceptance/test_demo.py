@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -133,16 +134,50 @@ def test_the_version_carries_its_lineage(
     assert evidence is not None
     tags = new.tags
     assert (tags["revs.parent"], tags["revs.batch_id"]) == ("1", summary["batch"])
-    assert len(tags["revs.requests"].split(",")) >= summary["requests"]["completed"]
-    assert all(len(digest) == 64 for digest in tags["revs.requests"].split(","))
-    assert json.loads(tags["revs.config"]) == evidence["edit"]["config"]
-    assert tags["revs.code_commit"]
-    assert tags["revs.weights_before"] == old.weights == registry.weight_digest(registry.download(old))
-    assert tags["revs.weights_after"] == new.weights == registry.weight_digest(registry.download(new))
-    assert tags["revs.weights_before"] != tags["revs.weights_after"]
+    lineage = json.loads((artifacts_of(demo_run, new) / "lineage.json").read_text(encoding="utf-8"))
+    assert len(lineage["requests"]) >= summary["requests"]["completed"]
+    assert all(len(digest) == 64 for digest in lineage["requests"])
+    assert lineage["config"] == evidence["edit"]["config"]
+    assert lineage["code_commit"]
+    assert lineage["weights_before"] == old.weights == registry.weight_digest(registry.download(old))
+    assert lineage["weights_after"] == new.weights == registry.weight_digest(registry.download(new))
+    assert lineage["weights_before"] != lineage["weights_after"]
     assert {dataset["role"] for dataset in evidence["datasets"]} >= {"corpus", "held-out text"}
     assert all(dataset["digest"].startswith("hmac-sha256:") for dataset in evidence["datasets"])
     assert evidence["gates"] == summary["gates"]
+
+
+def artifacts_of(demo_run: Installation, version: ModelVersion) -> Path:
+    """Folder of the artifacts of a version's MLflow run."""
+    (folder,) = (demo_run.state / "artifacts").glob(f"**/{version.run_id}/artifacts")
+    return folder
+
+
+def test_the_pages_of_prefect_and_mlflow_tell_a_stranger_what_happened(
+    demo_run: Installation, summary: dict[str, Any], versions: tuple[ModelVersion, ModelVersion]
+) -> None:
+    prefect = sqlite3.connect(f"file:{demo_run.state / 'prefect' / 'prefect.db'}?mode=ro", uri=True)
+    shown = dict(prefect.execute("SELECT key, data FROM artifact"))
+    ((run_id, name, tags),) = prefect.execute(
+        "SELECT id, name, tags FROM flow_run WHERE parent_task_run_id IS NULL"
+    ).fetchall()
+    log = "\n".join(message for (message,) in prefect.execute("SELECT message FROM log"))
+    prefect.close()
+    assert name == f"demo: {summary['batch']}" and "model:demo" in tags
+    assert {"demo-batch", "demo-gates", "demo-report"} <= set(shown)
+    page = json.loads(shown["demo-batch"])
+    for wanted in ("demo 1 → 2", "**passed**", versions[1].run_id, f"{summary['requests']['completed']} completed"):
+        assert wanted in page
+    assert f"{summary['batch']}: request R-" in log and f"{summary['batch']}: every gate passed" in log
+
+    folder = artifacts_of(demo_run, versions[1])
+    assert (folder / "report.html").read_bytes() == (demo_run.out / "report.html").read_bytes()
+    assert json.loads((folder / "status.json").read_text(encoding="utf-8"))["batch"]["status"] == "completed"
+    mlflow = sqlite3.connect(f"file:{demo_run.state / 'mlflow.db'}?mode=ro", uri=True)
+    run_tags = dict(mlflow.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (versions[1].run_id,)))
+    mlflow.close()
+    assert run_tags["prefect.flow_run_id"] == run_id
+    assert not [key for key, text in run_tags.items() if str(demo_run.root) in text]
 
 
 def test_mlflow_itself_loads_the_new_version_and_it_does_not_say_the_secrets(

@@ -1,0 +1,254 @@
+"""What a stranger sees of a batch in Prefect: the run's name and tags, its log, and the artifacts of its page.
+
+Prefect keeps all of it in plain text, so it holds ids, counts, numbers and verdicts and nothing else. None of it is
+needed: where a run has no page, or the server does not take it, the batch goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.utilities.urls import url_for
+
+from infra.registry import ModelVersion, Registry
+from infra.running.children import public
+from infra.running.deployment import shared_server
+from infra.running.progress import listening
+from infra.settings import Settings, load_settings
+from revs.errors import OperationFailed, RevsError
+from tasks.batch.stage import open_registry, open_store, run_log
+
+_SECONDS_BETWEEN = 5.0  # two updates of a progress artifact
+_LISTED = 20  # requests that wait for a human
+_ENDS = {
+    "completed": "Every gate passed; the champion alias was moved.",
+    "waiting": "The evidence is insufficient: the candidate is registered and waits for a human, the champion stays.",
+    "refused": "A gate refused; the champion stays, and the requests wait for a human.",
+    "abandoned": "The batch was given up.",
+}
+
+
+def flow_run() -> FlowRun | None:
+    """The run of the flow that this is called in; None outside of one."""
+    context = FlowRunContext.get()
+    return None if context is None else context.flow_run
+
+
+def run_reference() -> dict[str, str]:
+    """Id of this flow run and, on a server that outlives it, the address of its page; empty outside of a run."""
+    run = flow_run()
+    if run is None:
+        return {}
+    page = url_for("flow-run", obj_id=run.id) if shared_server() else None
+    return {"id": str(run.id)} | ({"page": public(page)} if page else {})
+
+
+def name_run(model: str, what: str, *tags: str) -> None:
+    """Name this run after the model and what it turned out to do, and tag it with the model."""
+    run = flow_run()
+    if run is None:
+        return
+    wanted = list(dict.fromkeys([*run.tags, "revs", f"model:{model}", *tags]))
+    with _unless_refused("the name of this run"):
+        get_client(sync_client=True).update_flow_run(run.id, name=f"{model}: {what}", tags=wanted)
+
+
+def log_requests(batch_id: str) -> None:
+    """Write the ids of a batch's requests to the run's log, each with its status and, where it has one, the reason."""
+    for view in open_store(load_settings()).list(batch_id=batch_id):
+        run_log().info(
+            "%s: request %s: %s%s", batch_id, view.id, view.status, f": {view.reason}" if view.reason else ""
+        )
+
+
+def show_batch(batch_id: str) -> None:
+    """Put the outcome of a closed batch on the page of this run: summary, gates, and a link to the report."""
+    if flow_run() is None:
+        return
+    settings = load_settings()
+    log_requests(batch_id)
+    evidence = open_store(settings).batch(batch_id).outcome.get("evidence")
+    if evidence is None:
+        return
+    model = str(evidence["model"]["name"])
+    links = _links(settings, batch_id, evidence["model"]["uri_after"])
+    with _unless_refused("the artifacts of this run"):
+        create_markdown_artifact(summary(evidence, links), _key(model, "batch"), f"Batch {batch_id} of {model}")
+        if evidence["gates"]:
+            create_table_artifact(_gates(evidence), _key(model, "gates"), f"Gates of batch {batch_id}")
+        create_link_artifact(links["Report"], f"Report of batch {batch_id}", _key(model, "report"))
+
+
+def keep_outcome(settings: Settings, batch_id: str, report: Path) -> None:
+    """Store the report and the final status of a batch with the MLflow run of the version that it made, if any."""
+    outcome = open_store(settings).batch(batch_id).outcome.get("evidence") or {}
+    if (uri := outcome["model"]["uri_after"]) is None:
+        return
+    status = {"batch": outcome["batch"], "intake": outcome["intake"], "approval": outcome.get("approval")}
+    documents = {name: report.with_name(name).read_bytes() for name in ("report.html", "report.json")}
+    documents["status.json"] = json.dumps(status, indent=1, sort_keys=True).encode()
+    registry = open_registry(settings)
+    try:
+        registry.attach(registry.resolve(uri), documents)
+    except OperationFailed as error:  # the report stands; this is a copy of it
+        run_log().warning("%s: %s", batch_id, error)
+
+
+def summary(evidence: Mapping[str, Any], links: Mapping[str, str]) -> str:
+    """The outcome of a batch as Markdown; `links` are shown by their names."""
+    batch, model, intake, targets = (evidence[part] for part in ("batch", "model", "intake", "targets"))
+    status = str(batch["status"])
+    rows = {
+        "Requests": _counted(intake),
+        "Identifiers": _counted(Counter(o["kind"] for r in evidence["requests"] for o in r.get("outcomes", ()))),
+        "Contexts": f"{targets['found']} found, {targets['memorised_before']} memorised before, "
+        f"{_known(targets['memorised_after'])} after",
+        "Version": f"{model['name']} {model['version_before']} → {model['version_after'] or 'none'}",
+        "Gates": _verdict(evidence),
+        "Settings tried": str(len(evidence["attempts"])),
+        "Time": f"{evidence['seconds']['total']:.0f} s, {evidence['seconds']['edit']:.0f} s of it the edit",
+        **{name: f"[{address}]({address})" if "://" in address else f"`{address}`" for name, address in links.items()},
+    }
+    lines = [f"# {model['name']}: batch {batch['id']} {status}", "", _end(evidence), "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in rows.items() if value]
+    return "\n".join([*lines, *_waiting(evidence["requests"])]) + "\n"
+
+
+class ProgressPage:
+    """A listener that keeps one progress artifact a stage; see `infra.running.progress.Listener`.
+
+    Args:
+        model: whose batch it is, for the artifacts' key.
+        clock: the time in seconds.
+    """
+
+    def __init__(self, model: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._model, self._clock = model, clock
+        self._artifact: UUID | None = None
+        self._stage = ""
+        self._told = 0.0
+
+    def __call__(self, stage: str, done: int, total: int, what: str) -> None:
+        if stage != self._stage:
+            self._stage, self._artifact = stage, None
+        ended = done == total == 1
+        if flow_run() is None or not total or (ended and self._artifact is None):
+            return
+        if not ended and self._artifact is not None and self._clock() - self._told < _SECONDS_BETWEEN:
+            return
+        self._told = self._clock()
+        with _unless_refused("the progress of this run"):
+            self._tell(100 * done / total, f"{stage}: {what}" if what else stage)
+
+    def _tell(self, percent: float, text: str) -> None:
+        if self._artifact is None:
+            self._artifact = cast(UUID, create_progress_artifact(percent, _key(self._model, "progress"), text))
+        else:
+            update_progress_artifact(self._artifact, percent, text)
+
+
+@contextmanager
+def progress_on_page(model: str) -> Iterator[None]:
+    """While open, long stages show on the run's page how far they are."""
+    with listening(ProgressPage(model)):
+        yield
+
+
+def _key(model: str, what: str) -> str:
+    """Small letters, digits and hyphens: all that Prefect allows."""
+    return f"{re.sub('[^a-z0-9]+', '-', model.lower()).strip('-')}-{what}"
+
+
+def _gates(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
+    missing = [
+        {"name": name, "value": None, "bound": "", "passed": None} for name in evidence.get("insufficient") or ()
+    ]
+    return [{**gate, "value": _known(gate["value"])} for gate in [*evidence["gates"], *missing]]
+
+
+def _end(evidence: Mapping[str, Any]) -> str:
+    status = str(evidence["batch"]["status"])
+    if status == "completed" and not evidence["gates"]:
+        return "Nothing had to be edited; the champion stays."
+    if approval := evidence.get("approval"):
+        return f"{approval['by']} promoted the candidate on {approval['at']}, on insufficient evidence."
+    return _ENDS.get(status, "")
+
+
+def _verdict(evidence: Mapping[str, Any]) -> str:
+    gates, missing = evidence["gates"], evidence.get("insufficient") or ()
+    if not gates:
+        return ""
+    failed = [gate["name"] for gate in gates if not gate["passed"]]
+    verdict = "refused" if failed else "insufficient evidence" if missing else "passed"
+    text = f"**{verdict}**: {len(gates) - len(failed)} of {len(gates)} passed"
+    for what, names in (("refused by", failed), ("not measured:", missing)):
+        text += f"; {what} {', '.join(names)}" if names else ""
+    return text
+
+
+def _waiting(requests: Sequence[Mapping[str, Any]]) -> list[str]:
+    waiting = [request for request in requests if request["status"] == "failed"]
+    if not waiting:
+        return []
+    lines = [f"- `{request['id']}`: {request['reason'] or 'no reason on record'}" for request in waiting[:_LISTED]]
+    more = [f"- and {len(waiting) - _LISTED} more: `revs requests list --status failed`"] * (len(waiting) > _LISTED)
+    return ["", "## Waiting for a human", "", *lines, *more]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    words = {"failed": "waiting for a human", "duplicates": "duplicate"}
+    return ", ".join(f"{count} {words.get(name, name.replace('_', ' '))}" for name, count in counts.items() if count)
+
+
+def _known(value: Any) -> str:
+    return "not measured" if value is None else f"{value:g}"
+
+
+def _links(settings: Settings, batch_id: str, uri: str | None) -> dict[str, str]:
+    """Where the report and the MLflow run are: pages of the MLflow server where one is known, else file and id."""
+    report = (settings.home / "reports" / batch_id / "report.html").as_uri()
+    if uri is None:
+        return {"Report": report}
+    registry = open_registry(settings)
+    version = registry.resolve(uri)
+    page = _mlflow_page(settings, registry, version)
+    if page is None:
+        return {"Report": report, "MLflow run": version.run_id}
+    return {"Report": f"{page}/artifacts/report.html", "MLflow run": page}
+
+
+def _mlflow_page(settings: Settings, registry: Registry, version: ModelVersion) -> str | None:
+    server = settings.mlflow_ui or settings.tracking_uri
+    if not server.startswith(("http://", "https://")):
+        return None
+    return f"{public(server).rstrip('/')}/{registry.run_page(version)}"
+
+
+@contextmanager
+def _unless_refused(what: str) -> Iterator[None]:
+    """Go on without a page that Prefect's server does not take."""
+    try:
+        yield
+    except RevsError:
+        raise
+    except Exception as error:
+        run_log().warning("%s could not be shown: %s", what, type(error).__name__)

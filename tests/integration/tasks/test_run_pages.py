@@ -1,0 +1,353 @@
+"""What a run shows in Prefect, on a real server: name, tags, log, artifacts, retries, turns; and nothing personal."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from infra.requests import BatchHeld
+from infra.running.progress import report
+from revs.errors import BadInput, GateRefused, OperationFailed
+
+if TYPE_CHECKING:
+    from registered import Installation
+
+    from infra.registry import ModelVersion
+
+EVIDENCE = json.loads((Path(__file__).parents[2] / "cases" / "evidence_example.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server of its own; logs of runs reach it from level INFO on."""
+    from prefect.settings import PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    with (
+        prefect_test_harness(server_startup_timeout=300),
+        temporary_settings({PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1}),
+    ):
+        yield
+
+
+@pytest.fixture
+def asked(server: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """A client of that server, in an installation whose stages pause for no time."""
+    from prefect.client.orchestration import get_client
+
+    import tasks.batch.stage
+
+    monkeypatch.setattr(tasks.batch.stage, "PAUSES_SECONDS", (0, 0))
+    if "REVS_HOME" not in os.environ:
+        monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def run(work: Callable[[], Any], model: str = "demo") -> tuple[Any, Any]:
+    """Run `work` in a flow; returns the final state and the run's id."""
+    from prefect import flow
+
+    state = flow(name="work", persist_result=False)(work)(return_state=True)
+    return state, state.state_details.flow_run_id
+
+
+def failing(error: Callable[[], Exception], calls: list[int]) -> Any:
+    from tasks.batch.stage import stage
+
+    @stage("a stage")
+    def attempt(batch_id: str) -> str:
+        calls.append(1)
+        raise error()
+
+    return attempt
+
+
+RETRIED = [
+    (lambda: OperationFailed("the database is locked"), 3, "the surroundings may recover"),
+    (lambda: ConnectionResetError("peer"), 3, "so may a network"),
+    (lambda: BadInput("no such file"), 1, "the same input is as bad the second time"),
+    (lambda: GateRefused("efficacy"), 1, "a gate is no fault"),
+    (lambda: BatchHeld("another run works on it"), 1, "the other run goes on for longer than a pause"),
+    (lambda: KeyError("a fault of ours"), 1, "it would be made again"),
+]
+
+
+@pytest.mark.parametrize(("error", "tries", "why"), RETRIED, ids=[each[2] for each in RETRIED])
+def test_a_stage_is_tried_again_only_where_the_surroundings_failed(asked, error, tries, why) -> None:
+    calls: list[int] = []
+    state, _ = run(lambda: failing(error, calls)("B-1"))
+    assert state.is_failed() and len(calls) == tries
+
+
+def test_the_pauses_before_further_tries_grow() -> None:
+    from tasks.batch.stage import PAUSES_SECONDS
+    from tasks.stages.measure import measure
+
+    assert list(PAUSES_SECONDS) == sorted(set(PAUSES_SECONDS)) and measure.retry_delay_seconds == list(PAUSES_SECONDS)
+
+
+def test_a_stage_that_takes_too_long_is_ended_once_with_the_setting_to_change(asked, monkeypatch) -> None:
+    from tasks.batch.stage import stage
+
+    monkeypatch.setenv("REVS_STAGE_TIMEOUT", "0.2")
+    calls: list[int] = []
+
+    @stage("a long stage")
+    def endless(batch_id: str) -> None:
+        calls.append(1)
+        while True:
+            pass
+
+    state, run_id = run(lambda: endless("B-1"))
+    assert len(calls) == 1
+    with pytest.raises(OperationFailed, match=r"took longer than REVS_STAGE_TIMEOUT=0.2 seconds; .* it resumes"):
+        state.result()
+    (task_run,) = task_runs(run_id)
+    assert task_run.state.name == "TimedOut"
+
+
+def task_runs(run_id: Any) -> list[Any]:
+    """Prefect's server takes note of task runs a moment later."""
+    import asyncio
+
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    async def read() -> list[Any]:
+        async with get_client() as own:
+            return await own.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
+
+    return eventually(lambda: asyncio.run(read()), lambda found: found and all(r.state.is_final() for r in found))
+
+
+def eventually(look: Callable[[], Any], good: Callable[[Any], Any], *, seconds: float = 30) -> Any:
+    """What `look` finds once it is good; the last it found when the time is up."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not good(found := look()) and time.monotonic() < deadline:
+        time.sleep(0.1)  # between two looks at another process
+    return found
+
+
+def artifacts(client: Any, run_id: Any) -> dict[str, Any]:
+    """The artifacts of a run by their keys."""
+    body = {"artifacts": {"flow_run_id": {"any_": [str(run_id)]}}, "sort": "KEY_ASC"}
+    return {each["key"]: each for each in client.request("POST", "/artifacts/filter", json=body).json()}
+
+
+def log_of(client: Any, run_id: Any, holding: str) -> str:
+    """What a run logged, once it holds the text."""
+    body = {"logs": {"flow_run_id": {"any_": [str(run_id)]}}}
+
+    def read() -> str:
+        return "\n".join(each["message"] for each in client.request("POST", "/logs/filter", json=body).json())
+
+    return eventually(read, lambda text: holding in text)
+
+
+@pytest.fixture
+def batch(here: Installation) -> tuple[ModelVersion, str, dict[str, Any]]:
+    """A batch that was completed with the evidence of a whole run."""
+    own = {key: EVIDENCE[key] for key in ("intake", "seconds", "attempts", "gates", "targets")}
+    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], **own)
+    evidence = evidence | {"batch": {"id": batch_id, "status": "completed"}, "requests": EVIDENCE["requests"]}
+    model = evidence["model"] | {"version_after": version.version, "uri_after": version.uri}
+    here.store.close_batch(batch_id, status="completed", outcome={"evidence": evidence | {"model": model}})
+    return version, batch_id, evidence
+
+
+def test_the_page_of_a_run_tells_what_became_of_its_batch(asked, here: Installation, batch) -> None:
+    from tasks.batch.pages import name_run, show_batch
+
+    version, batch_id, evidence = batch
+
+    def work() -> None:
+        name_run("demo", batch_id, f"batch:{batch_id}")
+        show_batch(batch_id)
+
+    state, run_id = run(work)
+    assert state.is_completed()
+    found = artifacts(asked, run_id)
+    assert list(found) == ["demo-batch", "demo-gates", "demo-report"]
+    page = found["demo-batch"]["data"]
+    for wanted in (
+        f"demo: batch {batch_id} completed",
+        "16 received, 14 completed, 1 rejected, 1 duplicate",
+        "demo 1 → 2",
+        f"**passed**: {len(evidence['gates'])} of {len(evidence['gates'])} passed",
+        version.run_id,
+        "report.html",
+    ):
+        assert wanted in page
+    table = json.loads(found["demo-gates"]["data"])
+    assert [(row["name"], row["passed"]) for row in table] == [(g["name"], g["passed"]) for g in evidence["gates"]]
+    assert all(set(row) == {"name", "value", "bound", "passed"} for row in table)
+    assert f"reports/{batch_id}/report.html" in found["demo-report"]["data"]
+
+    seen = asked.read_flow_run(run_id)
+    assert seen.name == f"demo: {batch_id}" and {"revs", "model:demo", f"batch:{batch_id}"} <= set(seen.tags)
+    (request,) = here.store.list(batch_id=batch_id)
+    assert f"{batch_id}: request {request.id}: " in log_of(asked, run_id, request.id)
+
+    everything = json.dumps([found, seen.model_dump(mode="json"), log_of(asked, run_id, request.id)])
+    for private in ("wren@example.com", "wren", "corpus.txt"):
+        assert private not in everything
+
+
+def test_the_page_links_to_the_pages_of_mlflow_without_its_password(asked, batch, monkeypatch) -> None:
+    from tasks.batch.pages import show_batch
+
+    version, batch_id, _ = batch
+    monkeypatch.setenv("REVS_MLFLOW_UI", "https://clerk:s3cret@mlflow.example.com/under/?token=s3cret")
+    _, run_id = run(lambda: show_batch(batch_id))
+    found = artifacts(asked, run_id)
+    page = f"https://mlflow.example.com/under/#/experiments/1/runs/{version.run_id}"
+    assert f"({page})" in found["demo-batch"]["data"]
+    assert f"({page}/artifacts/report.html)" in found["demo-report"]["data"]
+    assert "s3cret" not in json.dumps(found) and "clerk" not in json.dumps(found)
+
+
+ENDS = [
+    ({"batch": {"id": "B-1", "status": "refused"}}, "refused by efficacy", "a gate refused"),
+    ({"batch": {"id": "B-1", "status": "waiting"}, "insufficient": ["generality"]}, "not measured: generality", "thin"),
+    ({"gates": []}, "Nothing had to be edited", "nothing was memorised"),
+    ({"approval": {"by": "A. Officer", "at": "2026-11-23"}}, "A. Officer promoted", "a human answered"),
+    ({"model": EVIDENCE["model"] | {"version_after": None}}, "demo 1 → none", "no version"),
+    ({"requests": [{"id": "R-1", "status": "failed", "reason": "not found"}] * 25}, "and 5 more", "many wait"),
+]
+
+
+@pytest.mark.parametrize(("change", "wanted", "why"), ENDS, ids=[each[2] for each in ENDS])
+def test_the_summary_says_how_a_batch_ended(change: dict[str, Any], wanted: str, why: str) -> None:
+    from tasks.batch.pages import summary
+
+    gates = [gate | {"passed": gate["name"] != "efficacy"} for gate in EVIDENCE["gates"]]
+    refused = change.get("batch", {}).get("status") == "refused"
+    assert wanted in summary(EVIDENCE | change | ({"gates": gates} if refused else {}), {})
+
+
+def test_long_stages_show_how_far_they_are_but_not_at_every_step(asked, monkeypatch) -> None:
+    from tasks.batch.pages import ProgressPage
+
+    ticks = iter(range(1000))
+    updates: list[float] = []
+    page = ProgressPage("Demo v2.1", clock=lambda: next(ticks) / 2)
+    tell = page._tell
+    monkeypatch.setattr(page, "_tell", lambda percent, text: (updates.append(percent), tell(percent, text)))
+
+    def work() -> None:
+        page("open batch", 0, 0, "")
+        page("open batch", 1, 1, "B-1, 2 requests")  # no long stage: nothing to show
+        for done in range(50):
+            page("edit weights", done, 50, "layer 3")
+        page("edit weights", 1, 1, "setting 1")
+
+    _, run_id = run(work)
+    (shown,) = artifacts(asked, run_id).values()
+    assert (shown["key"], shown["type"], shown["data"]) == ("demo-v2-1-progress", "progress", 100)
+    assert shown["description"] == "edit weights: setting 1"
+    assert 3 <= len(updates) <= 12
+
+
+def test_progress_goes_to_the_page_while_it_is_open(asked) -> None:
+    from tasks.batch.pages import progress_on_page
+
+    def work() -> None:
+        with progress_on_page("demo"):
+            report("edit weights", 10, 40, "layer 3")
+        report("edit weights", 20, 40, "nobody listens any more")
+
+    _, run_id = run(work)
+    assert artifacts(asked, run_id)["demo-progress"]["data"] == 25
+
+
+def test_without_a_run_nothing_is_shown_and_nothing_fails(batch) -> None:
+    from infra.running.deployment import turn
+    from tasks.batch.pages import log_requests, name_run, progress_on_page, run_reference, show_batch
+
+    _, batch_id, _ = batch
+    name_run("demo", batch_id)
+    log_requests(batch_id)
+    show_batch(batch_id)
+    with progress_on_page("demo"), turn("demo") as held:
+        report("edit weights", 1, 2)
+    assert run_reference() == {} and held is False
+
+
+def test_a_server_that_takes_no_artifact_does_not_stop_the_batch(asked, batch, monkeypatch) -> None:
+    from tasks.batch import pages
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(pages, "create_markdown_artifact", refused)
+    state, run_id = run(lambda: pages.show_batch(batch[1]))
+    assert state.is_completed()
+    assert "could not be shown: ConnectionError" in log_of(asked, run_id, "could not be shown")
+
+
+def test_runs_of_one_model_take_turns_however_they_were_started(asked) -> None:
+    from infra.running.deployment import turn, turn_name
+
+    def held(model: str, seconds: float = 30) -> bool:
+        def work() -> bool:
+            with turn(model, seconds=seconds) as got:
+                return got
+
+        with ThreadPoolExecutor(1) as other:
+            return bool(other.submit(lambda: run(work)[0].result()).result())
+
+    def work() -> list[bool]:
+        with turn("demo", seconds=30) as got:
+            return [got, held("demo", 1), held("another")]
+
+    assert run(work)[0].result() == [True, False, True]
+    limit = asked.read_global_concurrency_limit_by_name(turn_name("demo"))
+    assert (limit.limit, limit.active_slots) == (1, 0)
+    assert held("demo"), "it was given back"
+
+
+def test_a_run_on_its_own_temporary_server_waits_for_no_turn(asked, monkeypatch) -> None:
+    from infra.running import deployment
+
+    monkeypatch.setattr(deployment, "shared_server", lambda: False)
+
+    def work() -> bool:
+        with deployment.turn("demo", seconds=60) as got:
+            return got
+
+    assert run(work)[0].result() is False
+
+
+NAMES = [
+    (lambda *_: None, "demo: no request waits"),
+    (lambda *_: (_ for _ in ()).throw(BatchHeld("another run works on it")), "demo: another run is at work"),
+]
+
+
+@pytest.mark.parametrize(("opens", "name"), NAMES, ids=[each[1] for each in NAMES])
+def test_a_scheduled_look_says_in_its_name_why_it_did_nothing(asked, monkeypatch, opens, name) -> None:
+    import flows.process
+
+    monkeypatch.setattr(flows.process, "open_batch", opens)
+    monkeypatch.setattr(flows.process, "is_scheduled", lambda: True)
+    state = flows.process.process_deletion_requests("demo", return_state=True)
+    seen = asked.read_flow_run(state.state_details.flow_run_id)
+    assert state.is_completed() and state.result() is None
+    assert seen.name == name and "model:demo" in seen.tags
+
+
+def test_a_run_that_somebody_started_is_told_that_another_is_at_work(asked, monkeypatch) -> None:
+    import flows.process
+
+    monkeypatch.setattr(flows.process, "open_batch", NAMES[1][0])
+    with pytest.raises(BatchHeld):
+        flows.process.process_deletion_requests("demo")
