@@ -99,16 +99,16 @@ def show_batch(batch_id: str) -> None:
 
 def keep_outcome(settings: Settings, batch_id: str, report: Path) -> None:
     """Store the report and the final status of a batch with the MLflow run of the version that it made, if any."""
-    outcome = open_store(settings).batch(batch_id).outcome.get("evidence") or {}
-    if (uri := outcome["model"]["uri_after"]) is None:
+    evidence = open_store(settings).batch(batch_id).outcome.get("evidence")
+    if evidence is None or (uri := evidence["model"]["uri_after"]) is None:
         return
-    status = {"batch": outcome["batch"], "intake": outcome["intake"], "approval": outcome.get("approval")}
-    documents = {name: report.with_name(name).read_bytes() for name in ("report.html", "report.json")}
-    documents["status.json"] = json.dumps(status, indent=1, sort_keys=True).encode()
+    status = {"batch": evidence["batch"], "intake": evidence["intake"], "approval": evidence.get("approval")}
     registry = open_registry(settings)
     try:
+        documents = {name: report.with_name(name).read_bytes() for name in ("report.html", "report.json")}
+        documents["status.json"] = json.dumps(status, indent=1, sort_keys=True).encode()
         registry.attach(registry.resolve(uri), documents)
-    except OperationFailed as error:  # the report stands; this is a copy of it
+    except (OSError, OperationFailed) as error:  # the batch is done all the same; this is a copy
         run_log().warning("%s: %s", batch_id, error)
 
 
