@@ -72,6 +72,26 @@ def test_a_suite_of_which_a_parameter_is_not_given_judges_nothing(left_out: str 
         assert expectations._broken_rows(load_suite("targets"), [row], given, numbers=("tokens",)) == {}
 
 
+def test_a_rule_that_is_added_as_the_docs_say_gives_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs/gates.md").read_text(encoding="utf-8")
+    added = json.loads(page.partition("```json")[2].partition("```")[0])
+    suite = load_suite("requests")
+    suite["expectations"].append(added)
+    monkeypatch.setattr(expectations, "load_suite", lambda _: suite)
+    request = {"request_id": "r1", "model": "m", "received": "2026-11-02", "due": "2026-12-02", "types": ["US_SSN"]}
+    rows = [request | {"well_formed": True, "identifiers": 50}]
+    rows.append(rows[0] | {"request_id": "r2", "identifiers": 51})
+    assert check_requests(rows, model="m", today=date(2026, 11, 23)) == {"r2": added["meta"]["rule"]}
+
+
+def test_a_rule_that_fails_without_naming_a_row_judges_nothing() -> None:
+    entry = {"type": "expect_column_max_to_be_between", "kwargs": {"column": "n", "max_value": 1}}
+    suite = {"name": "small", "expectations": [entry | {"meta": {"rule": "too many"}}]}
+    assert expectations._broken_rows(suite, [{"n": 1.0}], {}, numbers=("n",)) == {}
+    with pytest.raises(OperationFailed, match="unjudged"):
+        expectations._broken_rows(suite, [{"n": 2.0}], {}, numbers=("n",))
+
+
 def test_a_suite_that_is_not_there_is_told_with_a_remedy() -> None:
     with pytest.raises(OperationFailed, match="install again"):
         load_suite("nowhere")
