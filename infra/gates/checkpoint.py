@@ -113,18 +113,13 @@ def run_checkpoint(
 
 def broken_rows(result: Any) -> dict[str, list[int]]:
     """Indices of the rows that break each rule; only broken rules are in it."""
+    (validated,) = result.run_results.values()
     broken: dict[str, list[int]] = {}
-    for found in results(result):
+    for found in validated.results:
         if found.success is not True:
             rows = [int(entry[_ROW]) for entry in found.result.get("unexpected_index_list") or ()]
             broken.setdefault(_rule(found), []).extend(rows)
     return broken
-
-
-def results(result: Any) -> list[Any]:
-    """What the one suite of a checkpoint found, an entry per expectation."""
-    (validated,) = result.run_results.values()
-    return list(validated.results)
 
 
 def checkpoint_summary(result: Any) -> dict[str, Any]:

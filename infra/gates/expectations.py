@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from infra.gates.checkpoint import broken_rows, checkpoint_summary, load_suite, results, run_checkpoint, summary
+from infra.gates.checkpoint import broken_rows, checkpoint_summary, load_suite, run_checkpoint, summary
 from revs.errors import BadInput, OperationFailed
 
 Record = Callable[[dict[str, Any]], object]
@@ -199,17 +199,18 @@ def _broken_rows(
     record: Record | None = None,
 ) -> dict[str, list[int]]:
     """Indices of the rows that break each rule, in the suite's order; only broken rules are in it."""
-    counted, judged, broken = summary(suite["name"], []), 0, dict[str, list[int]]()
+    counted, broken = summary(suite["name"], []), dict[str, list[int]]()
     if rows:
         try:
             result = run_checkpoint(suite, rows, numbers=numbers, parameters=parameters)
-            counted, judged, broken = checkpoint_summary(result), len(results(result)), broken_rows(result)
+            counted, broken = checkpoint_summary(result), broken_rows(result)
         except Exception as error:
             kind = type(error).__name__  # the library's messages quote values
             raise OperationFailed(
                 f"the Great Expectations suite could not run ({kind}); nothing was judged or changed: run again"
             ) from None
-        if judged != len(suite["expectations"]) or not all(broken.values()):
+        judged = {rule["rule"] for rule in counted["rules"]}  # two under one reason would hide one another
+        if len(judged) != len(suite["expectations"]) or not all(broken.values()):
             raise OperationFailed("the Great Expectations suite left rules unjudged; nothing was changed: run again")
     if record is not None:
         record(counted)

@@ -92,6 +92,13 @@ def test_a_rule_that_fails_without_naming_a_row_judges_nothing() -> None:
         expectations._broken_rows(suite, [{"n": 2.0}], {}, numbers=("n",))
 
 
+def test_two_rules_with_one_reason_judge_nothing() -> None:
+    entry = {"type": "expect_column_values_to_be_between", "meta": {"rule": "too many"}}
+    twice = [entry | {"kwargs": {"column": "n", "max_value": bound}} for bound in (1, 2)]
+    with pytest.raises(OperationFailed, match="unjudged"):
+        expectations._broken_rows({"name": "small", "expectations": twice}, [{"n": 1.0}], {}, numbers=("n",))
+
+
 def test_a_suite_that_is_not_there_is_told_with_a_remedy() -> None:
     with pytest.raises(OperationFailed, match="install again"):
         load_suite("nowhere")
