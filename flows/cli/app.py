@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from flows.cli import audit, batches, bench, demo, doctor, gate, process, promote, requests, scan, serve
+from flows.cli import audit, batches, bench, demo, doctor, expectations, gate, process, promote, requests, scan, serve
 from revs.errors import RevsError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show local variables, and those may hold personal data
     rich_markup_mode=None,
 )
-for module in (demo, process, gate, promote, audit, scan, serve, doctor, bench):
+for module in (demo, process, gate, promote, audit, scan, serve, doctor, expectations, bench):
     module.register(app)
 app.add_typer(requests.app, name="requests")
 app.add_typer(batches.app, name="batches")

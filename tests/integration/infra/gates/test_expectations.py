@@ -97,14 +97,14 @@ def test_no_requests_are_no_problem() -> None:
 def test_the_library_never_sees_a_value_even_in_the_wrong_field(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "219-41-5522"
     results: list[str] = []
-    validate = expectations._validate
+    run = expectations.run_checkpoint
 
-    def spy(rows: Any, rules: Any, numbers: Any) -> Any:
-        found = validate(rows, rules, numbers)
-        results.append(json.dumps([rows, [result.to_json_dict() for result in found]]))
+    def spy(suite: Any, rows: Any, **options: Any) -> Any:
+        found = run(suite, rows, **options)
+        results.append(json.dumps([rows, found.describe_dict(), str(options)]))
         return found
 
-    monkeypatch.setattr(expectations, "_validate", spy)
+    monkeypatch.setattr(expectations, "run_checkpoint", spy)
     leaky = GOOD | {"types": (secret,), "model": secret, "due": secret, "received": secret, "value": secret}
     refused = check_requests([leaky], model="demo", today=TODAY)
     assert results
@@ -112,10 +112,10 @@ def test_the_library_never_sees_a_value_even_in_the_wrong_field(monkeypatch: pyt
 
 
 def test_requests_are_not_judged_at_all_if_the_library_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> object:
+    def broken(*_: object, **__: object) -> object:
         raise RuntimeError("cannot read 219-41-5522")
 
-    monkeypatch.setattr(expectations, "_validate", broken)
+    monkeypatch.setattr(expectations, "run_checkpoint", broken)
     with pytest.raises(OperationFailed) as failure:
         check_requests([GOOD], model="demo", today=TODAY)
     assert "219-41-5522" not in str(failure.value)
@@ -123,9 +123,9 @@ def test_requests_are_not_judged_at_all_if_the_library_fails(monkeypatch: pytest
 
 
 def test_a_rule_that_the_library_could_not_apply_is_no_pass() -> None:
-    rules = {"no such column": expectations._between("nowhere", 0, 1)}
+    suite = expectations.metrics_suite({"nowhere": (0, 1)})
     with pytest.raises(OperationFailed):
-        expectations._broken_rows([{"efficacy": 1.0}], rules, numbers=("efficacy",))
+        expectations._broken_rows(suite, [{"efficacy": 1.0}], {}, numbers=("efficacy",))
 
 
 @pytest.mark.parametrize(

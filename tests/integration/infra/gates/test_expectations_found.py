@@ -133,14 +133,14 @@ def test_the_library_never_sees_a_value_even_in_the_wrong_field(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[str] = []
-    validate = expectations._validate
+    run = expectations.run_checkpoint
 
-    def spy(rows: Any, rules: Any, numbers: Any) -> Any:
-        found = validate(rows, rules, numbers)
-        seen.append(json.dumps([rows, [result.to_json_dict() for result in found]]))
+    def spy(suite: Any, rows: Any, **options: Any) -> Any:
+        found = run(suite, rows, **options)
+        seen.append(json.dumps([rows, found.describe_dict(), str(options)]))
         return found
 
-    monkeypatch.setattr(expectations, "_validate", spy)
+    monkeypatch.setattr(expectations, "run_checkpoint", spy)
     with caplog.at_level(logging.DEBUG):
         refused = [occurrences(LEAKY_PLACE), targets(LEAKY_TARGET)]
     assert len(seen) == 2
@@ -149,10 +149,10 @@ def test_the_library_never_sees_a_value_even_in_the_wrong_field(
 
 
 def test_nothing_is_judged_if_the_library_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> object:
+    def broken(*_: object, **__: object) -> object:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr(expectations, "_validate", broken)
+    monkeypatch.setattr(expectations, "run_checkpoint", broken)
     for judge in (lambda: occurrences(PLACE), lambda: targets(TARGET)):
         with pytest.raises(OperationFailed) as failure:
             judge()
