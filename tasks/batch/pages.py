@@ -103,13 +103,13 @@ def keep_outcome(settings: Settings, batch_id: str, report: Path) -> None:
     if (uri := outcome["model"]["uri_after"]) is None:
         return
     status = {"batch": outcome["batch"], "intake": outcome["intake"], "approval": outcome.get("approval")}
-    documents = {name: report.with_name(name).read_bytes() for name in ("report.html", "report.json")}
-    documents["status.json"] = json.dumps(status, indent=1, sort_keys=True).encode()
     registry = open_registry(settings)
     try:
+        documents = {name: report.with_name(name).read_bytes() for name in ("report.html", "report.json")}
+        documents["status.json"] = json.dumps(status, indent=1, sort_keys=True).encode()
         registry.attach(registry.resolve(uri), documents)
-    except OperationFailed as error:  # the report stands; this is a copy of it
-        run_log().warning("%s: %s", batch_id, error)
+    except (OSError, OperationFailed) as error:  # the report stands; this is a copy of it
+        run_log().warning("%s: its report could not be kept with its MLflow run: %s", batch_id, type(error).__name__)
 
 
 def summary(evidence: Mapping[str, Any], links: Mapping[str, str]) -> str:
