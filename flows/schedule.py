@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
@@ -34,6 +35,8 @@ async def deployment(model: str, *, every: float | None = None, cron: str | None
     return await process_deletion_requests.ato_deployment(
         name=model,
         parameters={"model": model},
+        description=f'Process the waiting deletion requests of the registered model "{model}".',
+        tags=["revs", f"model:{model}"],
         concurrency_limit=concurrency(),
         paused=False,
         entrypoint_type=EntrypointType.MODULE_PATH,  # found wherever a run starts
@@ -60,8 +63,27 @@ async def tidy() -> None:
                 await client.delete_flow_run(run.id)
 
 
-async def serve(models: Sequence[str], *, every: float | None, cron: str | None, ready: Path, own_server: bool) -> None:
-    """Register the deployments, make the file `ready`, and run what falls due, one run at a time, until Ctrl-C."""
+async def serve(
+    models: Sequence[str],
+    *,
+    every: float | None,
+    cron: str | None,
+    ready: Path,
+    own_server: bool,
+    mlflow: str | None = None,
+) -> None:
+    """Register the deployments, make the file `ready`, and run what falls due, one run at a time, until Ctrl-C.
+
+    Args:
+        models: registered names.
+        every: seconds between two looks; or `cron`, an expression.
+        cron: see `every`.
+        ready: made when the first look can come.
+        own_server: whether the Prefect server is ours alone.
+        mlflow: address of an MLflow server that was started for these runs, to which their pages link.
+    """
+    if mlflow:
+        os.environ.setdefault("REVS_MLFLOW_UI", mlflow)
     if own_server:
         await tidy()
     # Memory and device are shared: the batches of two models run one after the other.

@@ -47,7 +47,12 @@ def over_shards(
         return
 
     @flow(
-        name=name, task_runner=task_runner(settings), retries=RETRIES, persist_result=False, validate_parameters=False
+        name=name,
+        flow_run_name="{key}",
+        task_runner=task_runner(settings),
+        retries=RETRIES,
+        persist_result=False,
+        validate_parameters=False,
     )
     def all_shards(key: str) -> None:
         futures = [task.submit(key, shard) for shard in waiting()]

@@ -184,6 +184,7 @@ def _start_schedule(settings: Settings, plan: Plan, children: Children) -> None:
         "cron": plan.cron,
         "ready": str(ready),
         "own_server": plan.own_prefect,
+        "mlflow": plan.mlflow if plan.own_mlflow else None,
     }
     children.start("schedule", *schedule(config), ending=signal.SIGINT)
     children.wait_until("schedule", ready.exists, seconds=START_SECONDS)

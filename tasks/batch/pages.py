@@ -109,7 +109,7 @@ def keep_outcome(settings: Settings, batch_id: str, report: Path) -> None:
         documents["status.json"] = json.dumps(status, indent=1, sort_keys=True).encode()
         registry.attach(registry.resolve(uri), documents)
     except (OSError, OperationFailed) as error:  # the batch is done all the same; this is a copy
-        run_log().warning("%s: %s", batch_id, error)
+        run_log().warning("%s: its report could not be kept with its MLflow run: %s", batch_id, type(error).__name__)
 
 
 def summary(evidence: Mapping[str, Any], links: Mapping[str, str]) -> str:
