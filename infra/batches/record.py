@@ -53,6 +53,8 @@ class Record(Part):
 
 
 def _unescaped(value: Any, info: ValidationInfo) -> Any:
+    if info.mode == "json" and not isinstance(value, str):
+        raise ValueError("this is no text")
     return json.loads(value) if info.mode == "json" else value
 
 

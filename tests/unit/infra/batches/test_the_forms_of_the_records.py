@@ -84,6 +84,9 @@ def test_a_survey_is_read_back_with_a_file_name_that_is_no_utf_8(tmp_path: Path)
     (workspace.folder / "survey.json").write_text(text)
     with pytest.raises(OperationFailed, match=r"'survey' is damaged \(shards: this is no survey of a shard\)"):
         workspace.read(SurveyedCorpus)
+    (workspace.folder / "survey.json").write_text('{"version": 1, "shards": [], "sha256": {"a": "s"}}')
+    with pytest.raises(OperationFailed, match=r"'survey' is damaged \(sha256: this is no text\)"):
+        workspace.read(SurveyedCorpus)
 
 
 def test_gates_and_settings_are_read_back_to_the_last_digit_and_whole_numbers_whole(tmp_path: Path) -> None:
