@@ -97,6 +97,21 @@ def show_batch(batch_id: str) -> None:
         create_link_artifact(links["Report"], f"Report of batch {batch_id}", _key(model, "report"))
 
 
+def show_expectations(model: str) -> Callable[[Mapping[str, Any]], None]:
+    """What puts the counts of a suite of expectations, rule by rule and without values, on the page of this run."""
+
+    def show(found: Mapping[str, Any]) -> None:
+        if flow_run() is None or not found["rules"]:
+            return
+        with _unless_refused("the counts of expectations"):
+            suite = found["suite"]
+            create_table_artifact(
+                list(found["rules"]), _key(model, f"expectations-{suite}"), f"Expectations on {suite}"
+            )
+
+    return show
+
+
 def keep_outcome(settings: Settings, batch_id: str, report: Path) -> None:
     """Store the report and the final status of a batch with the MLflow run of the version that it made, if any."""
     evidence = open_store(settings).batch(batch_id).outcome.get("evidence")

@@ -10,6 +10,7 @@ from infra.gates.expectations import check_occurrences
 from infra.search.occurrences import confirm
 from infra.search.proposals import propose
 from tasks.batch.corpus import corpus_of
+from tasks.batch.pages import show_expectations
 from tasks.batch.results import Detected
 from tasks.batch.stage import Handles, handles, refuse_broken, stage
 
@@ -49,7 +50,11 @@ def _check(h: Handles, found: Occurrences, record: Detections) -> None:
         for number, (occurrence, seen) in enumerate(zip(found.occurrences, record.seen, strict=True))
     ]
     requests = {occurrence.request_id for occurrence in found.occurrences} & h.store.identifiers(h.batch.id).keys()
-    refuse_broken(check_occurrences(rows, requests=sorted(requests), corpus_rows=found.corpus.rows))
+    refuse_broken(
+        check_occurrences(
+            rows, requests=sorted(requests), corpus_rows=found.corpus.rows, record=show_expectations(h.batch.model)
+        )
+    )
 
 
 class _Remembering(Detector):

@@ -26,6 +26,7 @@ from infra.running.progress import report
 from tasks.batch.contexts import contexts_of, in_chunks, not_erased, prompt_context, targets_of
 from tasks.batch.corpus import corpus_of
 from tasks.batch.models import champion_of
+from tasks.batch.pages import show_expectations
 from tasks.batch.plan import Case, group, parts, planned, text_rows
 from tasks.batch.results import Probed
 from tasks.batch.stage import SEED, Handles, handles, refuse_broken, stage
@@ -81,7 +82,7 @@ def _probe(h: Handles) -> Targets:
     without_corpus = ask_without_corpus(h, known, pools, model, tokenizer)
     elsewhere = {entry.key for entry in without_corpus if entry.verdict in ("memorised", "exposed")}
     targets = planned(cases, random.Random(SEED), known_elsewhere=elsewhere)
-    _check(targets, context=context)
+    _check(targets, h.batch.model, context=context)
     taken = {each.row for each in (*located.occurrences, *located.others)}
     ordinary_rows, held_out_rows = text_rows(corpus, taken, random.Random(SEED))
     return Targets(
@@ -202,7 +203,7 @@ def verdict_of(answers: Sequence[Probes]) -> Standing:
     return "undecided" if worst == "exposed" and "exposed" not in verdicts else worst
 
 
-def _check(targets: Sequence[PlannedContext], *, context: int) -> None:
+def _check(targets: Sequence[PlannedContext], model: str, *, context: int) -> None:
     """The suite over the targets that were probed: nothing is edited or measured on a target that breaks a rule."""
     rows = [
         {
@@ -215,7 +216,8 @@ def _check(targets: Sequence[PlannedContext], *, context: int) -> None:
         for target in targets
         if target.greedy is not None
     ]
-    refuse_broken(check_targets(rows, context=context, edited={"edit"}, kept={"unseen", "none"}))
+    uses: dict[str, set[str]] = {"edited": {"edit"}, "kept": {"unseen", "none"}}
+    refuse_broken(check_targets(rows, context=context, **uses, record=show_expectations(model)))
 
 
 def _examine(corpus: Corpus, cases: Sequence[Case], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -10,6 +10,7 @@ from infra.identifiers.wellformed import fault
 from infra.requests import Identifier
 from infra.settings import load_settings
 from revs.errors import BadInput
+from tasks.batch.pages import show_expectations
 from tasks.batch.results import OpenedBatch, Validated
 from tasks.batch.resuming import finish_closed, give_up, reason_to_give_up
 from tasks.batch.stage import handles, open_registry, open_store, stage
@@ -70,7 +71,8 @@ def validate_requests(batch_id: str) -> Validated:
         for request_id, found in identifiers.items()
         for view in [h.store.get(request_id)]
     ]
-    broken = check_requests(rows, model=h.batch.model, today=datetime.now(UTC).date())
+    today = datetime.now(UTC).date()
+    broken = check_requests(rows, model=h.batch.model, today=today, record=show_expectations(h.batch.model))
     for request_id, reason in broken.items():
         if reason == RECEIVED_LATER:
             h.store.fail(request_id, f"{reason}; {_CORRECT_THE_DATE}")

@@ -269,6 +269,25 @@ def test_progress_goes_to_the_page_while_it_is_open(asked) -> None:
     assert artifacts(asked, run_id)["demo-progress"]["data"] == 25
 
 
+def test_the_page_shows_what_a_suite_of_expectations_found_in_counts(asked) -> None:
+    from infra.gates.expectations import check_targets
+    from tasks.batch.pages import show_expectations
+
+    good = {"has_prompt": True, "prompt_tokens": 4, "secret_tokens": 3, "memorised": True, "use": "edit", "secret": "s"}
+    rows = [{"id": "t1", **good}, {"id": "t2", **good, "prompt_tokens": 900}]
+
+    def work() -> None:
+        check_targets(rows, context=64, edited={"edit"}, kept={"none"}, record=show_expectations("demo"))
+
+    _, run_id = run(work)
+    (shown,) = artifacts(asked, run_id).values()
+    assert shown["key"] == "demo-expectations-targets"
+    table = {row["rule"]: (row["rows"], row["broken"]) for row in json.loads(shown["data"])}
+    assert table["prompt and secret are longer than the model's context"] == (2, 1)
+    assert table["the prompt is empty"] == (2, 0)
+    assert "t1" not in shown["data"] and "900" not in shown["data"]
+
+
 def test_without_a_run_nothing_is_shown_and_nothing_fails(batch) -> None:
     from infra.running.deployment import turn
     from tasks.batch.pages import log_requests, name_run, progress_on_page, run_reference, show_batch
