@@ -184,7 +184,7 @@ class AmongDecoys(Part):
 
 
 class PlannedContext(Part):
-    """A context of the batch, what the model says of it, and what becomes of it.
+    """A context of the batch, what probing found, and what becomes of it.
 
     "edit" or "unseen" (kept to measure on) where its secret is known in any context or without one, "none" where in
     none; "copy" of another of its group that was probed; "unprobed" where it could not be put to the model.

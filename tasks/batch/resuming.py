@@ -4,7 +4,7 @@ The champion may have been moved by hand while a batch was open:
 
     champion now                     the batch
     the version it was made from     goes on, unless its candidate was promoted before and somebody moved the alias back
-    its own candidate                goes on: it was cut off behind the promotion
+    its own candidate                goes on: it was cut off after the promotion
     anything else                    is given up: its candidate must not replace what it was never compared with
 
 Of a batch that is given up the requests wait again, and the next batch is made from the champion that there is.

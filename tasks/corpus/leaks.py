@@ -65,7 +65,7 @@ def find_leaks(
     prompts: Sequence[str] = ("",),
     corpus: Corpus | None = None,
 ) -> Leaks:
-    """Sample from a model and count the personal data in what it says.
+    """Sample from a model and count the personal data in what it generates.
 
     Args:
         model: is not changed.
@@ -81,15 +81,15 @@ def find_leaks(
     """
     from revs.discover.sample import continuations
 
-    said: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    generated: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     sampled = with_findings = 0
     for sample in continuations(model, tokenizer, sampling, prompts=prompts):
         found = said_by_the_model(sample, detector)
         sampled += 1
         with_findings += bool(found)
         for identifier in found:
-            said[identifier.canonical()][identifier.value] += 1
-    distinct = [(type_, spellings) for (type_, _), spellings in said.items()]
+            generated[identifier.canonical()][identifier.value] += 1
+    distinct = [(type_, spellings) for (type_, _), spellings in generated.items()]
     standing, sought = _in_corpus(corpus, distinct)
     return Leaks(
         sampled=sampled,
@@ -102,7 +102,7 @@ def find_leaks(
 
 
 def said_by_the_model(sample: Sample, detector: Detector) -> list[Identifier]:
-    """Personal data that the model said or completed; read together with the prompt, whose words tell the type."""
+    """Personal data that the model generated or completed; read together with the prompt, whose words tell the type."""
     text = sample.prompt + sample.text
     return [
         Identifier(type=finding.type, value=text[finding.start : finding.end])

@@ -38,7 +38,7 @@ def strengths() -> tuple[tuple[str, EraseConfig], ...]:
 
 
 def fitting(config: EraseConfig, vocabulary: int) -> EraseConfig:
-    """The setting for a vocabulary of so many tokens: no rank lies behind half of it."""
+    """The setting for a vocabulary of so many tokens: no rank lies beyond half of it."""
     aim_rank = min(config.aim_rank, vocabulary // 2)
     return replace(config, aim_rank=aim_rank, low_rank=min(config.low_rank, aim_rank))
 

@@ -74,8 +74,8 @@ def _probe(h: Handles) -> Targets:
     probed = [case for case in askable if not case.copy]
     for some in (probed, retained):
         _examine(corpus, some, model, tokenizer)
-    said = {case.key for case in probed if case.memorised}
-    silent = [case for case in probed if case.key not in said]  # of those, more is asked
+    generated = {case.key for case in probed if case.memorised}
+    silent = [case for case in probed if case.key not in generated]  # of those, more is asked
     pools = _pools(corpus, [case.context for case in (*askable, *retained)])
     _expose(corpus, silent, pools, model, tokenizer)
     known = {case.key for case in probed if case.known}
@@ -185,7 +185,7 @@ def _asked(
 
 def said_no(answers: Sequence[Probes]) -> dict[str, int]:
     """By probe, how many of its answers were a clear no."""
-    return dict(Counter(name for answer in answers for name, said in answer.answers.items() if said is False))
+    return dict(Counter(name for answer in answers for name, found in answer.answers.items() if found is False))
 
 
 def verdict_of(answers: Sequence[Probes]) -> Standing:

@@ -43,7 +43,7 @@ def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gate
     scores = ((evidence or {}).get("scores") or {}).get("after")
     if evidence is None or not scores:
         raise GateRefused(
-            f"{version.uri} carries no measurements: it was never edited and attacked here, so nothing says that it "
+            f"{version.uri} carries no measurements: it was never edited and attacked here, so nothing shows that it "
             "has forgotten anybody; process its deletion requests, or measure it with --requests and --corpus"
         )
     registry.download(version)  # its files are those that were registered, so its digest is that of the bytes
@@ -97,7 +97,7 @@ def _scratch_batch(
 
 
 def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[dict[str, float], tuple[str, ...]]:
-    """The scores of a version on the identifiers of a scratch batch, and the identifiers that it says nothing of."""
+    """The scores of a version on the identifiers of a scratch batch, and the identifiers that it leaves unjudged."""
     import revs
     from revs.evaluation.decoding import greedily_extracted
     from revs.evaluation.measures import perplexity_ratio
@@ -127,8 +127,8 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
     reference = None
     if parent := version.tags.get("revs.parent"):
         before, _ = loaded(h, h.registry.checkout(h.registry.resolve(f"models:/{version.name}/{parent}"), copies))
-        said = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
-        retain = [target for target, known in zip(others, said, strict=True) if known]
+        generated = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
+        retain = [target for target, known in zip(others, generated, strict=True) if known]
         reference = perplexity(before, tokenizer, text)
     scores = revs.evaluate(model, tokenizer, targets, retain=retain, text=text, edit="all", seed=SEED).to_dict()
     # Which of the contexts an edit used is not known here: all are asked, and each counts as both kinds.
