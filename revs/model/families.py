@@ -16,9 +16,9 @@ from revs.model.adapter import Architecture
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-# RMSNorm, a gated MLP without biases, a sequential residual stream.
+# The Llama layout; a family that differs overrides parts of it. By default RMSNorm and a gated MLP without biases.
 _llama = partial(Architecture, layers="model.layers", writers=("mlp.down_proj",), final_norm="model.norm", norm="rms")
-# LayerNorm with bias, a sequential residual stream.
+# The GPT-2 layout: LayerNorm with bias.
 _transformer = partial(Architecture, layers="transformer.h", final_norm="transformer.ln_f", norm="layer")
 
 
