@@ -7,6 +7,7 @@ the shape checks come too late.
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ from families import new_config
 
 if TYPE_CHECKING:
     from revs.targets.target import Target
+
+# At DEBUG it logs every file that it opens; a name that is no UTF-8 would end the worker process that reports it.
+logging.getLogger("fsspec").setLevel(logging.WARNING)
 
 FAMILIES = ("llama", "gptj")
 

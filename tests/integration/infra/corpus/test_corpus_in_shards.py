@@ -116,22 +116,3 @@ def test_a_survey_is_kept_as_json_and_used_as_long_as_the_corpus_is_the_same(
         assert again.texts([2]) == {2: ROWS[2]}
     write_txt(path, [*ROWS, "one more"])
     assert len(Corpus.open(path, survey=kept)) == 6
-
-
-def test_a_data_set_is_sharded_and_resumes_where_it_stopped(tmp_path: Path) -> None:
-    write_txt(tmp_path / "a.txt", [f"a {n}" for n in range(20)])
-    write_parquet(tmp_path / "b.parquet", [f"b {n}" for n in range(6)], row_group_size=2)
-    corpus = Corpus.open(tmp_path, shard_bytes=40)
-    expected = [{"file": "a.txt", "row": n, "text": f"a {n}"} for n in range(20)]
-    expected += [{"file": "b.parquet", "row": n, "text": f"b {n}"} for n in range(6)]
-    data = corpus.dataset()
-    assert data.num_shards == len(corpus.shards) > 3
-    assert list(data) == expected
-    parts = [list(data.shard(num_shards=2, index=index)) for index in range(2)]
-    assert sorted(parts[0] + parts[1], key=lambda row: (row["file"], row["row"])) == expected
-    reader = iter(data)
-    begun = [next(reader) for _ in range(17)]
-    state = json.loads(json.dumps(data.state_dict()))
-    resumed = corpus.dataset()
-    resumed.load_state_dict(state)
-    assert begun + list(resumed) == expected
