@@ -1,4 +1,4 @@
-"""What MLflow's pages say of a model and its versions, in Markdown, made of the recorded evidence alone."""
+"""What MLflow's pages tell of a model and its versions, in Markdown, made of the recorded evidence alone."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _scores(evidence: Mapping[str, Any]) -> list[str]:
     if not after:
         return []
     rows = [f"| {name} | {_number(before.get(name))} | {_number(value)} |" for name, value in after.items()]
-    return ["", "| metric | before | after |", "|---|--:|--:|", *rows]
+    return ["", "#### Before and after", "", "| metric | before | after |", "|---|--:|--:|", *rows]
 
 
 def _gates(evidence: Mapping[str, Any]) -> list[str]:
@@ -83,7 +83,7 @@ def _gates(evidence: Mapping[str, Any]) -> list[str]:
         return []
     rows = [f"| {g['name']} | {_number(g.get('value'))} | {g.get('bound')} | {_verdict(g)} |" for g in gates]
     missing = [f"| {name} | not measured | | |" for name in evidence.get("insufficient") or ()]
-    return ["", "| gate | value | bound | verdict |", "|---|--:|---|---|", *rows, *missing]
+    return ["", "#### Gates", "", "| gate | value | bound | verdict |", "|---|--:|---|---|", *rows, *missing]
 
 
 def _verdict(gate: Mapping[str, Any]) -> str:
