@@ -29,6 +29,7 @@ def held(module: nn.Module, name: str = "weight") -> Tensor:
     parameter = module.get_parameter(name).detach()
     if not parameter.is_meta:
         return parameter
+    # Not accelerate's align_module_device: it does not see a hook that shares its module with another one.
     value: Tensor = _loading_hook(module, name).weights_map[name]
     return value.detach().to(device=device_of(module), dtype=parameter.dtype)
 

@@ -289,3 +289,16 @@ def test_a_weight_kept_in_another_dtype_is_read_in_the_models_and_written_back_e
     value = torch.randn_like(weights[name])
     weights[name] = value
     assert torch.equal(held(model.get_submodule(name.removesuffix(".weight"))), value)
+
+
+def test_a_weight_is_read_where_another_hook_shares_the_module(new_model: Callable[..., Any]) -> None:
+    import accelerate
+    from accelerate.hooks import ModelHook, add_hook_to_module
+
+    model = new_model("llama")
+    name = "model.layers.1.mlp.down_proj"
+    before = model.get_submodule(name).weight.detach().clone()
+    add_hook_to_module(model.get_submodule(name), ModelHook())
+    accelerate.cpu_offload(model, execution_device=torch.device("cpu"))
+    assert model.get_submodule(name).weight.is_meta
+    assert torch.equal(Weights(model)[f"{name}.weight"], before)
