@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """The figures of one model; definition, direction and control of each stand in `revs.evaluation.metrics.METRICS`.
+    """The figures of one model; direction, control and definition of each stand in `revs.METRICS`.
 
     Percentages 0 to 100, but raw for the two perplexities. None: not measured; `gaps` has the reason if asked for.
 

@@ -18,7 +18,7 @@ _DTYPES = ("float32", "bfloat16", "float16", "auto")
 def load(
     path_or_hub_id: str | Path, dtype: str = "auto", device: str = "auto"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer, ready for `revs.erase`.
+    """Load a model and its tokenizer, ready for `revs.erase`.
 
     Args:
         path_or_hub_id: a checkpoint folder, or a hub id when the path does not exist.

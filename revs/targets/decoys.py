@@ -22,7 +22,7 @@ _VOWELS, _CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
 
 
 def decoys(targets: Sequence[Target], *, seed: int) -> list[Target]:
-    """Each target with another secret of the same form; targets that share a secret share its decoy.
+    """Give each target another secret of the same form; targets that share a secret share its decoy.
 
     Digits become other digits, vowels vowels, consonants consonants; separators, and the domain of an e-mail address,
     stay.

@@ -16,7 +16,7 @@ class Target:
     Attributes:
         prompt: the text that the model reads before the secret. "": the secret begins its text, and the model reads the
             token that texts begin with (`start_token`).
-        secret: what must not come.
+        secret: the text that the model must not generate.
         after: trailing characters that share the secret's last token ("/)" after an address in brackets), kept so that
             the tokenisation matches the text that the model has seen.
     """
