@@ -37,7 +37,7 @@ class GateRefused(RevsError):
 
 
 class Gap(Exception):
-    """A figure that cannot be measured here; the text gives the reason. It is left out of the scores, never 0 or 100."""
+    """A figure that cannot be measured here; the text gives the reason. Left out of the scores, never 0 or 100."""
 
 
 class RevsWarning(UserWarning):
