@@ -32,7 +32,7 @@ Digests = Callable[[Any], dict[str, str]]
 
 
 def heard(targets: Sequence[Target], others: Sequence[Target], seed: int) -> list[str]:
-    """Every secret under prompts of all the kinds that a thief may put."""
+    """Every secret under prompts of all the kinds that an adversary may put."""
     texts = []
     for target in targets:
         prompts = [

@@ -139,7 +139,7 @@ def test_min_k_plus_plus_takes_the_lowest_fifth_and_at_least_one_token() -> None
     assert min_k_plus_plus(got).tolist() == pytest.approx([-2.0, 1.0])
 
 
-def test_a_thief_needs_the_token_that_is_best_hidden_from_both_ends_of_all_layers() -> None:
+def test_an_adversary_needs_the_token_that_is_best_hidden_from_both_ends_of_all_layers() -> None:
     # Target tokens 0 and 2: nearest ends 1 (rank 0) and 41; the second secret's token 4: 31.
     got = candidates(HAND.rank_LN, HAND, K)
     assert got.candidates == (2 * 2 * 41, 2 * 2 * 31)
