@@ -8,6 +8,7 @@ process pool is lost with any of its workers, and then the flow is tried again w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
@@ -48,7 +49,7 @@ def over_shards(
 
     @flow(
         name=name,
-        flow_run_name="{key}",
+        flow_run_name=Path(key).name,  # a scan has a folder: its path is nobody else's to see
         task_runner=task_runner(settings),
         retries=RETRIES,
         persist_result=False,

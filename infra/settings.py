@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     task_runner: Literal["threads", "processes", "dask", "ray"] = "processes"
     task_workers: int | None = Field(default=None, ge=1, le=4096)  # None: as many as the engine takes by itself
     task_address: str | None = Field(default=None, repr=False)  # of a Dask or Ray cluster; may hold a password
-    stage_timeout: float | None = Field(default=None, gt=0)  # seconds a stage may take; None: as long as it needs
+    stage_timeout: float | None = Field(
+        default=None, gt=0, le=1_000_000, allow_inf_nan=False
+    )  # seconds a stage may take; None: as long as it needs
     mlflow_ui: str | None = Field(default=None, repr=False)  # where people open MLflow; None: the tracking server
 
     @field_validator("home")

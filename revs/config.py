@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import fields
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, dataclass_transform, get_args
 
@@ -54,7 +55,8 @@ def _refuse(name: str, error: ValidationError) -> NoReturn:
     if fault["type"].startswith("unexpected_"):
         raise TypeError(f"{name}: {fault['msg'].lower()} {field}") from None
     problem = str(told) if told else fault["msg"][0].lower() + fault["msg"][1:]
-    raise BadInput(f"{name}: {field} {fault['input']!r}: {problem}; see its docstring") from None
+    shown = reprlib.repr(fault["input"])
+    raise BadInput(f"{name}: {field} {shown}: {problem}; see its docstring") from None
 
 
 @settings

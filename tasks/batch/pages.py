@@ -33,7 +33,7 @@ from infra.running.children import public
 from infra.running.deployment import shared_server
 from infra.running.progress import listening
 from infra.settings import Settings, load_settings
-from revs.errors import OperationFailed, RevsError
+from revs.errors import OperationFailed
 from tasks.batch.stage import open_registry, open_store, run_log
 
 _SECONDS_BETWEEN = 5.0  # two updates of a progress artifact
@@ -73,16 +73,22 @@ def name_run(model: str, what: str, *tags: str) -> None:
 
 def log_requests(batch_id: str) -> None:
     """Write the ids of a batch's requests to the run's log, each with its status and, where it has one, the reason."""
-    for view in open_store(load_settings()).list(batch_id=batch_id):
-        run_log().info(
-            "%s: request %s: %s%s", batch_id, view.id, view.status, f": {view.reason}" if view.reason else ""
-        )
+    with _unless_refused("the requests of this batch"):
+        for view in open_store(load_settings()).list(batch_id=batch_id):
+            run_log().info(
+                "%s: request %s: %s%s", batch_id, view.id, view.status, f": {view.reason}" if view.reason else ""
+            )
 
 
 def show_batch(batch_id: str) -> None:
     """Put the outcome of a closed batch on the page of this run: summary, gates, and a link to the report."""
     if flow_run() is None:
         return
+    with _unless_refused("the page of this run"):
+        _show_batch(batch_id)
+
+
+def _show_batch(batch_id: str) -> None:
     settings = load_settings()
     log_requests(batch_id)
     evidence = open_store(settings).batch(batch_id).outcome.get("evidence")
@@ -90,11 +96,10 @@ def show_batch(batch_id: str) -> None:
         return
     model = str(evidence["model"]["name"])
     links = _links(settings, batch_id, evidence["model"]["uri_after"])
-    with _unless_refused("the artifacts of this run"):
-        create_markdown_artifact(summary(evidence, links), _key(model, "batch"), f"Batch {batch_id} of {model}")
-        if evidence["gates"]:
-            create_table_artifact(_gates(evidence), _key(model, "gates"), f"Gates of batch {batch_id}")
-        create_link_artifact(links["Report"], f"Report of batch {batch_id}", _key(model, "report"))
+    create_markdown_artifact(summary(evidence, links), _key(model, "batch"), f"Batch {batch_id} of {model}")
+    if evidence["gates"]:
+        create_table_artifact(_gates(evidence), _key(model, "gates"), f"Gates of batch {batch_id}")
+    create_link_artifact(links["Report"], f"Report of batch {batch_id}", _key(model, "report"))
 
 
 def show_expectations(model: str) -> Callable[[Mapping[str, Any]], None]:
@@ -263,7 +268,5 @@ def _unless_refused(what: str) -> Iterator[None]:
     """Go on without a page that Prefect's server does not take."""
     try:
         yield
-    except RevsError:
-        raise
     except Exception as error:
         run_log().warning("%s could not be shown: %s", what, type(error).__name__)

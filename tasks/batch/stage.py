@@ -51,11 +51,15 @@ def worth_another_try(_task: object, _run: object, state: Any) -> bool:
     return isinstance(state.data, OperationFailed) and not isinstance(state.data, never)
 
 
-def stage(name: str) -> Callable[[Callable[P, R]], Any]:
+def stage(name: str, *, long: bool = False) -> Callable[[Callable[P, R]], Any]:
     """Make a function a Prefect task that is neither cached nor persisted and whose failures carry no foreign text.
 
     A library's error message may quote what it was given, and Prefect stores messages. Only errors of our own pass; of
     the others remain their type and the place in our code.
+
+    Args:
+        name: of the task.
+        long: it works for long, so it is not tried again by itself; the next run of the flow takes the batch up.
     """
 
     def wrap(function: Callable[P, R]) -> Any:
@@ -76,8 +80,8 @@ def stage(name: str) -> Callable[[Callable[P, R]], Any]:
             cache_policy=NO_CACHE,
             persist_result=False,
             log_prints=False,
-            retries=len(PAUSES_SECONDS),
-            retry_delay_seconds=list(PAUSES_SECONDS),
+            retries=0 if long else len(PAUSES_SECONDS),  # hours of work are not done again on a guess
+            retry_delay_seconds=None if long else list(PAUSES_SECONDS),
             retry_condition_fn=worth_another_try,
         )(guarded)
 
@@ -96,15 +100,15 @@ def _ours(name: str, error: Exception) -> RevsError:
     """The error that may be stored in place of one that was raised in a stage."""
     if isinstance(error, StageTimedOut):
         return StageTimedOut(
-            f"{name} took longer than REVS_STAGE_TIMEOUT={load_settings().stage_timeout} seconds; nothing was promoted "
-            "and no request is lost: raise or unset it and start the flow again, it resumes"
+            f"{name} took longer than REVS_STAGE_TIMEOUT={load_settings().stage_timeout} seconds; no request is lost, "
+            "and 'revs batches show' tells how far the batch is: raise or unset it and start the flow again, it resumes"
         )
     if isinstance(error, RevsError):
         return type(error)(str(error))
     kind = OperationFailed if isinstance(error, OSError) else UnforeseenFailure
     return kind(
-        f"{name} failed with {type(error).__name__} at {_place(error)}; nothing was promoted and no request is lost: "
-        "mend the cause and start the flow again, it resumes"
+        f"{name} failed with {type(error).__name__} at {_place(error)}; no request is lost, and 'revs batches "
+        "show' tells how far the batch is: mend the cause and start the flow again, it resumes"
     )
 
 

@@ -43,7 +43,7 @@ def fitting(config: EraseConfig, vocabulary: int) -> EraseConfig:
     return replace(config, aim_rank=aim_rank, low_rank=min(config.low_rank, aim_rank))
 
 
-@stage("edit weights")
+@stage("edit weights", long=True)
 def edit_weights(batch_id: str, attempt: int) -> Edited:
     """Edit a copy of the champion with setting number `attempt` and write it as a checkpoint folder of the batch.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from revs.targets.target import Target
 
 
-@stage("measure and attack")
+@stage("measure and attack", long=True)
 def measure(batch_id: str, attempt: int) -> Measured:
     """Score the candidate of `attempt`, the champion before it, and the controls: decoys, and a never-trained model."""
     h = handles(batch_id)

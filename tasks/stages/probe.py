@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _POOL = 500  # secrets of a type that decoys are assembled from
 
 
-@stage("probe memorisation")
+@stage("probe memorisation", long=True)
 def probe_memorisation(batch_id: str) -> Probed:
     """Put every prompt to the champion, keep which secrets it knows, and plan what is edited and what is not.
 

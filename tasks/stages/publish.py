@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from infra.batches.records import Edit, PromotedVersion, RegisteredVersion
 from infra.requests import ClosingStatus
@@ -11,7 +12,7 @@ from tasks.batch.evidence import build_evidence, code_commit
 from tasks.batch.outcomes import outcomes
 from tasks.batch.pages import keep_outcome, run_reference
 from tasks.batch.results import Closed, Registered, Reported, Verdict
-from tasks.batch.stage import handles, stage
+from tasks.batch.stage import Handles, handles, stage
 from tasks.versions.audit import audit_batch
 from tasks.versions.lineage import registered_detail
 
@@ -43,9 +44,15 @@ def register_candidate(batch_id: str, attempt: int) -> Registered:
             evidence=evidence,
             run=run_reference(),
         )
-        h.store.record("version.registered", batch_id=batch_id, detail=registered_detail(version))
+        _record_once(h, "version.registered", registered_detail(version))
         record = h.workspace.write(RegisteredVersion(model=version.name, number=version.version))
     return Registered(name=record.model, version=record.number)
+
+
+def _record_once(h: Handles, event: str, detail: dict[str, Any]) -> None:
+    """Write a line of the audit log that is not there yet: a stage may run again."""
+    if not any(line.event == event and line.detail == detail for line in h.store.events(batch_id=h.batch.id)):
+        h.store.record(event, batch_id=h.batch.id, detail=detail)
 
 
 def _inherited(tags: dict[str, str]) -> dict[str, str]:
@@ -63,9 +70,7 @@ def promote_candidate(batch_id: str) -> Registered:
     def move() -> PromotedVersion:
         h.lease.check()
         h.registry.promote(version, expected_champion=h.registry.resolve(h.batch.source))
-        h.store.record(
-            "version.promoted", batch_id=batch_id, detail={"version": version.uri, "instead_of": h.batch.source}
-        )
+        _record_once(h, "version.promoted", {"version": version.uri, "instead_of": h.batch.source})
         return PromotedVersion(number=version.version)
 
     h.workspace.once(PromotedVersion, move)

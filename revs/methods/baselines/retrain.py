@@ -6,10 +6,12 @@ records like any other method.
 
 from __future__ import annotations
 
+from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
+from pydantic import BeforeValidator
 
 from revs.config import EraseConfig, settings
 from revs.errors import BadInput
@@ -31,7 +33,7 @@ class RetrainConfig(EraseConfig):
     """
 
     method: str = "retrain"
-    retrained: str = ""
+    retrained: Annotated[str, BeforeValidator(fspath)] = ""
 
     def __post_init__(self) -> None:
         EraseConfig.__post_init__(self)  # super() does not find its class where slots are made

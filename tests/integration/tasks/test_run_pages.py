@@ -88,9 +88,24 @@ def test_a_stage_is_tried_again_only_where_the_surroundings_failed(asked, error,
 
 def test_the_pauses_before_further_tries_grow() -> None:
     from tasks.batch.stage import PAUSES_SECONDS
-    from tasks.stages.measure import measure
+    from tasks.stages.publish import register_candidate
 
-    assert list(PAUSES_SECONDS) == sorted(set(PAUSES_SECONDS)) and measure.retry_delay_seconds == list(PAUSES_SECONDS)
+    assert list(PAUSES_SECONDS) == sorted(set(PAUSES_SECONDS))
+    assert register_candidate.retry_delay_seconds == list(PAUSES_SECONDS)
+
+
+def test_hours_of_work_are_not_done_again_where_the_surroundings_failed(asked) -> None:
+    from tasks.batch.stage import stage
+
+    calls: list[int] = []
+
+    @stage("a long stage", long=True)
+    def full_disk(batch_id: str) -> None:
+        calls.append(1)
+        raise OSError("no space left")
+
+    state, _ = run(lambda: full_disk("B-1"))
+    assert state.is_failed() and len(calls) == 1
 
 
 def test_a_stage_that_takes_too_long_is_ended_once_with_the_setting_to_change(asked, monkeypatch) -> None:
@@ -311,6 +326,30 @@ def test_a_server_that_takes_no_artifact_does_not_stop_the_batch(asked, batch, m
     state, run_id = run(lambda: pages.show_batch(batch[1]))
     assert state.is_completed()
     assert "could not be shown: ConnectionError" in log_of(asked, run_id, "could not be shown")
+
+
+@pytest.mark.parametrize("error", [OperationFailed("MLflow is away"), BadInput("no such version")], ids=str)
+def test_a_registry_that_is_away_does_not_end_a_batch_for_its_page(asked, batch, monkeypatch, error) -> None:
+    from infra.registry import Registry
+    from tasks.batch import pages
+
+    def away(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Registry, "resolve", away)
+    state, _ = run(lambda: pages.show_batch(batch[1]))
+    assert state.is_completed()
+
+
+def test_a_line_of_the_audit_log_is_written_once_however_often_a_stage_runs(here: Installation, batch) -> None:
+    from tasks.batch.stage import handles
+    from tasks.stages.publish import _record_once
+
+    h = handles(batch[1])
+    for _ in range(3):
+        _record_once(h, "version.promoted", {"version": "models:/demo/9"})
+    lines = [event for event in h.store.events(batch_id=batch[1]) if event.detail == {"version": "models:/demo/9"}]
+    assert len(lines) == 1
 
 
 def test_runs_of_one_model_take_turns_however_they_were_started(asked) -> None:
