@@ -9,6 +9,7 @@ from infra.corpus import Corpus, Pseudonym
 from infra.keys.vault import Vault
 from infra.settings import Settings
 from revs.errors import BadInput
+from tasks.batch.models import on_record
 from tasks.batch.stage import Handles
 
 
@@ -31,6 +32,20 @@ def planned_corpus(h: Handles, survey: SurveyedCorpus | None = None) -> Corpus:
         raise BadInput(
             f"the corpus of batch {h.batch.id} cannot be read any more, or the address on record is wrong: "
             "'revs scan' of it says why; put it right, or name it with --corpus"
+        ) from None
+
+
+def held_out_text(h: Handles) -> Corpus | None:
+    """The held-out text that the batch's model was registered with, if any; its address is in no message either."""
+    address = on_record(h, "held_out")
+    if address is None:
+        return None
+    try:
+        return Corpus.open(address)
+    except BadInput:
+        raise BadInput(
+            f"the held-out text of batch {h.batch.id} cannot be read any more: put it back where it was when the model "
+            "was registered"
         ) from None
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.batches.records import Detections, Edit, Gates, Occurrences, ScoresAfter, ScoresBefore, Targets
-from infra.corpus import Corpus, Unread, unread_summary
+from infra.corpus import Unread, unread_summary
 from infra.device import resolve_device
 from infra.requests import IdentifierOutcome, RequestView, closed_as
-from tasks.batch.corpus import pseudonyms
-from tasks.batch.models import on_record
+from tasks.batch.corpus import held_out_text, pseudonyms
 from tasks.batch.stage import SEED, Handles
 
 _PACKAGES = (
@@ -203,9 +202,8 @@ def _datasets(h: Handles, plan: Targets) -> list[dict[str, Any]]:
             "unread": corpus.left_out,
         }
     ]
-    held_out = on_record(h, "held_out")
-    if held_out:
-        text = Corpus.open(held_out)
+    text = held_out_text(h)
+    if text is not None:
         shown = text.manifest(pseudonyms(h.settings))
         found.append(
             {key: shown[key] for key in ("name", "rows", "digest")}

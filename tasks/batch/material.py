@@ -11,8 +11,7 @@ from infra.batches.records import Occurrences, OtherContext, PlannedContext, Tar
 from infra.corpus import Corpus
 from revs.errors import OperationFailed
 from tasks.batch.contexts import targets_of
-from tasks.batch.corpus import corpus_of, keyed_digest
-from tasks.batch.models import on_record
+from tasks.batch.corpus import corpus_of, held_out_text, keyed_digest
 from tasks.batch.stage import Handles
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def material(h: Handles) -> Material:
             f"the corpus changed while batch {h.batch.id} was under way, so the recorded places no "
             "longer hold; nothing was promoted: start the flow again, it looks anew"
         )
-    held_out = on_record(h, "held_out")
+    held_out = held_out_text(h)
 
     def those(planned: Sequence[PlannedContext | OtherContext]) -> list[Target]:
         return targets_of(corpus, [each.context for each in planned])
@@ -63,7 +62,7 @@ def material(h: Handles) -> Material:
         protect=those([other for other in record.others if other.part == "protect"]),
         measure=those([other for other in record.others if other.part == "measure"]),
         ordinary=_rows(corpus, record.ordinary_rows),
-        held_out=[text for _, text in Corpus.open(held_out)] if held_out else _rows(corpus, record.held_out_rows),
+        held_out=[text for _, text in held_out] if held_out is not None else _rows(corpus, record.held_out_rows),
         corpus=corpus,
     )
 

@@ -16,6 +16,7 @@ from infra.corpus import Corpus
 from infra.requests import Identifier
 from infra.search.occurrences import locate
 from infra.settings import Settings
+from revs.errors import BadInput
 from tasks.batch.corpus import corpus_of, keyed_digest
 from tasks.stages import locate as module
 from tasks.stages.locate import search
@@ -131,3 +132,14 @@ def test_a_corpus_file_whose_name_is_no_utf_8_is_searched_once(folder: Path, mon
     monkeypatch.setattr(module, "_searched", lambda *_: pytest.fail("every shard has a record"))
     assert searched(folder) == before
     assert corpus_of(batch(folder)).texts([120]) == {120: f"Jane has {SSN}."}
+
+
+def test_a_held_out_text_that_is_gone_is_told_without_its_address(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.batch import corpus as of_batch
+
+    monkeypatch.setattr(of_batch, "on_record", lambda *_: str(folder / f"held out of {MAIL}.txt"))
+    with pytest.raises(BadInput, match="held-out text of batch b cannot be read any more: put it back") as told:
+        of_batch.held_out_text(cast(Any, batch(folder)))
+    assert MAIL not in str(told.value) and str(folder) not in str(told.value)

@@ -107,3 +107,16 @@ def test_promote_judges_scores_and_policy_and_no_human_overrides_a_refusal(
             here.registry.promote(candidate, expected_champion=here.registry.champion("demo"), **approval)
         assert "\n" not in str(refusal.value), why
     assert here.registry.champion("demo").version == "1"
+
+
+def test_a_line_of_the_audit_log_is_written_once_however_often_a_stage_runs(here: Installation) -> None:
+    from types import SimpleNamespace
+
+    from tasks.stages.publish import _record_once
+
+    _, batch_id = waiting(here)
+    h: Any = SimpleNamespace(store=here.store, batch=here.store.batch(batch_id))
+    for _ in range(3):
+        _record_once(h, "version.promoted", {"version": "models:/demo/9"})
+    lines = [event for event in here.store.events(batch_id=batch_id) if event.detail == {"version": "models:/demo/9"}]
+    assert len(lines) == 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -333,23 +334,9 @@ def test_a_registry_that_is_away_does_not_end_a_batch_for_its_page(asked, batch,
     from infra.registry import Registry
     from tasks.batch import pages
 
-    def away(*_: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(Registry, "resolve", away)
+    monkeypatch.setattr(Registry, "resolve", Mock(side_effect=error))
     state, _ = run(lambda: pages.show_batch(batch[1]))
     assert state.is_completed()
-
-
-def test_a_line_of_the_audit_log_is_written_once_however_often_a_stage_runs(here: Installation, batch) -> None:
-    from tasks.batch.stage import handles
-    from tasks.stages.publish import _record_once
-
-    h = handles(batch[1])
-    for _ in range(3):
-        _record_once(h, "version.promoted", {"version": "models:/demo/9"})
-    lines = [event for event in h.store.events(batch_id=batch[1]) if event.detail == {"version": "models:/demo/9"}]
-    assert len(lines) == 1
 
 
 def test_runs_of_one_model_take_turns_however_they_were_started(asked) -> None:
