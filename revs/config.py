@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from dataclasses import fields
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, dataclass_transform, get_args
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, cast, dataclass_transform, get_args
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -42,7 +42,7 @@ def settings(kind: type[T]) -> type[T]:
             _refuse(kind.__name__, error)
 
     made.__init__ = __init__
-    return made  # type: ignore[no-any-return]
+    return cast("type[T]", made)
 
 
 def _refuse(name: str, error: ValidationError) -> NoReturn:
