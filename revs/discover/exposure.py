@@ -114,26 +114,6 @@ def decoy_places(
     return found
 
 
-def decoy_quantiles(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    targets: Sequence[Target],
-    tokens: Sequence[TokenisedTarget],
-    *,
-    pool: Sequence[str] | None = None,
-    count: int = DECOYS,
-    seed: int = 0,
-) -> list[float | None]:
-    """Give the `Place.quantile` of each target alone; arguments, None and errors as of `decoy_places`."""
-    places = decoy_places(model, tokenizer, targets, tokens, pool=pool, count=count, seed=seed)
-    return [None if place is None else place.quantile for place in places]
-
-
-def exposed(quantile: float | None) -> bool:
-    """Whether a secret's likelihood stands out from that of its decoys."""
-    return quantile is not None and quantile <= EXPOSED
-
-
 def _decoys(target: Target, pool: Sequence[str] | None, count: int, seed: int) -> list[Target]:
     """The target with other secrets, each once."""
     if pool is None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from families import EVERY_FAMILY
 
-from revs.discover.exposure import DECOYS, decoy_quantiles, exposed
+from revs.discover.exposure import DECOYS, EXPOSED, decoy_places
 from revs.discover.probe import probe
 from revs.errors import BadInput
 from revs.evaluation.decoding import holds
@@ -151,12 +151,16 @@ def nll_alone(model: Any, tokens: TokenisedTarget) -> float:
     return alone(model, tokens)[1] * len(tokens.secret_ids)
 
 
+def quantiles(*arguments: Any, **options: Any) -> list[float | None]:
+    return [place and place.quantile for place in decoy_places(*arguments, **options)]
+
+
 def test_the_decoy_quantile_is_the_place_among_decoys_scored_one_by_one(
     any_model: Any, tokenizer: Any, people: list[Target]
 ) -> None:
     targets = [people[0], Target(prompt=people[2].prompt, secret=" 999-00-1234"), Target(prompt="", secret="900-1")]
     tokens = tokenise(tokenizer, targets, context=CONTEXT)
-    got = decoy_quantiles(any_model, tokenizer, targets, tokens, count=9, seed=5)
+    got = quantiles(any_model, tokenizer, targets, tokens, count=9, seed=5)
     for place, target in enumerate(targets):
         drawn = [decoys([target], seed=5 + number)[0] for number in range(9)]
         encoded = tokenise(tokenizer, drawn, context=CONTEXT)
@@ -174,8 +178,8 @@ def test_what_was_memorised_is_exposed_and_what_was_never_seen_is_not(
     ]
     targets = [*people[:3], *strangers]
     tokens = tokenise(tokenizer, targets, context=CONTEXT)
-    found = decoy_quantiles(shared_model, tokenizer, targets, tokens, count=DECOYS)
-    assert [exposed(each) for each in found] == [True] * 3 + [False] * 3
+    found = quantiles(shared_model, tokenizer, targets, tokens, count=DECOYS)
+    assert [each is not None and each <= EXPOSED for each in found] == [True] * 3 + [False] * 3
 
 
 def test_a_secret_that_greedy_decoding_no_longer_gives_may_still_be_exposed(
@@ -189,19 +193,19 @@ def test_a_secret_that_greedy_decoding_no_longer_gives_may_still_be_exposed(
             model.lm_head.weight[each.secret_ids[4]] *= 0.3
     first = probe(model, tokenizer, tokens)[0]
     assert not first.memorised
-    assert exposed(decoy_quantiles(model, tokenizer, people[:1], tokens[:1])[0])
+    (quantile,) = quantiles(model, tokenizer, people[:1], tokens[:1])
+    assert quantile is not None and quantile <= EXPOSED
 
 
 def test_a_secret_that_decoys_cannot_imitate_has_no_place(shared_model: Any, tokenizer: Any) -> None:
     targets = [Target(prompt="her sign is", secret=" ñßø")]
     tokens = tokenise(tokenizer, targets, context=CONTEXT)
-    assert decoy_quantiles(shared_model, tokenizer, targets, tokens, count=9) == [None]
-    assert not exposed(None)
+    assert quantiles(shared_model, tokenizer, targets, tokens, count=9) == [None]
 
 
 def test_at_least_one_decoy_is_needed(shared_model: Any, tokenizer: Any, people: list[Target]) -> None:
     with pytest.raises(BadInput, match="0 decoys place nothing"):
-        decoy_quantiles(shared_model, tokenizer, people, tokenise(tokenizer, people), count=0)
+        quantiles(shared_model, tokenizer, people, tokenise(tokenizer, people), count=0)
 
 
 def test_decoys_from_a_pool_share_what_every_secret_of_the_type_has(
@@ -211,7 +215,7 @@ def test_decoys_from_a_pool_share_what_every_secret_of_the_type_has(
     tokens = tokenise(tokenizer, targets, context=CONTEXT)
     pool = [f" {name}{number}@example.{end}" for name in ("abo", "umi", "ilse") for number in (31, 42, 64, 75, 86)
             for end in ("com", "org")]  # fmt: skip
-    (found,) = decoy_quantiles(shared_model, tokenizer, targets, tokens, pool=pool, count=20)
+    (found,) = quantiles(shared_model, tokenizer, targets, tokens, pool=pool, count=20)
     assert found is not None and 0 < found <= 1
     for useless in ([], ["412-55-9031"] * 30, [" kalu55@example.com"]):
-        assert decoy_quantiles(shared_model, tokenizer, targets, tokens, pool=useless, count=20) == [None]
+        assert quantiles(shared_model, tokenizer, targets, tokens, pool=useless, count=20) == [None]
