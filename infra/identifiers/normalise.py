@@ -94,11 +94,6 @@ def compact(text: str) -> str:
     return text.translate(_DROP_SEPARATORS)
 
 
-def kept_positions(text: str) -> list[int]:
-    """Where each character of `compact(text)` stands in the folded `text`."""
-    return [position for position, character in enumerate(text) if ord(character) not in _DROP_SEPARATORS]
-
-
 def stream_of(type_: str) -> Stream:
     """The stream in which identifiers of this type are sought."""
     return "compact" if type_ in COMPACT_TYPES else "words"

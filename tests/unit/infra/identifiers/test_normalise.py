@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infra.identifiers.normalise import compact, fold, kept_positions, normal_form, same_case, search_forms
+from infra.identifiers.normalise import fold, normal_form, same_case, search_forms
 
 SAME = [
     ("US_SSN", "219-41-5522", "219 41 5522", "separators do not count"),
@@ -119,12 +119,6 @@ def test_plain_text_takes_the_fast_path_to_the_same_result(text: str) -> None:
     slow = fold(text + "\u200b")  # the invisible character folds to nothing and forces the slow path
     fast = fold(text)
     assert (fast.text, list(fast.starts), list(fast.ends)) == (slow.text, list(slow.starts), list(slow.ends))
-
-
-@given(TEXTS)
-def test_kept_positions_spell_the_compact_text(text: str) -> None:
-    folded = fold(text).text
-    assert "".join(folded[position] for position in kept_positions(folded)) == compact(folded)
 
 
 def test_a_span_never_begins_or_ends_inside_one_original_character() -> None:
