@@ -23,7 +23,7 @@ from platformdirs import user_cache_path
 import revs
 from revs.development import Recipe, build
 from revs.development.people import Record
-from revs.discover.exposure import DECOYS, decoy_quantiles, exposed
+from revs.discover.exposure import DECOYS, EXPOSED, decoy_places
 from revs.discover.probe import probe
 from revs.evaluation.decoding import holds
 from revs.targets.target import Target
@@ -56,28 +56,34 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
     return result, time.process_time() - processor, time.perf_counter() - wall
 
 
-def places(model: Any, tokenizer: Any, records: Sequence[Record], pool: Sequence[Record]) -> list[float | None]:
+def quantiles(model: Any, tokenizer: Any, records: Sequence[Record], pool: Sequence[Record]) -> list[float | None]:
     """The place of each record's secret among decoys assembled from all secrets of its type."""
     found: list[float | None] = []
     for record in records:
         targets = [Target.at(record.text, record.start, record.end)]
         tokens = tokenise(tokenizer, targets, context=model.config.max_position_embeddings)
         others = sorted({other.value for other in pool if other.type == record.type})
-        found += decoy_quantiles(model, tokenizer, targets, tokens, pool=others)
+        (place,) = decoy_places(model, tokenizer, targets, tokens, pool=others)
+        found.append(place and place.quantile)
     return found
+
+
+def exposed(found: Sequence[float | None]) -> int:
+    """How many stand out from their decoys."""
+    return sum(each is not None and each <= EXPOSED for each in found)
 
 
 def exposure(model: Any, control: Any, tokenizer: Any, records: Sequence[Record], pool: Sequence[Record]) -> Any:
     """Seconds a target, and how many of those who asked are exposed on the model and on one that never saw them."""
     asked = [record for record in records if record.kind == "requester"]
     once = [record for record in records if record.kind == "one-off"]
-    mine, processor, wall = timed(lambda: places(model, tokenizer, asked, pool))
+    mine, processor, wall = timed(lambda: quantiles(model, tokenizer, asked, pool))
     return {
         "decoys": DECOYS, "requesters": len(asked), "seen_once_or_twice": len(once),
         "seconds_per_target": {"processor": processor / len(asked), "wall": wall / len(asked)},
-        "exposed": sum(map(exposed, mine)),
-        "exposed_never_trained": sum(map(exposed, places(control, tokenizer, asked, pool))),
-        "exposed_seen_once_or_twice": sum(map(exposed, places(model, tokenizer, once, pool))),
+        "exposed": exposed(mine),
+        "exposed_never_trained": exposed(quantiles(control, tokenizer, asked, pool)),
+        "exposed_seen_once_or_twice": exposed(quantiles(model, tokenizer, once, pool)),
     }  # fmt: skip
 
 
