@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from infra.report.deadlines import parse
 from infra.report.figures import is_number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """A statement, and whether it holds; None: the record lacks what it takes to tell."""
-
-    statement: str
-    holds: bool | None
-
-
-def checks(data: dict[str, Any]) -> list[Check]:
-    """Return every statement with its answer, in a fixed order."""
-    return [Check(statement=statement, holds=test(data)) for statement, test in STATEMENTS]
+def checks(data: dict[str, Any]) -> list[tuple[str, bool | None]]:
+    """Return every statement and whether it holds, in a fixed order; None: the record lacks what it takes to tell."""
+    return [(statement, test(data)) for statement, test in STATEMENTS]
 
 
 def promoted(data: dict[str, Any]) -> bool:

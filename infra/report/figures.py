@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -51,6 +52,14 @@ def count(value: Any) -> Figure:
     return Figure(text=f"{value:,}") if is_number(value) else Figure(text=NOT_RECORDED, missing=True)
 
 
+def whole(value: Any) -> Figure:
+    return Figure(text=f"{value:,}") if is_number(value) else gap()
+
+
+def seconds(value: Any) -> Figure:
+    return Figure(text=f"{value:,.1f} s") if is_number(value) else words(None)
+
+
 def digest(value: Any, keep: int = 12) -> Figure:
     """The first `keep` digits of a digest or pseudonym, the whole in `full`; a prefix such as `sha256:` stays."""
     if not value:
@@ -62,13 +71,16 @@ def digest(value: Any, keep: int = 12) -> Figure:
 
 
 def words(value: Any) -> Figure:
-    if value is None or value in ("", [], {}):
-        return Figure(text=NOT_RECORDED, missing=True)
-    if isinstance(value, list):
-        return Figure(text=", ".join(str(item) for item in value))
     if isinstance(value, bool):
         return Figure(text="yes" if value else "no")
-    return Figure(text=str(value))
+    if value is None or value == {}:
+        value = ""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return Figure(text=text) if text else Figure(text=NOT_RECORDED, missing=True)
+
+
+def setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def plural(number: Any, noun: str) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from infra.report.canonical import Record, canonical
-from infra.report.figures import NOT_RECORDED
+from infra.report.figures import NOT_RECORDED, count, digest, seconds, setting, whole, words
 from infra.report.view import view
+from infra.requests.outcomes import described
 from revs.errors import OperationFailed
 
 TEMPLATES = Path(__file__).parent
@@ -57,11 +58,17 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["recorded"] = _recorded
+    found.filters |= {f.__name__: f for f in (count, digest, outcome, recorded, seconds, setting, whole, words)}
     return found
 
 
-def _recorded(value: Any) -> str:
+def outcome(of: dict[str, Any]) -> str:
+    """What became of one identifier, in words."""
+    return f"{of.get('type')}: {described(str(of.get('kind')), of.get('detail') or {})}"
+
+
+def recorded(value: Any) -> str:
+    """The value as text, or that it is not recorded."""
     text = "" if value is None else str(value)  # a missing key is an Undefined, whose text is empty
     return text or NOT_RECORDED
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import Any
 
@@ -10,15 +9,14 @@ from infra.report.canonical import Record
 from infra.report.charts import RANK_SERIES, extraction_chart, rank_chart
 from infra.report.checks import checks, promoted
 from infra.report.deadlines import Deadline, deadline, parse, summary
-from infra.report.figures import Figure, count, digest, exact, is_number, plural, words
+from infra.report.figures import Figure, count, is_number, plural, words
 from infra.report.metrics import COLUMNS, figure, label, score_groups
-from infra.requests.outcomes import described
 
 VERSION_NAMES = ("revs", "torch", "transformers", "mlflow", "prefect", "datasets", "great_expectations", "python")
 
 
 def view(record: Record) -> dict[str, Any]:
-    """Return everything the template shows of `record`."""
+    """Return everything the template shows of `record`: its sections as they are, and what is worked out from them."""
     data = {"batch": {}, "model": {}} | {name: value for name, value in record.data.items() if value is not None}
     model, batch = data["model"], data["batch"]
     version_after = model.get("version_after") if promoted(data) else None
@@ -26,39 +24,25 @@ def view(record: Record) -> dict[str, Any]:
         deadline(request, closed_at=batch.get("closed_at"), version_after=version_after)
         for request in data.get("requests") or []
     ]
-    scores, ranks, edit = data.get("scores") or {}, data.get("ranks") or {}, data.get("edit") or {}
+    scores, ranks = data.get("scores") or {}, data.get("ranks") or {}
     own_checks = checks(data)
-    return {
-        "batch": batch,
-        "model": model,
+    return data | {
         "promoted": promoted(data),
         "outcome": _outcome(data),
         "verdict": verdict(data),
         "key_facts": _key_facts(data, rows),
         "still_holds": still_holds(data),
-        "contradictions": sum(check.holds is False for check in own_checks),
+        "contradictions": sum(holds is False for _, holds in own_checks),
         "deadlines": rows,
         "deadline_summary": summary(rows),
         "counts": _counts(rows),
-        "requests": [_request(request) for request in data.get("requests") or []],
         "gates": [_gate(gate, index, record.gaps) for index, gate in enumerate(data.get("gates") or [])],
-        "attempts": data.get("attempts") or [],
         "score_columns": [title for _, title in COLUMNS],
         "score_groups": score_groups(scores, record.gaps),
         "rank_chart": rank_chart(ranks),
         "rank_rows": _rank_rows(ranks, record.gaps),
         "extraction_chart": extraction_chart(scores, record.gaps),
-        "edit_facts": _edit_facts(data),
-        "config": [(name, _setting(value)) for name, value in sorted((edit.get("config") or {}).items())],
-        "tokens": edit.get("tokens") or [],
-        "lineage": _lineage(data),
-        "datasets": data.get("datasets") or [],
-        "code_commit": data.get("code_commit"),
-        "seed": data.get("seed"),
-        "device": data.get("device"),
-        "total_time": _seconds((data.get("seconds") or {}).get("total")),
         "versions": _versions(data.get("versions") or {}),
-        "notes": data.get("notes") or [],
         "checks": own_checks,
         "gaps": sorted(record.gaps.items()),
         "sha256": record.sha256,
@@ -184,26 +168,6 @@ def _counts(rows: list[Deadline]) -> str:
     return ", ".join(f"{statuses.count(status):,} {status}" for status in sorted(set(statuses)))
 
 
-def _request(request: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": digest(request.get("id"), keep=16),
-        "subject": digest(request.get("subject")),
-        "digest": digest(request.get("digest")),
-        "types": words(request.get("types")),
-        "outcomes": [
-            f"{outcome.get('type')}: {described(str(outcome.get('kind')), outcome.get('detail') or {})}"
-            for outcome in request.get("outcomes") or []
-        ],
-        "occurrences": figure(request.get("occurrences"), None, _whole),
-        "before": figure(request.get("memorised_before"), None, _whole),
-        "after": figure(request.get("memorised_after"), None, _whole),
-    }
-
-
-def _whole(value: float) -> Figure:
-    return Figure(text=f"{value:,}")
-
-
 def _gate(gate: dict[str, Any], index: int, gaps: dict[str, str]) -> dict[str, Any]:
     name = str(gate.get("name"))
     return {
@@ -216,47 +180,10 @@ def _gate(gate: dict[str, Any], index: int, gaps: dict[str, str]) -> dict[str, A
 
 
 def _rank_rows(ranks: dict[str, Any], gaps: dict[str, str]) -> list[tuple[Any, list[Figure]]]:
-    rows = []
-    for index, layer in enumerate(ranks.get("layers") or []):
-        figures = []
-        for _, _, key in RANK_SERIES:
-            values = ranks.get(key) or []
-            figures.append(
-                figure(values[index] if index < len(values) else None, gaps.get(f"/ranks/{key}/{index}"), exact)
-            )
-        rows.append((layer, figures))
-    return rows
-
-
-def _edit_facts(data: dict[str, Any]) -> list[tuple[str, Figure]]:
-    edit, targets = data.get("edit") or {}, data.get("targets") or {}
+    columns = {key: dict(enumerate(ranks.get(key) or [])) for _, _, key in RANK_SERIES}
     return [
-        ("Method", words(edit.get("method"))),
-        ("Layers edited", words(edit.get("layers"))),
-        ("Sweeps over the model", count(edit.get("sweeps"))),
-        ("Seed", words(edit.get("seed"))),
-        ("Time of the edit", _seconds(edit.get("seconds"))),
-        ("Targets found in the corpus", count(targets.get("found"))),
-        ("Targets used by the edit", count(targets.get("edited"))),
-        ("Targets kept from the edit, to test it", count(targets.get("unseen"))),
-        ("Targets of others, which must keep working", count(targets.get("retained"))),
-    ]
-
-
-def _seconds(value: Any) -> Figure:
-    return Figure(text=f"{value:,.1f} s") if is_number(value) else words(None)
-
-
-def _setting(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _lineage(data: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    model = data["model"]
-    return [
-        ("Version", model.get("version_before"), model.get("version_after")),
-        ("Registry address", model.get("uri_before"), model.get("uri_after")),
-        ("Digest of the weights", model.get("weights_before"), model.get("weights_after")),
+        (layer, [figure(values.get(index), gaps.get(f"/ranks/{key}/{index}")) for key, values in columns.items()])
+        for index, layer in enumerate(ranks.get("layers") or [])
     ]
 
 

@@ -211,6 +211,6 @@ def test_the_report_explains_every_standard_metric_with_its_direction() -> None:
     from infra.report.metrics import METRICS as EXPLAINED
     from revs.evaluation.metrics import METRICS
 
-    better = {metric.name: metric.better for metric in EXPLAINED}
+    better = {name: metric.better for name, metric in EXPLAINED.items()}
     standard = {n: "higher" if m.higher_is_better else "lower" for n, m in METRICS.items() if m.standard}
     assert better == standard
