@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.report.figures import Figure, gap, is_number, percent
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 62, 90, 30, 44
-PLOT_HEIGHT = 250
+WIDTH = 760
+LEFT, RIGHT, TOP, BOTTOM = 62, WIDTH - 90, 30, 280  # edges of the plot of ranks
 LABEL_GAP = 16
 LONGEST_NAME = 24
-BAR_HEIGHT, BAR_STEP, GROUP_GAP, BAR_LEFT, BAR_RIGHT = 16, 23, 34, 190, 110
+BAR_HEIGHT, BAR_STEP, GROUP_GAP, BAR_LEFT = 16, 23, 34, 190
+BAR_PLOT = WIDTH - BAR_LEFT - 110
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +40,12 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankChart:
-    width: int
-    height: int
-    left: float
-    right: float
-    top: float
-    bottom: float
+    width: int = WIDTH
+    height: int = BOTTOM + 44
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    bottom: int = BOTTOM
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     series: tuple[Series, ...]
@@ -69,10 +70,10 @@ class BarGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarChart:
-    width: int
+    width: int = WIDTH
     height: int
-    left: float
-    bar_height: int
+    left: int = BAR_LEFT
+    bar_height: int = BAR_HEIGHT
     ticks: tuple[Tick, ...]
     groups: tuple[BarGroup, ...]
     description: str
@@ -104,11 +105,10 @@ def rank_chart(ranks: dict[str, Any]) -> RankChart | None:
         return None
     vocabulary = ranks.get("vocabulary")
     deepest = max([*measured, 9.0, float(vocabulary) - 1 if is_number(vocabulary) else 0.0])
-    right, bottom = WIDTH - RIGHT, TOP + PLOT_HEIGHT
-    xs = [_spread(index, len(layers), LEFT + 18, right - 12) for index in range(len(layers))]
+    xs = [_spread(index, len(layers), LEFT + 18, RIGHT - 12) for index in range(len(layers))]
 
     def y(rank: float) -> float:
-        return round(TOP + PLOT_HEIGHT * math.log10(rank + 1) / math.log10(deepest + 1), 1)
+        return round(TOP + (BOTTOM - TOP) * math.log10(rank + 1) / math.log10(deepest + 1), 1)
 
     series = tuple(
         _series(
@@ -119,29 +119,22 @@ def rank_chart(ranks: dict[str, Any]) -> RankChart | None:
     )
     every = math.ceil(len(layers) / 16)
     return RankChart(
-        width=WIDTH,
-        height=bottom + BOTTOM,
-        left=LEFT,
-        right=right,
-        top=TOP,
-        bottom=bottom,
         x_ticks=tuple(Tick(at=x, text=str(layer)) for x, layer in list(zip(xs, layers, strict=True))[::every]),
         y_ticks=tuple(Tick(at=y(rank), text=f"{rank:,}") for rank in _decades(deepest)),
-        series=_apart(series, bottom),
+        series=_apart(series),
         description=_describe(layers, lines),
     )
 
 
 def extraction_chart(scores: dict[str, Any], gaps: dict[str, str]) -> BarChart | None:
     """Extraction rates from 0 to 100%, before and after with the controls; None where none was measured."""
-    plot = WIDTH - BAR_LEFT - BAR_RIGHT
     groups, top, said = [], 22, []
     for metric, title in EXTRACTION:
         values = {key: (scores.get(key) or {}).get(metric) for _, _, key in EXTRACTION_BARS}
         if not any(is_number(value) for value in values.values()):
             continue
         bars = tuple(
-            _bar(kind, name, values[key], gaps.get(f"/scores/{key}/{metric}"), top + 10 + index * BAR_STEP, plot)
+            _bar(kind, name, values[key], gaps.get(f"/scores/{key}/{metric}"), top + 10 + index * BAR_STEP)
             for index, (kind, name, key) in enumerate(EXTRACTION_BARS)
         )
         said.append(f"{title}: " + ", ".join(f"{bar.name.lower()} {bar.figure.text}" for bar in bars) + ".")
@@ -150,11 +143,8 @@ def extraction_chart(scores: dict[str, Any], gaps: dict[str, str]) -> BarChart |
     if not groups:
         return None
     return BarChart(
-        width=WIDTH,
         height=top + 2,
-        left=BAR_LEFT,
-        bar_height=BAR_HEIGHT,
-        ticks=tuple(Tick(at=BAR_LEFT + plot * step / 4, text=f"{step * 25}%") for step in range(5)),
+        ticks=tuple(Tick(at=BAR_LEFT + BAR_PLOT * step / 4, text=f"{step * 25}%") for step in range(5)),
         groups=tuple(groups),
         description=" ".join(said),
     )
@@ -164,33 +154,30 @@ def counts_chart(counts: Mapping[str, int]) -> BarChart | None:
     """One bar for each name, the largest number first; None where there is nothing to draw."""
     if not any(counts.values()):
         return None
-    plot, most = WIDTH - BAR_LEFT - BAR_RIGHT, max(counts.values())
+    most = max(counts.values())
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     bars = tuple(
         Bar(
             kind="after",
             name=name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…",
             y=32 + index * BAR_STEP,
-            width=round(plot * number / most, 1),
+            width=round(BAR_PLOT * number / most, 1),
             figure=Figure(text=f"{number:,}"),
         )
         for index, (name, number) in enumerate(ordered)
     )
     return BarChart(
-        width=WIDTH,
         height=32 + len(bars) * BAR_STEP + 8,
-        left=BAR_LEFT,
-        bar_height=BAR_HEIGHT,
-        ticks=(Tick(at=BAR_LEFT, text="0"), Tick(at=BAR_LEFT + plot, text=f"{most:,}")),
+        ticks=(Tick(at=BAR_LEFT, text="0"), Tick(at=BAR_LEFT + BAR_PLOT, text=f"{most:,}")),
         groups=(BarGroup(name="Findings", y=22, bars=bars),),
         description=", ".join(f"{bar.name} {bar.figure.text}" for bar in bars) + ".",
     )
 
 
-def _bar(kind: str, name: str, value: Any, was: str | None, y: float, plot: float) -> Bar:
+def _bar(kind: str, name: str, value: Any, was: str | None, y: float) -> Bar:
     if not is_number(value):
         return Bar(kind=kind, name=name, y=y, width=0, figure=gap(was))
-    width = plot * min(max(value, 0), 100) / 100
+    width = BAR_PLOT * min(max(value, 0), 100) / 100
     return Bar(kind=kind, name=name, y=y, width=round(width, 1), figure=percent(value))
 
 
@@ -222,26 +209,16 @@ def _series(kind: str, name: str, places: list[tuple[float, float | None]]) -> S
     return Series(kind=kind, name=name, paths=paths, points=tuple(points), label_x=last_x + 14, label_y=last_y)
 
 
-def _apart(series: tuple[Series, ...], bottom: float) -> tuple[Series, ...]:
+def _apart(series: tuple[Series, ...]) -> tuple[Series, ...]:
     """Move the labels at the line ends apart, so that lines that end together stay readable."""
     places: dict[str, float] = {}
     floor = -math.inf
     ordered = sorted(series, key=lambda line: line.label_y)
     for index, line in enumerate(ordered):
-        highest = bottom - LABEL_GAP * (len(ordered) - 1 - index)
+        highest = BOTTOM - LABEL_GAP * (len(ordered) - 1 - index)
         floor = max(min(line.label_y, highest), floor + LABEL_GAP)
         places[line.kind] = floor
-    return tuple(
-        Series(
-            kind=line.kind,
-            name=line.name,
-            paths=line.paths,
-            points=line.points,
-            label_x=line.label_x,
-            label_y=places[line.kind],
-        )
-        for line in series
-    )
+    return tuple(replace(line, label_y=places[line.kind]) for line in series)
 
 
 def _describe(layers: list[Any], lines: dict[str, list[float | None]]) -> str:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from infra.report.canonical import Record, canonical
+from infra.report.canonical import canonical
 from infra.report.figures import NOT_RECORDED, count, digest, seconds, setting, whole, words
 from infra.report.view import view
 from infra.requests.outcomes import described
 from revs.errors import OperationFailed
-
-TEMPLATES = Path(__file__).parent
 
 
 def write_report(evidence: dict[str, Any], folder: Path) -> Path:
@@ -29,30 +28,39 @@ def write_report(evidence: dict[str, Any], folder: Path) -> Path:
         OperationFailed: the evidence is no evidence of this program's schema, or the files could not be written.
     """
     record = canonical(evidence)
-    html = render(record)
-    page = folder / "report.html"
+    html = render("report.html.j2", view(record))
+    remedy = (
+        "the batch and its model version are not affected: make room or give another folder, then run `revs audit` for"
+        " the batch"
+    )
+    write(folder, {"report.json": record.content, "report.html": html.encode()}, what="the report", remedy=remedy)
+    return folder / "report.html"
+
+
+def write(folder: Path, files: Mapping[str, bytes], *, what: str, remedy: str) -> None:
+    """Put the files into the folder; `what` and `remedy` are for the message of the error.
+
+    Raises:
+        OperationFailed: one could not be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / "report.json", record.content)
-        replace_file(page, html.encode())
+        for name, content in files.items():
+            _replace(folder / name, content)
     except OSError as error:
-        raise OperationFailed(
-            f"the report could not be written to {folder} ({error.strerror}); the batch and its model version are not"
-            " affected: make room or give another folder, then run `revs audit` for the batch"
-        ) from None
-    return page
+        raise OperationFailed(f"{what} could not be written to {folder} ({error.strerror}); {remedy}") from None
 
 
-def render(record: Record) -> str:
+def render(template: str, shown: Mapping[str, Any]) -> str:
     """Return the page: one file, no script, nothing loaded from elsewhere."""
-    return environment().get_template("report.html.j2").render(view(record))
+    return _environment().get_template(template).render(shown)
 
 
 @cache
-def environment() -> Environment:
+def _environment() -> Environment:
     """The templates of this folder; each escapes, whatever its file name: what is shown is not trusted."""
     found = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=ChainableUndefined,
         trim_blocks=True,
@@ -73,7 +81,7 @@ def recorded(value: Any) -> str:
     return text or NOT_RECORDED
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: bytes) -> None:
     """Put the content in the place of the file in one step; an earlier one stays until then."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

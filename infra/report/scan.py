@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import rfc8785
 from infra.detection.tally import Sample, ScanTally
 from infra.report.charts import counts_chart
 from infra.report.figures import plural
-from infra.report.report import environment, replace_file
+from infra.report.report import render, write
 from revs.errors import BadInput, OperationFailed
 
 SCHEMA = "revs.scan/1"
@@ -66,15 +66,10 @@ class ScanSummary:
     seconds: float
     seed: int
     finished: str = ""
-    counts: Mapping[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.seconds) and self.seconds >= 0):
             raise BadInput(f"a scan cannot have taken {self.seconds} seconds; give a number from 0")
-        totals: Counter[str] = Counter()
-        for of_file in self.by_file.values():
-            totals.update(of_file)
-        object.__setattr__(self, "counts", dict(sorted(totals.items())))
 
     @classmethod
     def of(
@@ -106,6 +101,14 @@ class ScanSummary:
             seed=tally.seed,
             finished=finished,
         )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Findings by type."""
+        totals: Counter[str] = Counter()
+        for of_file in self.by_file.values():
+            totals.update(of_file)
+        return dict(sorted(totals.items()))
 
     @property
     def complete(self) -> bool:
@@ -156,9 +159,7 @@ class ScanSummary:
                 for type_, kept in self.samples.items()
                 for s in kept
             ],
-            "not_read": [
-                {"file": n.file, "reason": n.reason, "rows": n.rows, "partly": n.partly} for n in self.not_read
-            ],
+            "not_read": [asdict(left) for left in self.not_read],
             "detector": dict(self.settings),
             "versions": dict(self.versions),
             "seconds": self.seconds,
@@ -175,17 +176,9 @@ def write_scan_report(summary: ScanSummary, folder: Path) -> Path:
     Raises:
         OperationFailed: the summary holds what JSON cannot, or the files could not be written.
     """
-    page = folder / "scan.html"
-    content, html = scan_json(summary), render_scan(summary)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / "scan.json", content)
-        replace_file(page, html.encode())
-    except OSError as error:
-        raise OperationFailed(
-            f"the scan report could not be written to {folder} ({error.strerror}); make room or give another folder"
-        ) from None
-    return page
+    files = {"scan.json": scan_json(summary), "scan.html": render_scan(summary).encode()}
+    write(folder, files, what="the scan report", remedy="make room or give another folder")
+    return folder / "scan.html"
 
 
 def scan_json(summary: ScanSummary) -> bytes:
@@ -198,23 +191,18 @@ def scan_json(summary: ScanSummary) -> bytes:
 
 def render_scan(summary: ScanSummary) -> str:
     """The page: one file, no script, nothing loaded from elsewhere."""
-    return environment().get_template("scan.html.j2").render(_view(summary))
+    return render("scan.html.j2", _view(summary))
 
 
 def _not_read(tally: ScanTally, corpus: Mapping[str, Any]) -> tuple[NotRead, ...]:
     skipped = [NotRead(file=f, reason=why, rows=n or None) for (f, why), n in sorted(tally.skipped.items())]
     stopped = [NotRead(file=f, reason=why, rows=n, partly=True) for (f, why), n in sorted(tally.stopped.items())]
-    ignored = [
-        NotRead(file=str(f), reason="a kind of file that is not read", rows=None) for f in corpus.get("ignored") or ()
-    ]
+    kind, lost = "a kind of file that is not read", "rows of the manifest that no part of the scan read"
+    ignored = [NotRead(file=str(f), reason=kind, rows=None) for f in corpus.get("ignored") or ()]
     listed = corpus.get("rows")
     missing = listed - tally.rows.total() - tally.skipped.total() if isinstance(listed, int) else 0
-    lost = (
-        [NotRead(file="", reason="rows of the manifest that no part of the scan read", rows=missing)]
-        if missing > 0
-        else []
-    )
-    return (*skipped, *stopped, *ignored, *lost)
+    rest = [NotRead(file="", reason=lost, rows=missing)] if missing > 0 else []
+    return (*skipped, *stopped, *ignored, *rest)
 
 
 def _view(summary: ScanSummary) -> dict[str, Any]:
@@ -225,15 +213,13 @@ def _view(summary: ScanSummary) -> dict[str, Any]:
         "verdict": _verdict(summary),
         "outcome": "unfinished" if not summary.complete else "refused" if summary.findings else "closed",
         "warning": _warning(summary),
-        "facts": _facts(summary),
         "types": [(t, n, summary.per_thousand(n, summary.rows_read)) for t, n in _largest(summary.counts)],
         "chart": counts_chart(summary.counts),
         "files": [_file(summary, file, counts) for file, counts in files[:FILES_SHOWN]],
         "files_left": max(0, len(files) - FILES_SHOWN),
         "not_read": most[:NOT_READ_SHOWN],
         "not_read_left": max(0, len(most) - NOT_READ_SHOWN),
-        "settings": _settings(summary.settings),
-        "versions": sorted(summary.versions.items()),
+        "settings": {name: _words(value) for name, value in summary.settings.items()},
     }
 
 
@@ -268,27 +254,11 @@ def _warning(summary: ScanSummary) -> str:
     return f"{'; '.join(each for each in said if each)}. What stands there is not known."
 
 
-def _facts(summary: ScanSummary) -> list[tuple[str, str]]:
-    rate = summary.per_thousand(summary.findings, summary.rows_read)
-    return [
-        ("Rows read", f"{summary.rows_read:,}"),
-        ("Rows with a finding", f"{summary.rows_with:,}"),
-        ("Findings", f"{summary.findings:,}"),
-        ("Per 1,000 rows", "no row read" if rate is None else f"{rate:,.1f}"),
-        ("Read whole", "yes" if summary.complete else "no"),
-        ("Time", f"{summary.seconds:,.1f} s"),
-    ]
-
-
 def _file(summary: ScanSummary, file: str, counts: Mapping[str, int]) -> dict[str, Any]:
     rows, findings = summary.rows_by_file.get(file, 0), sum(counts.values())
     words = ", ".join(f"{type_} {count:,}" for type_, count in _largest(counts))
     rate = summary.per_thousand(findings, rows)
     return {"file": file, "rows": rows, "findings": findings, "rate": rate, "types": words}
-
-
-def _settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, _words(value)) for name, value in sorted(settings.items())]
 
 
 def _words(value: Any) -> str:
