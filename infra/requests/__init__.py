@@ -1,14 +1,12 @@
 """The request store: deletion requests in, batches out, payloads sealed until they are destroyed."""
 
-from infra.requests.leases import BatchHeld, Holder, Lease
-from infra.requests.outcomes import closed_as, described
+from infra.requests.leases import BatchHeld, Lease
+from infra.requests.outcomes import closed_as
 from infra.requests.records import (
-    IDENTIFIER_TYPES,
     SETTLED,
     Batch,
     BatchStatus,
     ClosingStatus,
-    Event,
     Identifier,
     IdentifierOutcome,
     Intake,
@@ -19,14 +17,11 @@ from infra.requests.records import (
 from infra.requests.store import RequestStore
 
 __all__ = [
-    "IDENTIFIER_TYPES",
     "SETTLED",
     "Batch",
     "BatchHeld",
     "BatchStatus",
     "ClosingStatus",
-    "Event",
-    "Holder",
     "Identifier",
     "IdentifierOutcome",
     "Intake",
@@ -36,5 +31,4 @@ __all__ = [
     "RequestStore",
     "RequestView",
     "closed_as",
-    "described",
 ]

@@ -10,13 +10,14 @@ Here too, and not only where outcomes are made, it is decided what completes a r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import rows, shredding, submissions, tables
+from infra.requests import leases, rows, shredding, submissions, tables
 from infra.requests.outcomes import WAITING, described
 from infra.requests.records import SETTLED, ClosingStatus, IdentifierOutcome
 from revs.errors import BadInput, OperationFailed
@@ -34,7 +35,9 @@ def close(
 
     Raises:
         BadInput: There is no such batch, it has ended in another way, or an outcome is of a request that is not in it.
+        BatchHeld: Another run works on it.
     """
+    leases.guard(session, batch_id)
     row = rows.batch_row(session, batch_id)
     if row.status == status:
         return
@@ -43,13 +46,13 @@ def close(
         raise BadInput(f"batch {batch_id} is already closed as {row.status}; it cannot become {status}")
     row.status, row.closed_at, row.outcome = status, rows.now(), outcome
     _store_outcomes(session, row, outcomes)
-    requests = members(session, batch_id, "processing")
+    requests = rows.due_first(session, batch_id=batch_id, status="processing")
     if status in ("completed", "refused"):
         _complete(session, vault, row, requests)
     elif status == "waiting":
         known = find_outcomes(session, None, batch_id)
         for request in requests:
-            reason = unsettled(vault, _payload(session, request.id), request, known)
+            reason = unsettled(session, vault, request, known)
             _hand_over(session, request, row, reason or WAITING)
     else:
         for request in requests:
@@ -62,7 +65,9 @@ def accept(session: Session, vault: Vault, batch_id: str, by: str, outcome: dict
 
     Raises:
         BadInput: There is no such batch, or it does not wait.
+        BatchHeld: A run works on it.
     """
+    leases.guard(session, batch_id)
     row = rows.batch_row(session, batch_id)
     if row.status == "completed":
         return
@@ -70,36 +75,28 @@ def accept(session: Session, vault: Vault, batch_id: str, by: str, outcome: dict
         raise BadInput(f"batch {batch_id} is {row.status}; only a batch that waits for a decision can be accepted")
     row.status, row.outcome = "completed", outcome or row.outcome
     # One that was retried meanwhile left the batch, and waits for another.
-    handed_over = members(session, batch_id, "failed")
+    handed_over = rows.due_first(session, batch_id=batch_id, status="failed")
     known = find_outcomes(session, None, batch_id)
-    done = [each for each in handed_over if unsettled(vault, _payload(session, each.id), each, known) is None]
+    done = [each for each in handed_over if unsettled(session, vault, each, known) is None]
     _shred(session, row, done)
     rows.log(session, "batch.accepted", batch_id=batch_id, detail={"by": by, "requests": len(done)})
 
 
-def members(session: Session, batch_id: str, status: str) -> Sequence[tables.Request]:
-    """Return the requests of a batch that have this status, locked, due first."""
-    query = select(tables.Request).where(tables.Request.batch_id == batch_id, tables.Request.status == status)
-    return session.scalars(query.order_by(*rows.DUE_FIRST).with_for_update()).all()
-
-
 def find_outcomes(session: Session, request_id: str | None, batch_id: str | None) -> list[IdentifierOutcome]:
     """Return the outcomes that match; of a request alone, those of its latest batch."""
-    query = select(tables.Outcome).order_by(tables.Outcome.request_id, tables.Outcome.number)
-    if request_id is not None:
-        query = query.where(tables.Outcome.request_id == request_id)
-        if batch_id is None:
-            latest = select(tables.Outcome.batch_id).where(tables.Outcome.request_id == request_id)
-            batch_id = session.scalar(latest.order_by(tables.Outcome.at.desc()).limit(1))
-    if batch_id is not None:
-        query = query.where(tables.Outcome.batch_id == batch_id)
-    return [rows.outcome(row) for row in session.scalars(query)]
+    if request_id is not None and batch_id is None:
+        latest = select(tables.Outcome.batch_id).where(tables.Outcome.request_id == request_id)
+        batch_id = session.scalar(latest.order_by(tables.Outcome.at.desc()).limit(1))
+    query = rows.matching(tables.Outcome, request_id=request_id, batch_id=batch_id)
+    query = query.order_by(tables.Outcome.request_id, tables.Outcome.number)
+    return [rows.record(IdentifierOutcome, row) for row in session.scalars(query)]
 
 
 def unsettled(
-    vault: Vault, payload: tables.Payload | None, request: tables.Request, known: Iterable[IdentifierOutcome]
+    session: Session, vault: Vault, request: tables.Request, known: Iterable[IdentifierOutcome]
 ) -> str | None:
     """Return why a request cannot be completed, in one sentence; None where each of its identifiers is settled."""
+    payload = session.get(tables.Payload, request.id)
     try:
         if payload is None:
             raise OperationFailed("its payload is missing")
@@ -126,7 +123,7 @@ def _complete(session: Session, vault: Vault, batch: tables.Batch, requests: Seq
     known = find_outcomes(session, None, batch.id)
     done = []
     for request in requests:
-        reason = unsettled(vault, _payload(session, request.id), request, known)
+        reason = unsettled(session, vault, request, known)
         if reason is None:
             done.append(request)
         else:
@@ -152,25 +149,11 @@ def _send_back(session: Session, request: tables.Request, batch: tables.Batch) -
     rows.log(session, "request.received", batch_id=batch.id, request_id=request.id)
 
 
-def _payload(session: Session, request_id: str) -> tables.Payload | None:
-    return session.get(tables.Payload, request_id)
-
-
 def _store_outcomes(session: Session, batch: tables.Batch, outcomes: Iterable[IdentifierOutcome]) -> None:
     taken = set(session.scalars(select(tables.Member.request_id).where(tables.Member.batch_id == batch.id)))
     latest: Mapping[tuple[str, int], IdentifierOutcome] = {(each.request_id, each.number): each for each in outcomes}
     for each in latest.values():
         if each.request_id not in taken:
             raise BadInput(f"an outcome is of request {each.request_id}, which batch {batch.id} did not take")
-        session.add(
-            tables.Outcome(
-                request_id=each.request_id,
-                batch_id=batch.id,
-                number=each.number,
-                type=each.type,
-                kind=each.kind,
-                detail=each.detail,
-                at=rows.now(),
-            )
-        )
+        session.add(tables.Outcome(batch_id=batch.id, at=rows.now(), **asdict(each)))
     session.flush()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from infra.requests.tables import SCHEMA_VERSION, Base, Meta
@@ -47,7 +46,7 @@ class Database:
             OperationFailed: No database answers there, it is no request store, or it belongs to another key.
         """
         self._engine = _engine(url)
-        self._writer = self._engine.execution_options(revs_write=True)
+        self._writing = sessionmaker(self._engine.execution_options(revs_write=True), expire_on_commit=False)
         self.write(lambda session: _prepare(session, key_check))
 
     def write(self, work: Callable[[Session], T]) -> T:
@@ -58,10 +57,10 @@ class Database:
         """
         with _one_line_errors():
             for _ in range(_ATTEMPTS - 1):
-                with contextlib.suppress(IntegrityError), Session(self._writer, expire_on_commit=False) as session:
-                    return _run(session, work)
-            with Session(self._writer, expire_on_commit=False) as session:
-                return _run(session, work)
+                with contextlib.suppress(IntegrityError), self._writing.begin() as session:
+                    return work(session)
+            with self._writing.begin() as session:
+                return work(session)
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Run `work`, which only reads, on one consistent state.
@@ -93,11 +92,6 @@ class Database:
     def close(self) -> None:
         """Give back pooled connections."""
         self._engine.dispose()
-
-
-def _run(session: Session, work: Callable[[Session], T]) -> T:
-    with session.begin():
-        return work(session)
 
 
 def _prepare(session: Session, key_check: str) -> None:
@@ -207,27 +201,12 @@ def _vacuum(engine: Engine) -> bool:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM (FULL) payloads")
         return True
-    raw = engine.raw_connection()
-    try:
-        cursor = raw.cursor()
+    with contextlib.closing(engine.raw_connection()) as raw, contextlib.closing(raw.cursor()) as cursor:
         cursor.execute("VACUUM")
         busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        cursor.close()
         return not busy
-    finally:
-        raw.close()
 
 
 def _to_json(value: object) -> str:
-    return json.dumps(_finite(value), allow_nan=False)
-
-
-def _finite(value: object) -> object:
     # JSON has no NaN: a missing number is null, in the store as in a report.
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    return json.dumps(json.loads(json.dumps(value), parse_constant=lambda _: None))

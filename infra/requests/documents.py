@@ -45,7 +45,8 @@ def split(lines: Sequence[Line], *, name: str) -> list[Document]:
             reach = _reach(lines[at:])
             spread = reach > 0  # whatever is broken there is one line, and so are those that follow
             taken = max(reach, 1)
-        found.append(_document(lines[at : at + taken]))
+        line = lines[at][0]
+        found.append(Document(line=line, place=f"line {line}", raw=_joined(lines[at : at + taken])))
         at += taken
     if len(lines) > 1 and not spread and not any(_is_request(each.raw) for each in found):
         _refuse(lines, name)
@@ -79,10 +80,6 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len({name for name, _ in pairs}) < len(pairs):
         raise Malformed("has a field twice")
     return dict(pairs)
-
-
-def _document(lines: Sequence[Line]) -> Document:
-    return Document(line=lines[0][0], place=f"line {lines[0][0]}", raw=_joined(lines))
 
 
 def _joined(lines: Sequence[Line]) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -13,7 +11,7 @@ from infra.requests.records import Batch
 
 def open_batch(session: Session, *, model: str, corpus: str, source: str) -> Batch | None:
     """Return the model's open batch; without one, open one with all its received requests, if there are any."""
-    unfinished = session.scalar(select(tables.Batch).where(tables.Batch.model == model, tables.Batch.status == "open"))
+    unfinished = session.scalar(select(tables.Batch).filter_by(model=model, status="open"))
     if unfinished is not None:
         return rows.batch(session, unfinished)
     row = tables.Batch(
@@ -28,7 +26,7 @@ def open_batch(session: Session, *, model: str, corpus: str, source: str) -> Bat
     # Stored before the requests are read: whoever comes second fails here, and finds this batch when it tries again.
     session.add(row)
     session.flush()
-    waiting = _waiting(session, model)
+    waiting = rows.due_first(session, model=model, status="received")
     if not waiting:
         session.rollback()
         return None
@@ -38,8 +36,3 @@ def open_batch(session: Session, *, model: str, corpus: str, source: str) -> Bat
     rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting)})
     session.flush()
     return rows.batch(session, row)
-
-
-def _waiting(session: Session, model: str) -> Sequence[tables.Request]:
-    query = select(tables.Request).where(tables.Request.model == model, tables.Request.status == "received")
-    return session.scalars(query.order_by(*rows.DUE_FIRST).with_for_update()).all()

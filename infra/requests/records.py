@@ -55,18 +55,24 @@ class Identifier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """A well-formed deletion request as it was handed in; process memory only."""
+class Sought:
+    """What is to be erased of whom and from which model; process memory only."""
 
     subject: str = field(repr=False)
-    received: date
-    due: date
     model: str
     identifiers: tuple[Identifier, ...]
 
     def canonical(self, *, blind: Set[str] = frozenset()) -> tuple[str, str, list[tuple[str, str]]]:
         """Return what makes two demands the same: model, subject and identifiers, in any order and spelling."""
         return self.model, self.subject, sorted({each.canonical(blind=blind) for each in self.identifiers})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand(Sought):
+    """A well-formed deletion request as it was handed in; process memory only."""
+
+    received: date
+    due: date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from infra.requests import tables
 from infra.requests.records import Batch, Event, IdentifierOutcome, RequestView
 from revs.errors import BadInput
 
+R = TypeVar("R", RequestView, Batch, IdentifierOutcome, Event)
+Row = TypeVar("Row", bound=tables.Base)
 DUE_FIRST = (tables.Request.due, tables.Request.received, tables.Request.submitted_at, tables.Request.line)
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # 5 bits a letter, without i, l, o, u
 
@@ -48,53 +52,32 @@ def batch_row(session: Session, batch_id: str) -> tables.Batch:
     return row
 
 
+def record(kind: type[R], row: tables.Base, **others: Any) -> R:
+    """Return a row as a record, whose fields have the names of the columns; `others` are those that have not."""
+    columns = {field.name for field in fields(kind)} - others.keys()
+    return kind(**{name: getattr(row, name) for name in columns}, **others)
+
+
+def matching(table: type[Row], **columns: str | None) -> Select[tuple[Row]]:
+    """Return the query for the rows with these values in these columns; a column with None is not asked about."""
+    return select(table).filter_by(**{name: value for name, value in columns.items() if value is not None})
+
+
+def due_first(session: Session, **columns: str) -> Sequence[tables.Request]:
+    """Return the requests with these values in these columns, locked."""
+    query = select(tables.Request).filter_by(**columns)
+    return session.scalars(query.order_by(*DUE_FIRST).with_for_update()).all()
+
+
 def view(row: tables.Request) -> RequestView:
     """Return the request as a record."""
-    return RequestView(
-        id=row.id,
-        model=row.model,
-        status=row.status,
-        received=row.received,
-        due=row.due,
-        subject=row.subject,
-        digest=row.digest,
-        types=tuple(row.types),
-        reason=row.reason,
-        duplicate_of=row.duplicate_of,
-        batch_id=row.batch_id,
-        submitted_at=row.submitted_at,
-        closed_at=row.closed_at,
-    )
+    return record(RequestView, row, types=tuple(row.types))
 
 
 def batch(session: Session, row: tables.Batch) -> Batch:
     """Return the batch as a record, with its requests in the order in which they were taken."""
     members = select(tables.Member.request_id).where(tables.Member.batch_id == row.id).order_by(tables.Member.position)
-    return Batch(
-        id=row.id,
-        model=row.model,
-        corpus=row.corpus,
-        source=row.source,
-        status=row.status,
-        opened_at=row.opened_at,
-        closed_at=row.closed_at,
-        request_ids=tuple(session.scalars(members)),
-        outcome=row.outcome,
-    )
-
-
-def outcome(row: tables.Outcome) -> IdentifierOutcome:
-    """Return the outcome of one identifier as a record."""
-    return IdentifierOutcome(
-        request_id=row.request_id, number=row.number, type=row.type, kind=row.kind, detail=row.detail
-    )
-
-
-def event(row: tables.Event) -> Event:
-    """Return the line of the audit log as a record."""
-    return Event(
-        id=row.id, at=row.at, event=row.event, batch_id=row.batch_id, request_id=row.request_id, detail=row.detail
-    )
+    return record(Batch, row, request_ids=tuple(session.scalars(members)))
 
 
 def log(

@@ -85,8 +85,9 @@ class RequestStore:
         Raises:
             BadInput: The file is missing, unreadable, empty or in another format, or there can be no such model.
         """
-        data = read_source(path)
-        return self._submit(data, name=str(path), model=model, generation=generation, again=again, models=models)
+        if again:
+            generation = rows.new_request_id()
+        return self._submit(read_source(path), name=str(path), model=model, generation=generation, models=models)
 
     def add(self, request: dict[str, Any], *, model: str) -> Intake:
         """Take one request, given as the JSON object that a line of a request file holds; otherwise like `add_file`."""
@@ -100,11 +101,7 @@ class RequestStore:
         self, *, model: str | None = None, status: RequestStatus | None = None, batch_id: str | None = None
     ) -> builtins.list[RequestView]:
         """Return the requests that match, due first. `batch_id` also finds those the batch has sent back."""
-        query = select(tables.Request).order_by(*rows.DUE_FIRST)
-        if model is not None:
-            query = query.where(tables.Request.model == model)
-        if status is not None:
-            query = query.where(tables.Request.status == status)
+        query = rows.matching(tables.Request, model=model, status=status).order_by(*rows.DUE_FIRST)
         if batch_id is not None:
             members = select(tables.Member.request_id).where(tables.Member.batch_id == batch_id)
             query = query.where(tables.Request.id.in_(members))
@@ -148,9 +145,7 @@ class RequestStore:
 
     def batches(self, model: str | None = None) -> builtins.list[Batch]:
         """Return the batches, oldest first."""
-        query = select(tables.Batch).order_by(tables.Batch.opened_at, tables.Batch.id)
-        if model is not None:
-            query = query.where(tables.Batch.model == model)
+        query = rows.matching(tables.Batch, model=model).order_by(tables.Batch.opened_at, tables.Batch.id)
         return self._database.read(lambda session: [rows.batch(session, row) for row in session.scalars(query)])
 
     def identifiers(self, batch_id: str) -> dict[str, tuple[Identifier, ...]]:
@@ -244,12 +239,7 @@ class RequestStore:
             BadInput: There is no such batch, or it is already closed in another way.
             BatchHeld: Another run works on it.
         """
-
-        def work(session: Session) -> None:
-            leases.guard(session, batch_id)
-            closing.close(session, self._vault, batch_id, status, outcome, outcomes)
-
-        self._database.write(work)
+        self._database.write(lambda session: closing.close(session, self._vault, batch_id, status, outcome, outcomes))
         shredding.settle(self._database)
 
     def accept_batch(self, batch_id: str, *, by: str, outcome: dict[str, Any] | None = None) -> None:
@@ -267,12 +257,7 @@ class RequestStore:
             BadInput: There is no such batch, or it does not wait for a decision.
             BatchHeld: A run works on it.
         """
-
-        def work(session: Session) -> None:
-            leases.guard(session, batch_id)
-            closing.accept(session, self._vault, batch_id, by, outcome)
-
-        self._database.write(work)
+        self._database.write(lambda session: closing.accept(session, self._vault, batch_id, by, outcome))
         shredding.settle(self._database)
 
     def outcomes(self, request_id: str | None = None, batch_id: str | None = None) -> builtins.list[IdentifierOutcome]:
@@ -338,30 +323,19 @@ class RequestStore:
 
     def events(self, batch_id: str | None = None, request_id: str | None = None) -> builtins.list[Event]:
         """Return the lines of the audit log that match, oldest first."""
-        query = select(tables.Event).order_by(tables.Event.id)
-        if batch_id is not None:
-            query = query.where(tables.Event.batch_id == batch_id)
-        if request_id is not None:
-            query = query.where(tables.Event.request_id == request_id)
-        return self._database.read(lambda session: [rows.event(row) for row in session.scalars(query)])
+        query = rows.matching(tables.Event, batch_id=batch_id, request_id=request_id).order_by(tables.Event.id)
+        return self._database.read(lambda session: [rows.record(Event, row) for row in session.scalars(query)])
 
     def close(self) -> None:
         """Give back database connections; the store opens new ones when it is used again."""
         self._database.close()
 
     def _submit(
-        self,
-        data: bytes,
-        *,
-        name: str,
-        model: str,
-        generation: str = "",
-        again: bool = False,
-        models: Collection[str] | None = None,
+        self, data: bytes, *, name: str, model: str, generation: str = "", models: Collection[str] | None = None
     ) -> Intake:
         if "/" in model or ":" in model or not any(map(str.isalnum, model)):
             raise BadInput(f"{model!r} cannot be the name of a registered model; give the name alone, such as 'demo'")
-        mark = submissions.fingerprint(self._vault, data, model, rows.new_request_id() if again else generation)
+        mark = submissions.fingerprint(self._vault, data, model, generation)
         known = self._database.read(lambda session: submissions.find(session, mark))
         if known is not None:
             return known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence, Set
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from infra.keys.vault import Sealed, Vault
 from infra.requests import rows, tables
-from infra.requests.records import Demand, Entry, Identifier, Intake
+from infra.requests.records import Demand, Entry, Identifier, Intake, Sought
 from revs.errors import OperationFailed
 
 _Move = tuple[str, str, dict[str, Any]]  # request id, event, what was moved
@@ -70,14 +70,8 @@ def unseal(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> tuple[
     """
     held = json.loads(vault.open(sealed))
     identifiers = tuple(Identifier(type=kind, value=value) for kind, value in held["identifiers"])
-    demand = Demand(
-        subject=held["subject"],
-        model=held["model"],
-        received=datetime.min.date(),
-        due=datetime.min.date(),
-        identifiers=identifiers,
-    )
-    if digest not in (_digest(vault, demand), _digest(vault, demand, blind=_ONCE_BLIND)):
+    sought = Sought(model=held["model"], subject=held["subject"], identifiers=identifiers)
+    if digest not in (_digest(vault, sought), _digest(vault, sought, blind=_ONCE_BLIND)):
         raise OperationFailed(
             f"the payload of request {request_id} is not the one it was stored with; restore the request store"
         )
@@ -110,8 +104,8 @@ def sealed(row: tables.Payload) -> Sealed:
     return Sealed(wrapped_key=row.wrapped_key, ciphertext=row.ciphertext)
 
 
-def _digest(vault: Vault, demand: Demand, *, blind: Set[str] = frozenset()) -> str:
-    return vault.pseudonym(json.dumps(demand.canonical(blind=blind)), kind="demand")
+def _digest(vault: Vault, sought: Sought, *, blind: Set[str] = frozenset()) -> str:
+    return vault.pseudonym(json.dumps(sought.canonical(blind=blind)), kind="demand")
 
 
 def _intake(stored: Sequence[tables.Request]) -> Intake:

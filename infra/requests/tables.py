@@ -69,13 +69,8 @@ class Batch(Base):
     outcome: Mapped[dict[str, Any]]
 
 
-Index(
-    "one_open_batch_a_model",
-    Batch.model,
-    unique=True,
-    sqlite_where=Batch.status == "open",
-    postgresql_where=Batch.status == "open",
-)
+_OPEN = Batch.status == "open"
+Index("one_open_batch_a_model", Batch.model, unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
 
 class Request(Base):
