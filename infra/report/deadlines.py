@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from infra.report.figures import Figure, digest, plural
+from infra.report.figures import Figure, digest
+from infra.requests.outcomes import plural
 
 CCPA_DAYS = 45
 CLOSED = {"completed", "rejected", "duplicate"}

@@ -81,7 +81,3 @@ def words(value: Any) -> Figure:
 
 def setting(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def plural(number: Any, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

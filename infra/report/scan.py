@@ -16,8 +16,8 @@ import rfc8785
 
 from infra.detection.tally import Sample, ScanTally
 from infra.report.charts import counts_chart
-from infra.report.figures import plural
 from infra.report.report import render, write
+from infra.requests.outcomes import plural
 from revs.errors import BadInput, OperationFailed
 
 SCHEMA = "revs.scan/1"

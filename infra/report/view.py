@@ -9,8 +9,9 @@ from infra.report.canonical import Record
 from infra.report.charts import RANK_SERIES, extraction_chart, rank_chart
 from infra.report.checks import checks, promoted
 from infra.report.deadlines import Deadline, deadline, parse, summary
-from infra.report.figures import Figure, count, is_number, plural, words
+from infra.report.figures import Figure, count, is_number, words
 from infra.report.metrics import COLUMNS, figure, label, score_groups
+from infra.requests.outcomes import plural
 
 VERSION_NAMES = ("revs", "torch", "transformers", "mlflow", "prefect", "datasets", "great_expectations", "python")
 

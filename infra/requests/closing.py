@@ -47,16 +47,11 @@ def close(
     row.status, row.closed_at, row.outcome = status, rows.now(), outcome
     _store_outcomes(session, row, outcomes)
     requests = rows.due_first(session, batch_id=batch_id, status="processing")
-    if status in ("completed", "refused"):
-        _complete(session, vault, row, requests)
-    elif status == "waiting":
-        known = find_outcomes(session, None, batch_id)
-        for request in requests:
-            reason = unsettled(session, vault, request, known)
-            _hand_over(session, request, row, reason or WAITING)
-    else:
+    if status in ("failed", "abandoned"):
         for request in requests:
             _send_back(session, request, row)
+    else:
+        _settle(session, vault, row, requests, otherwise=WAITING if status == "waiting" else None)
     rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(requests)})
 
 
@@ -119,11 +114,14 @@ def _reason(number: int, type_: str, outcome: IdentifierOutcome | None) -> str:
     return f"{named}: {described(outcome.kind, outcome.detail)}"
 
 
-def _complete(session: Session, vault: Vault, batch: tables.Batch, requests: Sequence[tables.Request]) -> None:
+def _settle(
+    session: Session, vault: Vault, batch: tables.Batch, requests: Sequence[tables.Request], *, otherwise: str | None
+) -> None:
+    """Complete the requests that are settled, or hand them over too where there is a reason to do otherwise."""
     known = find_outcomes(session, None, batch.id)
     done = []
     for request in requests:
-        reason = unsettled(session, vault, request, known)
+        reason = unsettled(session, vault, request, known) or otherwise
         if reason is None:
             done.append(request)
         else:

@@ -35,13 +35,18 @@ def described(kind: str, detail: Mapping[str, Any]) -> str:
     return _WORDS[kind](detail)
 
 
+def plural(number: Any, noun: str) -> str:
+    """The number with its noun."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def _edited(detail: Mapping[str, Any]) -> str:
     held_out = f", {detail['held_out']} kept to test the edit" if detail.get("held_out") else ""
-    return f"edited in {_many(detail.get('edited', 0), 'context')}{held_out}"
+    return f"edited in {plural(detail.get('edited', 0), 'context')}{held_out}"
 
 
 def _not_memorised(detail: Mapping[str, Any]) -> str:
-    where = f"{_many(detail.get('occurrences', 0), 'occurrence')} in the corpus"
+    where = f"{plural(detail.get('occurrences', 0), 'occurrence')} in the corpus"
     probes = ", ".join(sorted(detail.get("said_no") or {})) or "greedy decoding"
     return f"not memorised: {where}, and {probes} said no{_openings(detail)}"
 
@@ -54,12 +59,12 @@ def _not_probed(detail: Mapping[str, Any]) -> str:
     why = detail.get("why", "no reason recorded")
     if not detail.get("unprobed"):
         return f"not decided: {why}"
-    return f"{detail['unprobed']} of {_many(detail.get('occurrences', 0), 'occurrence')} could not be probed ({why})"
+    return f"{detail['unprobed']} of {plural(detail.get('occurrences', 0), 'occurrence')} could not be probed ({why})"
 
 
 def _not_found(detail: Mapping[str, Any]) -> str:
     unread = f", in what could be read of them ({detail['unread']} could not be)" if detail.get("unread") else ""
-    return f"not found in {_many(detail.get('rows', 0), 'row')} of the corpus{unread}, check it{_openings(detail)}"
+    return f"not found in {plural(detail.get('rows', 0), 'row')} of the corpus{unread}, check it{_openings(detail)}"
 
 
 def _refused(detail: Mapping[str, Any]) -> str:
@@ -70,11 +75,7 @@ def _openings(detail: Mapping[str, Any]) -> str:
     asked = detail.get("without_corpus") or {}
     if not asked.get("openings"):
         return ""
-    return f"; under {_many(asked['openings'], 'prompt')} that need no corpus: {asked['verdict']}"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"; under {plural(asked['openings'], 'prompt')} that need no corpus: {asked['verdict']}"
 
 
 _WORDS = {
