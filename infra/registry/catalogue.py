@@ -27,11 +27,7 @@ class Catalogue:
 
     def champion(self, name: str) -> ModelVersion:
         """The version that the serving alias points to. BadInput if there is none, naming what exists."""
-        with failing_clearly("asking the registry", safe=NOTHING_READ):
-            version = self._champion(name)
-            if version is None:
-                raise self._unknown(name, f"alias {CHAMPION!r}")
-            return version
+        return self._existing(records.checked_name(name), CHAMPION, None)
 
     def names(self) -> list[str]:
         """Names of the registered models, sorted."""
@@ -57,11 +53,7 @@ class Catalogue:
         if match is None or (match["version"] and text != uri_or_name):
             raise BadInput(f"{uri_or_name!r} names no model: write models:/NAME@champion, models:/NAME/3 or NAME")
         name, alias, number = records.checked_name(match["name"]), match["alias"] or CHAMPION, match["version"]
-        with failing_clearly("asking the registry", safe=NOTHING_READ):
-            found = self._find(name, alias, number)
-            if found is None:
-                raise self._unknown(name, f"version {number}" if number else f"alias {alias!r}")
-            return found
+        return self._existing(name, alias, number)
 
     def run_page(self, version: ModelVersion) -> str:
         """Where MLflow's web pages show the run of a version; the path below the server's address."""
@@ -107,7 +99,8 @@ class Catalogue:
             OperationFailed: the store cannot be asked.
         """
         with failing_clearly(f"looking for the files of {version.uri}", safe=NOTHING_READ):
-            return copies.stored_files(self._location(version), self.tracking_uri)
+            _, names = copies.checkpoint_names(self._location(version), self.tracking_uri)
+            return names
 
     def missing_files(self, version: ModelVersion) -> list[str]:
         """Names of the files that belong to a version's checkpoint and are not in the store; sorted, and unread.
@@ -126,6 +119,14 @@ class Catalogue:
 
     def _champion(self, name: str) -> ModelVersion | None:
         return self._find(records.checked_name(name), CHAMPION, None)
+
+    def _existing(self, name: str, alias: str, number: str | None) -> ModelVersion:
+        """One version by number or by alias. BadInput if it does not exist, naming what does."""
+        with failing_clearly("asking the registry", safe=NOTHING_READ):
+            found = self._find(name, alias, number)
+            if found is None:
+                raise self._unknown(name, f"version {number}" if number else f"alias {alias!r}")
+            return found
 
     def _find(self, name: str, alias: str, number: str | None) -> ModelVersion | None:
         """One version by number or by alias; None if it does not exist."""

@@ -57,16 +57,10 @@ def checkout(version: ModelVersion, location: str, tracking_uri: str, into: Path
     return folder
 
 
-def stored_files(location: str, tracking_uri: str) -> frozenset[str]:
-    """Names of the stored files of a checkpoint, without reading any; empty where there is none."""
-    _, names = _checkpoint_names(location, tracking_uri)
-    return names
-
-
 def weight_files(location: str, tracking_uri: str, stored: frozenset[str]) -> set[str]:
     """Names of the weight files that a checkpoint must have: those of its index, or else at least one."""
     if INDEX in stored:
-        uri, _ = _checkpoint_names(location, tracking_uri)
+        uri, _ = checkpoint_names(location, tracking_uri)
         with tempfile.TemporaryDirectory(prefix="revs-index-") as scratch, suppress(ValueError, AttributeError):
             text = fetch(f"{uri}/{INDEX}", tracking_uri, Path(scratch)).read_text(encoding="utf-8")
             return set(json.loads(text).get("weight_map", {}).values())
@@ -77,14 +71,14 @@ def light_copy(location: str, tracking_uri: str, into: Path) -> Path:
     """A folder with the files beside the weights: the stored one where it is local, else copies of them in `into`."""
     if local_path(location) is not None:
         return checkpoint_in(fetch(location, tracking_uri))
-    uri, names = _checkpoint_names(location, tracking_uri)
+    uri, names = checkpoint_names(location, tracking_uri)
     for name in names:
         if not name.endswith(".safetensors"):
             fetch(f"{uri}/{name}", tracking_uri, into)
     return checkpoint_in(into)
 
 
-def _checkpoint_names(location: str, tracking_uri: str) -> tuple[str, frozenset[str]]:
+def checkpoint_names(location: str, tracking_uri: str) -> tuple[str, frozenset[str]]:
     """Where the checkpoint of a stored model lies, and the names of its files, whichever tool laid it out."""
     from mlflow.artifacts import list_artifacts
 

@@ -53,6 +53,7 @@ class Publication:
     documents: Mapping[str, bytes] = field(default_factory=dict)  # file name → content
 
 
+@owner_only()
 def publish(client: MlflowClient, artifact_uri: str | None, publication: Publication) -> str:
     """Register a checkpoint as a new version and return the version's number.
 
@@ -60,11 +61,6 @@ def publish(client: MlflowClient, artifact_uri: str | None, publication: Publica
         OperationFailed: the disk is too full, or the stored bytes are not those that were handed in.
         OSError, MlflowException: the store failed. In every case nothing is left behind, unless removing it failed too.
     """
-    with owner_only():
-        return _publish(client, artifact_uri, publication)
-
-
-def _publish(client: MlflowClient, artifact_uri: str | None, publication: Publication) -> str:
     experiment_id = _experiment_id(client, artifact_uri)
     tags = {KEY: publication.key, "mlflow.note.content": publication.description, **publication.run_tags}
     run = client.create_run(experiment_id, run_name=publication.run_name, tags=tags)

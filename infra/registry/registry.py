@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,6 @@ class Registry(Catalogue):
         retention_days: how long a superseded version keeps its bytes, unless its evidence names the date.
         policy: what a recorded policy must be as strict as; None: `GatePolicy.DEFAULT`.
     """
-
-    weight_digest = staticmethod(weight_digest)
 
     def __init__(
         self,
@@ -78,7 +75,7 @@ class Registry(Catalogue):
             beside=beside,
             tags=self._tags(weights, beside, {"corpus": corpus, **(tags or {})}),
         )
-        with failing_clearly(f"registering model {name!r}", safe=_NOTHING_DONE), self._lock():
+        with failing_clearly(f"registering model {name!r}", safe=_NOTHING_DONE), exclusive(self.tracking_uri):
             version = self._publish_once(publication)
             champion = self._champion(name)
             if version.tags.get(records.STATUS) != "superseded" and _makes_way(champion, version):
@@ -142,7 +139,7 @@ class Registry(Catalogue):
                 "policy.json": records.canonical_json(evidence.get("policy") or {}, what="the policy"),
             },
         )
-        with failing_clearly(f"registering batch {batch_id}", safe=_NOTHING_DONE), self._lock():
+        with failing_clearly(f"registering batch {batch_id}", safe=_NOTHING_DONE), exclusive(self.tracking_uri):
             return self._publish_once(publication)
 
     def download(self, version: ModelVersion, *, into: Path | None = None) -> Path:
@@ -219,7 +216,7 @@ class Registry(Catalogue):
         promotion.require_promotable(version, report, approved_by=by)
         promotion.require_parent(version, expected_champion)
         safe = "run again to finish: the alias names one healthy version at every moment"
-        with failing_clearly(f"promoting {version.uri}", safe=safe), self._lock():
+        with failing_clearly(f"promoting {version.uri}", safe=safe), exclusive(self.tracking_uri):
             current = self._champion(version.name)
             if current is None or current.version not in (version.version, expected_champion.version):
                 now = f"version {current.version}" if current else "none"
@@ -248,7 +245,7 @@ class Registry(Catalogue):
         if version.tags.get(records.STATUS) not in (CHAMPION, "superseded"):
             raise GateRefused(f"{version.uri} was never champion: nothing was promoted; promote it by its gates")
         ancestors = {found.version for found in self.ancestry(version)}
-        with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), self._lock():
+        with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), exclusive(self.tracking_uri):
             self.download(version)
             now = self._champion(version.name)
             replaced = now if now is not None and now.version in ancestors else None
@@ -273,7 +270,7 @@ class Registry(Catalogue):
                 f"{version.uri} was made from version {version.tags[records.PARENT]}: only a version that was "
                 "registered as a base can be a new root"
             )
-        with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), self._lock():
+        with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), exclusive(self.tracking_uri):
             self.download(version)
             before = lineage.superseded_batches(self._version(version.name, version.version).tags)
             batches = list(dict.fromkeys([*sorted(before), *supersedes]))
@@ -305,9 +302,6 @@ class Registry(Catalogue):
         """Store documents with the run of a version, by their file names; the evidence that it is judged by stays."""
         with failing_clearly(f"storing the record of {version.uri}", safe="the version is not affected"):
             attach(self._client, version.run_id, documents)
-
-    def _lock(self) -> AbstractContextManager[None]:
-        return exclusive(self.tracking_uri)
 
     def _publish_once(self, publication: Publication) -> ModelVersion:
         client = self._client

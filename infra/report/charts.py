@@ -20,10 +20,8 @@ BAR_HEIGHT, BAR_STEP, GROUP_GAP, BAR_LEFT = 16, 23, 34, 190
 BAR_PLOT = WIDTH - BAR_LEFT - 110
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    at: float
-    text: str
+Tick = tuple[float, str]
+"""Where it stands, and what is written there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +117,8 @@ def rank_chart(ranks: dict[str, Any]) -> RankChart | None:
     )
     every = math.ceil(len(layers) / 16)
     return RankChart(
-        x_ticks=tuple(Tick(at=x, text=str(layer)) for x, layer in list(zip(xs, layers, strict=True))[::every]),
-        y_ticks=tuple(Tick(at=y(rank), text=f"{rank:,}") for rank in _decades(deepest)),
+        x_ticks=tuple((x, str(layer)) for x, layer in list(zip(xs, layers, strict=True))[::every]),
+        y_ticks=tuple((y(rank), f"{rank:,}") for rank in _decades(deepest)),
         series=_apart(series),
         description=_describe(layers, lines),
     )
@@ -144,7 +142,7 @@ def extraction_chart(scores: dict[str, Any], gaps: dict[str, str]) -> BarChart |
         return None
     return BarChart(
         height=top + 2,
-        ticks=tuple(Tick(at=BAR_LEFT + BAR_PLOT * step / 4, text=f"{step * 25}%") for step in range(5)),
+        ticks=tuple((BAR_LEFT + BAR_PLOT * step / 4, f"{step * 25}%") for step in range(5)),
         groups=tuple(groups),
         description=" ".join(said),
     )
@@ -155,7 +153,6 @@ def counts_chart(counts: Mapping[str, int]) -> BarChart | None:
     if not any(counts.values()):
         return None
     most = max(counts.values())
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     bars = tuple(
         Bar(
             kind="after",
@@ -164,14 +161,19 @@ def counts_chart(counts: Mapping[str, int]) -> BarChart | None:
             width=round(BAR_PLOT * number / most, 1),
             figure=Figure(text=f"{number:,}"),
         )
-        for index, (name, number) in enumerate(ordered)
+        for index, (name, number) in enumerate(largest_first(counts))
     )
     return BarChart(
         height=32 + len(bars) * BAR_STEP + 8,
-        ticks=(Tick(at=BAR_LEFT, text="0"), Tick(at=BAR_LEFT + BAR_PLOT, text=f"{most:,}")),
+        ticks=((BAR_LEFT, "0"), (BAR_LEFT + BAR_PLOT, f"{most:,}")),
         groups=(BarGroup(name="Findings", y=22, bars=bars),),
         description=", ".join(f"{bar.name} {bar.figure.text}" for bar in bars) + ".",
     )
+
+
+def largest_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The counts with their names, those of one size by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _bar(kind: str, name: str, value: Any, was: str | None, y: float) -> Bar:

@@ -15,7 +15,7 @@ from typing import Any
 import rfc8785
 
 from infra.detection.tally import Sample, ScanTally
-from infra.report.charts import counts_chart
+from infra.report.charts import counts_chart, largest_first
 from infra.report.report import render, write
 from infra.requests.outcomes import plural
 from revs.errors import BadInput, OperationFailed
@@ -213,7 +213,7 @@ def _view(summary: ScanSummary) -> dict[str, Any]:
         "verdict": _verdict(summary),
         "outcome": "unfinished" if not summary.complete else "refused" if summary.findings else "closed",
         "warning": _warning(summary),
-        "types": [(t, n, summary.per_thousand(n, summary.rows_read)) for t, n in _largest(summary.counts)],
+        "types": largest_first(summary.counts),
         "chart": counts_chart(summary.counts),
         "files": [_file(summary, file, counts) for file, counts in files[:FILES_SHOWN]],
         "files_left": max(0, len(files) - FILES_SHOWN),
@@ -221,10 +221,6 @@ def _view(summary: ScanSummary) -> dict[str, Any]:
         "not_read_left": max(0, len(most) - NOT_READ_SHOWN),
         "settings": {name: _words(value) for name, value in summary.settings.items()},
     }
-
-
-def _largest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _verdict(summary: ScanSummary) -> str:
@@ -255,10 +251,8 @@ def _warning(summary: ScanSummary) -> str:
 
 
 def _file(summary: ScanSummary, file: str, counts: Mapping[str, int]) -> dict[str, Any]:
-    rows, findings = summary.rows_by_file.get(file, 0), sum(counts.values())
-    words = ", ".join(f"{type_} {count:,}" for type_, count in _largest(counts))
-    rate = summary.per_thousand(findings, rows)
-    return {"file": file, "rows": rows, "findings": findings, "rate": rate, "types": words}
+    words = ", ".join(f"{type_} {count:,}" for type_, count in largest_first(counts))
+    return {"file": file, "rows": summary.rows_by_file.get(file, 0), "findings": sum(counts.values()), "types": words}
 
 
 def _words(value: Any) -> str:

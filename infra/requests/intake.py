@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +20,6 @@ _COLUMNS = frozenset({*_REQUIRED, "due", "model"})
 _FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".json": False}  # suffix → is CSV
 
 _NAMED_AT_MOST = 10
-
-Line = documents.Line
 
 
 def read_source(path: Path | str) -> bytes:
@@ -121,8 +119,7 @@ class _Group:
     identifiers: list[object] = field(default_factory=list, repr=False)
     reason: str | None = None
 
-    def add(self, line: Line, row: dict[str, str]) -> None:
-        number, raw = line
+    def add(self, number: int, raw: bytes, row: dict[str, str]) -> None:
         self.rows.append(raw)
         identifier: dict[str, object] = {"type": row.pop("type"), "value": row.pop("value")}
         self.identifiers.append(identifier)
@@ -145,7 +142,7 @@ class _Group:
             return Entry(line=self.line, raw=raw, reason=f"line {self.line}: {reason}")
 
 
-def _parse_csv(lines: list[Line], name: str, parse: _Parser) -> list[Entry]:
+def _parse_csv(lines: list[documents.Line], name: str, parse: _Parser) -> list[Entry]:
     header = _header(lines[0][1])
     if header is None:
         raise BadInput(
@@ -154,29 +151,26 @@ def _parse_csv(lines: list[Line], name: str, parse: _Parser) -> list[Entry]:
         )
     entries: list[Entry] = []
     groups: dict[tuple[str, ...], _Group] = {}
-    for line, row in _rows(lines[1:], *header):
-        if isinstance(row, Malformed):
-            entries.append(Entry(line=line[0], raw=line[1], reason=f"line {line[0]}: {row}"))
+    for number, raw in lines[1:]:
+        try:
+            row = _row(raw, *header)
+        except Malformed as reason:
+            entries.append(Entry(line=number, raw=raw, reason=f"line {number}: {reason}"))
             continue
-        tie = (row["subject"], row["received"], row.get("model") or parse.model)
-        # Rows that agree on subject, received date and model are one request.
-        groups.setdefault(tie, _Group(line=line[0])).add(line, row)
+        if row:  # rows that agree on subject, received date and model are one request
+            tie = (row["subject"], row["received"], row.get("model") or parse.model)
+            groups.setdefault(tie, _Group(line=number)).add(number, raw, row)
     entries.extend(group.entry(parse) for group in groups.values())
     if not entries:
         raise BadInput(f"{name} holds no deletion request below its header; add one")
     return sorted(entries, key=lambda entry: entry.line)
 
 
-def _rows(lines: list[Line], delimiter: str, columns: list[str]) -> Iterator[tuple[Line, dict[str, str] | Malformed]]:
-    for line in lines:
-        try:
-            cells = _cells(line[1], delimiter)
-        except Malformed as reason:
-            yield line, reason
-            continue
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
-            yield line, Malformed(f"does not have the {len(columns)} columns of the header")
-            continue
-        yield line, {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}
+def _row(raw: bytes, delimiter: str, columns: list[str]) -> dict[str, str]:
+    """Return the cells of a line by column; none where all are blank."""
+    cells = _cells(raw, delimiter)
+    if not any(cell.strip() for cell in cells):
+        return {}
+    if len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
+        raise Malformed(f"does not have the {len(columns)} columns of the header")
+    return {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}

@@ -129,6 +129,8 @@ def test_the_champion_is_version_2_and_version_1_waits_for_its_end(
 def test_the_version_carries_its_lineage(
     demo_run: Installation, registry: Registry, versions: tuple[ModelVersion, ModelVersion]
 ) -> None:
+    from infra.registry import weight_digest
+
     old, new = versions
     summary, evidence = demo_run.summary, registry.evidence(new)
     assert evidence is not None
@@ -139,8 +141,8 @@ def test_the_version_carries_its_lineage(
     assert all(len(digest) == 64 for digest in lineage["requests"])
     assert lineage["config"] == evidence["edit"]["config"]
     assert lineage["code_commit"]
-    assert lineage["weights_before"] == old.weights == registry.weight_digest(registry.download(old))
-    assert lineage["weights_after"] == new.weights == registry.weight_digest(registry.download(new))
+    assert lineage["weights_before"] == old.weights == weight_digest(registry.download(old))
+    assert lineage["weights_after"] == new.weights == weight_digest(registry.download(new))
     assert lineage["weights_before"] != lineage["weights_after"]
     assert {dataset["role"] for dataset in evidence["datasets"]} >= {"corpus", "held-out text"}
     assert all(dataset["digest"].startswith("hmac-sha256:") for dataset in evidence["datasets"])
