@@ -108,11 +108,11 @@ class Catalogue:
         Raises:
             OperationFailed: the store cannot be asked.
         """
-        stored = self.stored_files(version)
-        wanted = {"config.json", *(files.from_tag(version.tags.get(records.FILES)) or ())}
+        beside = files.from_tag(version.tags.get(records.FILES)) or ()
         with failing_clearly(f"looking for the files of {version.uri}", safe=NOTHING_READ):
-            wanted |= copies.weight_files(self._location(version), self.tracking_uri, stored)
-        return sorted(wanted - stored)
+            uri, stored = copies.checkpoint_names(self._location(version), self.tracking_uri)
+            weights = copies.weight_files(uri, self.tracking_uri, stored)
+        return sorted({"config.json", *beside, *weights} - stored)
 
     def _location(self, version: ModelVersion) -> str:
         return str(self._client.get_model_version_download_uri(version.name, version.version))

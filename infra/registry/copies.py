@@ -57,10 +57,9 @@ def checkout(version: ModelVersion, location: str, tracking_uri: str, into: Path
     return folder
 
 
-def weight_files(location: str, tracking_uri: str, stored: frozenset[str]) -> set[str]:
-    """Names of the weight files that a checkpoint must have: those of its index, or else at least one."""
+def weight_files(uri: str, tracking_uri: str, stored: frozenset[str]) -> set[str]:
+    """Names of the weight files that the checkpoint at `uri` must have: those of its index, or else at least one."""
     if INDEX in stored:
-        uri, _ = checkpoint_names(location, tracking_uri)
         with tempfile.TemporaryDirectory(prefix="revs-index-") as scratch, suppress(ValueError, AttributeError):
             text = fetch(f"{uri}/{INDEX}", tracking_uri, Path(scratch)).read_text(encoding="utf-8")
             return set(json.loads(text).get("weight_map", {}).values())

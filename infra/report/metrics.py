@@ -29,29 +29,28 @@ COLUMNS = (
     ("decoys_before", "Decoys before"),
     ("decoys_after", "Decoys after"),
 )
+
+
+def _score(
+    name: str, label: str, meaning: str, over_all: str = "The same over every token of the identifier."
+) -> list[Metric]:
+    """A score twice: over the best-hidden tokens of each identifier, and over all of them."""
+    return [
+        Metric(name=name, label=label, meaning=meaning),
+        Metric(name=f"{name}_all_tokens", label=f"{label}, all tokens", meaning=over_all),
+    ]
+
+
 GROUPS = {
     "Erased": (
-        Metric(
-            name="efficacy",
-            label="Efficacy",
-            meaning="Last layer: how well the best-hidden of each target's edited tokens is hidden, away from both ends"
+        *_score(
+            "efficacy",
+            "Efficacy",
+            "Last layer: how well the best-hidden of each target's edited tokens is hidden, away from both ends"
             " of the vocabulary. The edit optimises exactly this.",
+            over_all="The same over every token of the identifier, not only the best-hidden one: the stricter reading.",
         ),
-        Metric(
-            name="efficacy_all_tokens",
-            label="Efficacy, all tokens",
-            meaning="The same over every token of the identifier, not only the best-hidden one: the stricter reading.",
-        ),
-        Metric(
-            name="generality",
-            label="Generality",
-            meaning="Efficacy on prompts that the edit did not use.",
-        ),
-        Metric(
-            name="generality_all_tokens",
-            label="Generality, all tokens",
-            meaning="The same over every token of the identifier.",
-        ),
+        *_score("generality", "Generality", "Efficacy on prompts that the edit did not use."),
         Metric(
             name="unlearning_score",
             label="Unlearning score",
@@ -96,36 +95,15 @@ GROUPS = {
             better="lower",
             meaning="Chance that one sampled answer is the identifier.",
         ),
-        Metric(
-            name="logit_lens",
-            label="Logit lens",
-            meaning="The attacker reads the residual stream of every layer; the worst layer counts.",
+        *_score(
+            "logit_lens", "Logit lens", "The attacker reads the residual stream of every layer; the worst layer counts."
         ),
-        Metric(
-            name="logit_lens_all_tokens",
-            label="Logit lens, all tokens",
-            meaning="The same over every token of the identifier.",
+        *_score(
+            "delta",
+            "Delta attack",
+            "The attacker reads what changes between neighbouring layers; the worst target counts.",
         ),
-        Metric(
-            name="delta",
-            label="Delta attack",
-            meaning="The attacker reads what changes between neighbouring layers; the worst target counts.",
-        ),
-        Metric(
-            name="delta_all_tokens",
-            label="Delta attack, all tokens",
-            meaning="The same over every token of the identifier.",
-        ),
-        Metric(
-            name="perturbation",
-            label="Perturbation",
-            meaning="Logit lens on prompts with ten characters inserted.",
-        ),
-        Metric(
-            name="perturbation_all_tokens",
-            label="Perturbation, all tokens",
-            meaning="The same over every token of the identifier.",
-        ),
+        *_score("perturbation", "Perturbation", "Logit lens on prompts with ten characters inserted."),
         Metric(
             name="resistance_score",
             label="Resistance score",

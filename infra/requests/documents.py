@@ -48,7 +48,8 @@ def split(lines: Sequence[Line], *, name: str) -> list[Document]:
         line = lines[at][0]
         found.append(Document(line=line, place=f"line {line}", raw=_joined(lines[at : at + taken])))
         at += taken
-    if len(lines) > 1 and not spread and not any(_is_request(each.raw) for each in found):
+    # Where none is an object of its own that may be a request, they are parts of a larger one that is broken.
+    if len(lines) > 1 and not spread and not any(_is_json(each.raw) and b'"subject"' in each.raw for each in found):
         _refuse(lines, name)
     return found
 
@@ -122,11 +123,6 @@ def _is_json(raw: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _is_request(raw: bytes) -> bool:
-    """Whether the bytes are an object of their own that may be a request, and not a part of a larger one."""
-    return _is_json(raw) and b'"subject"' in raw
 
 
 def _refuse(lines: Sequence[Line], name: str) -> None:
