@@ -80,6 +80,22 @@ def test_a_batch_that_broke_off_renders_from_almost_nothing(status: str, tmp_pat
     assert not parsed.unbalanced
 
 
+def test_each_number_of_the_record_stands_under_its_own_heading(evidence: dict[str, Any], tmp_path: Path) -> None:
+    evidence["requests"][0] |= {"occurrences": 901, "memorised_before": 903, "memorised_after": 902}
+    evidence["edit"] |= {"method": "neurons", "layers": [4, 5], "sweeps": 904, "seed": 905, "seconds": 906.25}
+    evidence["targets"] |= {"found": 907, "edited": 908, "unseen": 909, "retained": 910}
+    evidence["model"] |= {"uri_before": "models:/demo/91", "uri_after": "models:/demo/92"}
+    text = page(evidence, tmp_path).text
+    for said in (
+        "901 903 902",
+        "Method neurons Layers edited 4, 5 Sweeps over the model 904 Seed 905 Time of the edit 906.2 s",
+        "Targets found in the corpus 907 Targets used by the edit 908 Targets kept from the edit, to test it 909",
+        "Targets of others, which must keep working 910",
+        "Registry address models:/demo/91 models:/demo/92",
+    ):
+        assert said in text
+
+
 def test_a_batch_with_nothing_to_edit_claims_no_edit(evidence: dict[str, Any], tmp_path: Path) -> None:
     evidence["model"] |= {"version_after": None, "uri_after": None, "weights_after": None, "retire_on": None}
     evidence["gates"] = []
