@@ -97,7 +97,7 @@ class Detector:
 
     @cached_property
     def recognisers(self) -> list[Any]:
-        """The recognisers behind `find`, for `infra.detection.engine.presidio_engine` to be compared with.
+        """The recognisers behind `find`.
 
         Raises:
             BadInput: the model or the package of the named-entity engine is not on this machine.
