@@ -12,7 +12,7 @@ from infra.corpus.address import absolute
 from infra.corpus.corpus import Corpus
 from infra.corpus.manifest import Pseudonym, StandIns, manifest_of
 from infra.corpus.planning import Plan, plan
-from infra.corpus.reading import Batch, ShardReader, ShardSurvey, file_digest, read_shard
+from infra.corpus.reading import Batch, ShardReader, ShardSurvey, file_digest
 from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread, unread_summary
 from infra.corpus.survey import CorpusFile, Survey, assemble
 
@@ -35,6 +35,5 @@ __all__ = [
     "file_digest",
     "manifest_of",
     "plan",
-    "read_shard",
     "unread_summary",
 ]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from infra.corpus.planning import Plan
-from infra.corpus.reading import Batch, read_shard
+from infra.corpus.reading import Batch, ShardReader
 from infra.corpus.shard import Shard
 from infra.corpus.survey import Survey
 from revs.errors import OperationFailed
@@ -57,7 +57,7 @@ class RowAccess:
             return
         first, shard = self._part(number, mark)
         plan = self._plan
-        reader = read_shard(plan.source, shard, text_column=plan.text_column, longest=plan.longest)
+        reader = ShardReader(plan.source, shard, text_column=plan.text_column, longest=plan.longest)
         batches: list[Batch] = []
         size = 0
         for batch in reader:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.corpus.address import KINDS, absolute, is_address, kind_of, kinds
-from infra.corpus.shard import Unread
+from infra.corpus.shard import SourceFile, Unread
 from revs.errors import BadInput
 
 REMOTE_BLOCK = 8 << 20
@@ -29,20 +29,6 @@ _NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
 
 class Changed(OSError):
     """The file is no longer the one that was planned."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
-    """A file of a corpus as it was listed; `file` is relative to the corpus folder."""
-
-    file: str
-    path: str
-    bytes: int
-    version: str
-
-    @property
-    def kind(self) -> str | None:
-        return kind_of(self.file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,10 +46,10 @@ def counting(folder: Path, victim: int | None) -> Any:
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
-    from infra.corpus import read_shard
+    from infra.corpus import ShardReader
 
     def count(source: str, shard: Shard) -> int:
-        survey = read_shard(source, shard).read_through()
+        survey = ShardReader(source, shard).read_through()
         scratch = folder / f"{shard.number}.{os.getpid()}"
         scratch.write_text(str(survey.rows), encoding="utf-8")
         if shard.number == victim and not (folder / "killed").exists():
