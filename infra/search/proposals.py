@@ -11,22 +11,16 @@ import hmac
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from infra.identifiers.normalise import identity
 
 if TYPE_CHECKING:
-    from infra.detection import Finding
+    from infra.detection import Detector, Finding
     from infra.search.occurrences import Occurrence
 
 MAX_DISTANCE = 200
 """Most characters between an occurrence and what is proposed because of it: a few lines, as of a signature."""
-
-
-class Finder(Protocol):
-    """The face of a detector that is used here."""
-
-    def find(self, text: str) -> list[Finding]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +76,7 @@ class _Near(NamedTuple):
 def propose(
     occurrences: Sequence[Occurrence],
     texts: Mapping[int, str],
-    detector: Finder,
+    detector: Detector,
     *,
     max_distance: int = MAX_DISTANCE,
 ) -> list[Proposal]:
@@ -111,7 +105,7 @@ def propose(
     return sorted(found, key=lambda p: (p.request_id, p.distance, -p.documents, p.type, p.places[0].row))
 
 
-def _in_row(row: int, here: Sequence[Occurrence], text: str, detector: Finder, key: bytes) -> Iterator[_Near]:
+def _in_row(row: int, here: Sequence[Occurrence], text: str, detector: Detector, key: bytes) -> Iterator[_Near]:
     for finding in detector.find(text):
         gaps = [(occurrence.request_id, _gap(finding, occurrence)) for occurrence in here]
         if all(gap >= 0 for _, gap in gaps):
