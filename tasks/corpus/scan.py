@@ -82,7 +82,7 @@ def put_together(folder: str, corpus: Corpus) -> tuple[Survey, ScanTally]:
     survey = corpus.assemble(record.survey for record in records)
     tally = ScanTally(seed=scan.require(ScanJob).seed)
     for first, record in zip(survey.first_rows_in_file, records, strict=True):
-        tally.merge(ScanTally.from_dict(record.tally).moved(first))
+        tally.merge(ScanTally.from_dict(record.tally), first)
     for unread in survey.unread:
         note = tally.note if unread.partly else tally.skip
         note(unread.file, unread.reason, rows=unread.rows or 0)
