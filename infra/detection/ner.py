@@ -131,11 +131,7 @@ def _gliner(config: NerConfig) -> Reader:
             threshold=config.min_score,
         ),
     )
-
-    def read(text: str) -> list[Entity]:
-        return [_entity(result) for result in recogniser.analyze(text, list(config.types))]
-
-    return read
+    return lambda text: [_entity(result) for result in recogniser.analyze(text, list(config.types))]
 
 
 _BUILDERS: dict[str, Callable[[NerConfig], Reader]] = {

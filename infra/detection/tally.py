@@ -61,13 +61,9 @@ class ScanTally:
         for unread in findings.unread:
             self.stopped[file, f"recogniser {unread.recogniser!r} {unread.reason}"] += 1
 
-    def skip(self, file: str, reason: str, *, rows: int = 1) -> None:
-        """Count rows of a file that were not read at all, 0 if nobody knows how many; the reason quotes nothing."""
-        self.skipped[file, reason] += rows
-
-    def note(self, file: str, reason: str, *, rows: int = 1) -> None:
-        """Count rows that were read, but of which not all can be known; the reason quotes nothing."""
-        self.stopped[file, reason] += rows
+    def leave(self, file: str, reason: str, *, rows: int, partly: bool) -> None:
+        """Count rows of a file that were read in part or not at all, 0 if nobody knows how many; no reason quotes."""
+        (self.stopped if partly else self.skipped)[file, reason] += rows
 
     def merge(self, other: ScanTally, first: int = 0) -> None:
         """Add the counts of another shard, whose rows were counted from its beginning: row `first` of its file.

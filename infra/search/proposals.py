@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -121,23 +121,18 @@ def _proposals(nears: Sequence[_Near], rows_of: Mapping[str, set[int]], most: in
     close = {request for near in nears for request, distance in near.distances.items() if distance <= most}
     for request_id in close:
         mine = [near for near in nears if request_id in near.distances]
-        places = tuple(_spots(mine, request_id, most))
+        beside = [(near, gap) for near in mine if (gap := near.distances[request_id]) <= most]
         yield Proposal(
             request_id=request_id,
             type=nears[0].finding.type,
-            score=max(near.finding.score for near in mine if near.distances[request_id] <= most),
+            score=max(near.finding.score for near, _ in beside),
             documents=len({near.row for near in mine}),
             of_documents=len(rows_of[request_id]),
             other_requests=len(close) - 1,
-            places=places,
+            places=tuple(
+                Spot(row=near.row, start=near.finding.start, end=near.finding.end, distance=gap) for near, gap in beside
+            ),
         )
-
-
-def _spots(nears: Iterable[_Near], request_id: str, most: int) -> Iterator[Spot]:
-    for near in nears:
-        distance = near.distances[request_id]
-        if distance <= most:
-            yield Spot(row=near.row, start=near.finding.start, end=near.finding.end, distance=distance)
 
 
 def _gap(finding: Finding, occurrence: Occurrence) -> int:
