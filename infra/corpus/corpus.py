@@ -18,7 +18,7 @@ from infra.corpus.planning import Plan, plan
 from infra.corpus.reading import ShardReader, ShardSurvey, file_digest
 from infra.corpus.rows import holds_text
 from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread
-from infra.corpus.survey import CorpusFile, Survey, assemble, nothing_read, unhashed
+from infra.corpus.survey import Survey, assemble, nothing_read, unhashed
 from revs.errors import OperationFailed
 
 _HASHED_AT_ONCE = 4
@@ -27,7 +27,7 @@ _HASHED_AT_ONCE = 4
 class Corpus:
     """Rows of text, numbered from 0. Its repr and its errors never show a row.
 
-    Opening plans the shards. What is known only when all rows were read (`len`, `digest`, `files`, `unread`) comes from
+    Opening plans the shards. What is known only when all rows were read (`len`, `digest`, `unread`) comes from
     the survey: of a whole iteration, of surveys put together with `assemble`, or else of a pass made for it.
     """
 
@@ -73,29 +73,16 @@ class Corpus:
         return corpus
 
     def __repr__(self) -> str:
-        return f"Corpus(name={self.name!r}, files={len(self.plan.files)}, shards={len(self.shards)})"
-
-    @property
-    def name(self) -> str:
-        return self.plan.name
-
-    @property
-    def source(self) -> str:
-        return self.plan.source
+        return f"Corpus(name={self.plan.name!r}, files={len(self.plan.files)}, shards={len(self.shards)})"
 
     @property
     def shards(self) -> tuple[Shard, ...]:
         return self.plan.shards
 
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """Relative paths of the files that are of no kind that is read."""
-        return self.plan.ignored
-
     def read(self, shard: Shard, *, hasher: Any = None) -> ShardReader:
         """Read one shard; `ShardReader` is the same without the corpus, for another process."""
         text_column, longest = self.plan.text_column, self.plan.longest
-        return ShardReader(self.source, shard, text_column=text_column, longest=longest, hasher=hasher)
+        return ShardReader(self.plan.source, shard, text_column=text_column, longest=longest, hasher=hasher)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """Every row that can be read, with its number. A whole iteration is also a new survey."""
@@ -136,7 +123,7 @@ class Corpus:
         left = [file for file in self.plan.files if file.file in unhashed(self.plan, found) and file.file not in known]
         assemble(self.plan, found, known)  # refuse first, then read
         with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-            digests = pool.map(lambda file: file_digest(self.source, file), left)
+            digests = pool.map(lambda file: file_digest(self.plan.source, file), left)
         known |= {file.file: digest for file, digest in zip(left, digests, strict=True) if digest is not None}
         self._survey = assemble(self.plan, found, known)
         self.__dict__.pop("_access", None)
@@ -150,10 +137,6 @@ class Corpus:
     def digest(self) -> str:
         """SHA-256 over what `sha256sum FILES` prints for the corpus files in order."""
         return self.survey().digest
-
-    @property
-    def files(self) -> tuple[CorpusFile, ...]:
-        return self.survey().files
 
     @property
     def unread(self) -> tuple[Unread, ...]:

@@ -9,24 +9,20 @@ from functools import partial
 
 from infra.corpus.parquet import RowGroup, row_groups
 from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, SourceFile, Unread, Unusable
-from infra.corpus.source import Changed, listing, opened
+from infra.corpus.source import Changed, Listing, listing, opened
 from revs.errors import BadInput
 
 _FOOTERS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Listing):
     """The files of a corpus and the shards they are cut into. `unread`: files that no shard could be planned for."""
 
     source: str
-    name: str
     text_column: str
     longest: int
-    files: tuple[SourceFile, ...]
     shards: tuple[Shard, ...]
-    unread: tuple[Unread, ...]
-    ignored: tuple[str, ...]
 
     def place(self, file: str) -> str:
         """A file by its number, for messages that are recorded: names of files may be data themselves."""

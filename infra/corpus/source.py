@@ -194,7 +194,8 @@ def _infos(fs: Any, root: str, source: str) -> dict[str, dict[str, Any] | str]:
                 return {"": info}
             if _on_disk(fs) and not os.path.isdir(root):
                 return {"": _SPECIAL}
-            return {path[len(root.rstrip("/")) + 1 :]: info for path, info in sorted(_below(fs, root), key=_path)}
+            found = dict(_below(fs, root))
+            return {path[len(root.rstrip("/")) + 1 :]: found[path] for path in sorted(found)}
     except FileNotFoundError:
         hub = "" if "://" in source else "; a data set of the hub is hf://datasets/ORG/NAME"
         raise BadInput(f"corpus {source!r} does not exist; check the path{hub}") from None
@@ -202,10 +203,6 @@ def _infos(fs: Any, root: str, source: str) -> dict[str, dict[str, Any] | str]:
         raise BadInput(
             f"corpus {source!r} cannot be reached ({error.strerror}); check the address, your rights and the network"
         ) from None
-
-
-def _path(entry: tuple[str, object]) -> str:
-    return entry[0]
 
 
 def _on_disk(fs: Any) -> bool:

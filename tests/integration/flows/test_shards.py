@@ -71,7 +71,9 @@ def ran(tmp_path: Path, corpus: Corpus, runner: str, victim: int | None) -> dict
     def waiting() -> list[Shard]:
         return [shard for shard in corpus.shards if not (folder / f"{shard.number}.done").exists()]
 
-    over_shards("count", counting(folder, victim), str(corpus.source), waiting, settings(tmp_path, runner), at_least=0)
+    over_shards(
+        "count", counting(folder, victim), str(corpus.plan.source), waiting, settings(tmp_path, runner), at_least=0
+    )
     return {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.done")}
 
 

@@ -117,7 +117,7 @@ def test_what_cannot_be_read_is_set_aside_by_place_and_the_rest_goes_on(
         assert all(corpus.text(row) == "" and row not in read for row in skipped), "its number is kept"
     manifest = json.dumps(corpus.manifest(keyed))
     assert reason.replace('"', '\\"') in manifest and "219-41" not in manifest + str(corpus.unread)
-    assert all(file.sha256 for file in corpus.files), "damaged or not: these are its bytes"
+    assert all(file.sha256 for file in corpus.survey().files), "damaged or not: these are its bytes"
 
 
 ONLY_BAD_ROWS = {"bytes in a string", "a list", "no such column", "a number", "null", "a surrogate"}
@@ -203,7 +203,7 @@ def test_a_file_that_vanishes_or_changes_between_planning_and_reading_is_set_asi
         (f"a.{kind}", "vanished between planning and reading", rows),
         (f"b.{kind}", "changed between planning and reading", rows),
     ]
-    assert [file.sha256 is None for file in corpus.files] == [True, True, False]
+    assert [file.sha256 is None for file in corpus.survey().files] == [True, True, False]
     assert corpus.digest != before, "what was recorded of the old corpus no longer holds"
     assert unread_summary(corpus.unread) == ("2 files or parts of a file" if kind == "txt" else "4 rows")
 

@@ -202,7 +202,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_says_what_it_left_out(tm
         ],
         "unread": [],
     }
-    assert corpus.ignored == (".cache/old.txt", "readme.md")
+    assert corpus.plan.ignored == (".cache/old.txt", "readme.md")
 
 
 def test_a_single_row_costs_a_block_and_not_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_a_shard_is_read_in_another_process_by_source_and_shard_alone(tmp_path: 
     corpus = Corpus.open(write_txt(tmp_path / "c.txt", [f"row {n}" for n in range(20)]), shard_bytes=64)
     assert len(corpus.shards) == 3
     there = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE], input=pickle.dumps((corpus.source, corpus.shards)), capture_output=True,
+        [sys.executable, "-c", ELSEWHERE], input=pickle.dumps((corpus.plan.source, corpus.shards)), capture_output=True,
         check=True, timeout=120,
     )  # fmt: skip
     texts, surveys = pickle.loads(there.stdout)
