@@ -65,8 +65,9 @@ class Detector:
         from infra.detection.engine import examine
 
         found, unread = examine(text, self.recognisers, self.config, self._labels)
-        wanted = (each for each in found if text[each.start : each.end] not in self._allowed)
-        return Findings(findings=tuple(wanted), unread=unread)
+        if self._allowed:
+            found = [each for each in found if text[each.start : each.end] not in self._allowed]
+        return Findings(findings=tuple(found), unread=unread)
 
     @cached_property
     def recognisers(self) -> list[Any]:
