@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra.corpus import Corpus, ShardSurvey
+from infra.corpus import Corpus, ShardSurvey, Survey
 
 ROWS = ["Jane Roe, SSN 219-41-5522", "", "line separator\u2028inside, é 한 😀", "trailing space ", "a\x0bb"]
 MARKER = "marker-7f3a@example.com"
@@ -62,6 +62,12 @@ def rows_digest(rows: Sequence[str]) -> str:
     """The digest of a shard's rows as its definition says, row after row."""
     encoded = [row.encode() for row in rows]
     return hashlib.sha256(b"".join(len(e).to_bytes(8, "big") + e for e in encoded)).hexdigest()
+
+
+def in_file(survey: Survey, row: int) -> tuple[str, int]:
+    """The file of a row of the corpus, and its number within that file."""
+    shard, within = survey.in_shard(row)
+    return survey.shards[shard].shard.file, survey.first_rows_in_file[shard] + within
 
 
 def surveys_of(corpus: Corpus) -> list[ShardSurvey]:

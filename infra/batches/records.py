@@ -20,7 +20,7 @@ Ids, places, numbers and digests only: never an identifier, a prompt or a token.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import JsonValue
 
@@ -56,10 +56,6 @@ class SurveyedCorpus(Record):
     shards: tuple[SurveyOfShard, ...]
     sha256: Escaped[dict[str, str]]
     """By file."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """What `Corpus.open` takes as `survey`."""
-        return {"shards": [shard.to_dict() for shard in self.shards], "sha256": self.sha256}
 
 
 class CorpusRead(Part):

@@ -11,18 +11,13 @@ from __future__ import annotations
 from infra.corpus.address import absolute
 from infra.corpus.corpus import Corpus
 from infra.corpus.manifest import Pseudonym, StandIns, manifest_of
-from infra.corpus.planning import Plan, plan
-from infra.corpus.reading import Batch, ShardReader, ShardSurvey, file_digest, read_shard
-from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread, unread_summary
-from infra.corpus.survey import CorpusFile, Survey, assemble
+from infra.corpus.planning import plan
+from infra.corpus.reading import ShardReader, ShardSurvey
+from infra.corpus.shard import Shard, Unread, unread_summary
+from infra.corpus.survey import Survey, assemble
 
 __all__ = [
-    "MAX_ROW_BYTES",
-    "SHARD_BYTES",
-    "Batch",
     "Corpus",
-    "CorpusFile",
-    "Plan",
     "Pseudonym",
     "Shard",
     "ShardReader",
@@ -32,9 +27,7 @@ __all__ = [
     "Unread",
     "absolute",
     "assemble",
-    "file_digest",
     "manifest_of",
     "plan",
-    "read_shard",
     "unread_summary",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
+from cachetools import LRUCache
+
 from infra.corpus.planning import Plan
-from infra.corpus.reading import Batch, read_shard
+from infra.corpus.reading import Batch, ShardReader
 from infra.corpus.shard import Shard
 from infra.corpus.survey import Survey
 from revs.errors import OperationFailed
@@ -24,8 +25,7 @@ class RowAccess:
 
     def __init__(self, plan: Plan, survey: Survey) -> None:
         self._plan, self._survey = plan, survey
-        self._kept: OrderedDict[tuple[int, int], list[Batch]] = OrderedDict()
-        self._kept_bytes = 0
+        self._kept = LRUCache[tuple[int, int], list[Batch]](KEPT_BYTES, getsizeof=_bytes)
 
     def texts(self, rows: Iterable[int]) -> dict[int, str]:
         """The texts of the given rows, each once, in ascending order; "" for a row that was set aside.
@@ -52,12 +52,11 @@ class RowAccess:
 
     def _read(self, number: int, mark: int) -> Iterator[Batch]:
         if (number, mark) in self._kept:
-            self._kept.move_to_end((number, mark))
             yield from self._kept[number, mark]
             return
         first, shard = self._part(number, mark)
         plan = self._plan
-        reader = read_shard(plan.source, shard, text_column=plan.text_column, longest=plan.longest)
+        reader = ShardReader(plan.source, shard, text_column=plan.text_column, longest=plan.longest)
         batches: list[Batch] = []
         size = 0
         for batch in reader:
@@ -74,7 +73,7 @@ class RowAccess:
                 "surveyed; its row numbers no longer hold: start again"
             )
         if size <= _KEPT_AT_MOST:
-            self._keep((number, mark), batches, size)
+            self._kept[number, mark] = batches
 
     def _part(self, number: int, mark: int) -> tuple[int, Shard]:
         """The number within the shard of the first row of a stretch, and the stretch as a shard of its own."""
@@ -85,12 +84,9 @@ class RowAccess:
         end = survey.marks[mark + 1][1] if mark + 1 < len(survey.marks) else survey.shard.end
         return first, replace(survey.shard, begin=begin, end=end, rows=None)
 
-    def _keep(self, key: tuple[int, int], batches: list[Batch], size: int) -> None:
-        self._kept[key] = batches
-        self._kept_bytes += size
-        while self._kept_bytes > KEPT_BYTES:
-            _, dropped = self._kept.popitem(last=False)
-            self._kept_bytes -= sum(batch.array.nbytes for batch in dropped)
+
+def _bytes(batches: list[Batch]) -> int:
+    return sum(batch.array.nbytes for batch in batches)
 
 
 def _picked(batches: Iterator[Batch], rows: set[int]) -> dict[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,10 +15,10 @@ from infra.corpus.access import RowAccess
 from infra.corpus.address import absolute
 from infra.corpus.manifest import Pseudonym, StandIns, manifest_of
 from infra.corpus.planning import Plan, plan
-from infra.corpus.reading import ShardReader, ShardSurvey, file_digest, read_shard
+from infra.corpus.reading import ShardReader, ShardSurvey, file_digest
 from infra.corpus.rows import holds_text
 from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread
-from infra.corpus.survey import CorpusFile, Survey, assemble, from_dict, nothing_read, unhashed
+from infra.corpus.survey import Survey, assemble, nothing_read, unhashed
 from revs.errors import OperationFailed
 
 _HASHED_AT_ONCE = 4
@@ -26,7 +27,7 @@ _HASHED_AT_ONCE = 4
 class Corpus:
     """Rows of text, numbered from 0. Its repr and its errors never show a row.
 
-    Opening plans the shards. What is known only when all rows were read (`len`, `digest`, `files`, `unread`) comes from
+    Opening plans the shards. What is known only when all rows were read (`len`, `digest`, `unread`) comes from
     the survey: of a whole iteration, of surveys put together with `assemble`, or else of a pass made for it.
     """
 
@@ -42,7 +43,8 @@ class Corpus:
         text_column: str = "text",
         shard_bytes: int = SHARD_BYTES,
         longest: int = MAX_ROW_BYTES,
-        survey: Mapping[str, Any] | None = None,
+        surveys: Iterable[ShardSurvey] = (),
+        sha256: Mapping[str, str] | None = None,
     ) -> Corpus:
         """Plan how a corpus is read, and see that there is text in it.
 
@@ -52,7 +54,9 @@ class Corpus:
             text_column: column with the text, in JSON Lines and Parquet.
             shard_bytes: bytes of text in a shard; a row group of Parquet is never split.
             longest: bytes of the longest row that is read.
-            survey: what `Survey.to_dict` gave; used if the corpus is still the same by its files' sizes and versions.
+            surveys: of all its shards, from an earlier time; used if the corpus is still the same by its files' sizes
+                and versions.
+            sha256: with these, SHA-256 of the bytes of its files.
 
         Raises:
             BadInput: nothing could be read: the source is missing, of another kind, damaged, or holds no text. What
@@ -61,40 +65,24 @@ class Corpus:
         planned = plan(absolute(source), text_column=text_column, shard_bytes=shard_bytes, longest=longest)
         if not planned.shards:
             raise nothing_read(planned, list(planned.unread), 0)
-        if survey is not None:
-            try:
-                return cls(planned, from_dict(planned, survey))
-            except OperationFailed:
-                pass  # of another state of the corpus: it has to be read again
+        with suppress(OperationFailed):  # of another state of the corpus, or none: it has to be read
+            return cls(planned, assemble(planned, surveys, sha256 or {}))
         corpus = cls(planned)
         if not corpus._begins_with_text():
             corpus.survey()
         return corpus
 
     def __repr__(self) -> str:
-        return f"Corpus(name={self.name!r}, files={len(self.plan.files)}, shards={len(self.shards)})"
-
-    @property
-    def name(self) -> str:
-        return self.plan.name
-
-    @property
-    def source(self) -> str:
-        return self.plan.source
+        return f"Corpus(name={self.plan.name!r}, files={len(self.plan.files)}, shards={len(self.shards)})"
 
     @property
     def shards(self) -> tuple[Shard, ...]:
         return self.plan.shards
 
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """Relative paths of the files that are of no kind that is read."""
-        return self.plan.ignored
-
     def read(self, shard: Shard, *, hasher: Any = None) -> ShardReader:
-        """Read one shard; `read_shard` is the same without the corpus, for another process."""
+        """Read one shard; `ShardReader` is the same without the corpus, for another process."""
         text_column, longest = self.plan.text_column, self.plan.longest
-        return read_shard(self.source, shard, text_column=text_column, longest=longest, hasher=hasher)
+        return ShardReader(self.plan.source, shard, text_column=text_column, longest=longest, hasher=hasher)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """Every row that can be read, with its number. A whole iteration is also a new survey."""
@@ -135,7 +123,7 @@ class Corpus:
         left = [file for file in self.plan.files if file.file in unhashed(self.plan, found) and file.file not in known]
         assemble(self.plan, found, known)  # refuse first, then read
         with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-            digests = pool.map(lambda file: file_digest(self.source, file), left)
+            digests = pool.map(lambda file: file_digest(self.plan.source, file), left)
         known |= {file.file: digest for file, digest in zip(left, digests, strict=True) if digest is not None}
         self._survey = assemble(self.plan, found, known)
         self.__dict__.pop("_access", None)
@@ -149,10 +137,6 @@ class Corpus:
     def digest(self) -> str:
         """SHA-256 over what `sha256sum FILES` prints for the corpus files in order."""
         return self.survey().digest
-
-    @property
-    def files(self) -> tuple[CorpusFile, ...]:
-        return self.survey().files
 
     @property
     def unread(self) -> tuple[Unread, ...]:

@@ -86,7 +86,7 @@ def form_of(head: bytes, size: int) -> str:
     marked = next((name for mark, name in MARKS.items() if head.startswith(mark)), None)
     if marked not in (None, UTF8) and _is_text(head, str(marked), errors="replace"):
         return str(marked)
-    controls, is_utf8 = len(head) - len(head.translate(None, _CONTROLS)), _is_utf8(head)
+    controls, is_utf8 = len(head) - len(head.translate(None, _CONTROLS)), _decoded(head, UTF8) is not None
     binary = not _few(controls, len(head)) and (b"\x00" in head or not is_utf8)
     for kind in _SIGNATURES:
         if head.startswith(kind.begins, kind.at) and (kind.certain or binary or not is_utf8):
@@ -122,22 +122,21 @@ def _ends_lines_wide(head: bytes) -> bool:
 
 
 def _is_text(head: bytes, encoding: str, *, errors: str = "strict") -> bool:
-    """Whether it decodes, up to what is cut off at its end, to characters that texts are made of."""
-    try:
-        text = codecs.getincrementaldecoder(encoding)(errors).decode(head)
-    except UnicodeDecodeError:
+    """Whether it decodes to characters that texts are made of."""
+    text = _decoded(head, encoding, errors)
+    if text is None:
         return False
     odd = sum(c == "\ufffd" or unicodedata.category(c) in ("Cc", "Cn", "Co") for c in text if not " " <= c < "\x7f")
     white = sum(map(text.count, _WHITE_SPACE.decode("latin-1")))
     return _few(odd - white, len(text))
 
 
-def _is_utf8(head: bytes) -> bool:
+def _decoded(head: bytes, encoding: str, errors: str = "strict") -> str | None:
+    """The text, up to what is cut off at its end; None where it does not decode."""
     try:
-        codecs.getincrementaldecoder(UTF8)().decode(head)
+        return codecs.getincrementaldecoder(encoding)(errors).decode(head)
     except UnicodeDecodeError:
-        return False
-    return True
+        return None
 
 
 def _few(odd: int, of: int) -> bool:

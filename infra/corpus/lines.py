@@ -14,7 +14,6 @@ from typing import Any
 from infra.corpus.encoding import MARKS, UTF8, WIDTHS
 
 CHUNK = 1 << 20
-BOM = b"\xef\xbb\xbf"
 _MARK_OF = {encoding: mark for mark, encoding in MARKS.items()}
 
 
@@ -34,7 +33,7 @@ class Block:
                 data = data.decode(self.encoding).encode()
             except UnicodeDecodeError:
                 return None
-        return data.removeprefix(BOM) if self.byte == 0 else data
+        return data.removeprefix(_MARK_OF[UTF8]) if self.byte == 0 else data
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Where each line begins, and the line as it is stored, without its end (LF or CRLF) and the mark."""

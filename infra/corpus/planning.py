@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from infra.corpus.parquet import RowGroup, row_groups
-from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, Unread, Unusable
-from infra.corpus.source import Changed, SourceFile, listing, opened
+from infra.corpus.shard import MAX_ROW_BYTES, SHARD_BYTES, Shard, SourceFile, Unread, Unusable
+from infra.corpus.source import Changed, Listing, listing, opened
 from revs.errors import BadInput
 
 _FOOTERS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Listing):
     """The files of a corpus and the shards they are cut into. `unread`: files that no shard could be planned for."""
 
     source: str
-    name: str
     text_column: str
     longest: int
-    files: tuple[SourceFile, ...]
     shards: tuple[Shard, ...]
-    unread: tuple[Unread, ...]
-    ignored: tuple[str, ...]
 
     def place(self, file: str) -> str:
         """A file by its number, for messages that are recorded: names of files may be data themselves."""
@@ -107,13 +103,4 @@ def _runs(groups: Iterable[RowGroup], shard_bytes: int) -> Iterator[int]:
 
 
 def _shard(file: SourceFile, begin: int, end: int, rows: int | None) -> Shard:
-    return Shard(
-        number=0,
-        file=file.file,
-        path=file.path,
-        begin=begin,
-        end=end,
-        bytes=file.bytes,
-        version=file.version,
-        rows=rows,
-    )
+    return Shard(**asdict(file), number=0, begin=begin, end=end, rows=rows)

@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from infra.corpus.address import kind_of
 from infra.corpus.encoding import GZIP, HEAD, form_of
 from infra.corpus.lines import LongLine, line_blocks
 from infra.corpus.packed import CUT_GZIP, Peeked, unpacked
 from infra.corpus.parquet import Gap, parquet_rows
 from infra.corpus.planning import why
 from infra.corpus.rows import TOO_LONG, RowDigest, Rows, holds_text, jsonl_rows, rows_with_nul, text_rows
-from infra.corpus.shard import MAX_ROW_BYTES, Shard, Unread, UnreadLog, Unusable
-from infra.corpus.source import SourceFile, first_bytes, opened
+from infra.corpus.shard import MAX_ROW_BYTES, Shard, SourceFile, Unread, UnreadLog, Unusable
+from infra.corpus.source import first_bytes, opened
 
 HOLDS_NUL = "holds NUL characters, which may part what stands there"
 _HASHED_AT_ONCE = 1 << 20
@@ -45,10 +44,6 @@ class Batch:
     def __iter__(self) -> Iterator[tuple[int, str]]:
         rows = enumerate(self.array.to_pylist(), start=self.first)
         return rows if self.array.null_count == 0 else ((row, text) for row, text in rows if text is not None)
-
-    def texts(self) -> list[str | None]:
-        """The texts in order, None for a row that was set aside."""
-        return list(self.array.to_pylist())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +81,10 @@ class ShardSurvey:
         return cls(**{**data, **made})
 
 
-def read_shard(
-    source: str,
-    shard: Shard,
-    *,
-    text_column: str = "text",
-    longest: int = MAX_ROW_BYTES,
-    hasher: Any = None,
-) -> ShardReader:
-    """Read a shard of the corpus at `source`: iterate over the batches, then ask for `.survey`.
+class ShardReader:
+    """The rows of one shard, to be iterated over once: the batches first, then `.survey` is known.
+
+    Nothing that is wrong with the file ends in an exception.
 
     Args:
         source: the address that the shard was planned for.
@@ -103,16 +93,13 @@ def read_shard(
         longest: bytes of the longest row that is not set aside.
         hasher: SHA-256 of the file's bytes up to this shard, where the shards of a text file are read in order.
     """
-    return ShardReader(source, shard, text_column, longest, hasher)
 
-
-class ShardReader:
-    """The rows of one shard, to be iterated over once. Nothing that is wrong with the file ends in an exception."""
-
-    def __init__(self, source: str, shard: Shard, text_column: str, longest: int, hasher: Any) -> None:
+    def __init__(
+        self, source: str, shard: Shard, *, text_column: str = "text", longest: int = MAX_ROW_BYTES, hasher: Any = None
+    ) -> None:
         self.shard = shard
         self._source, self._column, self._longest = source, text_column, longest
-        is_text = kind_of(shard.file) != "parquet"
+        is_text = shard.kind != "parquet"
         self._hasher = hasher if not is_text or hasher or shard.begin else hashlib.sha256()
         self._log, self._digest = UnreadLog(shard.file), RowDigest()
         self._marks: list[tuple[int, int]] = []
@@ -120,10 +107,9 @@ class ShardReader:
 
     def __iter__(self) -> Iterator[Batch]:
         shard = self.shard
-        file = SourceFile(file=shard.file, path=shard.path, bytes=shard.bytes, version=shard.version)
         try:
-            with opened(self._source, file) as handle:
-                for piece in self._pieces(handle, file):
+            with opened(self._source, shard) as handle:
+                for piece in self._pieces(handle):
                     yield from self._taken(*piece)
             self._intact = True
         except Unusable as error:  # it is the planned file, but not all of its bytes came by
@@ -156,14 +142,14 @@ class ShardReader:
             pass
         return self.survey
 
-    def _pieces(self, handle: Any, file: SourceFile) -> Iterator[_Piece]:
+    def _pieces(self, handle: Any) -> Iterator[_Piece]:
         """The shard's rows piece by piece, each with where it begins, if reading can start there."""
         shard, longest = self.shard, self._longest
         tap: Callable[[int, bytes], None] = self._tap
-        if kind_of(shard.file) == "parquet":
+        if shard.kind == "parquet":
             yield from parquet_rows(handle, shard.begin, shard.end, self._column, longest)
             return
-        handle, form = self._looked_at(handle, file)
+        handle, form = self._looked_at(handle)
         begin, end, packed = shard.begin, shard.end, form == GZIP
         if packed:
             if shard.begin or shard.end < shard.bytes:  # named as if it were plain, and cut so
@@ -175,22 +161,23 @@ class ShardReader:
             mark = None if packed else block.byte
             if isinstance(block, LongLine):
                 yield mark, block
-            elif str(kind_of(shard.file)).startswith("jsonl"):
+            elif str(shard.kind).startswith("jsonl"):
                 yield mark, jsonl_rows(block, self._column, longest)
             else:
                 yield mark, text_rows(block, longest)
 
-    def _looked_at(self, handle: Any, file: SourceFile) -> tuple[Any, str]:
+    def _looked_at(self, handle: Any) -> tuple[Any, str]:
         """The handle, to be read from the shard's beginning, and what the file is by its first bytes."""
-        if self.shard.begin:
-            handle.seek(self.shard.begin)  # what cannot be sought in is not read again for its head
-            return handle, form_of(first_bytes(self._source, file, HEAD), file.bytes)
+        shard = self.shard
+        if shard.begin:
+            handle.seek(shard.begin)  # what cannot be sought in is not read again for its head
+            return handle, form_of(first_bytes(self._source, shard, HEAD), shard.bytes)
         peeked = Peeked(handle)
-        if peeked.head and not file.bytes:
+        if peeked.head and not shard.bytes:
             raise Unusable("holds more than the 0 bytes that the file system tells")
-        if not peeked.head and str(file.kind).endswith(".gz"):
+        if not peeked.head and str(shard.kind).endswith(".gz"):
             raise Unusable(CUT_GZIP)
-        return peeked, form_of(peeked.head, file.bytes)
+        return peeked, form_of(peeked.head, shard.bytes)
 
     def _taken(self, mark: int | None, rows: Rows | Gap | LongLine) -> Iterator[Batch]:
         if mark is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from infra.corpus.address import kind_of
+
 SHARD_BYTES = 32 << 20
 MAX_ROW_BYTES = 16 << 20
 """A longer row is set aside: it is no document, and it must not decide how much memory a scan takes."""
@@ -22,23 +24,34 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """A stretch of one file, small enough to be done again; picklable, and enough to be read in another process.
+class SourceFile:
+    """A file of a corpus as it was listed."""
 
-    `begin` and `end` (exclusive) count bytes of text, and row groups of Parquet. A line belongs to the shard in which
-    it begins. `bytes` and `version` (entity tag or time of change) are of the whole file when it was planned.
-    """
-
-    number: int
-    """From 0, in reading order."""
     file: str
     """Relative to the corpus folder."""
     path: str
     """Where the file system has it."""
-    begin: int
-    end: int
     bytes: int
     version: str
+    """Entity tag or time of change."""
+
+    @property
+    def kind(self) -> str | None:
+        return kind_of(self.file)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard(SourceFile):
+    """A stretch of one file, small enough to be done again; picklable, and enough to be read in another process.
+
+    `begin` and `end` (exclusive) count bytes of text, and row groups of Parquet. A line belongs to the shard in which
+    it begins. `bytes` and `version` are of the whole file when it was planned.
+    """
+
+    number: int
+    """From 0, in reading order."""
+    begin: int
+    end: int
     rows: int | None = None
     """Known beforehand for Parquet alone."""
 

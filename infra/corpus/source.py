@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.corpus.address import KINDS, absolute, is_address, kind_of, kinds
-from infra.corpus.shard import Unread
+from infra.corpus.shard import SourceFile, Unread
 from revs.errors import BadInput
 
 REMOTE_BLOCK = 8 << 20
@@ -29,20 +29,6 @@ _NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
 
 class Changed(OSError):
     """The file is no longer the one that was planned."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
-    """A file of a corpus as it was listed; `file` is relative to the corpus folder."""
-
-    file: str
-    path: str
-    bytes: int
-    version: str
-
-    @property
-    def kind(self) -> str | None:
-        return kind_of(self.file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +194,8 @@ def _infos(fs: Any, root: str, source: str) -> dict[str, dict[str, Any] | str]:
                 return {"": info}
             if _on_disk(fs) and not os.path.isdir(root):
                 return {"": _SPECIAL}
-            return {path[len(root.rstrip("/")) + 1 :]: info for path, info in sorted(_below(fs, root), key=_path)}
+            found = dict(_below(fs, root))
+            return {path[len(root.rstrip("/")) + 1 :]: found[path] for path in sorted(found)}
     except FileNotFoundError:
         hub = "" if "://" in source else "; a data set of the hub is hf://datasets/ORG/NAME"
         raise BadInput(f"corpus {source!r} does not exist; check the path{hub}") from None
@@ -216,10 +203,6 @@ def _infos(fs: Any, root: str, source: str) -> dict[str, dict[str, Any] | str]:
         raise BadInput(
             f"corpus {source!r} cannot be reached ({error.strerror}); check the address, your rights and the network"
         ) from None
-
-
-def _path(entry: tuple[str, object]) -> str:
-    return entry[0]
 
 
 def _on_disk(fs: Any) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
 
 from infra.corpus.planning import Plan
 from infra.corpus.reading import ShardSurvey
@@ -64,14 +63,6 @@ class Survey:
         }
         return tuple(row - first[shard.shard.file] for shard, row in zip(self.shards, self.first_rows, strict=True))
 
-    def row(self, shard: int, row: int) -> int:
-        """The number in the corpus of a row that is numbered within shard `shard`."""
-        return self.first_rows[shard] + row
-
-    def file_row(self, shard: int, row: int) -> tuple[str, int]:
-        """The file of a row that is numbered within shard `shard`, and its number within that file."""
-        return self.shards[shard].shard.file, self.first_rows_in_file[shard] + row
-
     def in_shard(self, row: int) -> tuple[int, int]:
         """The shard of a row of the corpus, and its number within that shard.
 
@@ -82,30 +73,6 @@ class Survey:
             raise IndexError(f"row {row} is not within 0..{self.rows - 1}")
         shard = bisect_right(self.first_rows, row) - 1
         return shard, row - self.first_rows[shard]
-
-    def in_file(self, row: int) -> tuple[str, int]:
-        """The file of a row of the corpus, and its number within that file; IndexError as `in_shard`."""
-        return self.file_row(*self.in_shard(row))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON from which `from_dict` makes this survey again, so that others need not read the corpus."""
-        return {
-            "shards": [shard.to_dict() for shard in self.shards],
-            "sha256": {file.file: file.sha256 for file in self.files if file.sha256},
-        }
-
-
-def from_dict(plan: Plan, data: Mapping[str, Any]) -> Survey:
-    """The survey that `Survey.to_dict` wrote.
-
-    Raises:
-        OperationFailed: it is of another corpus, or the corpus changed or is cut into other shards.
-    """
-    try:
-        surveys = [ShardSurvey.from_dict(shard) for shard in data["shards"]]
-    except (LookupError, TypeError, ValueError):
-        raise OperationFailed("the survey was written by another version of revs; scan the corpus again") from None
-    return assemble(plan, surveys, data["sha256"])
 
 
 def assemble(plan: Plan, surveys: Iterable[ShardSurvey], sha256: Mapping[str, str]) -> Survey:

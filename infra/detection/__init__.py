@@ -6,17 +6,13 @@ one that lies on this machine is named (infra/detection/ner.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infra.detection.config import DEFAULT_MIN_SCORE, DEFAULT_TYPES, DetectorConfig, NerConfig, read_config
 from infra.detection.findings import Finding, Findings, Unread, without_parts
 from revs.errors import BadInput
-
-if TYPE_CHECKING:
-    from infra.detection.custom import CustomRecogniser
 
 __all__ = [
     "DEFAULT_MIN_SCORE",
@@ -36,40 +32,19 @@ class Detector:
     """Finds typed personal data in text, in process and without network. Recognisers are built at the first call.
 
     Args:
-        types: types to look for, a subset of `DEFAULT_TYPES`.
-        min_score: findings with a lower score (0 to 1) are left out.
-        custom: recognisers of the customer's own identifiers (infra/detection/custom.py), beside those types.
-        ner: names and addresses by a language model, as `spacy:MODEL`, `transformers:MODEL_OR_FOLDER` or
-            `gliner:MODEL`; empty for none.
-        config: all of this and more in one; the arguments before it then have to be left out.
-
-    Raises:
-        BadInput: a value is out of its bounds; the message names it.
+        config: what it looks for, and how; the usual where none is given.
     """
 
-    def __init__(
-        self,
-        types: Iterable[str] = DEFAULT_TYPES,
-        *,
-        min_score: float = DEFAULT_MIN_SCORE,
-        custom: Sequence[CustomRecogniser] = (),
-        ner: str = "",
-        config: DetectorConfig | None = None,
-    ) -> None:
-        self.config = config or DetectorConfig(
-            types=tuple(dict.fromkeys(types)),
-            min_score=min_score,
-            custom=tuple(custom),
-            ner=NerConfig.parse(ner) if ner else None,
-        )
+    def __init__(self, config: DetectorConfig | None = None) -> None:
+        self.config = config or DetectorConfig()
 
     @classmethod
     def from_file(cls, path: Path) -> Detector:
         """The detector of a YAML file (docs/detection.md lists its keys)."""
-        return cls(config=read_config(path))
+        return cls(read_config(path))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _detector_of, (self.config,)
+        return Detector, (self.config,)
 
     def find(self, text: str) -> list[Finding]:
         """Findings in order of their place; one that lies within a longer one of no lower score is left out.
@@ -90,14 +65,13 @@ class Detector:
         from infra.detection.engine import examine
 
         found, unread = examine(text, self.recognisers, self.config, self._labels)
-        allowed = self._allowed
-        if allowed:
-            found = [each for each in found if text[each.start : each.end] not in allowed]
+        if self._allowed:
+            found = [each for each in found if text[each.start : each.end] not in self._allowed]
         return Findings(findings=tuple(found), unread=unread)
 
     @cached_property
     def recognisers(self) -> list[Any]:
-        """The recognisers behind `find`, for `infra.detection.engine.presidio_engine` to be compared with.
+        """The recognisers behind `find`.
 
         Raises:
             BadInput: the model or the package of the named-entity engine is not on this machine.
@@ -115,7 +89,3 @@ class Detector:
     @cached_property
     def _allowed(self) -> frozenset[str]:
         return frozenset(self.config.allow_list)
-
-
-def _detector_of(config: DetectorConfig) -> Detector:
-    return Detector(config=config)

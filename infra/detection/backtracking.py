@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from re import _parser  # type: ignore[attr-defined]  # the only parser of expressions there is; not public
 from typing import Any
 
@@ -32,8 +32,7 @@ class Limits:
     stops: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("pattern_seconds", "document_seconds", "seconds_per_million", "stops"):
-            value = getattr(self, name)
+        for name, value in asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 3600:
                 raise BadInput(f"limits: {name} {value!r} is no number above 0 and at most 3600; correct it")
 

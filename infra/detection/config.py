@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -124,146 +125,134 @@ class DetectorConfig:
         }
 
 
+Reader = Callable[[str, object], Any]
+"""Takes what a value is called in messages, and the value as YAML has it; gives it as the settings have it."""
+
+
 def read_config(path: Path) -> DetectorConfig:
     """The configuration in a YAML file.
 
     Raises:
         BadInput: the file is missing or no such YAML, a key is unknown, or a value is out of its bounds.
     """
-    document = _yaml(path)
     where = f"recognisers {str(path)!r}"
+    readers: dict[str, Reader] = _SETTINGS | {"recognisers": partial(_recognisers, path)}
+    document = _yaml(where, path)
     if not isinstance(document, dict) or not document:
-        raise BadInput(f"{where}: the file needs at least one key of {', '.join(sorted(_READ))}")
-    _refuse_unknown(where, document, set(_READ))
-    given: dict[str, Any] = {
-        _NAMES.get(str(key), str(key)): _READ[key](key, value, path) for key, value in document.items()
-    }
-    return DetectorConfig(**given)
+        raise BadInput(f"{where}: the file needs at least one key of {', '.join(sorted(readers))}")
+    given = _read(where, document, readers, prefix="")
+    return DetectorConfig(custom=given.pop("recognisers", ()), **given)
 
 
-def _yaml(path: Path) -> object:
+def _yaml(where: str, path: Path) -> object:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the other one takes a minute for a list of 100,000
+    text = _text(where, path)
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise BadInput(f"recognisers {str(path)!r} cannot be read ({reason}); check the path") from None
+        return yaml.load(text, Loader=loader)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
-        raise BadInput(
-            f"recognisers {str(path)!r} are not valid YAML{line}; check the indentation and quotes"
-        ) from None
+        raise BadInput(f"{where} are not valid YAML{line}; check the indentation and quotes") from None
 
 
-def _read_types(key: str, given: object, _path: Path) -> tuple[str, ...]:
-    return _strings(key, key, given)
-
-
-def _read_number(key: str, given: object, _path: Path) -> float:
-    return _number(key, given)
-
-
-def _read_context(key: str, given: object, _path: Path) -> dict[str, tuple[str, ...]]:
-    if not isinstance(given, dict):
-        raise BadInput(f"{key}: no mapping of types to lists of words; write US_SSN: [fiscal id]")
-    return {str(type_): _strings(key, str(type_), words) for type_, words in given.items()}
-
-
-def _read_ner(key: str, given: object, _path: Path) -> NerConfig:
-    if isinstance(given, str):
-        return NerConfig.parse(given)
-    if not isinstance(given, dict) or not {"engine", "model"} <= given.keys():
-        raise BadInput("ner: give ENGINE:MODEL, or a mapping with engine and model")
-    _refuse_unknown(key, given, {each.name for each in fields(NerConfig)})
-    for name in given.keys() & {"engine", "model", "language"}:
-        _check_kind(key, name, given[name], str)
-    read: dict[str, Any] = dict(given)
-    if "types" in read:
-        read["types"] = _strings(key, "types", read["types"])
-    if "min_score" in read:
-        read["min_score"] = _number("ner: min_score", read["min_score"])
-    return NerConfig(**read)
-
-
-def _read_limits(key: str, given: object, _path: Path) -> Limits:
-    if not isinstance(given, dict):
-        raise BadInput(f"{key}: no mapping; write pattern_seconds: 1")
-    _refuse_unknown(key, given, {each.name for each in fields(Limits)})
-    return Limits(**given)
-
-
-def _read_recognisers(_key: str, given: object, path: Path) -> tuple[CustomRecogniser, ...]:
-    if not isinstance(given, list) or not given:
-        raise BadInput(f"recognisers {str(path)!r}: 'recognisers' needs a list of them")
-    return tuple(_entry(number, entry, path) for number, entry in enumerate(given, start=1))
-
-
-_NAMES = {"recognisers": "custom"}
-_READ: dict[str, Callable[[str, object, Path], Any]] = {
-    "types": _read_types,
-    "min_score": _read_number,
-    "phone_regions": _read_types,
-    "context": _read_context,
-    "allow_list": _read_types,
-    "ner": _read_ner,
-    "limits": _read_limits,
-    "recognisers": _read_recognisers,
-}
-
-
-def _entry(number: int, entry: object, path: Path) -> CustomRecogniser:
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise BadInput(f"recogniser {number}: each entry is a mapping with a name")
-    where = f"recogniser {entry['name']!r}"
-    _refuse_unknown(where, entry, {each.name for each in fields(CustomRecogniser)} | {"values_file"})
-    for key, kind in (("type", str), ("pattern", str), ("ignore_case", bool), ("values_file", str)):
-        if key in entry:
-            _check_kind(where, key, entry[key], kind)
-    if "values_file" in entry and "values" in entry:
-        raise BadInput(f"{where}: give either values or values_file")
-    read: dict[str, Any] = dict(entry)
-    for key in read.keys() & {"values", "context"}:
-        read[key] = _strings(where, key, read[key])
-    if "values_file" in read:
-        read["values"] = _lines(where, path.parent / read.pop("values_file"))
-    if "score" in read:
-        read["score"] = _number(f"{where}: score", read["score"])
-    return CustomRecogniser(**read)
-
-
-def _lines(where: str, path: Path) -> tuple[str, ...]:
+def _text(what: str, path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise BadInput(f"{where}: values_file {str(path)!r} cannot be read ({reason}); check the path") from None
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+        raise BadInput(f"{what} cannot be read ({reason}); check the path") from None
 
 
-def _refuse_unknown(where: str, given: Mapping[Any, Any], known: set[str]) -> None:
-    unknown = sorted(str(key) for key in given.keys() - known)
+def _read(where: str, given: Mapping[Any, Any], readers: Mapping[str, Reader], prefix: str) -> dict[str, Any]:
+    """Every value as its key's reader gives it; a key that has none is refused by name."""
+    unknown = sorted(str(key) for key in given.keys() - readers.keys())
     if unknown:
-        raise BadInput(f"{where}: unknown key {unknown[0]!r}; choose from {', '.join(sorted(known))}")
+        raise BadInput(f"{where}: unknown key {unknown[0]!r}; choose from {', '.join(sorted(readers))}")
+    return {key: readers[key](f"{prefix}{key}", value) for key, value in given.items()}
 
 
-def _strings(where: str, key: str, given: object) -> tuple[str, ...]:
+def _strings(what: str, given: object) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(value, str) for value in given):
-        raise BadInput(f"{where}: {key} is no list of strings; put numbers in quotes")
+        raise BadInput(f"{what} is no list of strings; put numbers in quotes")
     return tuple(given)
-
-
-def _check_kind(where: str, key: str, given: object, kind: type) -> None:
-    if not isinstance(given, kind):
-        raise BadInput(f"{where}: {key} is {type(given).__name__}, not {kind.__name__}; put it in quotes")
 
 
 def _number(what: str, given: object) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise BadInput(f"{what} is no number; give one above 0 and at most 1")
     return float(given)
+
+
+def _of(kind: type) -> Reader:
+    def read(what: str, given: object) -> object:
+        if not isinstance(given, kind):
+            raise BadInput(f"{what} is {type(given).__name__}, not {kind.__name__}; put it in quotes")
+        return given
+
+    return read
+
+
+def _context(what: str, given: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(given, dict):
+        raise BadInput(f"{what}: no mapping of types to lists of words; write US_SSN: [fiscal id]")
+    return {str(type_): _strings(f"{what}: {type_}", words) for type_, words in given.items()}
+
+
+def _ner(what: str, given: object) -> NerConfig:
+    if isinstance(given, str):
+        return NerConfig.parse(given)
+    if not isinstance(given, dict) or not {"engine", "model"} <= given.keys():
+        raise BadInput("ner: give ENGINE:MODEL, or a mapping with engine and model")
+    return NerConfig(**_read(what, given, _NER, prefix="ner: "))
+
+
+def _limits(what: str, given: object) -> Limits:
+    if not isinstance(given, dict):
+        raise BadInput(f"{what}: no mapping; write pattern_seconds: 1")
+    return Limits(**_read(what, given, _LIMITS, prefix=""))
+
+
+def _recognisers(path: Path, _what: str, given: object) -> tuple[CustomRecogniser, ...]:
+    if not isinstance(given, list) or not given:
+        raise BadInput(f"recognisers {str(path)!r}: 'recognisers' needs a list of them")
+    return tuple(_recogniser(number, entry, path) for number, entry in enumerate(given, start=1))
+
+
+def _recogniser(number: int, entry: object, path: Path) -> CustomRecogniser:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise BadInput(f"recogniser {number}: each entry is a mapping with a name")
+    where = f"recogniser {entry['name']!r}"
+    read = _read(where, entry, _RECOGNISER, prefix=f"{where}: ")
+    if "values_file" in read:
+        if "values" in read:
+            raise BadInput(f"{where}: give either values or values_file")
+        listed = path.parent / read.pop("values_file")
+        lines = _text(f"{where}: values_file {str(listed)!r}", listed).splitlines()
+        read["values"] = tuple(line.strip() for line in lines if line.strip())
+    return CustomRecogniser(**read)
+
+
+_NER: dict[str, Reader] = {
+    **dict.fromkeys(("engine", "model", "language"), _of(str)),
+    "types": _strings,
+    "min_score": _number,
+}
+_LIMITS: dict[str, Reader] = {each.name: lambda _what, given: given for each in fields(Limits)}
+_RECOGNISER: dict[str, Reader] = {
+    **dict.fromkeys(("name", "type", "pattern", "values_file"), _of(str)),
+    **dict.fromkeys(("values", "context"), _strings),
+    "score": _number,
+    "ignore_case": _of(bool),
+}
+_SETTINGS: dict[str, Reader] = {
+    **dict.fromkeys(("types", "phone_regions", "allow_list"), _strings),
+    "min_score": _number,
+    "context": _context,
+    "ner": _ner,
+    "limits": _limits,
+}
 
 
 def _check_share(what: str, value: float) -> None:

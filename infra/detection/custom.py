@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from infra.detection.backtracking import Limits, check_pattern
 from infra.detection.findings import Stopped
-from infra.detection.recogniser import Recogniser, Spans, deciding_by
+from infra.detection.recogniser import Recogniser, Spans
 from infra.detection.windows import whole
 from infra.identifiers import boundaries
 from revs.errors import BadInput
@@ -62,7 +62,6 @@ def build(stated: CustomRecogniser, limits: Limits | None = None) -> Recogniser:
     return Recogniser(
         type=stated.type,
         name=stated.name,
-        presidio=deciding_by(stated.type, spans),
         spans=spans,
         timed=timed,
         windows=whole,

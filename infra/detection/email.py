@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
-from infra.detection.shapes import UNSPACED, WORD, has_public_suffix, has_special_suffix
+from infra.detection.shapes import HOST, UNSPACED, WORD, has_known_suffix
 from infra.detection.windows import tokens
 
 _PROBE = re.compile(r"@")
-_LABEL = rf"(?:(?![{UNSPACED}_])\w)+(?:-+(?:(?![{UNSPACED}_])\w)+)*"
 _ADDRESS = (
-    rf"(?<!{WORD}){WORD}(?:(?![{UNSPACED}])(?:[\w+%'&\-]|\.(?!\.))){{0,62}}(?<![.'&])@{_LABEL}(?:\.{_LABEL})+"
+    rf"(?<!{WORD}){WORD}(?:(?![{UNSPACED}])(?:[\w+%'&\-]|\.(?!\.))){{0,62}}(?<![.'&])@{HOST}"
     rf"(?!{WORD}|@|[.\-]+{WORD})(?!:~|:[\w.~\-]*/)"
 )
 
@@ -30,5 +29,4 @@ def build() -> Recogniser:
 
 
 def _is_address(written: str) -> bool:
-    host = written.rpartition("@")[2]
-    return has_public_suffix(host) or has_special_suffix(host)
+    return has_known_suffix(written.rpartition("@")[2])

@@ -1,8 +1,7 @@
-"""The recognisers in one list, run on their windows; and the same recognisers in Presidio's own engine, on whole texts.
+"""The recognisers in one list, run on their windows.
 
-No spaCy model is needed, because no type here comes from named-entity recognition. The second way exists to be compared
-with: `Detector.find` gives the findings of `AnalyzerEngine.analyze`, without tokenising and without reading what no
-recogniser could care about.
+The findings are those of Presidio's `AnalyzerEngine.analyze` with the same recognisers on whole texts, without
+tokenising and without reading what no recogniser could care about; tests/presidio_engine.py is that engine.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from infra.detection import card, custom, email, iban, ip, ner, phone, ssn, url
 from infra.detection.config import DetectorConfig
@@ -96,63 +94,6 @@ def _spans(of: Recogniser, text: str, seconds: float, decided: Decided | None) -
     if seconds <= 0:
         raise Stopped("was left out", "the patterns before it took all the time that one text may take")
     return of.timed(text, seconds)
-
-
-def presidio_engine(using: Sequence[Recogniser], known: Labels = USUAL) -> Any:
-    """Presidio's `AnalyzerEngine` with these recognisers and this weighing of labels, offline, on a blank pipeline."""
-    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-
-    registry = RecognizerRegistry([recogniser.presidio for recogniser in using], supported_languages=["en"])
-    return AnalyzerEngine(
-        registry=registry,
-        nlp_engine=blank_nlp_engine(),
-        supported_languages=["en"],
-        context_aware_enhancer=_enhancer(using, known),
-    )
-
-
-def blank_nlp_engine() -> Any:
-    """Presidio's NLP engine without a model: words are split, and in lower case stand for lemmas."""
-    import spacy
-    from presidio_analyzer.nlp_engine import SpacyNlpEngine
-    from spacy.language import Language
-
-    name = "revs_lowercase_lemmas"
-    if not Language.has_factory(name):
-        Language.component(name, func=_lowercase_lemmas)
-    pipeline = spacy.blank("en")
-    pipeline.add_pipe(name)
-    engine = SpacyNlpEngine()
-    engine.nlp = {"en": pipeline}
-    return engine
-
-
-def _final(recogniser: Recogniser, text: str, start: int, score: float, known: Labels) -> float:
-    return adjusted(text, start, recogniser.type, float(score), known) if recogniser.labelled else float(score)
-
-
-def _enhancer(using: Sequence[Recogniser], known: Labels) -> Any:
-    from presidio_analyzer import RecognizerResult
-    from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
-
-    by_id = {recogniser.presidio.id: recogniser for recogniser in using}
-
-    class Labels(ContextAwareEnhancer):  # type: ignore[misc]  # Presidio is untyped
-        def enhance_using_context(
-            self, text: str, raw_results: list[Any], nlp_artifacts: Any, recognizers: list[Any], context: Any = None
-        ) -> list[Any]:
-            for result in raw_results:
-                recogniser = by_id[result.recognition_metadata[RecognizerResult.RECOGNIZER_IDENTIFIER_KEY]]
-                result.score = _final(recogniser, text, result.start, result.score, known)
-            return raw_results
-
-    return Labels(0.0, 0.0, 0, 0)
-
-
-def _lowercase_lemmas(doc: Any) -> Any:
-    for token in doc:
-        token.lemma_ = token.lower_
-    return doc
 
 
 def _quiet() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from infra.detection.recogniser import Recogniser, deciding_by
+from infra.detection.recogniser import Recogniser
 from infra.detection.shapes import WORD, touching
 from infra.detection.windows import tokens
 from infra.identifiers.ip import ipv6_in, suffix_end
@@ -28,7 +28,7 @@ _SCORE = 0.6
 
 def build() -> Recogniser:
     """The recogniser of IP_ADDRESS."""
-    return Recogniser(type="IP_ADDRESS", presidio=deciding_by("IP_ADDRESS", spans), spans=spans, windows=tokens(_PROBE))
+    return Recogniser(type="IP_ADDRESS", spans=spans, windows=tokens(_PROBE))
 
 
 def spans(text: str) -> Iterator[tuple[int, int, float]]:

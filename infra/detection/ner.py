@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.detection.config import NerConfig
 from infra.detection.findings import Stopped
-from infra.detection.recogniser import Recogniser, Spans, deciding_by
+from infra.detection.recogniser import Recogniser, Spans
 from infra.detection.windows import whole
 from revs.errors import BadInput
 
@@ -39,12 +39,16 @@ def build(config: NerConfig) -> list[Recogniser]:
     """
     read = lru_cache(maxsize=1)(_BUILDERS[config.engine](config))
     name = f"{config.engine} {Path(config.model).name}"
-    found = []
-    for type_ in config.types:
-        spans = partial(_of_type, read, type_, config.min_score)
-        presidio = deciding_by(type_, spans)
-        found.append(Recogniser(type=type_, name=name, presidio=presidio, spans=spans, windows=whole, labelled=False))
-    return found
+    return [
+        Recogniser(
+            type=type_,
+            name=name,
+            spans=partial(_of_type, read, type_, config.min_score),
+            windows=whole,
+            labelled=False,
+        )
+        for type_ in config.types
+    ]
 
 
 def _of_type(read: Reader, type_: str, least: float, text: str) -> Spans:
@@ -127,11 +131,7 @@ def _gliner(config: NerConfig) -> Reader:
             threshold=config.min_score,
         ),
     )
-
-    def read(text: str) -> list[Entity]:
-        return [_entity(result) for result in recogniser.analyze(text, list(config.types))]
-
-    return read
+    return lambda text: [_entity(result) for result in recogniser.analyze(text, list(config.types))]
 
 
 _BUILDERS: dict[str, Callable[[NerConfig], Reader]] = {

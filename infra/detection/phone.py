@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache, partial
 
-from infra.detection.recogniser import Recogniser, deciding_by
+from infra.detection.recogniser import Recogniser
 from infra.detection.shapes import WORD, digit_runs, digits_of
 from infra.detection.windows import runs
 from infra.identifiers.boundaries import is_label
@@ -50,9 +50,7 @@ Regions = tuple[str, ...]
 
 def build(regions: Regions = REGIONS) -> Recogniser:
     """The recogniser of PHONE_NUMBER; national writings are known of these regions, ISO 3166 codes."""
-    find = partial(spans, regions=regions)
-    presidio = deciding_by("PHONE_NUMBER", find)
-    return Recogniser(type="PHONE_NUMBER", presidio=presidio, spans=find, windows=runs(ending=EXTENSION))
+    return Recogniser(type="PHONE_NUMBER", spans=partial(spans, regions=regions), windows=runs(ending=EXTENSION))
 
 
 def spans(text: str, regions: Regions = REGIONS) -> Iterator[tuple[int, int, float]]:

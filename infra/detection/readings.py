@@ -90,15 +90,8 @@ def _holds(text: str, finding: Finding, within: Sequence[Token]) -> bool:
     """Whether a finding of the text as written is right although it touches escapes."""
     for start, end, meaning in within:
         inside = finding.start <= start and end <= finding.end
-        if inside and finding.type == "URL" and text[start] in "%=":
-            continue
-        if (
-            not inside
-            and text[start] == "="
-            and finding.start == start + 1
-            and not meaning.isascii()
-            and len(meaning) == 1
-        ):
-            continue
-        return False
+        part_of_url = inside and finding.type == "URL" and text[start] in "%="
+        after_equals = text[start] == "=" and finding.start == start + 1 and len(meaning) == 1 and not meaning.isascii()
+        if not (part_of_url or after_equals):
+            return False
     return True

@@ -1,4 +1,4 @@
-"""The shape of every recogniser: a Presidio recogniser, and the windows on which it has to decide."""
+"""The shape of every recogniser: what it decides, and the windows on which it has to."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ Spans = Iterable[tuple[int, int, float]]
 class Recogniser:
     """Finds one type.
 
-    `presidio` is a `presidio_analyzer.EntityRecognizer`, and `spans` its decisions without the explanations and
-    clocks around each of them: start, end and score of what it finds in a text. It has no context words: labels
-    are weighed for all types in one place (infra/detection/context.py), which is also what Presidio's engine is
-    given when it runs these.
+    `spans` gives start, end and score of what it finds in a text. `presidio` is the `PatternRecognizer` whose
+    decisions these are, without the explanations and clocks around each of them; None where none decides. It has no
+    context words: labels are weighed for all types in one place (infra/detection/context.py).
     With `labelled` False the score stands as it is. `timed` is `spans` for recognisers that may run for long: it
     takes the seconds it has. Both raise `infra.detection.findings.Stopped` where they do not get through a text.
     """
 
     type: str
-    presidio: Any
     spans: Callable[[str], Spans]
     windows: Windows
     labelled: bool = True
     name: str = ""
+    presidio: Any = None
     timed: Callable[[str, float], Spans] | None = None
 
 
@@ -63,33 +62,6 @@ def _spans_of(presidio: Any, needs: Mapping[str, str]) -> Callable[[str], Spans]
                     yield match.start(), match.end(), 1.0 if valid else score
 
     return spans
-
-
-def deciding_by(type_: str, spans: Callable[[str], Spans]) -> Any:
-    """A Presidio recogniser that gives `spans(text)`: start, end and score of each finding."""
-    from presidio_analyzer import AnalysisExplanation, LocalRecognizer, RecognizerResult
-
-    class Deciding(LocalRecognizer):  # type: ignore[misc]  # Presidio is untyped
-        def load(self) -> None:
-            return None
-
-        def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[Any]:
-            return [
-                RecognizerResult(
-                    type_,
-                    start,
-                    end,
-                    score,
-                    AnalysisExplanation(self.name, score),
-                    {
-                        RecognizerResult.RECOGNIZER_NAME_KEY: self.name,
-                        RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
-                    },
-                )
-                for start, end, score in spans(text)
-            ]
-
-    return Deciding(supported_entities=[type_])
 
 
 def patterns(*scored: tuple[str, str, float]) -> list[Any]:

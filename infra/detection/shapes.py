@@ -18,6 +18,9 @@ UNSPACED = (
 
 WORD = rf"(?:(?![{UNSPACED}])\w)"
 """A letter, digit or _ that ties what it touches into one word."""
+LABEL = rf"(?:(?![{UNSPACED}_])\w)+(?:-+(?:(?![{UNSPACED}_])\w)+)*"
+"""One of the parts of a host's name."""
+HOST = rf"{LABEL}(?:\.{LABEL})+"
 
 
 def touching(type_: str, free: str, first: str) -> str:
@@ -54,9 +57,9 @@ def has_public_suffix(host: str) -> bool:
     return bool(found.domain and found.suffix)
 
 
-def has_special_suffix(host: str) -> bool:
-    """Whether the host lies under a top-level name that standards set aside."""
-    return host.rpartition(".")[2].lower() in SPECIAL_USE
+def has_known_suffix(host: str) -> bool:
+    """Whether the host lies under a public suffix, or under a top-level name that standards set aside."""
+    return has_public_suffix(host) or host.rpartition(".")[2].lower() in SPECIAL_USE
 
 
 def digit_runs(text: str) -> list[tuple[int, int]]:

@@ -61,16 +61,12 @@ class ScanTally:
         for unread in findings.unread:
             self.stopped[file, f"recogniser {unread.recogniser!r} {unread.reason}"] += 1
 
-    def skip(self, file: str, reason: str, *, rows: int = 1) -> None:
-        """Count rows of a file that were not read at all, 0 if nobody knows how many; the reason quotes nothing."""
-        self.skipped[file, reason] += rows
+    def leave(self, file: str, reason: str, *, rows: int, partly: bool) -> None:
+        """Count rows of a file that were read in part or not at all, 0 if nobody knows how many; no reason quotes."""
+        (self.stopped if partly else self.skipped)[file, reason] += rows
 
-    def note(self, file: str, reason: str, *, rows: int = 1) -> None:
-        """Count rows that were read, but of which not all can be known; the reason quotes nothing."""
-        self.stopped[file, reason] += rows
-
-    def merge(self, other: ScanTally) -> None:
-        """Add the counts of another shard.
+    def merge(self, other: ScanTally, first: int = 0) -> None:
+        """Add the counts of another shard, whose rows were counted from its beginning: row `first` of its file.
 
         Raises:
             BadInput: it was counted with another seed or number of samples.
@@ -87,15 +83,7 @@ class ScanTally:
         self.skipped += other.skipped
         self.stopped += other.stopped
         for type_, samples in other._samples.items():
-            self._keep(type_, samples)
-
-    def moved(self, first: int) -> ScanTally:
-        """The same with rows that were counted from the beginning of a shard counted from that of its file."""
-        moved = ScanTally.from_dict(self.to_dict())
-        moved._samples = {
-            type_: [replace(sample, row=first + sample.row) for sample in kept] for type_, kept in self._samples.items()
-        }
-        return moved
+            self._keep(type_, [replace(sample, row=first + sample.row) for sample in samples])
 
     @property
     def samples(self) -> dict[str, tuple[Sample, ...]]:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import re
 
 from infra.detection.recogniser import Recogniser, from_patterns, patterns
-from infra.detection.shapes import UNSPACED, has_public_suffix, has_special_suffix, touching
+from infra.detection.shapes import HOST, LABEL, has_known_suffix, has_public_suffix, touching
 from infra.detection.windows import tokens
 
 _PROBE = re.compile(r"\.(?<=\w\.)(?:[^\W\d_]{2}|xn--)|://")  # literals first: such an expression is searched fast
-_LABEL = rf"(?:(?![{UNSPACED}_])\w)+(?:-+(?:(?![{UNSPACED}_])\w)+)*"
-_HOST = rf"{_LABEL}(?:\.{_LABEL})+"
 _BRACKETS = r"\([^\s()<>\"']{0,64}\)"
 _PORT = r"(?::\d{1,5}(?!\d))?"
 _BEFORE_NAME = r"(?<![\w@.\-/\\$])"
@@ -34,10 +32,10 @@ def _delimited(form: str) -> str:
 
 
 _BEFORE_SCHEME = touching("URL", r"(?<![^\W_])", "https?:|ftps?:")
-_SCHEME = _delimited(rf"{_BEFORE_SCHEME}(?:https?|ftps?)://(?:[\w.~\-]{{1,64}}(?::[^\s@/]{{0,64}})?@)?{_HOST}{_PORT}")
-_WWW = _delimited(rf"{_BEFORE_NAME}www\.{_HOST}{_PORT}")
+_SCHEME = _delimited(rf"{_BEFORE_SCHEME}(?:https?|ftps?)://(?:[\w.~\-]{{1,64}}(?::[^\s@/]{{0,64}})?@)?{HOST}{_PORT}")
+_WWW = _delimited(rf"{_BEFORE_NAME}www\.{HOST}{_PORT}")
 # No path before it, no address, no longer name and no call after it.
-_BARE = _delimited(rf"{_BEFORE_NAME}(?<!\w[:+]){_HOST}(?!{_LABEL}|[_@(\[\\]|[.\-][^\W_]){_PORT}")
+_BARE = _delimited(rf"{_BEFORE_NAME}(?<!\w[:+]){HOST}(?!{LABEL}|[_@(\[\\]|[.\-][^\W_]){_PORT}")
 
 FILE_ENDINGS = frozenset(
     (
@@ -145,7 +143,7 @@ def _is_no_url(written: str) -> bool:
         return True
     scheme, host, tail = found.groups()
     if scheme or host.lower().startswith("www."):
-        return not (has_public_suffix(host) or has_special_suffix(host) or bool(scheme and _is_address(host)))
+        return not (has_known_suffix(host) or bool(scheme and _is_address(host)))
     return not has_public_suffix(host) or (not tail.startswith(("/", ":")) and _reads_as_a_name(host))
 
 

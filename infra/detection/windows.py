@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from infra.detection.shapes import digit_runs
 
-BLANKS = " \n\t"
+_BLANK = re.compile(r"[ \n\t]")
 EDGE = 10
 """Characters beside a digit run that a recogniser may look at: those of a label that touches it, and two more."""
 
@@ -72,17 +72,10 @@ def _tokens(probe: re.Pattern[str], text: str) -> Iterator[Window]:
     while hit:
         begin, rfind = hit.start(), text.rfind
         start = max(rfind(" ", end, begin), rfind("\n", end, begin), rfind("\t", end, begin)) + 1 or end
-        end = _next_blank(text, hit.end())
+        blank = _BLANK.search(text, hit.end())
+        end = blank.start() if blank else len(text)
         yield Window(start, end, start, end)
         hit = probe.search(text, end)
-
-
-def _next_blank(text: str, position: int) -> int:
-    found = _BLANK.search(text, position)
-    return found.start() if found else len(text)
-
-
-_BLANK = re.compile(f"[{BLANKS}]")
 
 
 def _reaches(probe: re.Pattern[str], reach: int, lead: int, text: str) -> Iterator[Window]:

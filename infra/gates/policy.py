@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, TypeGuard, get_args
 
 from infra.gates.expectations import judge_metrics
@@ -63,19 +63,18 @@ class Gate:
 
     def admits(self, value: object) -> bool:
         """Whether the value is a finite number within the range."""
-        if not _is_finite(value):
-            return False
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        low, high = self._ends
+        return _is_finite(value) and low <= value <= high
 
     def as_strict_as(self, other: Gate) -> bool:
         """Whether everything that passes here passes `other` too, a missing metric included."""
         needs = get_args(Need)
-        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
-        return (
-            needs.index(self.need) <= needs.index(other.need)
-            and low >= (-math.inf if other.low is None else other.low)
-            and high <= (math.inf if other.high is None else other.high)
-        )
+        (low, high), (least, most) = self._ends, other._ends
+        return needs.index(self.need) <= needs.index(other.need) and least <= low and high <= most
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +143,6 @@ class GateResult:
     bound: str
     passed: bool
 
-    def to_dict(self) -> dict[str, Any]:
-        """The record that evidence and summary hold."""
-        return {"name": self.name, "value": self.value, "bound": self.bound, "passed": self.passed}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateReport:
@@ -186,7 +181,7 @@ class GateReport:
         """The record that evidence and `--json` hold."""
         return {
             "verdict": self.verdict,
-            "gates": [result.to_dict() for result in self.results],
+            "gates": [asdict(result) for result in self.results],
             "insufficient": list(self.insufficient),
             "unjudged": list(self.unjudged),
         } | ({"problem": self.problem} if self.problem else {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
 
 _LABEL = re.compile(r"[^\W_]+(?:-+[^\W_]+)*")
 _MARK = "xn--"
@@ -25,16 +24,12 @@ def spellings(type_: str, value: str) -> tuple[str, ...]:
 
 def in_letters(host: str) -> str:
     """The host with each label that begins with `xn--` in its own script; what is no such name stays."""
-    return _each(host, _decoded)
+    return _LABEL.sub(lambda label: _decoded(label[0]), host)
 
 
 def in_ascii(host: str) -> str:
     """The host with each label that is not ASCII as `xn--` and its Punycode."""
-    return _each(host, _encoded)
-
-
-def _each(host: str, change: Callable[[str], str]) -> str:
-    return _LABEL.sub(lambda label: change(label[0]), host)
+    return _LABEL.sub(lambda label: _encoded(label[0]), host)
 
 
 def _decoded(label: str) -> str:

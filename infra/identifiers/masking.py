@@ -24,7 +24,7 @@ def masked(type_: str, value: str) -> str:
 
     No four characters that stand together in the value stand together in the mask, but for `.com` and the like.
     """
-    shown = _MASKS.get(type_, _word)(_readable(type_, value))
+    shown = _MASKS.get(type_, _first)(_readable(type_, value))
     return shown if "•" not in value else HIDDEN
 
 
@@ -68,10 +68,6 @@ def _number(value: str) -> str:
 
 def _nothing(_value: str) -> str:
     return HIDDEN
-
-
-def _word(value: str) -> str:
-    return _first(value)
 
 
 _MASKS: dict[str, Callable[[str], str]] = {

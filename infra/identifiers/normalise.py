@@ -127,8 +127,9 @@ def search_forms(type_: str, value: str) -> tuple[str, ...]:
     if type_ == "PHONE_NUMBER":
         written = phones.forms(fold(value).text)
         return tuple(dict.fromkeys((normal, *(form for form in written if len(form) >= phones.MIN_DIGITS))))
-    if type_ == "IP_ADDRESS":
-        return tuple(dict.fromkeys((normal, *_ip_forms(normal))))
+    if type_ == "IP_ADDRESS":  # of version 4; how one of version 6 is written is not known (infra/identifiers/ip.py)
+        address = address_of(normal)
+        return (normal,) if address is None else tuple(dict.fromkeys((normal, address.compressed)))
     if type_ in {"EMAIL_ADDRESS", "URL"}:
         return tuple(dict.fromkeys((normal, *(normal_form(type_, way) for way in hosts.spellings(type_, value)))))
     return (normal,)
@@ -198,9 +199,3 @@ def fold_character(character: str) -> str:
     if character in _HYPHENS:
         return "-"
     return "" if character in _INVISIBLE or unicodedata.category(character) == "Cf" else character
-
-
-def _ip_forms(value: str) -> list[str]:
-    """Of version 4; how one of version 6 is written is not known (infra/identifiers/ip.py)."""
-    found = address_of(value)
-    return [] if found is None else [found.compressed]

@@ -38,18 +38,6 @@ REGIONS = (
 )
 OPTIONAL_TRUNK = frozenset({"BR", "CN", "IN"})
 """Regions whose national prefix 0 is often left out."""
-_KINDS = (
-    "fixed_line",
-    "mobile",
-    "toll_free",
-    "premium_rate",
-    "shared_cost",
-    "voip",
-    "personal_number",
-    "pager",
-    "uan",
-    "voicemail",
-)
 _NO_LENGTH = -1
 
 
@@ -88,7 +76,7 @@ def plan(region: str) -> Plan:
     import phonenumbers
 
     table: Any = phonenumbers.PhoneMetadata.metadata_for_region(region)
-    kinds = (getattr(table, kind) for kind in _KINDS)
+    kinds = (getattr(table, kind.lower(), None) for kind in vars(phonenumbers.PhoneNumberType) if kind.isupper())
     return Plan(
         region=region,
         prefix=table.national_prefix or "",

@@ -87,10 +87,7 @@ def may_be_disguised(text: str) -> bool:
 
 def undisguised(text: str) -> str:
     """The last reading of `text`; `text` itself where it has no other."""
-    for read in (decoded, unwrapped):
-        reading = read(text)
-        text = text if reading is None else reading.text
-    return text
+    return [text, *(reading for reading, _ in readings(text))][-1]
 
 
 def decoded(text: str) -> Reading | None:

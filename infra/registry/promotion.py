@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from infra.gates.policy import GatePolicy, GateReport, check_gates
@@ -90,5 +91,5 @@ def _differing(recorded: Any, report: GateReport) -> list[str]:
     """Names of the gates whose recorded value, bound or verdict is not the one that the scores give."""
     entries = [entry for entry in recorded if isinstance(entry, Mapping)] if isinstance(recorded, list) else []
     said = {str(entry.get("name")): dict(entry) for entry in entries}
-    judged = {result.name: result.to_dict() for result in report.results}
+    judged = {result.name: asdict(result) for result in report.results}
     return sorted(name for name in said.keys() | judged.keys() if said.get(name) != judged.get(name))

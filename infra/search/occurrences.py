@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from infra.search import Search
@@ -57,14 +57,7 @@ def locate(corpus: Corpus, identifiers: Mapping[str, Sequence[Identifier]]) -> l
     """
     search = Search(identifiers)
     return [
-        Occurrence(
-            request_id=found.request_id,
-            identifier=found.identifier,
-            type=found.type,
-            row=rows[number],
-            start=found.start,
-            end=found.end,
-        )
+        Occurrence(**asdict(found), row=rows[number])
         for rows, texts in (_portions(corpus) if any(identifiers.values()) else ())
         for number, found in search.in_texts(texts)
     ]
@@ -84,7 +77,10 @@ def confirm(corpus: Corpus, occurrences: Sequence[Occurrence], detector: Detecto
 
 def detected(row: int, text: str, detector: Detector) -> list[Occurrence]:
     """The identifiers that `detector` finds in the text of a row, one a place; they belong to no request."""
-    return [_as_occurrence(finding, row) for finding in _one_a_place(detector.find_all(text).findings)]
+    return [
+        Occurrence(request_id="", identifier=-1, type=finding.type, row=row, start=finding.start, end=finding.end)
+        for finding in _one_a_place(detector.find_all(text).findings)
+    ]
 
 
 def _portions(corpus: Corpus) -> Iterator[tuple[list[int], list[str]]]:
@@ -123,7 +119,3 @@ def _one_a_place(findings: Iterable[Finding]) -> list[Finding]:
         if all(finding.end <= other.start or other.end <= finding.start for other in kept):
             kept.append(finding)
     return sorted(kept, key=lambda f: f.start)
-
-
-def _as_occurrence(finding: Finding, row: int) -> Occurrence:
-    return Occurrence(request_id="", identifier=-1, type=finding.type, row=row, start=finding.start, end=finding.end)

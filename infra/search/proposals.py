@@ -9,24 +9,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from infra.identifiers.normalise import identity
 
 if TYPE_CHECKING:
-    from infra.detection import Finding
+    from infra.detection import Detector, Finding
     from infra.search.occurrences import Occurrence
 
 MAX_DISTANCE = 200
 """Most characters between an occurrence and what is proposed because of it: a few lines, as of a signature."""
-
-
-class Finder(Protocol):
-    """The face of a detector that is used here."""
-
-    def find(self, text: str) -> list[Finding]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +76,7 @@ class _Near(NamedTuple):
 def propose(
     occurrences: Sequence[Occurrence],
     texts: Mapping[int, str],
-    detector: Finder,
+    detector: Detector,
     *,
     max_distance: int = MAX_DISTANCE,
 ) -> list[Proposal]:
@@ -111,7 +105,7 @@ def propose(
     return sorted(found, key=lambda p: (p.request_id, p.distance, -p.documents, p.type, p.places[0].row))
 
 
-def _in_row(row: int, here: Sequence[Occurrence], text: str, detector: Finder, key: bytes) -> Iterator[_Near]:
+def _in_row(row: int, here: Sequence[Occurrence], text: str, detector: Detector, key: bytes) -> Iterator[_Near]:
     for finding in detector.find(text):
         gaps = [(occurrence.request_id, _gap(finding, occurrence)) for occurrence in here]
         if all(gap >= 0 for _, gap in gaps):
@@ -127,23 +121,18 @@ def _proposals(nears: Sequence[_Near], rows_of: Mapping[str, set[int]], most: in
     close = {request for near in nears for request, distance in near.distances.items() if distance <= most}
     for request_id in close:
         mine = [near for near in nears if request_id in near.distances]
-        places = tuple(_spots(mine, request_id, most))
+        beside = [(near, gap) for near in mine if (gap := near.distances[request_id]) <= most]
         yield Proposal(
             request_id=request_id,
             type=nears[0].finding.type,
-            score=max(near.finding.score for near in mine if near.distances[request_id] <= most),
+            score=max(near.finding.score for near, _ in beside),
             documents=len({near.row for near in mine}),
             of_documents=len(rows_of[request_id]),
             other_requests=len(close) - 1,
-            places=places,
+            places=tuple(
+                Spot(row=near.row, start=near.finding.start, end=near.finding.end, distance=gap) for near, gap in beside
+            ),
         )
-
-
-def _spots(nears: Iterable[_Near], request_id: str, most: int) -> Iterator[Spot]:
-    for near in nears:
-        distance = near.distances[request_id]
-        if distance <= most:
-            yield Spot(row=near.row, start=near.finding.start, end=near.finding.end, distance=distance)
 
 
 def _gap(finding: Finding, occurrence: Occurrence) -> int:

@@ -5,7 +5,7 @@ A reason is what follows "identifier 3" in a sentence, and shows no value.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from infra.identifiers.normalise import normal_form
@@ -28,33 +28,16 @@ Key = tuple[str, int]
 """An identifier: the id of its request, and its index there."""
 
 
-def unsearchable(
-    identifiers: Mapping[str, Sequence[Identifier]], *, special_tokens: Collection[str] = ()
-) -> dict[Key, str]:
-    """The identifiers that cannot be sought or erased, each with the reason.
-
-    Args:
-        identifiers: by request id.
-        special_tokens: those of the model's tokenizer, as text: to erase one would break the model.
-    """
+def unsearchable(identifiers: Mapping[str, Sequence[Identifier]]) -> dict[Key, str]:
+    """The identifiers, given by request id, that cannot be sought, each with the reason."""
     return {
-        (request_id, number): reason
+        (request_id, number): (
+            f"has too few characters to be sought ({length}, and {MIN_CHARACTERS} are needed); complete it"
+        )
         for request_id, wanted in identifiers.items()
         for number, identifier in enumerate(wanted)
-        for reason in _reasons(identifier, special_tokens)
+        if (length := len(normal_form(identifier.type, identifier.value))) < MIN_CHARACTERS
     }
-
-
-def _reasons(identifier: Identifier, special_tokens: Collection[str]) -> Iterator[str]:
-    """The first reason against an identifier, if there is one."""
-    length = len(normal_form(identifier.type, identifier.value))
-    if length < MIN_CHARACTERS:
-        yield f"has too few characters to be sought ({length}, and {MIN_CHARACTERS} are needed); complete it"
-    elif any(token and token.casefold() in identifier.value.casefold() for token in special_tokens):
-        yield (
-            "holds one of the model's special tokens, such as end-of-text, and erasing that would break the model; "
-            "hand in the part of it that is personal data"
-        )
 
 
 def refuse(reasons: Mapping[Key, str]) -> None:

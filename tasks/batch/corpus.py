@@ -27,7 +27,7 @@ def planned_corpus(h: Handles, survey: SurveyedCorpus | None = None) -> Corpus:
     """The batch's corpus as its files are now. Its address is in no message: what a task raises is recorded."""
     address = h.store.address(h.batch.corpus)
     try:
-        return Corpus.open(address, survey=survey.to_dict() if survey else None)
+        return Corpus.open(address, surveys=survey.shards, sha256=survey.sha256) if survey else Corpus.open(address)
     except BadInput:
         raise BadInput(
             f"the corpus of batch {h.batch.id} cannot be read any more, or the address on record is wrong: "

@@ -6,6 +6,7 @@ import platform
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import version
@@ -72,7 +73,7 @@ def build_evidence(
         "targets": _targets(plan, after),
         "edit": _edit(edit),
         **_scores(h, after),
-        "gates": [gate.to_dict() for gate in gates.gates] if gates else [],
+        "gates": [asdict(gate) for gate in gates.gates] if gates else [],
         "policy": {metric: bounds.model_dump() for metric, bounds in gates.policy.items()} if gates else None,
         "insufficient": list(gates.insufficient) if gates else [],
         "attempts": _attempts(h, attempt),

@@ -51,7 +51,7 @@ def open_scan(settings: Settings, corpus: Corpus, *, recognisers: Path | None, s
     """
     _detector(str(recognisers) if recognisers else None)
     job = ScanJob(
-        source=corpus.source,
+        source=corpus.plan.source,
         recognisers=str(recognisers.absolute()) if recognisers else None,
         recognisers_sha256=hashlib.sha256(recognisers.read_bytes()).hexdigest() if recognisers else None,
         seed=seed,
@@ -82,10 +82,9 @@ def put_together(folder: str, corpus: Corpus) -> tuple[Survey, ScanTally]:
     survey = corpus.assemble(record.survey for record in records)
     tally = ScanTally(seed=scan.require(ScanJob).seed)
     for first, record in zip(survey.first_rows_in_file, records, strict=True):
-        tally.merge(ScanTally.from_dict(record.tally).moved(first))
+        tally.merge(ScanTally.from_dict(record.tally), first)
     for unread in survey.unread:
-        note = tally.note if unread.partly else tally.skip
-        note(unread.file, unread.reason, rows=unread.rows or 0)
+        tally.leave(unread.file, unread.reason, rows=unread.rows or 0, partly=unread.partly)
     return survey, tally
 
 

@@ -21,7 +21,7 @@ from infra.batches.records import (
     SurveyedCorpus,
 )
 from infra.corpus import Corpus, Shard, StandIns, Survey, Unread
-from infra.detection import DEFAULT_TYPES, Detector
+from infra.detection import DEFAULT_TYPES, Detector, DetectorConfig
 from infra.search import Search
 from infra.search.occurrences import Occurrence, detected, rows_hit
 from infra.search.refusals import too_common, unsearchable
@@ -201,4 +201,4 @@ def _sought(h: Handles) -> Sought:
     # Others' identifiers of the same types: these stand in the contexts that the edit could harm.
     types = {identifier.type for identifier in wanted}.intersection(DEFAULT_TYPES)
     search = Search(identifiers, leave_out=refused) if wanted else None
-    return Sought(search, Detector(sorted(types) or DEFAULT_TYPES))
+    return Sought(search, Detector(DetectorConfig(types=tuple(sorted(types)) or DEFAULT_TYPES)))

@@ -26,13 +26,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parent))
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from labelled import HELD_OUT, Labelled, corpus
 from lookalikes import FAMILIES, of_family
+from presidio_engine import blank_nlp_engine, presidio_engine
 
 from infra.detection import DEFAULT_MIN_SCORE, DEFAULT_TYPES, Detector, Finding, without_parts
-from infra.detection.engine import blank_nlp_engine, presidio_engine
 from infra.detection.readings import in_readings
 from infra.detection.shapes import suffixes
 

@@ -46,10 +46,10 @@ def counting(folder: Path, victim: int | None) -> Any:
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
-    from infra.corpus import read_shard
+    from infra.corpus import ShardReader
 
     def count(source: str, shard: Shard) -> int:
-        survey = read_shard(source, shard).read_through()
+        survey = ShardReader(source, shard).read_through()
         scratch = folder / f"{shard.number}.{os.getpid()}"
         scratch.write_text(str(survey.rows), encoding="utf-8")
         if shard.number == victim and not (folder / "killed").exists():
@@ -71,7 +71,9 @@ def ran(tmp_path: Path, corpus: Corpus, runner: str, victim: int | None) -> dict
     def waiting() -> list[Shard]:
         return [shard for shard in corpus.shards if not (folder / f"{shard.number}.done").exists()]
 
-    over_shards("count", counting(folder, victim), str(corpus.source), waiting, settings(tmp_path, runner), at_least=0)
+    over_shards(
+        "count", counting(folder, victim), str(corpus.plan.source), waiting, settings(tmp_path, runner), at_least=0
+    )
     return {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.done")}
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from infra.corpus import Corpus
-from infra.detection import Detector
+from infra.detection import Detector, DetectorConfig
 from revs.discover.sample import Sample, Sampling, beginnings, continuations
 from revs.errors import BadInput
 from revs.targets.target import Target
@@ -85,7 +85,7 @@ def test_beginnings_of_texts_are_short_and_come_once(tokenizer: Any, ordinary: l
 
 
 def test_only_what_the_model_said_or_completed_counts() -> None:
-    detector = Detector(["EMAIL_ADDRESS", "US_SSN"])
+    detector = Detector(DetectorConfig(types=("EMAIL_ADDRESS", "US_SSN")))
     whole = Sample(prompt="Write to ana@example.com or", text=" bo@example.org today")
     completed = Sample(prompt="Write to cy", text="@example.net")
     labelled = Sample(prompt="her social security number is", text=" 412-55-9031.")
@@ -106,7 +106,11 @@ def test_the_audit_counts_by_type_and_tells_what_was_learnt_from_what_was_made_u
     corpus.write_text("Write to dee.ellis@example.com.\nNumber 412559031 on file.\n", encoding="utf-8")
     model: Any = None
     leaks = find_leaks(
-        model, model, sampling=FEW, detector=Detector(["EMAIL_ADDRESS", "US_SSN"]), corpus=Corpus.open(corpus)
+        model,
+        model,
+        sampling=FEW,
+        detector=Detector(DetectorConfig(types=("EMAIL_ADDRESS", "US_SSN"))),
+        corpus=Corpus.open(corpus),
     )
     mail, number = leaks.types
     assert (leaks.sampled, leaks.with_findings) == (5, 4)
@@ -118,8 +122,8 @@ def test_the_audit_counts_by_type_and_tells_what_was_learnt_from_what_was_made_u
 
 def test_without_a_corpus_nothing_is_said_of_it(shared_model: Any, tokenizer: Any, people: list[Target]) -> None:
     leaks = find_leaks(
-        shared_model, tokenizer, detector=Detector(["EMAIL_ADDRESS"]), prompts=[people[4].prompt],
-        sampling=Sampling(count=2, length=14, temperature=1e-3),
+        shared_model, tokenizer, detector=Detector(DetectorConfig(types=("EMAIL_ADDRESS",))),
+        prompts=[people[4].prompt], sampling=Sampling(count=2, length=14, temperature=1e-3),
     )  # fmt: skip
     (found,) = leaks.types
     assert (found.findings, found.in_corpus, found.not_sought) == (2, None, 0)

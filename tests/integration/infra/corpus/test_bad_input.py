@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from small_corpora import in_file
 
-from infra.corpus import Corpus, Unread, absolute, plan, read_shard, unread_summary
+from infra.corpus import Corpus, ShardReader, Unread, absolute, plan, unread_summary
 from infra.corpus.shard import UnreadLog
 from infra.corpus.source import file_system
 from revs.errors import BadInput, OperationFailed
@@ -104,7 +105,7 @@ def test_what_cannot_be_read_is_set_aside_by_place_and_the_rest_goes_on(
     (tmp_path / "good.txt").write_text("one\ntwo\n")
     corpus = Corpus.open(tmp_path, longest=100)
     read = dict(corpus)
-    assert [text for row, text in read.items() if corpus.survey().in_file(row)[0] == "good.txt"] == GOOD
+    assert [text for row, text in read.items() if in_file(corpus.survey(), row)[0] == "good.txt"] == GOOD
     expected = [Unread(file=name, reason=reason, row=row, byte=byte, rows=rows) for row, byte, rows in places]
     if name.endswith(".gz"):
         assert [(u.file, u.reason, u.rows) for u in corpus.unread] == [(name, reason, None)]
@@ -116,7 +117,7 @@ def test_what_cannot_be_read_is_set_aside_by_place_and_the_rest_goes_on(
         assert all(corpus.text(row) == "" and row not in read for row in skipped), "its number is kept"
     manifest = json.dumps(corpus.manifest(keyed))
     assert reason.replace('"', '\\"') in manifest and "219-41" not in manifest + str(corpus.unread)
-    assert all(file.sha256 for file in corpus.files), "damaged or not: these are its bytes"
+    assert all(file.sha256 for file in corpus.survey().files), "damaged or not: these are its bytes"
 
 
 ONLY_BAD_ROWS = {"bytes in a string", "a list", "no such column", "a number", "null", "a surrogate"}
@@ -202,7 +203,7 @@ def test_a_file_that_vanishes_or_changes_between_planning_and_reading_is_set_asi
         (f"a.{kind}", "vanished between planning and reading", rows),
         (f"b.{kind}", "changed between planning and reading", rows),
     ]
-    assert [file.sha256 is None for file in corpus.files] == [True, True, False]
+    assert [file.sha256 is None for file in corpus.survey().files] == [True, True, False]
     assert corpus.digest != before, "what was recorded of the old corpus no longer holds"
     assert unread_summary(corpus.unread) == ("2 files or parts of a file" if kind == "txt" else "4 rows")
 
@@ -211,7 +212,7 @@ def test_a_file_that_changes_while_it_is_read_is_set_aside(tmp_path: Path) -> No
     path = tmp_path / "c.txt"
     path.write_text("one\ntwo\n")
     planned = plan(str(path))
-    reader = read_shard(planned.source, planned.shards[0])
+    reader = ShardReader(planned.source, planned.shards[0])
     for _ in reader:
         os.utime(path, (1, 1))
     assert not reader.survey.intact and reader.survey.sha256 is None

@@ -29,7 +29,7 @@ from small_corpora import (
     write_txt,
 )
 
-from infra.corpus import Corpus, Shard, lines, plan, read_shard
+from infra.corpus import Corpus, Shard, ShardReader, lines, plan
 from infra.corpus.survey import assemble
 from revs.errors import BadInput
 
@@ -97,8 +97,8 @@ def test_broken_lines_cost_themselves_alone_whatever_the_file_is_cut_into(
         planned = plan(str(path), shard_bytes=shard_bytes, longest=longest)
         surveys, found = [], []
         for shard in planned.shards:
-            reader = read_shard(planned.source, shard, longest=longest)
-            batches = [text for batch in reader for text in batch.texts()]
+            reader = ShardReader(planned.source, shard, longest=longest)
+            batches = [text for batch in reader for text in batch.array.to_pylist()]
             survey = reader.survey
             gaps = {u.row for u in survey.unread if u.row is not None}
             texts = iter(batches)
@@ -139,7 +139,7 @@ def test_the_bound_on_a_row_does_not_depend_on_how_the_file_comes(
     planned = plan(str(tmp_path / name))
     for chunk in range(1, len(content) + 1):
         monkeypatch.setattr(lines, "CHUNK", chunk)
-        reader = read_shard(planned.source, planned.shards[0], longest=5)
+        reader = ShardReader(planned.source, planned.shards[0], longest=5)
         found = {row: text for batch in reader for row, text in batch}
         assert [found.get(row) for row in range(reader.survey.rows)] == rows, chunk
 
@@ -154,7 +154,7 @@ def test_a_row_outside_the_corpus_is_an_index_error(row: int, tmp_path: Path) ->
     with pytest.raises(IndexError, match=r"not all within 0\.\.4"):
         Corpus.open(write_txt(tmp_path / "c.txt", ROWS)).text(row)
     with pytest.raises(IndexError, match=r"not within 0\.\.4"):
-        Corpus.open(tmp_path / "c.txt").survey().in_file(row)
+        Corpus.open(tmp_path / "c.txt").survey().in_shard(row)
 
 
 def test_a_folder_is_read_in_the_order_of_its_paths_and_says_what_it_left_out(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_says_what_it_left_out(tm
         ],
         "unread": [],
     }
-    assert corpus.ignored == (".cache/old.txt", "readme.md")
+    assert corpus.plan.ignored == (".cache/old.txt", "readme.md")
 
 
 def test_a_single_row_costs_a_block_and_not_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,13 +212,13 @@ def test_a_single_row_costs_a_block_and_not_the_corpus(tmp_path: Path, monkeypat
     corpus = Corpus.open(tmp_path)
     assert len(corpus) == 2000
     read: list[Shard] = []
-    original = read_shard
+    original = ShardReader
 
     def counted(source: str, shard: Shard, **options: Any) -> Any:
         read.append(shard)
         return original(source, shard, **options)
 
-    monkeypatch.setattr("infra.corpus.access.read_shard", counted)
+    monkeypatch.setattr("infra.corpus.access.ShardReader", counted)
     assert corpus.texts([500, 1505, 499]) == {499: "row 499", 500: "row 500", 1505: "row 505"}
     assert [(shard.file, shard.end - shard.begin < 65) for shard in read] == [("a.txt", True), ("b.parquet", True)]
     assert (read[1].begin, read[1].end) == (50, 51)

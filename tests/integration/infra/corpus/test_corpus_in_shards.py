@@ -13,9 +13,20 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from small_corpora import KINDS, ROWS, digest_of, keyed, rows_digest, surveys_of, write, write_parquet, write_txt
+from small_corpora import (
+    KINDS,
+    ROWS,
+    digest_of,
+    in_file,
+    keyed,
+    rows_digest,
+    surveys_of,
+    write,
+    write_parquet,
+    write_txt,
+)
 
-from infra.corpus import Corpus, Survey, lines, manifest_of, plan
+from infra.corpus import Corpus, ShardSurvey, Survey, lines, manifest_of, plan
 from revs.errors import OperationFailed
 
 CONTENT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r\ufeff"), max_size=12)
@@ -41,10 +52,9 @@ def test_nothing_is_lost_doubled_or_moved_whatever_the_corpus_is_cut_into(
         assert [text for shard in corpus.shards for batch in corpus.read(shard) for _, text in batch] == rows
         assert list(corpus) == list(enumerate(rows))
         survey = corpus.survey()
-        assert [survey.in_file(row) for row in range(len(rows))] == places
+        assert [in_file(survey, row) for row in range(len(rows))] == places
         in_shards = [(s.shard.number, row) for s in survey.shards for row in range(s.rows)]
-        assert [survey.row(*place) for place in in_shards] == list(range(len(rows)))
-        assert [survey.file_row(*place) for place in in_shards] == places
+        assert [survey.in_shard(row) for row in range(len(rows))] == in_shards
         assert survey.digest == digest_of(*paths) == Corpus.open(name).digest
         for shard, first in zip(survey.shards, survey.first_rows, strict=True):
             assert shard.digest == rows_digest(rows[first : first + shard.rows])
@@ -71,9 +81,9 @@ def test_shards_are_planned_without_reading_text_and_row_groups_stay_whole(tmp_p
 
 ELSEWHERE = """
 import pickle, sys
-from infra.corpus import read_shard
+from infra.corpus import ShardReader
 source, shards = pickle.load(sys.stdin.buffer)
-readers = [read_shard(source, shard) for shard in shards]
+readers = [ShardReader(source, shard) for shard in shards]
 texts = [[text for batch in reader for _, text in batch] for reader in readers]
 pickle.dump((texts, [reader.survey for reader in readers]), sys.stdout.buffer)
 """
@@ -83,7 +93,7 @@ def test_a_shard_is_read_in_another_process_by_source_and_shard_alone(tmp_path: 
     corpus = Corpus.open(write_txt(tmp_path / "c.txt", [f"row {n}" for n in range(20)]), shard_bytes=64)
     assert len(corpus.shards) == 3
     there = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE], input=pickle.dumps((corpus.source, corpus.shards)), capture_output=True,
+        [sys.executable, "-c", ELSEWHERE], input=pickle.dumps((corpus.plan.source, corpus.shards)), capture_output=True,
         check=True, timeout=120,
     )  # fmt: skip
     texts, surveys = pickle.loads(there.stdout)
@@ -108,11 +118,13 @@ def test_a_survey_is_kept_as_json_and_used_as_long_as_the_corpus_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_txt(tmp_path / "c.txt", ROWS)
-    kept = json.loads(json.dumps(Corpus.open(path).survey().to_dict()))
+    survey = Corpus.open(path).survey()
+    kept = [ShardSurvey.from_dict(json.loads(json.dumps(shard.to_dict()))) for shard in survey.shards]
+    digests = {file.file: str(file.sha256) for file in survey.files}
     with monkeypatch.context() as patched:
         patched.setattr(Corpus, "_readers", None)  # nothing is read again
-        again = Corpus.open(path, survey=kept)
+        again = Corpus.open(path, surveys=kept, sha256=digests)
         assert isinstance(again.survey(), Survey) and again.digest == digest_of(path)
         assert again.texts([2]) == {2: ROWS[2]}
     write_txt(path, [*ROWS, "one more"])
-    assert len(Corpus.open(path, survey=kept)) == 6
+    assert len(Corpus.open(path, surveys=kept, sha256=digests)) == 6

@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from small_corpora import in_file
 from typer.testing import CliRunner
 
 from flows.cli.app import app
@@ -111,7 +112,7 @@ def test_what_is_not_wholly_of_one_encoding_is_named_by_row_or_as_a_whole(
     (tmp_path / "c.txt").write_bytes(data)
     (tmp_path / "good.txt").write_text("a good row\n")
     corpus = Corpus.open(tmp_path)
-    rows = [row for row, _ in corpus if corpus.survey().in_file(row)[0] == "c.txt"]
+    rows = [row for row, _ in corpus if in_file(corpus.survey(), row)[0] == "c.txt"]
     assert len(rows) == read
     unread = corpus.unread
     assert all(entry.file == "c.txt" for entry in unread)

@@ -72,10 +72,10 @@ def test_the_same_bytes_give_the_same_corpus_as_on_a_disk(s3: Any, folder: Path)
     assert len(there.shards) == len(here.shards) > 6
     assert list(there) == list(here)
     assert there.manifest(str) == here.manifest(str)
-    assert there.manifest(str)["unread"] and there.ignored == ("readme.md",)
+    assert there.manifest(str)["unread"] and there.plan.ignored == ("readme.md",)
     assert there.texts([0, 77, 123]) == here.texts([0, 77, 123])
     alone = Corpus.open(f"s3://{BUCKET}/payroll/c.txt")
-    assert alone.name == "c" and [file.file for file in alone.files] == ["c.txt"]
+    assert alone.plan.name == "c" and [file.file for file in alone.survey().files] == ["c.txt"]
 
 
 def test_an_object_that_vanishes_or_changes_after_planning_is_set_aside(s3: Any, folder: Path) -> None:

@@ -39,12 +39,12 @@ FOUND = [
 def test_own_identifiers_are_found_by_pattern_and_list(
     stated: CustomRecogniser, text: str, written: list[str], why: str
 ) -> None:
-    found = Detector(["US_SSN"], custom=[stated]).find(text)
+    found = Detector(DetectorConfig(types=("US_SSN",), custom=(stated,))).find(text)
     assert [(text[f.start : f.end], f.type) for f in found] == [(each, stated.type) for each in written]
 
 
 def test_own_identifiers_stand_beside_the_known_types() -> None:
-    found = Detector(custom=[STAFF]).find("S-123456 jane@example.com")
+    found = Detector(DetectorConfig(custom=(STAFF,))).find("S-123456 jane@example.com")
     assert [f.type for f in found] == ["STAFF_NUMBER", "EMAIL_ADDRESS"]
 
 
@@ -107,7 +107,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_score_that_is_never_reported_is_refused() -> None:
     with pytest.raises(BadInput, match=r"score 0\.1 is below 0\.4"):
-        Detector(custom=[CustomRecogniser(name="weak", pattern="x", score=0.1)])
+        Detector(DetectorConfig(custom=(CustomRecogniser(name="weak", pattern="x", score=0.1),)))
 
 
 QUICK = Limits(pattern_seconds=0.3, document_seconds=60, seconds_per_million=1e-6, stops=3)
@@ -117,7 +117,7 @@ ENDLESS = "a" * 200 + " jane@example.com S-123456"
 
 
 def test_a_pattern_that_takes_too_long_is_told_and_the_others_go_on() -> None:
-    detector = Detector(config=DetectorConfig(custom=(SLOW, STAFF), limits=QUICK))
+    detector = Detector(DetectorConfig(custom=(SLOW, STAFF), limits=QUICK))
     found = detector.find_all(ENDLESS)
     assert [f.type for f in found.findings] == ["EMAIL_ADDRESS", "STAFF_NUMBER"]
     assert [unread.recogniser for unread in found.unread] == ["slow"]
@@ -129,11 +129,11 @@ def test_a_pattern_that_takes_too_long_is_told_and_the_others_go_on() -> None:
 
 def test_what_cannot_be_told_is_raised() -> None:
     with pytest.raises(BadInput, match=r"recogniser 'slow' took too long \(more than .*\); simplify it"):
-        Detector(config=DetectorConfig(custom=(SLOW,), limits=QUICK)).find(ENDLESS)
+        Detector(DetectorConfig(custom=(SLOW,), limits=QUICK)).find(ENDLESS)
 
 
 def test_a_pattern_that_is_stopped_again_and_again_is_tried_no_more_and_told_every_time() -> None:
-    detector = Detector(config=DetectorConfig(custom=(SLOW,), limits=QUICK))
+    detector = Detector(DetectorConfig(custom=(SLOW,), limits=QUICK))
     reasons = [detector.find_all(ENDLESS).unread[0].reason for _ in range(5)]
     assert reasons == ["took too long"] * 3 + ["was left out"] * 2
     assert detector.find_all("nothing to see").unread[0].detail == "it took too long on 3 texts before"
@@ -141,7 +141,7 @@ def test_a_pattern_that_is_stopped_again_and_again_is_tried_no_more_and_told_eve
 
 def test_all_patterns_together_have_one_limit_for_a_text() -> None:
     slow = tuple(CustomRecogniser(name=f"slow {n}", pattern=SLOW.pattern) for n in range(7))
-    found = Detector(config=DetectorConfig(custom=(*slow, NAMES), limits=TOGETHER)).find_all(ENDLESS + " Bluebird")
+    found = Detector(DetectorConfig(custom=(*slow, NAMES), limits=TOGETHER)).find_all(ENDLESS + " Bluebird")
     assert len(found.unread) == 7
     assert "took all the time" in found.unread[-1].detail
     assert [f.type for f in found.findings] == ["EMAIL_ADDRESS", "CUSTOM"], "a list takes no time worth a limit"
@@ -187,7 +187,7 @@ recognisers: [{name: names, values: [Bluebird]}]
 
 
 def test_a_detector_travels_to_another_process_with_all_it_was_told() -> None:
-    detector = Detector(["US_SSN"], custom=[STAFF])
+    detector = Detector(DetectorConfig(types=("US_SSN",), custom=(STAFF,)))
     before = detector.find("S-123456")
     there = pickle.loads(pickle.dumps(detector))
     assert there.find("S-123456") == before

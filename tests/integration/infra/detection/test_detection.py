@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from infra.detection import DEFAULT_TYPES, Detector
+from infra.detection import DEFAULT_TYPES, Detector, DetectorConfig
 from revs.errors import BadInput
 
 
@@ -74,14 +74,14 @@ def test_findings_come_in_order_and_the_domain_of_an_address_is_no_url(detector:
 
 
 def test_a_detector_looks_for_its_types_alone() -> None:
-    found = Detector(["US_SSN", "US_SSN"]).find("jane@example.com, SSN 219-41-5522")
+    found = Detector(DetectorConfig(types=("US_SSN", "US_SSN"))).find("jane@example.com, SSN 219-41-5522")
     assert [finding.type for finding in found] == ["US_SSN"]
 
 
 def test_the_least_score_is_adjustable() -> None:
     text = "no context 219-41-5522"
-    assert Detector(["US_SSN"], min_score=0.5).find(text)
-    assert not Detector(["US_SSN"], min_score=0.51).find(text)
+    assert Detector(DetectorConfig(types=("US_SSN",), min_score=0.5)).find(text)
+    assert not Detector(DetectorConfig(types=("US_SSN",), min_score=0.51)).find(text)
 
 
 @pytest.mark.parametrize("types", [["PERSON"], ["CUSTOM", "US_SSN"], ["ssn"], []])
@@ -89,7 +89,7 @@ def test_a_type_that_cannot_be_detected_is_refused_with_the_ones_that_can(types:
     with pytest.raises(
         BadInput, match=r"cannot detect these types: (PERSON|CUSTOM|ssn|none); choose from EMAIL_ADDRESS"
     ):
-        Detector(types)
+        Detector(DetectorConfig(types=tuple(types)))
 
 
 def test_no_log_record_holds_text_at_any_level(detector: Detector, caplog: pytest.LogCaptureFixture) -> None:

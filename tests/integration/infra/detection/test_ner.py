@@ -86,7 +86,7 @@ def kinds(detector: Detector, text: str) -> list[tuple[str, str]]:
 
 
 def test_names_are_found_by_a_spacy_pipeline_beside_the_known_types(rules: Path) -> None:
-    assert kinds(Detector(ner=f"spacy:{rules}"), TEXT) == [
+    assert kinds(Detector(DetectorConfig(ner=NerConfig.parse(f"spacy:{rules}"))), TEXT) == [
         ("PERSON", "Jane Roe"),
         ("LOCATION", "Springfield"),
         ("EMAIL_ADDRESS", "jane@example.com"),
@@ -100,13 +100,13 @@ def test_without_an_engine_no_name_is_found_and_no_model_is_loaded(monkeypatch: 
 
 def test_the_engine_is_asked_for_its_types_alone(rules: Path) -> None:
     config = DetectorConfig(types=("US_SSN",), ner=NerConfig(engine="spacy", model=str(rules), types=("ORGANIZATION",)))
-    assert kinds(Detector(config=config), TEXT + " of Acme") == [("ORGANIZATION", "Acme")]
+    assert kinds(Detector(config), TEXT + " of Acme") == [("ORGANIZATION", "Acme")]
 
 
 def test_a_name_below_the_least_score_is_left_out(rules: Path) -> None:
     def found(min_score: float) -> list[tuple[str, str]]:
         ner = NerConfig(engine="spacy", model=str(rules), min_score=min_score)
-        return kinds(Detector(config=DetectorConfig(types=("US_SSN",), ner=ner)), TEXT)
+        return kinds(Detector(DetectorConfig(types=("US_SSN",), ner=ner)), TEXT)
 
     assert len(found(0.85)) == 2
     assert found(0.9) == []
@@ -115,7 +115,7 @@ def test_a_name_below_the_least_score_is_left_out(rules: Path) -> None:
 def test_a_name_across_the_edge_of_two_pieces_is_found_once(rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ner_module, "PIECE", 50)
     monkeypatch.setattr(ner_module, "OVERLAP", 20)
-    detector = Detector(["US_SSN"], ner=f"spacy:{rules}")
+    detector = Detector(DetectorConfig(types=("US_SSN",), ner=NerConfig.parse(f"spacy:{rules}")))
     for filler in range(30, 60):
         text = "x" * filler + " Jane Roe " + "y" * 60
         assert kinds(detector, text) == [("PERSON", "Jane Roe")], filler
@@ -123,7 +123,7 @@ def test_a_name_across_the_edge_of_two_pieces_is_found_once(rules: Path, monkeyp
 
 def test_names_are_found_by_a_transformers_model_and_no_token_is_cut_off(network: Path) -> None:
     text = "jane and " * 9 + "springfield"
-    found = kinds(Detector(["US_SSN"], ner=f"transformers:{network}"), text)
+    found = kinds(Detector(DetectorConfig(types=("US_SSN",), ner=NerConfig.parse(f"transformers:{network}"))), text)
     assert found == [("PERSON", "jane")] * 9 + [("LOCATION", "springfield")]
 
 
@@ -133,7 +133,7 @@ def test_a_model_that_fails_is_told_and_is_no_nothing(
     def fails(*_: object, **_options: object) -> None:
         raise RuntimeError(TEXT)
 
-    detector = Detector(["EMAIL_ADDRESS"], ner=f"transformers:{network}")
+    detector = Detector(DetectorConfig(types=("EMAIL_ADDRESS",), ner=NerConfig.parse(f"transformers:{network}")))
     assert detector.find(TEXT)
     from transformers import TokenClassificationPipeline
 
@@ -161,14 +161,14 @@ def test_a_model_that_is_not_there_is_refused_in_one_line_and_never_downloaded(
 
     monkeypatch.setattr(spacy.cli, "download", lambda *_: pytest.fail("a download was tried"))
     with pytest.raises(BadInput, match=reason) as caught:
-        Detector(ner=named).find(TEXT)
+        Detector(DetectorConfig(ner=NerConfig.parse(named))).find(TEXT)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("engine", ["spacy", "transformers"])
 def test_a_folder_that_holds_no_model_is_refused_in_one_line(engine: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=rf"cannot be loaded as {engine} \(\w+\); check the model"):
-        Detector(ner=f"{engine}:{tmp_path}").find(TEXT)
+        Detector(DetectorConfig(ner=NerConfig.parse(f"{engine}:{tmp_path}"))).find(TEXT)
 
 
 def test_gliner_is_asked_for_names_and_addresses_in_its_own_words(
@@ -190,7 +190,9 @@ def test_gliner_is_asked_for_names_and_addresses_in_its_own_words(
 
     monkeypatch.setattr(gliner_recognizer, "GLiNER", StandIn)
     monkeypatch.setattr(ner_module.importlib.util, "find_spec", lambda _name: object())
-    assert kinds(Detector(["US_SSN"], ner=f"gliner:{tmp_path}"), TEXT) == [("LOCATION", "Springfield")]
+    assert kinds(Detector(DetectorConfig(types=("US_SSN",), ner=NerConfig.parse(f"gliner:{tmp_path}"))), TEXT) == [
+        ("LOCATION", "Springfield")
+    ]
 
 
 def test_the_file_names_an_engine_too(rules: Path, tmp_path: Path) -> None:

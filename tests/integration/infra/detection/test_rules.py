@@ -17,9 +17,9 @@ import phonenumbers
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from presidio_engine import presidio_engine
 
 from infra.detection import DEFAULT_MIN_SCORE, DEFAULT_TYPES, Detector, Finding
-from infra.detection.engine import presidio_engine
 from infra.detection.readings import in_readings
 from infra.identifiers.numbering import REGIONS, plan
 

@@ -100,7 +100,7 @@ def test_gates_and_settings_are_read_back_to_the_last_digit_and_whole_numbers_wh
     assert found == gates
     shown = {metric: bounds.model_dump() for metric, bounds in found.policy.items()}
     assert json.dumps(shown) == json.dumps(GatePolicy.DEFAULT.to_dict())
-    assert json.dumps([gate.to_dict() for gate in found.gates]) == json.dumps([r.to_dict() for r in report.results])
+    assert json.dumps([asdict(gate) for gate in found.gates]) == json.dumps([asdict(r) for r in report.results])
     config = asdict(EraseConfig(retain_weight=2.0)) | {"survive": []}
     edit = Edit(
         strength="standard", folder="candidate-0", method="revs", config=config, seed=0, seconds=1.25, sweeps=3,

@@ -74,7 +74,7 @@ def tally(rows: list[tuple[str, int, Findings]], seed: int = 0) -> ScanTally:
 
 def test_a_tally_counts_by_file_and_type_with_masked_samples_and_what_stopped() -> None:
     counted = tally(ROWS)
-    counted.skip("file-3.txt", "not UTF-8", rows=4)
+    counted.leave("file-3.txt", "not UTF-8", rows=4, partly=False)
     assert counted.counts["file-0.txt", "EMAIL_ADDRESS"] == 20
     assert sum(counted.counts.values()) == 60 + 60 - 9
     assert counted.skipped["file-3.txt", "not UTF-8"] == 4

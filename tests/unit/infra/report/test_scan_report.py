@@ -34,7 +34,7 @@ def summary(rows: list[Findings], *, skipped: int = 0, corpus: dict[str, Any] | 
     for row, findings in enumerate(rows):
         tally.add(f"part-{row % 2}.txt", row, findings, TEXT)
     if skipped:
-        tally.skip("<b>bad</b>.txt", "not UTF-8", rows=skipped)
+        tally.leave("<b>bad</b>.txt", "not UTF-8", rows=skipped, partly=False)
     return ScanSummary.of(
         tally,
         corpus=CORPUS | (corpus or {}),
