@@ -11,6 +11,7 @@ earlier version wrote is then refused with the remedy, never read as something e
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError, ValidationInfo
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, Val
 from infra.corpus import ShardSurvey
 
 T = TypeVar("T")
+_OUR_NAMES = re.compile("[a-z][a-z0-9_]*")
 
 
 class Part(BaseModel):
@@ -89,7 +91,13 @@ def table_in(raw: bytes) -> dict[str, Any] | None:
 
 
 def fault_in(error: ValidationError) -> str:
-    """The first thing that is wrong with a record: the field, and what it should be; nothing of what stands there."""
+    """The first thing that is wrong with a record: the field, and what it should be; nothing of what stands there.
+
+    A field that should not be there is named where its name has the form of ours.
+    """
     fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = str(fault["loc"][0]) if fault["loc"] and fault["type"] != "extra_forbidden" else "a field that is none"
-    return f"{field}: {fault['msg'].removeprefix('Value error, ')}"
+    place = ".".join(
+        str(part) if isinstance(part, int) or _OUR_NAMES.fullmatch(part) else "a field that is none"
+        for part in fault["loc"]
+    )
+    return f"{place}: {fault['msg'].removeprefix('Value error, ')}"

@@ -40,13 +40,15 @@ class Workspace:
         What is no record at all, as a power cut may leave it, is set aside under another name: the stage runs again.
 
         Raises:
-            OperationFailed: another version of the program wrote it, or it is damaged.
+            OperationFailed: another version of the program wrote it, or it is damaged or cannot be read.
         """
         path = self._path(kind, number)
         try:
             raw = path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise self._unusable(kind, number, f"cannot be read ({error.strerror})") from None
         table = table_in(raw)
         if table is None:
             path.replace(path.with_suffix(".broken"))
