@@ -76,8 +76,8 @@ def process_batch(batch_id: str) -> Processed:
     search_corpus(batch_id)
     locate_occurrences(batch_id)
     detect_identifiers(batch_id)
-    probed = probe_memorisation(batch_id)
-    verdict = edit_until_passed(batch_id) if probed.edited else None
+    targets = probe_memorisation(batch_id)
+    verdict = edit_until_passed(batch_id) if targets.uses["edit"] else None
     if verdict is not None and verdict.registrable:
         register_candidate(batch_id, verdict.attempt)
     if verdict is not None and verdict.passed:
@@ -85,9 +85,9 @@ def process_batch(batch_id: str) -> Processed:
     closed = close_batch(batch_id, verdict)
     report = report_batch(batch_id)
     show_batch(batch_id)
-    refuse_unfinished(closed, verdict, report.path)
+    refuse_unfinished(closed, verdict, report)
     return Processed(
-        batch_id=batch_id, status=closed.status, completed=closed.completed, handed_on=closed.open, report=report.path
+        batch_id=batch_id, status=closed.status, completed=closed.completed, handed_on=closed.open, report=report
     )
 
 

@@ -5,11 +5,11 @@ Every run is a process of its own (Prefect's runner): a batch that runs out of m
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -95,9 +95,8 @@ async def serve(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("config", help="JSON: the arguments of serve()")
-    config = json.loads(parser.parse_args().config)
+    """Serve what the one argument says: JSON, the arguments of `serve`."""
+    config = json.loads(sys.argv[1])
     # Ctrl-C is what Prefect's runner ends by in good order; a shell's background job would ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,8 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the identity's fields and the row's side by side."""
-        own = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "identity"}
-        return {**asdict(self.identity), **own}
+        own = asdict(self)
+        return {**own.pop("identity"), **own}
 
 
 def read_row(folder: Path, identity: Identity) -> Row | None:

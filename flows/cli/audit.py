@@ -10,10 +10,6 @@ import typer
 from flows.cli.common import Home, Json, console, emit, settings_of
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(audit)
-
-
 def audit(
     batch_id: Annotated[str, typer.Argument(help="Batch, as shown by process and by requests list.")],
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,

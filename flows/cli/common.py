@@ -41,6 +41,13 @@ def settings_of(home: Path | None) -> Settings:
     return settings
 
 
+def model_cache(folder: Path | None) -> Path:
+    """Where trained development models are kept: the folder that was named, or the user's cache."""
+    from platformdirs import user_cache_path
+
+    return folder or user_cache_path("revs") / "models"
+
+
 def emit(document: Any) -> None:
     """Print one JSON document."""
     sys.stdout.write(json.dumps(document, indent=1, default=str) + "\n")

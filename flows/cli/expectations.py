@@ -10,10 +10,6 @@ import typer
 from flows.cli.common import Json, console, emit
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(expectations)
-
-
 def expectations(
     out: Annotated[Path, typer.Option(help="Folder for index.html and a page for each suite.")] = Path("expectations"),
     as_json: Json = False,

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(process)
-
-
 def process(
     model: Annotated[str, typer.Option(help="Checkpoint folder, registered name, or models:/ URI of the champion.")],
     requests: Annotated[str | None, typer.Option(help="Request file, JSON Lines or CSV; else what waits.")] = None,

@@ -9,10 +9,6 @@ import typer
 from flows.cli.common import Home, Json, console, emit, settings_of
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(promote)
-
-
 def promote(
     model_uri: Annotated[str, typer.Argument(help="models:/NAME/3")],
     approved_by: Annotated[

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 SAMPLED_TOKENS = 128  # of a continuation at most; half of a shorter context
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(scan)
-
-
 def scan(
     corpus: Annotated[
         str | None,

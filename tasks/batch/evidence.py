@@ -30,6 +30,7 @@ _PACKAGES = (
     "presidio_analyzer",
 )
 _UNREAD_NAMED = 10
+_EDIT = {"method", "config", "seed", "seconds", "sweeps", "layers", "tokens"}  # of the record of the edit
 
 
 def versions() -> dict[str, str]:
@@ -70,7 +71,7 @@ def build_evidence(
         "model": _model(h, champion, edit, candidate, now),
         "datasets": _datasets(h, plan),
         "targets": _targets(plan, after),
-        "edit": _edit(edit),
+        "edit": edit.model_dump(mode="json", include=_EDIT) if edit else None,
         **_scores(h, after),
         "gates": [gate.to_dict() for gate in gates.gates] if gates else [],
         "policy": {metric: bounds.model_dump() for metric, bounds in gates.policy.items()} if gates else None,
@@ -150,13 +151,8 @@ def _by_request(plan: Targets, after: ScoresAfter | None) -> tuple[Counter[str],
 
 def _intake(requests: Sequence[dict[str, Any]]) -> dict[str, int]:
     counts = Counter(request["status"] for request in requests)
-    return {
-        "received": counts.total(),
-        "completed": counts["completed"],
-        "rejected": counts["rejected"],
-        "failed": counts["failed"],
-        "duplicates": counts["duplicate"],
-    }
+    own = {status: counts[status] for status in ("completed", "rejected", "failed")}
+    return {"received": counts.total(), **own, "duplicates": counts["duplicate"]}
 
 
 def _views(h: Handles) -> list[RequestView]:
@@ -232,20 +228,6 @@ def _targets(plan: Targets, after: ScoresAfter | None) -> dict[str, Any]:
     }
 
 
-def _edit(edit: Edit | None) -> dict[str, Any] | None:
-    if edit is None:
-        return None
-    return {
-        "method": edit.method,
-        "config": edit.config,
-        "seed": edit.seed,
-        "seconds": edit.seconds,
-        "sweeps": edit.sweeps,
-        "layers": list(edit.layers),
-        "tokens": [token.model_dump() for token in edit.tokens],
-    }
-
-
 def _scores(h: Handles, after: ScoresAfter | None) -> dict[str, Any]:
     measured = h.workspace.read(ScoresBefore)
     if measured is None or after is None:
@@ -310,15 +292,16 @@ def _places(unread: Sequence[Unread]) -> str:
 @cache
 def code_commit() -> str:
     """Commit of the running code, with "+changes" where the tree differs; the package version outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    return commit(changed="+changes") or f"revs {version('revs')}"
 
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
-        )
-        return done.stdout.strip()
 
+def commit(*, changed: str) -> str | None:
+    """The commit of this checkout, with `changed` after it where files differ; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", f"--dirty={changed}", "--abbrev=40", "--exclude=*"]
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return f"revs {version('revs')}"
+        return None

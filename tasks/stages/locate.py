@@ -27,7 +27,6 @@ from infra.search.occurrences import Occurrence, detected, rows_hit
 from infra.search.refusals import too_common, unsearchable
 from revs.errors import BadInput
 from tasks.batch.corpus import corpus_of, keyed_digest, planned_corpus, pseudonyms
-from tasks.batch.results import Located
 from tasks.batch.stage import SEED, Handles, handles, stage
 
 # Of the corpus, about: in so much of it identifiers of other people are looked for. Fewer found are fewer protected:
@@ -54,7 +53,7 @@ def waiting_shards(batch_id: str) -> list[Shard]:
 
 
 @stage("locate occurrences")
-def locate_occurrences(batch_id: str) -> Located:
+def locate_occurrences(batch_id: str) -> str:
     """Find every occurrence of every identifier; what stands nowhere, or cannot be sought, is recorded one by one.
 
     Raises:
@@ -73,13 +72,11 @@ def locate_occurrences(batch_id: str) -> Located:
         h.discard()  # the corpus changed since the batch was cut off: what was found in it no longer holds
         record = None
     record = record or h.workspace.write(search(h, corpus))
-    return Located(
-        occurrences=len(record.occurrences),
-        identifiers=len({(found.request_id, found.identifier) for found in record.occurrences}),
-        missing=len(record.missing),
-        refused=len(record.refused),
-        unread=record.corpus.left_out,
-    )
+    found, missing, left_out = record.occurrences, record.missing, record.corpus.left_out
+    sought = len({(each.request_id, each.identifier) for each in found})
+    refused = f", {len(record.refused)} that cannot be sought" if record.refused else ""
+    unread = f"; {left_out} of the corpus could not be read" if left_out else ""
+    return f"{len(found)} occurrences of {sought} identifiers, {len(missing)} identifiers without any{refused}{unread}"
 
 
 def _end_without_work(h: Handles) -> None:

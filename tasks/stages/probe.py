@@ -28,7 +28,6 @@ from tasks.batch.corpus import corpus_of
 from tasks.batch.models import champion_of
 from tasks.batch.pages import show_expectations
 from tasks.batch.plan import Case, group, parts, planned, text_rows
-from tasks.batch.results import Probed
 from tasks.batch.stage import SEED, Handles, handles, refuse_broken, stage
 
 if TYPE_CHECKING:
@@ -41,23 +40,14 @@ _POOL = 500  # secrets of a type that decoys are assembled from
 
 
 @stage("probe memorisation", long=True)
-def probe_memorisation(batch_id: str) -> Probed:
+def probe_memorisation(batch_id: str) -> Targets:
     """Put every prompt to the champion, keep which secrets it knows, and plan what is edited and what is not.
 
     All contexts of a secret that is memorised, or exposed, in any of them are targets. Of others' identifiers, those
     that the champion completes are what it must still complete afterwards.
     """
     h = handles(batch_id)
-    record = h.workspace.once(Targets, lambda: _probe(h))
-    return Probed(
-        found=len(record.targets),
-        memorised=record.memorised,
-        exposed=record.exposed,
-        edited=record.uses["edit"],
-        unseen=record.uses["unseen"],
-        unprobed=record.uses["unprobed"],
-        retained=record.retained,
-    )
+    return h.workspace.once(Targets, lambda: _probe(h))
 
 
 def _probe(h: Handles) -> Targets:
