@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.bench.measure import CONTROLS, UNEDITED
-from flows.bench.rows import Row
+from flows.bench.rows import Row, by_method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def write_plots(out: Path, rows: Sequence[Row], searched: Sequence[Row], *, arch
         "score-resistance": lambda axes: score_against_resistance(axes, rows),
         "ranks": lambda axes: ranks_by_layer(axes, rows),
         "score-k": lambda axes: score_against_k(axes, rows),
-        "pareto": lambda axes: pareto(axes, searched, order=list(_by_method([*rows, *searched]))),
+        "pareto": lambda axes: pareto(axes, searched, order=list(by_method([*rows, *searched]))),
     }
     written: list[Path] = []
     for name, draw in drawings.items():
@@ -70,13 +70,6 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.method, []).append(row)
-    return found
-
-
 def _style(number: int, method: str) -> dict[str, Any]:
     """Controls are grey; a method keeps its colour and marker in every plot of the same rows."""
     marker = _MARKERS[number % len(_MARKERS)]
@@ -91,7 +84,7 @@ def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 
 def score_against_resistance(axes: Axes, rows: Sequence[Row]) -> None:
     """A point per method, mean over the seeds, bars of one standard deviation."""
-    for number, (method, mine) in enumerate(_by_method(rows).items()):
+    for number, (method, mine) in enumerate(by_method(rows).items()):
         both = [row.scores for row in mine if {"unlearning_score", "resistance_score"} <= set(row.scores)]
         if not both:
             continue
@@ -107,7 +100,7 @@ def score_against_resistance(axes: Axes, rows: Sequence[Row]) -> None:
 
 def ranks_by_layer(axes: Axes, rows: Sequence[Row], method: str = "revs") -> None:
     """Median rank of the target tokens after each layer, before and after; a line is the median over the seeds."""
-    for number, (name, mine) in enumerate(_by_method(rows).items()):
+    for number, (name, mine) in enumerate(by_method(rows).items()):
         of_seeds = [row.median_rank_by_layer for row in mine if row.median_rank_by_layer]
         if name not in (*CONTROLS, method) or not of_seeds:
             continue
@@ -128,7 +121,7 @@ _BEFORE_AFTER = {"unedited": "before (unedited)", "revs": "after revs"}
 
 def score_against_k(axes: Axes, rows: Sequence[Row]) -> None:
     """Efficacy judged by candidate sets of several sizes; mean over the seeds."""
-    for number, (method, mine) in enumerate(_by_method(rows).items()):
+    for number, (method, mine) in enumerate(by_method(rows).items()):
         at_k: dict[int, list[float]] = {}
         for row in mine:
             for k, value in row.efficacy_at_k:
@@ -146,7 +139,7 @@ def pareto(axes: Axes, searched: Sequence[Row], *, order: Sequence[str]) -> None
     `order` has the methods of all plots, so that each looks the same in all.
     """
     points: list[tuple[float, float]] = []
-    for method, mine in _by_method(searched).items():
+    for method, mine in by_method(searched).items():
         both = [row.scores for row in mine if {"unlearning_score", "perplexity_ratio"} <= set(row.scores)]
         pairs = [(scores["perplexity_ratio"], scores["unlearning_score"]) for scores in both]
         if pairs:

@@ -73,11 +73,8 @@ def _survey(value: Any) -> ShardSurvey:
         raise ValueError("this is no survey of a shard") from None
 
 
-def _survey_text(survey: ShardSurvey) -> str:
-    return json.dumps(survey.to_dict())
-
-
-SurveyOfShard = Annotated[ShardSurvey, PlainValidator(_survey), PlainSerializer(_survey_text)]
+_survey_text = PlainSerializer(lambda survey: json.dumps(survey.to_dict()), return_type=str)
+SurveyOfShard = Annotated[ShardSurvey, PlainValidator(_survey), _survey_text]
 """A survey, escaped likewise since it names files."""
 
 

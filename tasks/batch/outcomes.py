@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from infra.batches.records import CorpusRead, Key, Occurrences, PlannedContext, Targets, WithoutCorpus
 from infra.requests import IdentifierOutcome, OutcomeKind
-from tasks.batch.stage import Handles
+from tasks.batch.stage import Handles, identifiers_of
 
 BatchResult = Literal["passed", "refused"]
 UNDECIDED = "greedy decoding does not give it, but there are too few others of its form to tell whether it stands out"
@@ -34,20 +34,18 @@ def outcomes(h: Handles, result: BatchResult, *, failed_gates: Sequence[str] = (
     without_corpus = {entry.key: entry for entry in plan.without_corpus}
     found: list[IdentifierOutcome] = []
     kind: OutcomeKind
-    for request_id, identifiers in h.store.identifiers(h.batch.id).items():
-        for number, identifier in enumerate(identifiers):
-            key = (request_id, number)
-            if key in refused:
-                kind, detail = "refused", {"why": refused[key]}
-            elif key not in contexts:
-                kind, detail = _missing(located.corpus, without_corpus.get(key))
-            else:
-                kind, detail = _standing(contexts[key], without_corpus.get(key), result)
-                if kind == "memorised":
-                    detail["why"] = f"no setting of the edit passed the gates: {', '.join(failed_gates)}"
-            found.append(
-                IdentifierOutcome(request_id=request_id, number=number, type=identifier.type, kind=kind, detail=detail)
-            )
+    for key, identifier in identifiers_of(h):
+        if key in refused:
+            kind, detail = "refused", {"why": refused[key]}
+        elif key not in contexts:
+            kind, detail = _missing(located.corpus, without_corpus.get(key))
+        else:
+            kind, detail = _standing(contexts[key], without_corpus.get(key), result)
+            if kind == "memorised":
+                detail["why"] = f"no setting of the edit passed the gates: {', '.join(failed_gates)}"
+        found.append(
+            IdentifierOutcome(request_id=key[0], number=key[1], type=identifier.type, kind=kind, detail=detail)
+        )
     return found
 
 

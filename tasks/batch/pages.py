@@ -11,8 +11,8 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from pathlib import Path
 from threading import Thread
@@ -31,7 +31,6 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.utilities.urls import url_for
 
-from infra.registry import ModelVersion, Registry
 from infra.running.children import public
 from infra.running.deployment import shared_server
 from infra.running.progress import listening
@@ -187,11 +186,9 @@ class ProgressPage:
             update_progress_artifact(self._artifact, percent, text)
 
 
-@contextmanager
-def progress_on_page(model: str) -> Iterator[None]:
+def progress_on_page(model: str) -> AbstractContextManager[None]:
     """While open, long stages show on the run's page how far they are."""
-    with listening(ProgressPage(model)):
-        yield
+    return listening(ProgressPage(model))
 
 
 def _key(model: str, what: str) -> str:
@@ -251,19 +248,12 @@ def _links(settings: Settings, uri: str | None) -> dict[str, str]:
     """Where the report and the MLflow run are: pages of the MLflow server where one is known, else name and id."""
     if uri is None:
         return {"Report": "report.html"}
-    registry = open_registry(settings)
+    registry, server = open_registry(settings), settings.mlflow_ui or settings.tracking_uri
     version = registry.resolve(uri)
-    page = _mlflow_page(settings, registry, version)
-    if page is None:
-        return {"Report": "report.html", "MLflow run": version.run_id}
-    return {"Report": f"{page}/artifacts/report.html", "MLflow run": page}
-
-
-def _mlflow_page(settings: Settings, registry: Registry, version: ModelVersion) -> str | None:
-    server = settings.mlflow_ui or settings.tracking_uri
     if not server.startswith(("http://", "https://")):
-        return None
-    return f"{public(server).rstrip('/')}/{registry.run_page(version)}"
+        return {"Report": "report.html", "MLflow run": version.run_id}
+    page = f"{public(server).rstrip('/')}/{registry.run_page(version)}"
+    return {"Report": f"{page}/artifacts/report.html", "MLflow run": page}
 
 
 def _show(what: str, work: Callable[[], object]) -> bool:

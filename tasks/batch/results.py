@@ -37,11 +37,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
+    """A closed batch: `completed` requests are done; those `handed_on` wait for a human, each with its reason."""
+
     batch_id: str
     status: str
     completed: int
-    open: int = 0
+    handed_on: int
 
     def __str__(self) -> str:
-        waiting = f", {self.open} handed to a human" if self.open else ""
+        waiting = f", {self.handed_on} handed to a human" if self.handed_on else ""
         return f"{self.status}, {self.completed} requests completed{waiting}"

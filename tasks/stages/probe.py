@@ -28,7 +28,7 @@ from tasks.batch.corpus import corpus_of
 from tasks.batch.models import champion_of
 from tasks.batch.pages import show_expectations
 from tasks.batch.plan import Case, group, parts, planned, text_rows
-from tasks.batch.stage import SEED, Handles, handles, refuse_broken, stage
+from tasks.batch.stage import SEED, Handles, handles, identifiers_of, refuse_broken, stage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -101,7 +101,7 @@ def _retained(
     ]
     askable = [each for each in found if each.unprobed is None]
     own = [target.secret for some in in_chunks(askable) for target in targets_of(corpus, some)]
-    own += [identifier.value for some in h.store.identifiers(h.batch.id).values() for identifier in some]
+    own += [identifier.value for _, identifier in identifiers_of(h)]
     return not_erased(corpus, prompted, own)
 
 
@@ -117,14 +117,9 @@ def ask_without_corpus(
     "Not memorised" must be earned: by what stands in the corpus alone it is not, least of all where nothing does.
     """
     refused = h.workspace.require(Occurrences).why_refused.keys()
-    wanted = [
-        (request_id, number, identifier)
-        for request_id, identifiers in h.store.identifiers(h.batch.id).items()
-        for number, identifier in enumerate(identifiers)
-        if (request_id, number) not in known | refused
-    ]
+    wanted = [(key, identifier) for key, identifier in identifiers_of(h) if key not in known | refused]
     found: list[WithoutCorpus] = []
-    for done, (request_id, number, identifier) in enumerate(wanted):
+    for done, ((request_id, number), identifier) in enumerate(wanted):
         report("probe memorisation", done, len(wanted), "without the corpus")
         put = _without_corpus(identifier, pools.get(identifier.type, ()), model, tokenizer)
         found.append(

@@ -103,7 +103,7 @@ def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
         batch_id=batch_id,
         status=h.store.batch(batch_id).status,
         completed=sum(view.status == "completed" for view in views),
-        open=sum(view.status == "failed" for view in views),
+        handed_on=sum(view.status == "failed" for view in views),
     )
 
 
@@ -132,9 +132,9 @@ def refuse_unfinished(closed: Closed, verdict: Verdict | None, report: str) -> N
             f"registered and waits for a human, the champion is untouched: read {report}, then 'revs promote' it or "
             "give the corpus more contexts"
         )
-    if closed.open and not closed.completed:
+    if closed.handed_on and not closed.completed:
         raise BadInput(
-            f"none of the {closed.open} requests of {batch} could be completed, and each waits for a human: read "
+            f"none of the {closed.handed_on} requests of {batch} could be completed, and each waits for a human: read "
             f"{report}; if identifiers were not found, check --corpus, then 'revs requests retry'"
         )
 
