@@ -138,11 +138,14 @@ def install_demo(settings: Settings, cache: Path, *, recipe: Recipe | None = Non
 
 def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | None = None) -> dict[str, Any]:
     """Run the whole job; returns what was written to `out/summary.json`."""
-    started = time.perf_counter()
-    _single_threaded()
-    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
+    import torch
+
     from tasks.batch.stage import open_store
 
+    started = time.perf_counter()
+    # Its matrices are small: on a busy two-core machine two threads took five times as long as one.
+    torch.set_num_threads(1)
+    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
     store, inputs = open_store(settings), write_inputs(model, out / "inputs", today=_first_day(settings))
     register_demo(settings, model, control.folder, inputs)
     _stage("hand in requests", lambda: f"{store.add_file(inputs.requests, model=NAME).received} received")
@@ -153,13 +156,6 @@ def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | Non
     shutil.rmtree(out / "inputs")
     (out / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return summary
-
-
-def _single_threaded() -> None:
-    """The demo's matrices are small: on a busy two-core machine two torch threads took five times as long as one."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _first_day(settings: Settings) -> datetime:

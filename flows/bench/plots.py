@@ -159,9 +159,8 @@ def _plain_numbers(axes: Axes) -> None:
     """1.02 and 200 instead of powers of ten, with numbers between where the axis is short."""
     from matplotlib.ticker import LogFormatter
 
-    for of_minor in (False, True):
-        formatter = LogFormatter(labelOnlyBase=False, minor_thresholds=(1.0, 0.5))
-        (axes.xaxis.set_minor_formatter if of_minor else axes.xaxis.set_major_formatter)(formatter)
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.0, 0.5)))
 
 
 def front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -25,7 +25,7 @@ from infra.requests import Identifier
 from infra.running.progress import report
 from tasks.batch.contexts import contexts_of, in_chunks, not_erased, prompt_context, targets_of
 from tasks.batch.corpus import corpus_of
-from tasks.batch.models import champion_of
+from tasks.batch.models import champion_folder, loaded
 from tasks.batch.pages import show_expectations
 from tasks.batch.plan import Case, group, parts, planned, text_rows
 from tasks.batch.stage import SEED, Handles, handles, identifiers_of, refuse_broken, stage
@@ -51,7 +51,7 @@ def probe_memorisation(batch_id: str) -> Targets:
 
 
 def _probe(h: Handles) -> Targets:
-    model, tokenizer = champion_of(h)
+    model, tokenizer = loaded(h, champion_folder(h))
     corpus = corpus_of(h)
     context = prompt_context(model)
     located = h.workspace.require(Occurrences)
