@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import ProxyHandler, build_opener
 
@@ -186,7 +185,7 @@ def answers(url: str) -> bool:
     try:
         with _DIRECT.open(url, timeout=5) as response:
             return bool(response.status == 200)
-    except (URLError, OSError):
+    except OSError:  # of any kind; those of urllib are such
         return False
 
 

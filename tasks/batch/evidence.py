@@ -189,28 +189,15 @@ def _model(h: Handles, champion: Any, edit: Edit | None, candidate: str | None, 
 
 def _datasets(h: Handles, plan: Targets) -> list[dict[str, Any]]:
     corpus = h.workspace.require(Occurrences).corpus
-    found: list[dict[str, Any]] = [
-        {
-            "name": corpus.name,
-            "role": "corpus",
-            "rows": corpus.rows,
-            "digest": corpus.digest,
-            "unread": corpus.left_out,
-        }
-    ]
+    own = corpus.model_dump(include={"name", "rows", "digest"})
     text = held_out_text(h)
     if text is not None:
         shown = text.manifest(pseudonyms(h.settings))
-        found.append(
-            {key: shown[key] for key in ("name", "rows", "digest")}
-            | {"role": "held-out text", "unread": unread_summary(text.unread)}
-        )
+        beside = {key: shown[key] for key in own} | {"role": "held-out text", "unread": unread_summary(text.unread)}
     else:
-        rows, digest = len(plan.held_out_rows), corpus.digest
-        found.append(
-            {"name": f"sample of {corpus.name}", "role": "text for perplexity", "rows": rows, "digest": digest}
-        )
-    return found
+        name, rows = f"sample of {corpus.name}", len(plan.held_out_rows)
+        beside = own | {"name": name, "rows": rows, "role": "text for perplexity"}
+    return [own | {"role": "corpus", "unread": corpus.left_out}, beside]
 
 
 def _targets(plan: Targets, after: ScoresAfter | None) -> dict[str, Any]:

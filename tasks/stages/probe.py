@@ -21,7 +21,6 @@ from infra.batches.records import (
 )
 from infra.corpus import Corpus
 from infra.gates.expectations import check_targets
-from infra.requests import Identifier
 from infra.running.progress import report
 from tasks.batch.contexts import contexts_of, in_chunks, not_erased, prompt_context, targets_of
 from tasks.batch.corpus import corpus_of
@@ -116,12 +115,17 @@ def ask_without_corpus(
 
     "Not memorised" must be earned: by what stands in the corpus alone it is not, least of all where nothing does.
     """
+    from revs.discover.prompts import without_corpus
+
     refused = h.workspace.require(Occurrences).why_refused.keys()
     wanted = [(key, identifier) for key, identifier in identifiers_of(h) if key not in known | refused]
     found: list[WithoutCorpus] = []
     for done, ((request_id, number), identifier) in enumerate(wanted):
         report("probe memorisation", done, len(wanted), "without the corpus")
-        put = _without_corpus(identifier, pools.get(identifier.type, ()), model, tokenizer)
+        openings = without_corpus(tokenizer, identifier.type, identifier.value)
+        pool = pools.get(identifier.type, ())
+        answers = _asked(identifier.type, list(openings.values()), pool, model, tokenizer)
+        put = [answer for answer in answers if not answer.refused]
         found.append(
             WithoutCorpus(
                 request_id=request_id,
@@ -132,17 +136,6 @@ def ask_without_corpus(
             )
         )
     return found
-
-
-def _without_corpus(
-    identifier: Identifier, pool: Sequence[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> list[Probes]:
-    """The answers under each of the openings that the identifier could be asked for under."""
-    from revs.discover.prompts import without_corpus
-
-    asked = without_corpus(tokenizer, identifier.type, identifier.value)
-    answers = _asked(identifier.type, list(asked.values()), pool, model, tokenizer)
-    return [answer for answer in answers if not answer.refused]
 
 
 def _asked(

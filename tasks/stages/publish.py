@@ -140,14 +140,14 @@ def refuse_unfinished(closed: Closed, verdict: Verdict | None, report: str) -> N
 
 
 @stage("write report")
-def report_batch(batch_id: str, folder: str | None = None) -> str:
-    """Write the report of a closed batch from its recorded evidence, into `folder` or the installation's reports.
+def report_batch(batch_id: str) -> str:
+    """Write the report of a closed batch from its recorded evidence, into the installation's reports.
 
     With that the batch is done and its working folder goes; while it is there, the report is still owed.
     """
     h = handles(batch_id)
     # The candidate was verified when it was registered and promoted, moments ago: not all weights once more.
-    result = audit_batch(h.settings, batch_id, Path(folder) if folder else None, read_weights=False)
+    result = audit_batch(h.settings, batch_id, None, read_weights=False)
     keep_outcome(h.settings, batch_id, Path(result["report"]))
     h.discard()
     h.lease.release()
