@@ -12,7 +12,7 @@ from infra.corpus import Corpus
 from revs.errors import OperationFailed
 from tasks.batch.contexts import targets_of
 from tasks.batch.corpus import corpus_of, held_out_text, keyed_digest
-from tasks.batch.stage import Handles, identifiers_of
+from tasks.batch.stage import Handles, keyed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,8 @@ def _without_corpus(h: Handles) -> list[Target]:
     from revs.discover.prompts import prompted
 
     refused = h.workspace.require(Occurrences).why_refused
-    return prompted((identifier.type, identifier.value) for key, identifier in identifiers_of(h) if key not in refused)
+    identifiers = keyed(h.store.identifiers(h.batch.id))
+    return prompted((identifier.type, identifier.value) for key, identifier in identifiers if key not in refused)
 
 
 def _rows(corpus: Corpus, rows: Sequence[int]) -> list[str]:

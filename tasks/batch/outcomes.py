@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from infra.batches.records import CorpusRead, Key, Occurrences, PlannedContext, Targets, WithoutCorpus
 from infra.requests import IdentifierOutcome, OutcomeKind
-from tasks.batch.stage import Handles, identifiers_of
+from tasks.batch.stage import Handles, keyed
 
 BatchResult = Literal["passed", "refused"]
 UNDECIDED = "greedy decoding does not give it, but there are too few others of its form to tell whether it stands out"
@@ -34,7 +34,7 @@ def outcomes(h: Handles, result: BatchResult, *, failed_gates: Sequence[str] = (
     without_corpus = {entry.key: entry for entry in plan.without_corpus}
     found: list[IdentifierOutcome] = []
     kind: OutcomeKind
-    for key, identifier in identifiers_of(h):
+    for key, identifier in keyed(h.store.identifiers(h.batch.id)):
         if key in refused:
             kind, detail = "refused", {"why": refused[key]}
         elif key not in contexts:

@@ -70,8 +70,11 @@ def name_run(model: str, what: str, *tags: str) -> None:
     if run is None:
         return
     name, wanted = f"{model}: {what}", list(dict.fromkeys([*run.tags, "revs", f"model:{model}", *tags]))
-    client = get_client(sync_client=True)
-    _show("the name of this run", lambda: client.update_flow_run(run.id, name=name, tags=wanted))
+
+    def rename() -> None:
+        get_client(sync_client=True).update_flow_run(run.id, name=name, tags=wanted)
+
+    _show("the name of this run", rename)
 
 
 def log_requests(batch_id: str) -> None:

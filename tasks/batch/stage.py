@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,9 +185,9 @@ def handles(batch_id: str, *, worker: bool = False) -> Handles:
     return Handles(settings, store, open_registry(settings), batch, Workspace(settings.work_dir, batch_id), held)
 
 
-def identifiers_of(h: Handles) -> Iterator[tuple[Key, Identifier]]:
-    """The identifiers of the batch's requests that are still processing, each with its key."""
-    for request_id, found in h.store.identifiers(h.batch.id).items():
+def keyed(identifiers: Mapping[str, Sequence[Identifier]]) -> Iterator[tuple[Key, Identifier]]:
+    """The identifiers of requests, each with its key."""
+    for request_id, found in identifiers.items():
         yield from (((request_id, number), identifier) for number, identifier in enumerate(found))
 
 

@@ -27,7 +27,7 @@ from infra.search.occurrences import Occurrence, detected, rows_hit
 from infra.search.refusals import too_common, unsearchable
 from revs.errors import BadInput
 from tasks.batch.corpus import corpus_of, keyed_digest, planned_corpus, pseudonyms
-from tasks.batch.stage import SEED, Handles, handles, identifiers_of, stage
+from tasks.batch.stage import SEED, Handles, handles, keyed, stage
 
 # Of the corpus, about: in so much of it identifiers of other people are looked for. Fewer found are fewer protected:
 # with two thirds of a corpus of 200 MB specificity was 67 instead of 87.
@@ -103,7 +103,7 @@ def search(h: Handles, corpus: Corpus) -> Occurrences:
     refused = unsearchable(identifiers) | too_common(rows_hit(occurrences), survey.rows)
     occurrences = [found for found in occurrences if (found.request_id, found.identifier) not in refused]
     present = {(found.request_id, found.identifier) for found in occurrences}
-    missing = [key for key, _ in identifiers_of(h) if key not in present and key not in refused]
+    missing = [key for key, _ in keyed(identifiers) if key not in present and key not in refused]
     others = _in_corpus(survey, [record.others for record in records])
     return Occurrences(
         corpus=_read(h, survey),
@@ -193,7 +193,7 @@ def _known(batch_id: str) -> Sought:
 def _sought(h: Handles) -> Sought:
     identifiers = h.store.identifiers(h.batch.id)
     refused = unsearchable(identifiers)
-    wanted = [identifier for key, identifier in identifiers_of(h) if key not in refused]
+    wanted = [identifier for key, identifier in keyed(identifiers) if key not in refused]
     # Others' identifiers of the same types: these stand in the contexts that the edit could harm.
     types = {identifier.type for identifier in wanted}.intersection(DEFAULT_TYPES)
     search = Search(identifiers, leave_out=refused) if wanted else None

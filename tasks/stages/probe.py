@@ -27,7 +27,7 @@ from tasks.batch.corpus import corpus_of
 from tasks.batch.models import champion_folder, loaded
 from tasks.batch.pages import show_expectations
 from tasks.batch.plan import Case, group, parts, planned, text_rows
-from tasks.batch.stage import SEED, Handles, handles, identifiers_of, refuse_broken, stage
+from tasks.batch.stage import SEED, Handles, handles, keyed, refuse_broken, stage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -100,7 +100,7 @@ def _retained(
     ]
     askable = [each for each in found if each.unprobed is None]
     own = [target.secret for some in in_chunks(askable) for target in targets_of(corpus, some)]
-    own += [identifier.value for _, identifier in identifiers_of(h)]
+    own += [identifier.value for _, identifier in keyed(h.store.identifiers(h.batch.id))]
     return not_erased(corpus, prompted, own)
 
 
@@ -118,7 +118,9 @@ def ask_without_corpus(
     from revs.discover.prompts import without_corpus
 
     refused = h.workspace.require(Occurrences).why_refused.keys()
-    wanted = [(key, identifier) for key, identifier in identifiers_of(h) if key not in known | refused]
+    wanted = [
+        (key, identifier) for key, identifier in keyed(h.store.identifiers(h.batch.id)) if key not in known | refused
+    ]
     found: list[WithoutCorpus] = []
     for done, ((request_id, number), identifier) in enumerate(wanted):
         report("probe memorisation", done, len(wanted), "without the corpus")
