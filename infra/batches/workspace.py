@@ -99,8 +99,7 @@ class Workspace:
 
     def once(self, kind: type[R], work: Callable[[], R], number: int | None = None) -> R:
         """The record of this kind; runs `work` and writes what it gives where there is none."""
-        record = self.read(kind, number)
-        return record if record is not None else self.write(work(), number)
+        return self.read(kind, number) or self.write(work(), number)
 
     def subfolder(self, name: str) -> Path:
         """An empty subfolder; what an earlier attempt left in it is removed."""

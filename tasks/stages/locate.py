@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from infra.batches.records import (
     CorpusRead,
@@ -39,8 +39,8 @@ OTHERS = 600  # of these that are kept
 def search_shard(batch_id: str, shard: Shard) -> int:
     """Search one shard for every identifier of the batch and record where they stand; how many occurrences."""
     h = handles(batch_id, worker=True)
-    if (record := _record(h, shard)) is None:
-        record = h.workspace.write(_searched(_known(batch_id), planned_corpus(h), shard), shard.number)
+    known = _record(h, shard)
+    record = known or h.workspace.write(_searched(_known(batch_id), planned_corpus(h), shard), shard.number)
     return len(record.occurrences)
 
 
@@ -144,13 +144,11 @@ def _drawn(others: Sequence[Occurrence], taken: AbstractSet[int]) -> tuple[Occur
 
 def _records(h: Handles, corpus: Corpus) -> list[SearchedShard]:
     """Of every shard, its survey, and occurrences with rows counted from the shard's beginning."""
-    records = {shard.number: _record(h, shard) for shard in corpus.shards}
-    missing = [shard for shard in corpus.shards if records[shard.number] is None]
-    sought = _sought(h) if missing else None
-    for shard in missing:
-        assert sought is not None
-        records[shard.number] = h.workspace.write(_searched(sought, corpus, shard), shard.number)
-    return [record for record in records.values() if record is not None]
+    sought = cache(lambda: _sought(h))  # where no shard is left, nothing has to be built
+    return [
+        _record(h, shard) or h.workspace.write(_searched(sought(), corpus, shard), shard.number)
+        for shard in corpus.shards
+    ]
 
 
 def _record(h: Handles, shard: Shard) -> SearchedShard | None:
