@@ -104,8 +104,7 @@ def _show_batch(batch_id: str) -> None:
     create_markdown_artifact(summary(evidence, links), _key(model, "batch"), f"Batch {batch_id} of {model}")
     if evidence["gates"]:
         create_table_artifact(_gates(evidence), _key(model, "gates"), f"Gates of batch {batch_id}")
-    if "://" in links["Report"]:
-        create_link_artifact(links["Report"], f"Report of batch {batch_id}", _key(model, "report"))
+    create_link_artifact(links["Report"], f"Report of batch {batch_id}", _key(model, "report"))
 
 
 def show_expectations(model: str) -> Callable[[Mapping[str, Any]], None]:

@@ -131,7 +131,8 @@ def test_the_page_of_a_run_tells_what_became_of_its_batch(asked, here: Installat
     state, run_id = run(work)
     assert state.is_completed()
     found = artifacts(asked, run_id)
-    assert list(found) == ["demo-batch", "demo-gates"], "without an MLflow server there is no address to link to"
+    assert list(found) == ["demo-batch", "demo-gates", "demo-report"]
+    assert "(report.html)" in found["demo-report"]["data"], "without an MLflow server there is no address"
     page = found["demo-batch"]["data"]
     for wanted in (
         f"demo: batch {batch_id} completed",
