@@ -57,21 +57,15 @@ def prepare_folder(out: Path) -> Path:
 
 def train_models(cache: Path, recipe: Recipe) -> tuple[DevelopmentModel, DevelopmentModel]:
     """The demo model and its never-trained control, side by side, one thread each, or from the cache."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        base = build_texts(recipe, cache)  # shared by both: gathered once
-        control = pool.submit(build, base.never_trained(), cache)
-        model = build(base, cache, progress=lambda step, steps, loss: _tell(step, steps, loss))
-        report("train the demo model", 0, 0, "waiting for the never-trained control")
-        return model, control.result()
-
-
-def build_texts(recipe: Recipe, cache: Path) -> Recipe:
-    """Gather the ordinary text into the cache before two processes ask for it."""
     from revs.development.model import ordinary_text
 
-    report("train the demo model", 0, 0, "reading docstrings of the installed packages")
-    ordinary_text(recipe, cache)
-    return recipe
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        report("train the demo model", 0, 0, "reading docstrings of the installed packages")
+        ordinary_text(recipe, cache)  # shared by both: gathered once, before two processes ask for it
+        control = pool.submit(build, recipe.never_trained(), cache)
+        model = build(recipe, cache, progress=_tell)
+        report("train the demo model", 0, 0, "waiting for the never-trained control")
+        return model, control.result()
 
 
 def _tell(step: int, steps: int, loss: float) -> None:
@@ -144,14 +138,15 @@ def install_demo(settings: Settings, cache: Path, *, recipe: Recipe | None = Non
 
 def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | None = None) -> dict[str, Any]:
     """Run the whole job; returns what was written to `out/summary.json`."""
-    started = time.perf_counter()
-    _single_threaded()
-    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
-    from infra.keys.vault import Vault
-    from infra.requests import RequestStore
+    import torch
 
-    store = RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
-    inputs = write_inputs(model, out / "inputs", today=_first_day(settings))
+    from tasks.batch.stage import open_store
+
+    started = time.perf_counter()
+    # Its matrices are small: on a busy two-core machine two threads took five times as long as one.
+    torch.set_num_threads(1)
+    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
+    store, inputs = open_store(settings), write_inputs(model, out / "inputs", today=_first_day(settings))
     register_demo(settings, model, control.folder, inputs)
     _stage("hand in requests", lambda: f"{store.add_file(inputs.requests, model=NAME).received} received")
     from flows.process import process_deletion_requests
@@ -161,13 +156,6 @@ def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | Non
     shutil.rmtree(out / "inputs")
     (out / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return summary
-
-
-def _single_threaded() -> None:
-    """The demo's matrices are small: on a busy two-core machine two torch threads took five times as long as one."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _first_day(settings: Settings) -> datetime:

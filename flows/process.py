@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from prefect import flow
 
@@ -11,7 +11,7 @@ from infra.requests import BatchHeld
 from infra.running.deployment import is_scheduled, turn
 from infra.settings import load_settings
 from tasks.batch.pages import log_requests, name_run, progress_on_page, show_batch
-from tasks.batch.results import Verdict
+from tasks.batch.results import Closed, Verdict
 from tasks.batch.stage import held
 from tasks.stages.choose import choose_target_tokens, count_shard, uncounted_shards
 from tasks.stages.detect import detect_identifiers
@@ -24,16 +24,9 @@ from tasks.stages.requests import open_batch, validate_requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Processed:
-    """What the flow did: the batch, how it ended, and where its report is.
+class Processed(Closed):
+    """What the flow did: the batch, how it ended, and where its report is."""
 
-    `completed` requests are done; the others that were `handed_on` wait for a human, each with its reason.
-    """
-
-    batch_id: str
-    status: str
-    completed: int
-    handed_on: int
     report: str
 
 
@@ -76,8 +69,8 @@ def process_batch(batch_id: str) -> Processed:
     search_corpus(batch_id)
     locate_occurrences(batch_id)
     detect_identifiers(batch_id)
-    probed = probe_memorisation(batch_id)
-    verdict = edit_until_passed(batch_id) if probed.edited else None
+    targets = probe_memorisation(batch_id)
+    verdict = edit_until_passed(batch_id) if targets.uses["edit"] else None
     if verdict is not None and verdict.registrable:
         register_candidate(batch_id, verdict.attempt)
     if verdict is not None and verdict.passed:
@@ -85,10 +78,8 @@ def process_batch(batch_id: str) -> Processed:
     closed = close_batch(batch_id, verdict)
     report = report_batch(batch_id)
     show_batch(batch_id)
-    refuse_unfinished(closed, verdict, report.path)
-    return Processed(
-        batch_id=batch_id, status=closed.status, completed=closed.completed, handed_on=closed.open, report=report.path
-    )
+    refuse_unfinished(closed, verdict, report)
+    return Processed(**asdict(closed), report=report)
 
 
 def edit_until_passed(batch_id: str) -> Verdict:

@@ -5,15 +5,14 @@ Every run is a process of its own (Prefect's runner): a batch that runs out of m
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter
@@ -31,7 +30,6 @@ _UNFINISHED = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]
 
 async def deployment(model: str, *, every: float | None = None, cron: str | None = None) -> RunnerDeployment:
     """The deployment that looks for requests of one registered model, every so many seconds or by a cron expression."""
-    schedule: dict[str, Any] = {"cron": cron} if cron else {"interval": every}
     return await process_deletion_requests.ato_deployment(
         name=model,
         parameters={"model": model},
@@ -40,7 +38,8 @@ async def deployment(model: str, *, every: float | None = None, cron: str | None
         concurrency_limit=concurrency(),
         paused=False,
         entrypoint_type=EntrypointType.MODULE_PATH,  # found wherever a run starts
-        **schedule,
+        cron=cron,
+        interval=every,
     )
 
 
@@ -95,9 +94,8 @@ async def serve(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("config", help="JSON: the arguments of serve()")
-    config = json.loads(parser.parse_args().config)
+    """Serve what the one argument says: JSON, the arguments of `serve`."""
+    config = json.loads(sys.argv[1])
     # Ctrl-C is what Prefect's runner ends by in good order; a shell's background job would ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt):

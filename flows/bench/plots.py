@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.bench.measure import CONTROLS, UNEDITED
-from flows.bench.rows import Row
+from flows.bench.rows import Row, by_method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,16 +30,17 @@ def write_plots(out: Path, rows: Sequence[Row], searched: Sequence[Row], *, arch
     Returns:
         The files, PNG and SVG in turn.
     """
-    drawings: dict[str, Callable[[Axes], bool]] = {
+    drawings: dict[str, Callable[[Axes], None]] = {
         "score-resistance": lambda axes: score_against_resistance(axes, rows),
         "ranks": lambda axes: ranks_by_layer(axes, rows),
         "score-k": lambda axes: score_against_k(axes, rows),
-        "pareto": lambda axes: pareto(axes, searched, order=list(_by_method([*rows, *searched]))),
+        "pareto": lambda axes: pareto(axes, searched, order=list(by_method([*rows, *searched]))),
     }
     written: list[Path] = []
     for name, draw in drawings.items():
         figure, axes = _new()
-        if draw(axes):
+        draw(axes)
+        if axes.has_data():
             axes.set_title(f"{axes.get_title()}\n{architecture} development models", fontsize=11)
             written += _save(figure, out / f"methods-{architecture}-{name}")
     return written
@@ -69,13 +70,6 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.method, []).append(row)
-    return found
-
-
 def _style(number: int, method: str) -> dict[str, Any]:
     """Controls are grey; a method keeps its colour and marker in every plot of the same rows."""
     marker = _MARKERS[number % len(_MARKERS)]
@@ -88,10 +82,9 @@ def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def score_against_resistance(axes: Axes, rows: Sequence[Row]) -> bool:
-    """A point per method, mean over the seeds, bars of one standard deviation; False where there is nothing to draw."""
-    drawn = False
-    for number, (method, mine) in enumerate(_by_method(rows).items()):
+def score_against_resistance(axes: Axes, rows: Sequence[Row]) -> None:
+    """A point per method, mean over the seeds, bars of one standard deviation."""
+    for number, (method, mine) in enumerate(by_method(rows).items()):
         both = [row.scores for row in mine if {"unlearning_score", "resistance_score"} <= set(row.scores)]
         if not both:
             continue
@@ -101,16 +94,13 @@ def score_against_resistance(axes: Axes, rows: Sequence[Row]) -> bool:
             x, y, xerr=x_error, yerr=y_error, label=method, linestyle="none", markersize=8, capsize=3,
             **_style(number, method),
         )  # fmt: skip
-        drawn = True
     axes.set(xlim=(-4, 104), ylim=(-4, 104), xlabel="unlearning score (%)", ylabel="resistance score (%)")
     axes.set_title("Erased, and out of reach: both to the upper right")
-    return drawn
 
 
-def ranks_by_layer(axes: Axes, rows: Sequence[Row], method: str = "revs") -> bool:
+def ranks_by_layer(axes: Axes, rows: Sequence[Row], method: str = "revs") -> None:
     """Median rank of the target tokens after each layer, before and after; a line is the median over the seeds."""
-    drawn = False
-    for number, (name, mine) in enumerate(_by_method(rows).items()):
+    for number, (name, mine) in enumerate(by_method(rows).items()):
         of_seeds = [row.median_rank_by_layer for row in mine if row.median_rank_by_layer]
         if name not in (*CONTROLS, method) or not of_seeds:
             continue
@@ -122,39 +112,34 @@ def ranks_by_layer(axes: Axes, rows: Sequence[Row], method: str = "revs") -> boo
             layers, [min(c) + 1 for c in columns], [max(c) + 1 for c in columns], color=style["color"], alpha=0.15
         )
         axes.set_xticks(list(layers))
-        drawn = True
     axes.set(yscale="log", xlabel="layer", ylabel="median rank + 1 (1: most likely)")
     axes.set_title(f"Where the target tokens stand, before and after {method}; band: all seeds")
-    return drawn
 
 
 _BEFORE_AFTER = {"unedited": "before (unedited)", "revs": "after revs"}
 
 
-def score_against_k(axes: Axes, rows: Sequence[Row]) -> bool:
+def score_against_k(axes: Axes, rows: Sequence[Row]) -> None:
     """Efficacy judged by candidate sets of several sizes; mean over the seeds."""
-    drawn = False
-    for number, (method, mine) in enumerate(_by_method(rows).items()):
+    for number, (method, mine) in enumerate(by_method(rows).items()):
         at_k: dict[int, list[float]] = {}
         for row in mine:
             for k, value in row.efficacy_at_k:
                 at_k.setdefault(k, []).append(value)
         if at_k:
             axes.plot(list(at_k), [statistics.mean(v) for v in at_k.values()], label=method, **_style(number, method))
-            drawn = True
     axes.set(xscale="log", ylim=(-4, 104), xlabel="k, candidates that the adversary tries", ylabel="efficacy at k (%)")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_title("How the score depends on the size of the candidate set")
-    return drawn
 
 
-def pareto(axes: Axes, searched: Sequence[Row], *, order: Sequence[str]) -> bool:
+def pareto(axes: Axes, searched: Sequence[Row], *, order: Sequence[str]) -> None:
     """Every setting of the search, and the front: no other setting has both a better score and a better perplexity.
 
     `order` has the methods of all plots, so that each looks the same in all.
     """
     points: list[tuple[float, float]] = []
-    for method, mine in _by_method(searched).items():
+    for method, mine in by_method(searched).items():
         both = [row.scores for row in mine if {"unlearning_score", "perplexity_ratio"} <= set(row.scores)]
         pairs = [(scores["perplexity_ratio"], scores["unlearning_score"]) for scores in both]
         if pairs:
@@ -168,16 +153,14 @@ def pareto(axes: Axes, searched: Sequence[Row], *, order: Sequence[str]) -> bool
     _plain_numbers(axes)
     axes.set_ylabel("unlearning score (%)")
     axes.set_title("Settings of the search, on the validation model: the front is to the upper left")
-    return bool(points)
 
 
 def _plain_numbers(axes: Axes) -> None:
     """1.02 and 200 instead of powers of ten, with numbers between where the axis is short."""
     from matplotlib.ticker import LogFormatter
 
-    for of_minor in (False, True):
-        formatter = LogFormatter(labelOnlyBase=False, minor_thresholds=(1.0, 0.5))
-        (axes.xaxis.set_minor_formatter if of_minor else axes.xaxis.set_major_formatter)(formatter)
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.0, 0.5)))
 
 
 def front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,16 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the identity's fields and the row's side by side."""
-        own = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "identity"}
-        return {**asdict(self.identity), **own}
+        own = asdict(self)
+        return {**own.pop("identity"), **own}
+
+
+def by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each method, in the order in which methods come first."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.method, []).append(row)
+    return found
 
 
 def read_row(folder: Path, identity: Identity) -> Row | None:

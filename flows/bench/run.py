@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from flows.bench.measure import CONTROLS, Subject, control_row, method_row
@@ -19,12 +17,9 @@ from flows.bench.settings import settings_of
 from flows.bench.tables import markdown
 from revs.config import EraseConfig
 from revs.development import build
+from tasks.batch.evidence import commit
 
 Progress = Callable[[str, int, int, str], None]  # stage, done, total, what
-
-
-def _silent(_stage: str, _done: int, _total: int, _what: str) -> None:
-    pass
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,7 +27,7 @@ class Bench:
     """A run under way: the plan, what was measured or found so far, and how many rows had to be computed."""
 
     plan: Plan
-    progress: Progress = _silent
+    progress: Progress = lambda *_: None
     versions: dict[str, str] = field(
         default_factory=lambda: {name: version(name) for name in ("revs", "torch", "transformers")}
     )
@@ -116,7 +111,7 @@ def chosen(method: str, searched: list[Row]) -> EraseConfig:
     return settings[scores.index(max(scores))]
 
 
-def run(plan: Plan, progress: Progress = _silent) -> dict[str, Any]:
+def run(plan: Plan, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Everything of the plan; writes methods.json, and a table and plots per architecture.
 
     Returns:
@@ -135,7 +130,7 @@ def run(plan: Plan, progress: Progress = _silent) -> dict[str, Any]:
         rows += ours
     result = {
         "date": plan.date,
-        "commit": commit(),
+        "commit": commit(changed="-dirty"),
         "versions": bench.versions,
         "seeds": list(plan.seeds),
         "validation_seed": VALIDATION_SEED if searched else None,
@@ -150,9 +145,9 @@ def run(plan: Plan, progress: Progress = _silent) -> dict[str, Any]:
 
 def provenance(bench: Bench, architecture: str, searched: list[Row]) -> list[str]:
     """Where the figures of an architecture come from, as a Markdown list: date, versions, models, settings."""
-    default = EraseConfig()
+    default, at = EraseConfig(), commit(changed="-dirty")
     lines = [
-        f"- {bench.plan.date or 'no date given'}, commit {commit() or 'unknown'}, "
+        f"- {bench.plan.date or 'no date given'}, commit {at or 'unknown'}, "
         + ", ".join(f"{name} {number}" for name, number in bench.versions.items()),
         *(
             f"- models of {stage}: " + ", ".join(f"{what} `{digest[:23]}…`" for what, digest in digests.items())
@@ -168,15 +163,3 @@ def provenance(bench: Bench, architecture: str, searched: list[Row]) -> list[str
             said = ", ".join(f"{name} {value}" for name, value in own.items())
             lines.append(f"- `{method}`: {said}")
     return lines
-
-
-def commit() -> str | None:
-    """The commit of this checkout, with "-dirty" after it where files differ; None outside a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

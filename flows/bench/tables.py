@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flows.bench.measure import CONTROLS
-from flows.bench.rows import Row
+from flows.bench.rows import Row, by_method
 from revs.evaluation.metrics import METRICS
 
 # Out of the contest for the best: `retrain` is the control under another name.
@@ -113,13 +113,11 @@ def markdown(rows: Sequence[Row], *, architecture: str, provenance: Sequence[str
 
 def table(rows: Sequence[Row], names: Sequence[str], notes: Footnotes) -> Iterator[str]:
     """Lines of one Markdown table, a column per score."""
-    by_method: dict[str, list[Row]] = {}
-    for row in rows:
-        by_method.setdefault(row.method, []).append(row)
-    best = {name: best_of(by_method, name) for name in names}
+    methods = by_method(rows)
+    best = {name: best_of(methods, name) for name in names}
     yield f"| | {' | '.join(map(heading, names))} |"
     yield f"|---|{'--:|' * len(names)}"
-    for method, mine in by_method.items():
+    for method, mine in methods.items():
         cells = (cell(mine, name, bold=method in best[name], notes=notes) for name in names)
         yield f"| {method} | {' | '.join(cells)} |"
 
@@ -134,12 +132,12 @@ def shown(name: str, value: float) -> str:
     return f"{value:.3f}" if name == "perplexity_ratio" else f"{value:.1f}"
 
 
-def best_of(by_method: Mapping[str, Sequence[Row]], name: str) -> set[str]:
+def best_of(methods: Mapping[str, Sequence[Row]], name: str) -> set[str]:
     """Methods with the best mean, to the decimals that are printed; only those measured on every seed compete."""
     direction = higher_is_better(name)
     means = {
         method: float(shown(name, statistics.mean(values_of(rows, name))))
-        for method, rows in by_method.items()
+        for method, rows in methods.items()
         if method not in REFERENCES and len(values_of(rows, name)) == len(rows)
     }
     if direction is None or not means:

@@ -7,7 +7,16 @@ import sys
 
 import typer
 
-from flows.cli import audit, batches, bench, demo, doctor, expectations, gate, process, promote, requests, scan, serve
+from flows.cli import batches, bench, requests
+from flows.cli.audit import audit
+from flows.cli.demo import demo
+from flows.cli.doctor import doctor
+from flows.cli.expectations import expectations
+from flows.cli.gate import gate
+from flows.cli.process import process
+from flows.cli.promote import promote
+from flows.cli.scan import scan
+from flows.cli.serve import serve
 from revs.errors import RevsError
 
 app = typer.Typer(
@@ -18,8 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show local variables, and those may hold personal data
     rich_markup_mode=None,
 )
-for module in (demo, process, gate, promote, audit, scan, serve, doctor, expectations, bench):
-    module.register(app)
+for command in (demo, process, gate, promote, audit, scan, serve, doctor, expectations):
+    app.command()(command)
+app.add_typer(bench.app, name="bench")
 app.add_typer(requests.app, name="requests")
 app.add_typer(batches.app, name="batches")
 

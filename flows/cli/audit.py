@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import Home, Json, console, emit, settings_of
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(audit)
+from flows.cli.common import Home, Json, answer, settings_of
 
 
 def audit(
@@ -28,7 +24,4 @@ def audit(
     from tasks.versions.audit import audit_batch
 
     result = audit_batch(settings, batch_id, out)
-    if as_json:
-        emit(result)
-    else:
-        console().print(f"batch {batch_id} {result['status']}; report: {result['report']}", markup=False)
+    answer(result, f"batch {batch_id} {result['status']}; report: {result['report']}", as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from flows.cli.common import Home, Json, console, emit, settings_of, showing_stages, table
+from flows.cli.common import Home, Json, answer, console, emit, settings_of, showing_stages, table
 from flows.cli.requests import store_of
 
 if TYPE_CHECKING:
@@ -152,10 +152,8 @@ def abandon(
         give_up(settings, store, batch_id, reason, requests=fate, force=force)
     except BatchHeld as held:
         raise BatchHeld(f"{held}; --force takes it away from that run") from None
-    if as_json:
-        emit(_row(store, store.batch(batch_id)))
-    else:
-        console().print(f"batch {batch_id} is abandoned; 'revs requests list' shows its requests", markup=False)
+    said = f"batch {batch_id} is abandoned; 'revs requests list' shows its requests"
+    answer(_row(store, store.batch(batch_id)), said, as_json=as_json)
 
 
 def _confirm(question: str, *, yes: bool) -> None:

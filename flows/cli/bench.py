@@ -7,16 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.common import Json, Stages, console, emit, table
+from flows.cli.common import Json, Stages, console, emit, model_cache, table
 
-_bench = typer.Typer(help="Benchmarks on development models.", invoke_without_command=True)
-
-
-def register(app: typer.Typer) -> None:
-    app.add_typer(_bench, name="bench")
+app = typer.Typer(help="Benchmarks on development models.", invoke_without_command=True)
 
 
-@_bench.callback()
+@app.callback()
 def bench(
     context: typer.Context,
     out: Annotated[Path | None, typer.Option(help="Folder for bench.json.")] = None,
@@ -64,7 +60,7 @@ def _numbers(values: list[str]) -> list[int]:
         raise BadInput(f"--seeds {' '.join(values)!r} holds what is no whole number; example: --seeds 0,1,2") from None
 
 
-@_bench.command()
+@app.command()
 def methods(
     out: Annotated[Path, typer.Option(help="Folder for the rows, tables and plots.")] = Path("bench-out"),
     quick: Annotated[bool, typer.Option("--quick", help="One seed, Llama, no search, few attacks: minutes.")] = False,
@@ -84,7 +80,6 @@ def methods(
     """
     import datetime
 
-    from platformdirs import user_cache_path
     from transformers.utils.logging import disable_progress_bar
 
     import revs
@@ -94,7 +89,7 @@ def methods(
     disable_progress_bar()  # of each of the many models that are loaded
     plan = Plan(
         out=out,
-        cache=cache or user_cache_path("revs") / "models",
+        cache=model_cache(cache),
         architectures=_listed(architectures or []) or ARCHITECTURES[: 1 if quick else None],
         seeds=_numbers(seeds or []) or ((0,) if quick else (0, 1, 2)),
         methods=_listed(methods or []) or tuple(revs.METHODS),

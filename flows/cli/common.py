@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,9 +41,24 @@ def settings_of(home: Path | None) -> Settings:
     return settings
 
 
+def model_cache(folder: Path | None) -> Path:
+    """Where trained development models are kept: the folder that was named, or the user's cache."""
+    from platformdirs import user_cache_path
+
+    return folder or user_cache_path("revs") / "models"
+
+
 def emit(document: Any) -> None:
     """Print one JSON document."""
     sys.stdout.write(json.dumps(document, indent=1, default=str) + "\n")
+
+
+def answer(document: Any, text: str, *, as_json: bool) -> None:
+    """Print what a command found: the document for machines, or the text for people."""
+    if as_json:
+        emit(document)
+    else:
+        console().print(text, markup=False)
 
 
 @contextmanager
@@ -52,13 +67,11 @@ def showing_stages(quiet: bool) -> Iterator[None]:
     from infra.running.prefect_settings import server_in_time
     from infra.running.progress import listening
 
-    if quiet:
+    with ExitStack() as shown:
+        if not quiet:
+            shown.enter_context(listening(shown.enter_context(Stages())))
         with server_in_time():
             yield
-        return
-    shown = Stages()
-    with listening(shown), shown, server_in_time():
-        yield
 
 
 class Stages:

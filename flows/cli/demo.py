@@ -7,11 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.common import Json, console, emit, settings_of, showing_stages, table
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(demo)
+from flows.cli.common import Json, console, emit, model_cache, settings_of, showing_stages, table
 
 
 def demo(
@@ -27,14 +23,12 @@ def demo(
 
     Example: revs demo --out demo-out
     """
-    from platformdirs import user_cache_path
-
     from flows.demo import prepare_folder, run_demo
 
     out = out.absolute()
     settings = settings_of(prepare_folder(out))
     with showing_stages(quiet=as_json):
-        summary = run_demo(settings, out, cache or user_cache_path("revs") / "models")
+        summary = run_demo(settings, out, model_cache(cache))
     if as_json:
         emit(summary)
     else:

@@ -11,10 +11,6 @@ from flows.cli.common import Home, Json, emit, settings_of, table
 from revs.errors import OperationFailed
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(doctor)
-
-
 def doctor(
     deep: Annotated[bool, typer.Option("--deep", help="Also read and digest the champions' stored files.")] = False,
     home: Home = None,

@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import Json, console, emit
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(expectations)
+from flows.cli.common import Json, answer
 
 
 def expectations(
@@ -24,8 +20,5 @@ def expectations(
     """
     from infra.gates.data_docs import write_data_docs
 
-    pages = write_data_docs(out)
-    if as_json:
-        emit({"index": str(pages[0]), "pages": [str(page) for page in pages[1:]]})
-    else:
-        console().print(f"{len(pages) - 1} suites: {pages[0]}", markup=False)
+    index, *suites = map(str, write_data_docs(out))
+    answer({"index": index, "pages": suites}, f"{len(suites)} suites: {index}", as_json=as_json)

@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from infra.gates.policy import GateReport
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(gate)
-
-
 def gate(
     model_uri: Annotated[str, typer.Argument(help="models:/NAME/3, models:/NAME@alias, or NAME for its champion.")],
     requests: Annotated[str | None, typer.Option(help="Measure anew on the identifiers of this request file.")] = None,

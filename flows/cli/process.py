@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.common import Home, Json, console, emit, settings_of, showing_stages
+from flows.cli.common import Home, Json, answer, console, emit, settings_of, showing_stages
 from flows.cli.requests import hand_in, refuse_if_nothing_came_in, show_rejected
 
 if TYPE_CHECKING:
     from infra.registry import Registry
     from infra.settings import Settings
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(process)
 
 
 def process(
@@ -49,7 +45,8 @@ def process(
     with showing_stages(quiet=as_json):
         done = process_deletion_requests(registered, reference)
     if done is None:
-        _nothing(as_json)
+        nothing = "no request waits for this model; 'revs requests list' shows all of them"
+        answer({"batch_id": None, "status": "nothing to do"}, nothing, as_json=as_json)
     elif as_json:
         emit(asdict(done))
     else:
@@ -69,13 +66,6 @@ def _on_record(settings: Settings, address: str) -> str:
     from tasks.batch.stage import open_store
 
     return open_store(settings).keep_address(absolute(address))
-
-
-def _nothing(as_json: bool) -> None:
-    if as_json:
-        emit({"batch_id": None, "status": "nothing to do"})
-    else:
-        console().print("no request waits for this model; 'revs requests list' shows all of them")
 
 
 def _registered(settings: Settings, model: str, corpus: str | None, held_out: str | None, name: str | None) -> str:

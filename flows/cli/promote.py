@@ -6,11 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import Home, Json, console, emit, settings_of
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(promote)
+from flows.cli.common import Home, Json, answer, settings_of
 
 
 def promote(
@@ -42,10 +38,8 @@ def promote(
         result = declare_new_root(settings, model_uri, approved_by=approved_by)
     else:
         result = promote_version(settings, model_uri, approved_by=approved_by)
-    if as_json:
-        emit(result)
-        return
-    console().print(f"{result['model']} is champion", markup=False)
+    said = f"{result['model']} is champion"
     if result["batch_id"] is not None:
         report = f"; report: {result['report']}" if result["report"] else ""
-        console().print(f"batch {result['batch_id']} {result['status']}{report}", markup=False)
+        said += f"\nbatch {result['batch_id']} {result['status']}{report}"
+    answer(result, said, as_json=as_json)

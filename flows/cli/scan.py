@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 SAMPLED_TOKENS = 128  # of a continuation at most; half of a shorter context
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(scan)
-
-
 def scan(
     corpus: Annotated[
         str | None,
@@ -174,6 +170,7 @@ def _leaks(
     from infra.detection import Detector
     from infra.device import resolve_device
     from infra.registry import Registry
+    from revs.discover.prompts import openings
     from revs.discover.sample import Sampling
     from revs.model.families import context_length
     from tasks.corpus.leaks import find_leaks
@@ -184,18 +181,12 @@ def _leaks(
         folder = registry.download(registry.resolve(model))
     loaded, tokenizer = revs.load(folder, dtype="auto", device=resolve_device(settings.device))
     detector = Detector.from_file(recognisers) if recognisers else Detector()
+    # Half of the continuations go on from nothing, half from words that call for one of the types.
+    prompts = [prompt for opening in openings(detector.config.types) for prompt in ("", opening)] or [""]
     return find_leaks(
-        loaded, tokenizer, detector=detector, corpus=corpus, prompts=_prompts(detector),
+        loaded, tokenizer, detector=detector, corpus=corpus, prompts=prompts,
         sampling=Sampling(count=samples, seed=seed, length=min(SAMPLED_TOKENS, context_length(loaded) // 2)),
     )  # fmt: skip
-
-
-def _prompts(detector: Any) -> list[str]:
-    """Half of the continuations go on from nothing, half from words that call for one of the types."""
-    from revs.discover.prompts import openings
-
-    asked = openings(detector.config.types)
-    return [prompt for opening in asked for prompt in ("", opening)] or [""]
 
 
 def _show_leaks(leaks: Leaks, model: str, corpus: Corpus | None, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.common import Home, Json, console, emit, settings_of, showing_stages
+from flows.cli.common import Home, Json, console, emit, model_cache, settings_of, showing_stages
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 START_SECONDS = 180.0  # how long each server may take; on a busy machine they need a minute
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(serve)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +76,7 @@ def serve(
     with only_one(settings.home / "serve.lock", what=f"'revs serve' already runs on {settings.home}"):
         servers = _servers(settings, prefect_port, mlflow_port)
         with sigterm_interrupts(), showing_stages(quiet=as_json):
-            models, sample = _models(settings, model, None if no_demo else cache or _default_cache())
+            models, sample = _models(settings, model, None if no_demo else model_cache(cache))
         seconds = None if cron else float(every or EVERY_SECONDS)
         plan = Plan(**servers, models=models, every=seconds, cron=cron, home=str(settings.home), sample=sample)
         with stop_signals() as stop, suppress(Stopped):
@@ -105,12 +101,6 @@ def _servers(settings: Settings, prefect_port: int, mlflow_port: int) -> dict[st
         "own_prefect": own["prefect"],
         "own_mlflow": own["mlflow"],
     }
-
-
-def _default_cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("revs") / "models"
 
 
 def _models(settings: Settings, named: list[str] | None, cache: Path | None) -> tuple[tuple[str, ...], str | None]:

@@ -11,6 +11,7 @@ earlier version wrote is then refused with the remedy, never read as something e
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError, ValidationInfo
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, Val
 from infra.corpus import ShardSurvey
 
 T = TypeVar("T")
+_OUR_NAMES = re.compile("[a-z][a-z0-9_]*")
 
 
 class Part(BaseModel):
@@ -71,11 +73,8 @@ def _survey(value: Any) -> ShardSurvey:
         raise ValueError("this is no survey of a shard") from None
 
 
-def _survey_text(survey: ShardSurvey) -> str:
-    return json.dumps(survey.to_dict())
-
-
-SurveyOfShard = Annotated[ShardSurvey, PlainValidator(_survey), PlainSerializer(_survey_text)]
+_survey_text = PlainSerializer(lambda survey: json.dumps(survey.to_dict()), return_type=str)
+SurveyOfShard = Annotated[ShardSurvey, PlainValidator(_survey), _survey_text]
 """A survey, escaped likewise since it names files."""
 
 
@@ -89,7 +88,13 @@ def table_in(raw: bytes) -> dict[str, Any] | None:
 
 
 def fault_in(error: ValidationError) -> str:
-    """The first thing that is wrong with a record: the field, and what it should be; nothing of what stands there."""
+    """The first thing that is wrong with a record: the field, and what it should be; nothing of what stands there.
+
+    A field that should not be there is named where its name has the form of ours.
+    """
     fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = str(fault["loc"][0]) if fault["loc"] and fault["type"] != "extra_forbidden" else "a field that is none"
-    return f"{field}: {fault['msg'].removeprefix('Value error, ')}"
+    place = ".".join(
+        str(part) if isinstance(part, int) or _OUR_NAMES.fullmatch(part) else "a field that is none"
+        for part in fault["loc"]
+    )
+    return f"{place}: {fault['msg'].removeprefix('Value error, ')}"

@@ -237,6 +237,15 @@ class Targets(Record):
     held_out_rows: tuple[int, ...]
     """Rows for the perplexity."""
 
+    def __str__(self) -> str:
+        uses = self.uses
+        more = f" and {self.exposed} exposed" if self.exposed else ""
+        unprobed = f"; {uses['unprobed']} could not be probed" if uses["unprobed"] else ""
+        return (
+            f"{self.memorised} of {len(self.targets)} memorised{more}; {uses['edit']} to edit, {uses['unseen']} kept "
+            f"unseen{unprobed}"
+        )
+
     def of_use(self, use: Use) -> list[PlannedContext]:
         """The contexts of one use."""
         return [target for target in self.targets if target.use == use]
@@ -372,6 +381,9 @@ class RegisteredVersion(Record):
 
     model: str
     number: str
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.number}"
 
 
 class PromotedVersion(Record):

@@ -40,13 +40,15 @@ class Workspace:
         What is no record at all, as a power cut may leave it, is set aside under another name: the stage runs again.
 
         Raises:
-            OperationFailed: another version of the program wrote it, or it is damaged.
+            OperationFailed: another version of the program wrote it, or it is damaged or cannot be read.
         """
         path = self._path(kind, number)
         try:
             raw = path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise self._unusable(kind, number, f"cannot be read ({error.strerror})") from None
         table = table_in(raw)
         if table is None:
             path.replace(path.with_suffix(".broken"))
@@ -97,8 +99,7 @@ class Workspace:
 
     def once(self, kind: type[R], work: Callable[[], R], number: int | None = None) -> R:
         """The record of this kind; runs `work` and writes what it gives where there is none."""
-        record = self.read(kind, number)
-        return record if record is not None else self.write(work(), number)
+        return self.read(kind, number) or self.write(work(), number)
 
     def subfolder(self, name: str) -> Path:
         """An empty subfolder; what an earlier attempt left in it is removed."""

@@ -11,12 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import ProxyHandler, build_opener
 
@@ -32,17 +30,7 @@ class Stopped(Exception):
     """Ctrl-C or SIGTERM came while something was waited for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A running child: its name for messages, its process (the leader of its own group), its log, what ends it."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-    ending: signal.Signals
-
-
-class Children:
+class Children(ExitStack):
     """Child processes that are ended together when the context is left, the last started first.
 
     Args:
@@ -52,17 +40,10 @@ class Children:
     """
 
     def __init__(self, logs: Path, stop: threading.Event, *, grace_seconds: float = 20) -> None:
+        super().__init__()
         self._logs, self._stop, self._grace_seconds = logs, stop, grace_seconds
-        self._children: list[Child] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}  # each the leader of its own group
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def __enter__(self) -> Children:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._children:
-            self._end(self._children[-1])
-            self._children.pop()
 
     def start(
         self,
@@ -73,11 +54,11 @@ class Children:
         ending: signal.Signals = signal.SIGTERM,
     ) -> None:
         """Start `command`, which ends by itself when it gets the signal `ending`."""
-        log = self._logs / f"{name}.log"
+        log = self._log(name)
         with suppress(FileNotFoundError):
             log.replace(log.with_name(f"{name}.log.1"))
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
-            process = subprocess.Popen(
+            self._processes[name] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "infra.running.tethered", str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -86,7 +67,7 @@ class Children:
                 umask=0o077,  # databases and artifacts of the servers are their owner's alone
                 start_new_session=True,  # Ctrl-C reaches the parent alone, and a whole group can be ended
             )
-        self._children.append(Child(name, process, log, ending))
+        self.callback(self._end, self._processes[name], ending)
 
     def wait_until(self, name: str, ready: Callable[[], bool], *, seconds: float) -> None:
         """Wait until `ready`, at most `seconds`.
@@ -99,8 +80,9 @@ class Children:
         while not ready():
             self._look()
             if time.monotonic() > deadline:
-                log = self._logs / f"{name}.log"
-                raise OperationFailed(f"{name} was not ready after {seconds:.0f} s; all was stopped: see its log {log}")
+                raise OperationFailed(
+                    f"{name} was not ready after {seconds:.0f} s; all was stopped: see its log {self._log(name)}"
+                )
 
     def watch(self) -> None:
         """Return never: a signal raises `Stopped`, a child that ended OperationFailed."""
@@ -110,27 +92,30 @@ class Children:
     def _look(self) -> None:
         if self._stop.wait(_LOOK_SECONDS):
             raise Stopped
-        for child in self._children:
-            if (code := child.process.poll()) is not None:
+        for name, process in self._processes.items():
+            if (code := process.poll()) is not None:
                 raise OperationFailed(
-                    f"{child.name} ended by itself (exit code {code}); all was stopped and no request is lost: "
-                    f"see its log {child.log}, then start again"
+                    f"{name} ended by itself (exit code {code}); all was stopped and no request is lost: "
+                    f"see its log {self._log(name)}, then start again"
                 )
 
-    def _end(self, child: Child) -> None:
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _end(self, process: subprocess.Popen[bytes], ending: signal.Signals) -> None:
         """End a child and its group: politely, and after the grace time for certain."""
         with suppress(ProcessLookupError):
-            child.process.send_signal(child.ending)
+            process.send_signal(ending)
         with suppress(subprocess.TimeoutExpired):
-            child.process.wait(self._grace_seconds)
-        child.process.poll()
+            process.wait(self._grace_seconds)
+        process.poll()
         deadline = time.monotonic() + _GONE_SECONDS
         # PermissionError: what macOS says of a group that holds only zombies.
         with suppress(ProcessLookupError, PermissionError):
             while time.monotonic() < deadline:
-                os.killpg(child.process.pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
                 time.sleep(0.02)  # SIGKILL is not immediate, and what the child started is nobody's to wait for
-        child.process.wait()
+        process.wait()
 
 
 @contextmanager
@@ -200,7 +185,7 @@ def answers(url: str) -> bool:
     try:
         with _DIRECT.open(url, timeout=5) as response:
             return bool(response.status == 200)
-    except (URLError, OSError):
+    except OSError:  # of any kind; those of urllib are such
         return False
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from infra.registry import Registry
 from infra.running.children import HOST
-from infra.settings import Settings
+from infra.settings import Settings, load_settings
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def turn(model: str, *, seconds: float | None = None) -> Iterator[bool]:
 
     It makes runs wait that would only be refused: the lock is the lease of the batch in the request store. So where the
     server fails, the time is over, or the server is this process' own, whose runs nobody else shares, the run goes on
-    without a turn. The limit is made where it is missing; one that an operator changed stays as it is.
+    without a turn. The limit is made where it is missing and the model has a champion; one that an operator changed
+    stays as it is.
 
     Args:
         model: its registered name.
@@ -58,7 +60,7 @@ def turn(model: str, *, seconds: float | None = None) -> Iterator[bool]:
     held, got = ExitStack(), False
     wait = seconds if seconds is not None else _WAIT_SECONDS[is_scheduled()]
     with suppress(Exception):  # of any kind: a courtesy stops nobody
-        got = _take_turn(held, turn_name(model), wait)
+        got = _take_turn(held, model, wait)
     try:
         yield got
     finally:
@@ -67,11 +69,11 @@ def turn(model: str, *, seconds: float | None = None) -> Iterator[bool]:
 
 
 def is_scheduled() -> bool:
-    """Whether this is called in a run of a deployment."""
+    """Whether this is called in a run that the schedule of a deployment made; nobody started it, and it comes again."""
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()
-    return context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
+    return context is not None and context.flow_run is not None and bool(context.flow_run.auto_scheduled)
 
 
 def shared_server() -> bool:
@@ -82,7 +84,8 @@ def shared_server() -> bool:
     return FlowRunContext.get() is not None and PREFECT_API_URL.value() is not None
 
 
-def _take_turn(held: ExitStack, name: str, seconds: float) -> bool:
+def _take_turn(held: ExitStack, model: str, seconds: float) -> bool:
+    from prefect import get_run_logger
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
     from prefect.concurrency.sync import concurrency as occupied
@@ -90,10 +93,14 @@ def _take_turn(held: ExitStack, name: str, seconds: float) -> bool:
 
     if not shared_server():
         return False
-    client = get_client(sync_client=True)
+    client, name = get_client(sync_client=True), turn_name(model)
     try:
-        client.read_global_concurrency_limit_by_name(name)
+        limit = client.read_global_concurrency_limit_by_name(name)
+        if limit.active_slots >= limit.limit:
+            get_run_logger().info("%s: another run has the turn; waiting for it, at most %.0f s", model, seconds)
     except ObjectNotFound:
+        settings = load_settings()
+        Registry(settings.tracking_uri, settings.artifact_uri).champion(model)  # of no other name a limit is made
         with suppress(ObjectAlreadyExists):  # another run was faster
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=LIMIT))
     held.enter_context(

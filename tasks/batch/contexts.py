@@ -65,15 +65,18 @@ def contexts_of(
     return _with_unprobed(corpus, [found[number] for number in sorted(found)], tokenizer, context=context)
 
 
-def _asked(occurrence: Occurrence, cut: Cut) -> Context:
-    """The occurrence asked for from its own row, or from nothing where the row begins with it."""
+def _asked(occurrence: Occurrence, cut: Cut, *, shift: int = 0, joined_by: str = "") -> Context:
+    """The occurrence asked for from its own row, from nothing where the row begins with it, or from the row before."""
+    crowded = cut.border == cut.begin > 0 and not shift
     return Context(
         occurrence=occurrence,
-        asked_from="row" if cut.border > 0 else "beginning of text",
+        asked_from="row before" if shift else "row" if cut.border > 0 else "beginning of text",
         begin=cut.begin,
         border=cut.border,
         until=cut.until,
-        unprobed="its context leaves no room for a prompt" if cut.border == cut.begin > 0 else None,
+        shift=shift,
+        joined_by=joined_by,
+        unprobed="its context leaves no room for a prompt" if crowded else None,
     )
 
 
@@ -86,15 +89,7 @@ def _behind(
     shift = len(before) + len(joined_by)
     span = (occurrence.start + shift, occurrence.end + shift)
     (cut,) = cuts(tokenizer, before + joined_by + text, [span], context=context)
-    return Context(
-        occurrence=occurrence,
-        asked_from="row before",
-        begin=cut.begin,
-        border=cut.border,
-        until=cut.until,
-        shift=shift,
-        joined_by=joined_by,
-    )
+    return _asked(occurrence, cut, shift=shift, joined_by=joined_by)
 
 
 def not_erased(corpus: Corpus, contexts: Sequence[Context], erased: Iterable[str]) -> list[Context]:

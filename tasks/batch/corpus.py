@@ -25,14 +25,11 @@ def corpus_of(h: Handles) -> Corpus:
 
 def planned_corpus(h: Handles, survey: SurveyedCorpus | None = None) -> Corpus:
     """The batch's corpus as its files are now. Its address is in no message: what a task raises is recorded."""
-    address = h.store.address(h.batch.corpus)
-    try:
-        return Corpus.open(address, surveys=survey.shards, sha256=survey.sha256) if survey else Corpus.open(address)
-    except BadInput:
-        raise BadInput(
-            f"the corpus of batch {h.batch.id} cannot be read any more, or the address on record is wrong: "
-            "'revs scan' of it says why; put it right, or name it with --corpus"
-        ) from None
+    gone = (
+        f"the corpus of batch {h.batch.id} cannot be read any more, or the address on record is wrong: "
+        "'revs scan' of it says why; put it right, or name it with --corpus"
+    )
+    return _opened(h.store.address(h.batch.corpus), gone, survey)
 
 
 def held_out_text(h: Handles) -> Corpus | None:
@@ -40,13 +37,18 @@ def held_out_text(h: Handles) -> Corpus | None:
     address = on_record(h, "held_out")
     if address is None:
         return None
+    gone = (
+        f"the held-out text of batch {h.batch.id} cannot be read any more: put it back where it was when the model "
+        "was registered"
+    )
+    return _opened(address, gone)
+
+
+def _opened(address: str, gone: str, survey: SurveyedCorpus | None = None) -> Corpus:
     try:
-        return Corpus.open(address)
+        return Corpus.open(address, surveys=survey.shards, sha256=survey.sha256) if survey else Corpus.open(address)
     except BadInput:
-        raise BadInput(
-            f"the held-out text of batch {h.batch.id} cannot be read any more: put it back where it was when the model "
-            "was registered"
-        ) from None
+        raise BadInput(gone) from None
 
 
 def keyed_digest(h: Handles, corpus: Corpus) -> str:

@@ -31,6 +31,7 @@ _PACKAGES = (
     "presidio_analyzer",
 )
 _UNREAD_NAMED = 10
+_EDIT = {"method", "config", "seed", "seconds", "sweeps", "layers", "tokens"}  # of the record of the edit
 
 
 def versions() -> dict[str, str]:
@@ -71,7 +72,7 @@ def build_evidence(
         "model": _model(h, champion, edit, candidate, now),
         "datasets": _datasets(h, plan),
         "targets": _targets(plan, after),
-        "edit": _edit(edit),
+        "edit": edit.model_dump(mode="json", include=_EDIT) if edit else None,
         **_scores(h, after),
         "gates": [asdict(gate) for gate in gates.gates] if gates else [],
         "policy": {metric: bounds.model_dump() for metric, bounds in gates.policy.items()} if gates else None,
@@ -151,13 +152,8 @@ def _by_request(plan: Targets, after: ScoresAfter | None) -> tuple[Counter[str],
 
 def _intake(requests: Sequence[dict[str, Any]]) -> dict[str, int]:
     counts = Counter(request["status"] for request in requests)
-    return {
-        "received": counts.total(),
-        "completed": counts["completed"],
-        "rejected": counts["rejected"],
-        "failed": counts["failed"],
-        "duplicates": counts["duplicate"],
-    }
+    own = {status: counts[status] for status in ("completed", "rejected", "failed")}
+    return {"received": counts.total(), **own, "duplicates": counts["duplicate"]}
 
 
 def _views(h: Handles) -> list[RequestView]:
@@ -194,28 +190,15 @@ def _model(h: Handles, champion: Any, edit: Edit | None, candidate: str | None, 
 
 def _datasets(h: Handles, plan: Targets) -> list[dict[str, Any]]:
     corpus = h.workspace.require(Occurrences).corpus
-    found: list[dict[str, Any]] = [
-        {
-            "name": corpus.name,
-            "role": "corpus",
-            "rows": corpus.rows,
-            "digest": corpus.digest,
-            "unread": corpus.left_out,
-        }
-    ]
+    own = corpus.model_dump(include={"name", "rows", "digest"})
     text = held_out_text(h)
     if text is not None:
         shown = text.manifest(pseudonyms(h.settings))
-        found.append(
-            {key: shown[key] for key in ("name", "rows", "digest")}
-            | {"role": "held-out text", "unread": unread_summary(text.unread)}
-        )
+        beside = {key: shown[key] for key in own} | {"role": "held-out text", "unread": unread_summary(text.unread)}
     else:
-        rows, digest = len(plan.held_out_rows), corpus.digest
-        found.append(
-            {"name": f"sample of {corpus.name}", "role": "text for perplexity", "rows": rows, "digest": digest}
-        )
-    return found
+        name, rows = f"sample of {corpus.name}", len(plan.held_out_rows)
+        beside = own | {"name": name, "rows": rows, "role": "text for perplexity"}
+    return [own | {"role": "corpus", "unread": corpus.left_out}, beside]
 
 
 def _targets(plan: Targets, after: ScoresAfter | None) -> dict[str, Any]:
@@ -230,20 +213,6 @@ def _targets(plan: Targets, after: ScoresAfter | None) -> dict[str, Any]:
         "copies": uses["copy"],
         "unprobed": uses["unprobed"],
         "retained": plan.retained,
-    }
-
-
-def _edit(edit: Edit | None) -> dict[str, Any] | None:
-    if edit is None:
-        return None
-    return {
-        "method": edit.method,
-        "config": edit.config,
-        "seed": edit.seed,
-        "seconds": edit.seconds,
-        "sweeps": edit.sweeps,
-        "layers": list(edit.layers),
-        "tokens": [token.model_dump() for token in edit.tokens],
     }
 
 
@@ -311,15 +280,16 @@ def _places(unread: Sequence[Unread]) -> str:
 @cache
 def code_commit() -> str:
     """Commit of the running code, with "+changes" where the tree differs; the package version outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    return commit(changed="+changes") or f"revs {version('revs')}"
 
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
-        )
-        return done.stdout.strip()
 
+def commit(*, changed: str) -> str | None:
+    """The commit of this checkout, with `changed` after it where files differ; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", f"--dirty={changed}", "--abbrev=40", "--exclude=*"]
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return f"revs {version('revs')}"
+        return None

@@ -12,7 +12,7 @@ from infra.corpus import Corpus
 from revs.errors import OperationFailed
 from tasks.batch.contexts import targets_of
 from tasks.batch.corpus import corpus_of, held_out_text, keyed_digest
-from tasks.batch.stage import Handles
+from tasks.batch.stage import Handles, keyed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,12 +71,8 @@ def _without_corpus(h: Handles) -> list[Target]:
     from revs.discover.prompts import prompted
 
     refused = h.workspace.require(Occurrences).why_refused
-    return prompted(
-        (identifier.type, identifier.value)
-        for request_id, identifiers in h.store.identifiers(h.batch.id).items()
-        for number, identifier in enumerate(identifiers)
-        if (request_id, number) not in refused
-    )
+    identifiers = keyed(h.store.identifiers(h.batch.id))
+    return prompted((identifier.type, identifier.value) for key, identifier in identifiers if key not in refused)
 
 
 def _rows(corpus: Corpus, rows: Sequence[int]) -> list[str]:

@@ -17,11 +17,6 @@ def champion_folder(h: Handles) -> Path:
     return h.registry.checkout(h.registry.resolve(h.batch.source), h.workspace.folder / "champion")
 
 
-def champion_of(h: Handles) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The version the batch edits, with its tokenizer."""
-    return loaded(h, champion_folder(h))
-
-
 def on_record(h: Handles, what: str) -> str | None:
     """The path or address that the batch's model was registered with: its "corpus", "held_out" text or "control"."""
     reference = h.registry.resolve(h.batch.source).tags.get(f"revs.{what}")

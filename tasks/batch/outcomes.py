@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from infra.batches.records import CorpusRead, Key, Occurrences, PlannedContext, Targets, WithoutCorpus
-from infra.requests import Identifier, IdentifierOutcome
-from tasks.batch.stage import Handles
+from infra.requests import IdentifierOutcome, OutcomeKind
+from tasks.batch.stage import Handles, keyed
 
 BatchResult = Literal["passed", "refused"]
 UNDECIDED = "greedy decoding does not give it, but there are too few others of its form to tell whether it stands out"
@@ -33,26 +33,23 @@ def outcomes(h: Handles, result: BatchResult, *, failed_gates: Sequence[str] = (
         contexts[target.context.key].append(target)
     without_corpus = {entry.key: entry for entry in plan.without_corpus}
     found: list[IdentifierOutcome] = []
-    for request_id, identifiers in h.store.identifiers(h.batch.id).items():
-        for number, identifier in enumerate(identifiers):
-            key = (request_id, number)
-            if key in refused:
-                kind, detail = "refused", {"why": refused[key]}
-            elif key not in contexts:
-                kind, detail = _missing(located.corpus, without_corpus.get(key))
-            else:
-                kind, detail = _standing(contexts[key], without_corpus.get(key), result)
-                if kind == "memorised":
-                    detail["why"] = f"no setting of the edit passed the gates: {', '.join(failed_gates)}"
-            found.append(_outcome(key, identifier, kind, detail))
+    kind: OutcomeKind
+    for key, identifier in keyed(h.store.identifiers(h.batch.id)):
+        if key in refused:
+            kind, detail = "refused", {"why": refused[key]}
+        elif key not in contexts:
+            kind, detail = _missing(located.corpus, without_corpus.get(key))
+        else:
+            kind, detail = _standing(contexts[key], without_corpus.get(key), result)
+            if kind == "memorised":
+                detail["why"] = f"no setting of the edit passed the gates: {', '.join(failed_gates)}"
+        found.append(
+            IdentifierOutcome(request_id=key[0], number=key[1], type=identifier.type, kind=kind, detail=detail)
+        )
     return found
 
 
-def _outcome(key: Key, identifier: Identifier, kind: Any, detail: dict[str, Any]) -> IdentifierOutcome:
-    return IdentifierOutcome(request_id=key[0], number=key[1], type=identifier.type, kind=kind, detail=detail)
-
-
-def _missing(corpus: CorpusRead, asked: WithoutCorpus | None) -> tuple[str, dict[str, Any]]:
+def _missing(corpus: CorpusRead, asked: WithoutCorpus | None) -> tuple[OutcomeKind, dict[str, Any]]:
     """Of an identifier that stands nowhere in the corpus. That the model gives it all the same is for a human."""
     searched = {"rows": corpus.rows, "unread": corpus.left_out}
     probes = _probes(asked)
@@ -63,7 +60,7 @@ def _missing(corpus: CorpusRead, asked: WithoutCorpus | None) -> tuple[str, dict
 
 def _standing(
     contexts: Sequence[PlannedContext], asked: WithoutCorpus | None, result: BatchResult
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[OutcomeKind, dict[str, Any]]:
     """Of an identifier with occurrences in the corpus."""
     uses = Counter(each.use for each in contexts)
     asked_from = Counter(each.context.asked_from for each in contexts)

@@ -6,13 +6,16 @@ needed: where a run has no page, or the server does not take it, the batch goes 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from contextvars import copy_context
 from pathlib import Path
+from threading import Thread
 from typing import Any, cast
 from uuid import UUID
 
@@ -28,7 +31,6 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.utilities.urls import url_for
 
-from infra.registry import ModelVersion, Registry
 from infra.running.children import public
 from infra.running.deployment import shared_server
 from infra.running.progress import listening
@@ -37,6 +39,7 @@ from revs.errors import OperationFailed
 from tasks.batch.stage import open_registry, open_store, run_log
 
 _SECONDS_BETWEEN = 5.0  # two updates of a progress artifact
+_PATIENCE_SECONDS = 10.0  # with a server that takes a connection and does not answer
 _LISTED = 20  # requests that wait for a human
 _ENDS = {
     "completed": "Every gate passed; the champion alias was moved.",
@@ -66,26 +69,28 @@ def name_run(model: str, what: str, *tags: str) -> None:
     run = flow_run()
     if run is None:
         return
-    wanted = list(dict.fromkeys([*run.tags, "revs", f"model:{model}", *tags]))
-    with _unless_refused("the name of this run"):
-        get_client(sync_client=True).update_flow_run(run.id, name=f"{model}: {what}", tags=wanted)
+    name, wanted = f"{model}: {what}", list(dict.fromkeys([*run.tags, "revs", f"model:{model}", *tags]))
+
+    def rename() -> None:
+        get_client(sync_client=True).update_flow_run(run.id, name=name, tags=wanted)
+
+    _show("the name of this run", rename)
 
 
 def log_requests(batch_id: str) -> None:
     """Write the ids of a batch's requests to the run's log, each with its status and, where it has one, the reason."""
-    with _unless_refused("the requests of this batch"):
+
+    def log() -> None:
         for view in open_store(load_settings()).list(batch_id=batch_id):
-            run_log().info(
-                "%s: request %s: %s%s", batch_id, view.id, view.status, f": {view.reason}" if view.reason else ""
-            )
+            reason = f": {view.reason}" if view.reason else ""
+            run_log().info("%s: request %s: %s%s", batch_id, view.id, view.status, reason)
+
+    _show("the requests of this batch", log)
 
 
 def show_batch(batch_id: str) -> None:
     """Put the outcome of a closed batch on the page of this run: summary, gates, and a link to the report."""
-    if flow_run() is None:
-        return
-    with _unless_refused("the page of this run"):
-        _show_batch(batch_id)
+    _show("the page of this run", lambda: _show_batch(batch_id))
 
 
 def _show_batch(batch_id: str) -> None:
@@ -95,7 +100,7 @@ def _show_batch(batch_id: str) -> None:
     if evidence is None:
         return
     model = str(evidence["model"]["name"])
-    links = _links(settings, batch_id, evidence["model"]["uri_after"])
+    links = _links(settings, evidence["model"]["uri_after"])
     create_markdown_artifact(summary(evidence, links), _key(model, "batch"), f"Batch {batch_id} of {model}")
     if evidence["gates"]:
         create_table_artifact(_gates(evidence), _key(model, "gates"), f"Gates of batch {batch_id}")
@@ -106,13 +111,10 @@ def show_expectations(model: str) -> Callable[[Mapping[str, Any]], None]:
     """What puts the counts of a suite of expectations, rule by rule and without values, on the page of this run."""
 
     def show(found: Mapping[str, Any]) -> None:
-        if flow_run() is None or not found["rules"]:
-            return
-        with _unless_refused("the counts of expectations"):
-            suite = found["suite"]
-            create_table_artifact(
-                list(found["rules"]), _key(model, f"expectations-{suite}"), f"Expectations on {suite}"
-            )
+        rules, suite = list(found["rules"]), found["suite"]
+        key, title = _key(model, f"expectations-{suite}"), f"Expectations on {suite}"
+        if rules:
+            _show("the counts of expectations", lambda: create_table_artifact(rules, key, title))
 
     return show
 
@@ -165,18 +167,19 @@ class ProgressPage:
         self._artifact: UUID | None = None
         self._stage = ""
         self._told = 0.0
+        self._answered = True
 
     def __call__(self, stage: str, done: int, total: int, what: str) -> None:
         if stage != self._stage:
             self._stage, self._artifact = stage, None
         ended = done == total == 1
-        if flow_run() is None or not total or (ended and self._artifact is None):
+        if not self._answered or not total or (ended and self._artifact is None):
             return
         if not ended and self._artifact is not None and self._clock() - self._told < _SECONDS_BETWEEN:
             return
+        percent, text = 100 * done / total, f"{stage}: {what}" if what else stage
+        self._answered = _show("the progress of this run", lambda: self._tell(percent, text))
         self._told = self._clock()
-        with _unless_refused("the progress of this run"):
-            self._tell(100 * done / total, f"{stage}: {what}" if what else stage)
 
     def _tell(self, percent: float, text: str) -> None:
         if self._artifact is None:
@@ -185,16 +188,16 @@ class ProgressPage:
             update_progress_artifact(self._artifact, percent, text)
 
 
-@contextmanager
-def progress_on_page(model: str) -> Iterator[None]:
+def progress_on_page(model: str) -> AbstractContextManager[None]:
     """While open, long stages show on the run's page how far they are."""
-    with listening(ProgressPage(model)):
-        yield
+    return listening(ProgressPage(model))
 
 
 def _key(model: str, what: str) -> str:
-    """Small letters, digits and hyphens: all that Prefect allows."""
-    return f"{re.sub('[^a-z0-9]+', '-', model.lower()).strip('-')}-{what}"
+    """Small letters, digits and hyphens: all that Prefect allows; with a digest where that is not the model's name."""
+    name = re.sub("[^a-z0-9]+", "-", model.lower()).strip("-")
+    own = "" if name == model else f"-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+    return f"{name}{own}-{what}"
 
 
 def _gates(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -243,30 +246,32 @@ def _known(value: Any) -> str:
     return "not measured" if value is None else f"{value:g}"
 
 
-def _links(settings: Settings, batch_id: str, uri: str | None) -> dict[str, str]:
-    """Where the report and the MLflow run are: pages of the MLflow server where one is known, else file and id."""
-    report = (settings.home / "reports" / batch_id / "report.html").as_uri()
+def _links(settings: Settings, uri: str | None) -> dict[str, str]:
+    """Where the report and the MLflow run are: pages of the MLflow server where one is known, else name and id."""
     if uri is None:
-        return {"Report": report}
-    registry = open_registry(settings)
+        return {"Report": "report.html"}
+    registry, server = open_registry(settings), settings.mlflow_ui or settings.tracking_uri
     version = registry.resolve(uri)
-    page = _mlflow_page(settings, registry, version)
-    if page is None:
-        return {"Report": report, "MLflow run": version.run_id}
+    if not server.startswith(("http://", "https://")):
+        return {"Report": "report.html", "MLflow run": version.run_id}
+    page = f"{public(server).rstrip('/')}/{registry.run_page(version)}"
     return {"Report": f"{page}/artifacts/report.html", "MLflow run": page}
 
 
-def _mlflow_page(settings: Settings, registry: Registry, version: ModelVersion) -> str | None:
-    server = settings.mlflow_ui or settings.tracking_uri
-    if not server.startswith(("http://", "https://")):
-        return None
-    return f"{public(server).rstrip('/')}/{registry.run_page(version)}"
+def _show(what: str, work: Callable[[], object]) -> bool:
+    """Do `work` for the page of this run, and go on without what its server does not take; whether it ended in time."""
+    if flow_run() is None:
+        return True
 
+    def show() -> None:
+        try:
+            work()
+        except Exception as error:
+            run_log().warning("%s could not be shown: %s", what, type(error).__name__)
 
-@contextmanager
-def _unless_refused(what: str) -> Iterator[None]:
-    """Go on without a page that Prefect's server does not take."""
-    try:
-        yield
-    except Exception as error:
-        run_log().warning("%s could not be shown: %s", what, type(error).__name__)
+    helper = Thread(target=copy_context().run, args=(show,), daemon=True)  # nothing else ends a read from a server
+    helper.start()
+    helper.join(_PATIENCE_SECONDS)
+    if helper.is_alive():
+        run_log().warning("%s could not be shown: no answer within %g s", what, _PATIENCE_SECONDS)
+    return not helper.is_alive()

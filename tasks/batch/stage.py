@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import MissingContextError
 from prefect.utilities.timeout import timeout
 
+from infra.batches.records import Key
 from infra.batches.workspace import Workspace
 from infra.keys.vault import Vault
 from infra.registry import Registry
-from infra.requests import Batch, BatchHeld, Lease, RequestStore
+from infra.requests import Batch, BatchHeld, Identifier, Lease, RequestStore
 from infra.running.progress import report
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed, RevsError
@@ -182,6 +183,12 @@ def handles(batch_id: str, *, worker: bool = False) -> Handles:
     batch = store.batch(batch_id)
     held = None if worker else store.hold(batch_id)
     return Handles(settings, store, open_registry(settings), batch, Workspace(settings.work_dir, batch_id), held)
+
+
+def keyed(identifiers: Mapping[str, Sequence[Identifier]]) -> Iterator[tuple[Key, Identifier]]:
+    """The identifiers of requests, each with its key."""
+    for request_id, found in identifiers.items():
+        yield from (((request_id, number), identifier) for number, identifier in enumerate(found))
 
 
 @contextmanager

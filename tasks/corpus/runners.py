@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from infra.settings import Settings
@@ -28,53 +27,33 @@ def task_runner(settings: Settings) -> TaskRunner[Any]:
             "REVS_TASK_RUNNER to dask or ray"
         )
     try:
-        return _RUNNERS[settings.task_runner](settings.task_workers, address)
+        runner: TaskRunner[Any] = _runner(settings.task_runner, settings.task_workers, address)
     except ImportError:
         raise BadInput(
             f"REVS_TASK_RUNNER={settings.task_runner}: it is not installed; pip install 'revs[{settings.task_runner}]'"
         ) from None
-
-
-def _threads(workers: int | None, _address: str | None) -> TaskRunner[Any]:
-    from prefect.task_runners import ThreadPoolTaskRunner
-
-    return ThreadPoolTaskRunner(max_workers=workers)
-
-
-def _processes(workers: int | None, _address: str | None) -> TaskRunner[Any]:
-    from prefect.task_runners import ProcessPoolTaskRunner
-
-    return ProcessPoolTaskRunner(max_workers=workers)
-
-
-def _dask(workers: int | None, address: str | None) -> TaskRunner[Any]:
-    from prefect_dask import DaskTaskRunner
-
-    runner: TaskRunner[Any]
-    if address:
-        runner = DaskTaskRunner(address=address)
-    else:
-        # one thread a worker: the work is Python's, which threads of one process would only take from each other
-        own = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
-        runner = DaskTaskRunner(cluster_kwargs=own)
     return runner
 
 
-def _ray(workers: int | None, address: str | None) -> TaskRunner[Any]:
-    from prefect_ray import RayTaskRunner
+def _runner(name: str, workers: int | None, address: str | None) -> Any:
+    from prefect import task_runners
 
-    runner: TaskRunner[Any]
-    if address:
-        runner = RayTaskRunner(address=address)
-    else:
-        own = {"num_cpus": workers, "include_dashboard": False, "log_to_driver": False}
-        runner = RayTaskRunner(init_kwargs=own)
-    return runner
+    options: dict[str, Any] = {"address": address}
+    if name == "dask":
+        from prefect_dask import DaskTaskRunner
 
+        if not address:
+            # one thread a worker: the work is Python's, which threads of one process would only take from each other
+            own = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+            options = {"cluster_kwargs": own}
+        return DaskTaskRunner(**options)
+    if name == "ray":
+        from prefect_ray import RayTaskRunner
 
-_RUNNERS: dict[str, Callable[[int | None, str | None], TaskRunner[Any]]] = {
-    "threads": _threads,
-    "processes": _processes,
-    "dask": _dask,
-    "ray": _ray,
-}
+        if not address:
+            own = {"num_cpus": workers, "include_dashboard": False, "log_to_driver": False}
+            options = {"init_kwargs": own}
+        return RayTaskRunner(**options)
+    if name == "processes":
+        return task_runners.ProcessPoolTaskRunner(max_workers=workers)
+    return task_runners.ThreadPoolTaskRunner(max_workers=workers)

@@ -12,7 +12,6 @@ from infra.settings import Settings
 from tasks.batch.corpus import corpus_of
 from tasks.batch.material import material, token_counts_file
 from tasks.batch.models import champion_folder
-from tasks.batch.results import TargetTokens
 from tasks.batch.stage import Handles, handles, stage
 
 if TYPE_CHECKING:
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 
 
 @stage("choose target tokens")
-def choose_target_tokens(batch_id: str, tokens_per_secret: int = 2) -> TargetTokens:
+def choose_target_tokens(batch_id: str, tokens_per_secret: int = 2) -> str:
     """Count the tokens of the corpus and of all secrets in it; record which places of each secret are the rarest."""
     h = handles(batch_id)
     record = h.workspace.once(Tokens, lambda: _choose(h, tokens_per_secret))
-    return TargetTokens(tokens=sum(len(places) for places in record.places), secrets=len(record.places))
+    return f"{sum(map(len, record.places))} target tokens of {len(record.places)} targets"
 
 
 def counts_folder(settings: Settings) -> Path:

@@ -11,23 +11,25 @@ from infra.search.occurrences import confirm
 from infra.search.proposals import propose
 from tasks.batch.corpus import corpus_of
 from tasks.batch.pages import show_expectations
-from tasks.batch.results import Detected
 from tasks.batch.stage import Handles, handles, refuse_broken, stage
 
 
 @stage("detect identifiers")
-def detect_identifiers(batch_id: str) -> Detected:
+def detect_identifiers(batch_id: str) -> str:
     """Look at the occurrences with Presidio, and at what stands near them."""
     h = handles(batch_id)
     record = h.workspace.once(Detections, lambda: look(h))
     found = h.workspace.require(Occurrences)
     _check(h, found, record)
-    return Detected(
-        confirmed=len(record.seen) - record.unconfirmed,
-        unconfirmed=record.unconfirmed,
-        others=len(found.others),
-        proposed=len(record.proposed),
-    )
+    return told(record, others=len(found.others))
+
+
+def told(record: Detections, *, others: int) -> str:
+    """The stage in a sentence."""
+    seen = f"{len(record.seen) - record.unconfirmed} confirmed as personal data, {record.unconfirmed} not"
+    more = len(record.proposed)
+    near = f"; {more} more stand near them and are named by no request" if more else ""
+    return f"{seen}; {others} identifiers of others{near}"
 
 
 def look(h: Handles) -> Detections:

@@ -13,7 +13,6 @@ from infra.running.progress import report
 from revs.errors import OperationFailed, RevsWarning
 from tasks.batch.material import material, token_counts
 from tasks.batch.models import champion_folder, loaded
-from tasks.batch.results import Edited
 from tasks.batch.stage import Handles, handles, stage
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def fitting(config: EraseConfig, vocabulary: int) -> EraseConfig:
 
 
 @stage("edit weights", long=True)
-def edit_weights(batch_id: str, attempt: int) -> Edited:
+def edit_weights(batch_id: str, attempt: int) -> str:
     """Edit a copy of the champion with setting number `attempt` and write it as a checkpoint folder of the batch.
 
     The patch itself is not stored: with the champion it would tell what was erased.
@@ -53,7 +52,7 @@ def edit_weights(batch_id: str, attempt: int) -> Edited:
     record = h.workspace.read(Edit, attempt)
     if record is None or not _intact(h, record):
         record = h.workspace.write(_edit(h, attempt), attempt)
-    return Edited(attempt=attempt, weights_after=record.weights_after, sweeps=record.sweeps, seconds=record.seconds)
+    return f"setting {attempt + 1}: {record.sweeps} sweeps in {record.seconds:.1f} s"
 
 
 def _intact(h: Handles, record: Edit) -> bool:

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from infra.batches.records import (
     CorpusRead,
@@ -27,8 +27,7 @@ from infra.search.occurrences import Occurrence, detected, rows_hit
 from infra.search.refusals import too_common, unsearchable
 from revs.errors import BadInput
 from tasks.batch.corpus import corpus_of, keyed_digest, planned_corpus, pseudonyms
-from tasks.batch.results import Located
-from tasks.batch.stage import SEED, Handles, handles, stage
+from tasks.batch.stage import SEED, Handles, handles, keyed, stage
 
 # Of the corpus, about: in so much of it identifiers of other people are looked for. Fewer found are fewer protected:
 # with two thirds of a corpus of 200 MB specificity was 67 instead of 87.
@@ -40,8 +39,8 @@ OTHERS = 600  # of these that are kept
 def search_shard(batch_id: str, shard: Shard) -> int:
     """Search one shard for every identifier of the batch and record where they stand; how many occurrences."""
     h = handles(batch_id, worker=True)
-    if (record := _record(h, shard)) is None:
-        record = h.workspace.write(_searched(_known(batch_id), planned_corpus(h), shard), shard.number)
+    known = _record(h, shard)
+    record = known or h.workspace.write(_searched(_known(batch_id), planned_corpus(h), shard), shard.number)
     return len(record.occurrences)
 
 
@@ -54,7 +53,7 @@ def waiting_shards(batch_id: str) -> list[Shard]:
 
 
 @stage("locate occurrences")
-def locate_occurrences(batch_id: str) -> Located:
+def locate_occurrences(batch_id: str) -> str:
     """Find every occurrence of every identifier; what stands nowhere, or cannot be sought, is recorded one by one.
 
     Raises:
@@ -73,13 +72,11 @@ def locate_occurrences(batch_id: str) -> Located:
         h.discard()  # the corpus changed since the batch was cut off: what was found in it no longer holds
         record = None
     record = record or h.workspace.write(search(h, corpus))
-    return Located(
-        occurrences=len(record.occurrences),
-        identifiers=len({(found.request_id, found.identifier) for found in record.occurrences}),
-        missing=len(record.missing),
-        refused=len(record.refused),
-        unread=record.corpus.left_out,
-    )
+    found, missing, left_out = record.occurrences, record.missing, record.corpus.left_out
+    sought = len({(each.request_id, each.identifier) for each in found})
+    refused = f", {len(record.refused)} that cannot be sought" if record.refused else ""
+    unread = f"; {left_out} of the corpus could not be read" if left_out else ""
+    return f"{len(found)} occurrences of {sought} identifiers, {len(missing)} identifiers without any{refused}{unread}"
 
 
 def _end_without_work(h: Handles) -> None:
@@ -106,8 +103,7 @@ def search(h: Handles, corpus: Corpus) -> Occurrences:
     refused = unsearchable(identifiers) | too_common(rows_hit(occurrences), survey.rows)
     occurrences = [found for found in occurrences if (found.request_id, found.identifier) not in refused]
     present = {(found.request_id, found.identifier) for found in occurrences}
-    each = [(request_id, number) for request_id, some in identifiers.items() for number in range(len(some))]
-    missing = [key for key in each if key not in present and key not in refused]
+    missing = [key for key, _ in keyed(identifiers) if key not in present and key not in refused]
     others = _in_corpus(survey, [record.others for record in records])
     return Occurrences(
         corpus=_read(h, survey),
@@ -148,13 +144,11 @@ def _drawn(others: Sequence[Occurrence], taken: AbstractSet[int]) -> tuple[Occur
 
 def _records(h: Handles, corpus: Corpus) -> list[SearchedShard]:
     """Of every shard, its survey, and occurrences with rows counted from the shard's beginning."""
-    records = {shard.number: _record(h, shard) for shard in corpus.shards}
-    missing = [shard for shard in corpus.shards if records[shard.number] is None]
-    sought = _sought(h) if missing else None
-    for shard in missing:
-        assert sought is not None
-        records[shard.number] = h.workspace.write(_searched(sought, corpus, shard), shard.number)
-    return [record for record in records.values() if record is not None]
+    sought = cache(lambda: _sought(h))  # where no shard is left, nothing has to be built
+    return [
+        _record(h, shard) or h.workspace.write(_searched(sought(), corpus, shard), shard.number)
+        for shard in corpus.shards
+    ]
 
 
 def _record(h: Handles, shard: Shard) -> SearchedShard | None:
@@ -197,7 +191,7 @@ def _known(batch_id: str) -> Sought:
 def _sought(h: Handles) -> Sought:
     identifiers = h.store.identifiers(h.batch.id)
     refused = unsearchable(identifiers)
-    wanted = [each for id_, some in identifiers.items() for n, each in enumerate(some) if (id_, n) not in refused]
+    wanted = [identifier for key, identifier in keyed(identifiers) if key not in refused]
     # Others' identifiers of the same types: these stand in the contexts that the edit could harm.
     types = {identifier.type for identifier in wanted}.intersection(DEFAULT_TYPES)
     search = Search(identifiers, leave_out=refused) if wanted else None

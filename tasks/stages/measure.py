@@ -13,7 +13,7 @@ from revs.errors import RevsError
 from tasks.batch.contexts import askable, prompt_context
 from tasks.batch.material import Material, material, token_counts
 from tasks.batch.models import champion_folder, loaded, on_record
-from tasks.batch.results import Measured, Verdict
+from tasks.batch.results import Verdict
 from tasks.batch.stage import SEED, Handles, handles, stage
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 @stage("measure and attack", long=True)
-def measure(batch_id: str, attempt: int) -> Measured:
+def measure(batch_id: str, attempt: int) -> str:
     """Score the candidate of `attempt`, the champion before it, and the controls: decoys, and a never-trained model."""
     h = handles(batch_id)
     before = h.workspace.once(ScoresBefore, lambda: _before(h))
     after = h.workspace.once(ScoresAfter, lambda: _after(h, attempt, before.champion), attempt)
-    return Measured(attempt=attempt, memorised_after=after.memorised)
+    return f"{after.memorised} still memorised"
 
 
 def _before(h: Handles) -> ScoresBefore:

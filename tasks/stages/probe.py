@@ -21,15 +21,13 @@ from infra.batches.records import (
 )
 from infra.corpus import Corpus
 from infra.gates.expectations import check_targets
-from infra.requests import Identifier
 from infra.running.progress import report
 from tasks.batch.contexts import contexts_of, in_chunks, not_erased, prompt_context, targets_of
 from tasks.batch.corpus import corpus_of
-from tasks.batch.models import champion_of
+from tasks.batch.models import champion_folder, loaded
 from tasks.batch.pages import show_expectations
 from tasks.batch.plan import Case, group, parts, planned, text_rows
-from tasks.batch.results import Probed
-from tasks.batch.stage import SEED, Handles, handles, refuse_broken, stage
+from tasks.batch.stage import SEED, Handles, handles, keyed, refuse_broken, stage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -41,27 +39,18 @@ _POOL = 500  # secrets of a type that decoys are assembled from
 
 
 @stage("probe memorisation", long=True)
-def probe_memorisation(batch_id: str) -> Probed:
+def probe_memorisation(batch_id: str) -> Targets:
     """Put every prompt to the champion, keep which secrets it knows, and plan what is edited and what is not.
 
     All contexts of a secret that is memorised, or exposed, in any of them are targets. Of others' identifiers, those
     that the champion completes are what it must still complete afterwards.
     """
     h = handles(batch_id)
-    record = h.workspace.once(Targets, lambda: _probe(h))
-    return Probed(
-        found=len(record.targets),
-        memorised=record.memorised,
-        exposed=record.exposed,
-        edited=record.uses["edit"],
-        unseen=record.uses["unseen"],
-        unprobed=record.uses["unprobed"],
-        retained=record.retained,
-    )
+    return h.workspace.once(Targets, lambda: _probe(h))
 
 
 def _probe(h: Handles) -> Targets:
-    model, tokenizer = champion_of(h)
+    model, tokenizer = loaded(h, champion_folder(h))
     corpus = corpus_of(h)
     context = prompt_context(model)
     located = h.workspace.require(Occurrences)
@@ -111,7 +100,7 @@ def _retained(
     ]
     askable = [each for each in found if each.unprobed is None]
     own = [target.secret for some in in_chunks(askable) for target in targets_of(corpus, some)]
-    own += [identifier.value for some in h.store.identifiers(h.batch.id).values() for identifier in some]
+    own += [identifier.value for _, identifier in keyed(h.store.identifiers(h.batch.id))]
     return not_erased(corpus, prompted, own)
 
 
@@ -126,17 +115,19 @@ def ask_without_corpus(
 
     "Not memorised" must be earned: by what stands in the corpus alone it is not, least of all where nothing does.
     """
+    from revs.discover.prompts import without_corpus
+
     refused = h.workspace.require(Occurrences).why_refused.keys()
     wanted = [
-        (request_id, number, identifier)
-        for request_id, identifiers in h.store.identifiers(h.batch.id).items()
-        for number, identifier in enumerate(identifiers)
-        if (request_id, number) not in known | refused
+        (key, identifier) for key, identifier in keyed(h.store.identifiers(h.batch.id)) if key not in known | refused
     ]
     found: list[WithoutCorpus] = []
-    for done, (request_id, number, identifier) in enumerate(wanted):
+    for done, ((request_id, number), identifier) in enumerate(wanted):
         report("probe memorisation", done, len(wanted), "without the corpus")
-        put = _without_corpus(identifier, pools.get(identifier.type, ()), model, tokenizer)
+        openings = without_corpus(tokenizer, identifier.type, identifier.value)
+        pool = pools.get(identifier.type, ())
+        answers = _asked(identifier.type, list(openings.values()), pool, model, tokenizer)
+        put = [answer for answer in answers if not answer.refused]
         found.append(
             WithoutCorpus(
                 request_id=request_id,
@@ -147,17 +138,6 @@ def ask_without_corpus(
             )
         )
     return found
-
-
-def _without_corpus(
-    identifier: Identifier, pool: Sequence[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> list[Probes]:
-    """The answers under each of the openings that the identifier could be asked for under."""
-    from revs.discover.prompts import without_corpus
-
-    asked = without_corpus(tokenizer, identifier.type, identifier.value)
-    answers = _asked(identifier.type, list(asked.values()), pool, model, tokenizer)
-    return [answer for answer in answers if not answer.refused]
 
 
 def _asked(

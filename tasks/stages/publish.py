@@ -11,14 +11,14 @@ from revs.errors import BadInput, GateRefused
 from tasks.batch.evidence import build_evidence, code_commit
 from tasks.batch.outcomes import outcomes
 from tasks.batch.pages import keep_outcome, run_reference
-from tasks.batch.results import Closed, Registered, Reported, Verdict
+from tasks.batch.results import Closed, Verdict
 from tasks.batch.stage import Handles, handles, stage
 from tasks.versions.audit import audit_batch
 from tasks.versions.lineage import registered_detail
 
 
 @stage("register candidate")
-def register_candidate(batch_id: str, attempt: int) -> Registered:
+def register_candidate(batch_id: str, attempt: int) -> RegisteredVersion:
     """Register the checkpoint that passed, with its lineage and evidence. A second call finds the same version."""
     h = handles(batch_id)
     record = h.workspace.read(RegisteredVersion)
@@ -46,7 +46,7 @@ def register_candidate(batch_id: str, attempt: int) -> Registered:
         )
         _record_once(h, "version.registered", registered_detail(version))
         record = h.workspace.write(RegisteredVersion(model=version.name, number=version.version))
-    return Registered(name=record.model, version=record.number)
+    return record
 
 
 def _record_once(h: Handles, event: str, detail: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ def _inherited(tags: dict[str, str]) -> dict[str, str]:
 
 
 @stage("move champion alias")
-def promote_candidate(batch_id: str) -> Registered:
+def promote_candidate(batch_id: str) -> RegisteredVersion:
     """Point the champion alias to the candidate, if the champion is still the version it was made from."""
     h = handles(batch_id)
     record = h.workspace.require(RegisteredVersion)
@@ -74,7 +74,7 @@ def promote_candidate(batch_id: str) -> Registered:
         return PromotedVersion(number=version.version)
 
     h.workspace.once(PromotedVersion, move)
-    return Registered(name=record.model, version=record.number)
+    return record
 
 
 @stage("close batch")
@@ -103,7 +103,7 @@ def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
         batch_id=batch_id,
         status=h.store.batch(batch_id).status,
         completed=sum(view.status == "completed" for view in views),
-        open=sum(view.status == "failed" for view in views),
+        handed_on=sum(view.status == "failed" for view in views),
     )
 
 
@@ -132,23 +132,23 @@ def refuse_unfinished(closed: Closed, verdict: Verdict | None, report: str) -> N
             f"registered and waits for a human, the champion is untouched: read {report}, then 'revs promote' it or "
             "give the corpus more contexts"
         )
-    if closed.open and not closed.completed:
+    if closed.handed_on and not closed.completed:
         raise BadInput(
-            f"none of the {closed.open} requests of {batch} could be completed, and each waits for a human: read "
+            f"none of the {closed.handed_on} requests of {batch} could be completed, and each waits for a human: read "
             f"{report}; if identifiers were not found, check --corpus, then 'revs requests retry'"
         )
 
 
 @stage("write report")
-def report_batch(batch_id: str, folder: str | None = None) -> Reported:
-    """Write the report of a closed batch from its recorded evidence, into `folder` or the installation's reports.
+def report_batch(batch_id: str) -> str:
+    """Write the report of a closed batch from its recorded evidence, into the installation's reports.
 
     With that the batch is done and its working folder goes; while it is there, the report is still owed.
     """
     h = handles(batch_id)
     # The candidate was verified when it was registered and promoted, moments ago: not all weights once more.
-    result = audit_batch(h.settings, batch_id, Path(folder) if folder else None, read_weights=False)
+    result = audit_batch(h.settings, batch_id, None, read_weights=False)
     keep_outcome(h.settings, batch_id, Path(result["report"]))
     h.discard()
     h.lease.release()
-    return Reported(path=result["report"])
+    return str(result["report"])

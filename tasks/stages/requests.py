@@ -11,7 +11,7 @@ from infra.requests import Identifier
 from infra.settings import load_settings
 from revs.errors import BadInput
 from tasks.batch.pages import show_expectations
-from tasks.batch.results import OpenedBatch, Validated
+from tasks.batch.results import OpenedBatch
 from tasks.batch.resuming import finish_closed, give_up, reason_to_give_up
 from tasks.batch.stage import handles, open_registry, open_store, stage
 from tasks.versions.lineage import require_on_record, require_whole_lineage
@@ -48,7 +48,7 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
 
 
 @stage("validate requests")
-def validate_requests(batch_id: str) -> Validated:
+def validate_requests(batch_id: str) -> str:
     """Set aside what breaks a rule of the suite, with the rule as reason; the others go on.
 
     What a human can mend is handed to one: a payload that does not open, a date that is still to come.
@@ -78,7 +78,7 @@ def validate_requests(batch_id: str) -> Validated:
             h.store.fail(request_id, f"{reason}; {_CORRECT_THE_DATE}")
         else:
             h.store.reject(request_id, reason)
-    return Validated(accepted=len(rows) - len(broken), rejected=len(broken) + len(unreadable))
+    return f"{len(rows) - len(broken)} good, {len(broken) + len(unreadable)} set aside"
 
 
 def _well_formed(identifier: Identifier) -> bool:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from infra.registry import ModelVersion, Registry
 from infra.report import write_report
-from infra.requests import RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput
 from tasks.batch.stage import open_registry, open_store
@@ -36,14 +34,11 @@ def audit_batch(settings: Settings, batch_id: str, folder: Path | None, *, read_
         )
     if (uri := evidence["model"]["uri_after"]) is not None:
         registry = open_registry(settings)
-        _compare(registry, store, registry.resolve(uri), read_weights=read_weights)
+        version = registry.resolve(uri)
+        # What the registry keeps with the version, bytes included, must be what the request store has on record.
+        require_on_record(store, version, registry.evidence(version))
+        retired = version.tags.get("revs.status") == "superseded" and not registry.stored_files(version)
+        if read_weights and not retired:  # of a version that was retired the record is all there is
+            registry.download(version)
     path = write_report(evidence, folder or settings.home / "reports" / batch_id)
     return {"batch_id": batch_id, "status": batch.status, "report": str(path)}
-
-
-def _compare(registry: Registry, store: RequestStore, version: ModelVersion, *, read_weights: bool) -> None:
-    """What the registry keeps with the version, bytes included, must be what the request store has on record."""
-    require_on_record(store, version, registry.evidence(version))
-    retired = version.tags.get("revs.status") == "superseded" and not registry.stored_files(version)
-    if read_weights and not retired:  # of a version that was retired the record is all there is
-        registry.download(version)

@@ -42,7 +42,10 @@ def erased_from(version: ModelVersion, batches: Sequence[Batch]) -> list[Batch]:
         for batch in batches
         if batch.status == "completed"
         and version_made_by(batch) is not None
-        and (batch.source == version.uri or (version.weights is not None and _held(batch) == version.weights))
+        and (
+            batch.source == version.uri
+            or (version.weights is not None and _recorded(batch).get("weights_before") == version.weights)
+        )
     ]
 
 
@@ -91,8 +94,7 @@ def contradictions(store: RequestStore, version: ModelVersion, evidence: Mapping
     """
     found = []
     for batch in store.batches(version.name):
-        recorded = batch.outcome.get("evidence") or {}
-        model = recorded.get("model") or {}
+        recorded, model = batch.outcome.get("evidence") or {}, _recorded(batch)
         if batch.source == version.uri and _differ(model.get("weights_before"), version.weights):
             found.append(f"its weights are not those that batch {batch.id} was measured against")
         if model.get("uri_after") != version.uri:
@@ -166,13 +168,13 @@ def _differ(recorded: object, now: str | None) -> bool:
 
 def version_made_by(batch: Batch) -> str | None:
     """Number of the version that the batch made, by the request store; None where it made none."""
-    made = ((batch.outcome.get("evidence") or {}).get("model") or {}).get("version_after")
+    made = _recorded(batch).get("version_after")
     return None if made is None else str(made)
 
 
-def _held(batch: Batch) -> str | None:
-    """Digest of the weights that held what the batch erased."""
-    return ((batch.outcome.get("evidence") or {}).get("model") or {}).get("weights_before")
+def _recorded(batch: Batch) -> dict[str, Any]:
+    """What the batch's evidence says of its model; `weights_before` held what the batch erased."""
+    return (batch.outcome.get("evidence") or {}).get("model") or {}
 
 
 def _lineage(registry: Registry, version: ModelVersion, batches: Sequence[Batch]) -> tuple[ModelVersion, ...]:

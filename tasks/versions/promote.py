@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +135,10 @@ def _held(store: RequestStore, batch: Batch | None) -> Iterator[None]:
             f"batch {batch.id} is open, and its own run promotes what it made: resume it with 'revs process --model "
             f"{batch.model}'"
         )
-    lease = None if batch is None else store.hold(batch.id)
-    try:
+    with ExitStack() as held:
+        if batch is not None:
+            held.callback(store.hold(batch.id).release)
         yield
-    finally:
-        if lease is not None:
-            lease.release()
 
 
 def _accept(store: RequestStore, batch: Batch, *, by: str) -> None:

@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from infra.batches.records import Named
+from infra.batches.records import Detections, Named, Seen
 from infra.batches.workspace import Workspace
 from infra.corpus import Corpus
 from infra.requests import Identifier
+from infra.search.proposals import Proposal
 from infra.settings import Settings
-from tasks.batch.results import Detected
-from tasks.stages.detect import look
+from tasks.stages.detect import look, told
 from tasks.stages.locate import search
 
 MAIL, PHONE, WORD = "jane.roe@example.com", "202-555-0143", "document"
@@ -77,6 +77,8 @@ def test_what_stands_near_is_proposed_and_counted_without_its_text(corpus: Path)
 
 
 def test_the_summary_says_what_is_proposed_only_where_there_is_something() -> None:
-    some = Detected(confirmed=2, unconfirmed=0, others=5, proposed=1)
-    assert str(some).startswith("2 confirmed as personal data, 0 not; 5 identifiers of others; 1 more stand near")
-    assert "near" not in str(Detected(confirmed=2, unconfirmed=0, others=5))
+    near = Proposal(request_id="R", type="US_SSN", score=1.0, documents=1, of_documents=1, other_requests=0, places=())
+    seen = (Seen(type="US_SSN", score=1.0),) * 2
+    some = told(Detections(seen=seen, proposed=(near,)), others=5)
+    assert some.startswith("2 confirmed as personal data, 0 not; 5 identifiers of others; 1 more stand near")
+    assert "near" not in told(Detections(seen=seen, proposed=()), others=5)

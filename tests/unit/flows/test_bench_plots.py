@@ -70,7 +70,7 @@ def test_the_same_rows_give_the_same_bytes_without_a_trace_in_global_state(tmp_p
 def test_a_plot_without_a_point_is_not_drawn_and_a_refused_method_is_no_point(tmp_path: Path) -> None:
     assert write_plots(tmp_path, [row("npo", 0, measured=False)], [], architecture="llama") == []
     axes = new_axes()
-    assert score_against_resistance(axes, [*ROWS, row("npo", 3, measured=False)])
+    score_against_resistance(axes, [*ROWS, row("npo", 3, measured=False)])
     assert axes.get_legend_handles_labels()[1] == list(METHODS)
 
 
@@ -91,7 +91,7 @@ def test_a_point_is_the_mean_and_its_bars_the_deviation() -> None:
 
 def test_ranks_are_shown_from_one_on_a_logarithmic_axis_before_and_after() -> None:
     axes = new_axes()
-    assert ranks_by_layer(axes, ROWS)
+    ranks_by_layer(axes, ROWS)
     assert axes.get_yscale() == "log"
     assert axes.get_legend_handles_labels()[1] == ["before (unedited)", "never trained", "after revs"]
     assert {min(line.get_ydata()) for line in axes.lines} == {1.0}, "rank 0 is shown, as 1"
@@ -100,14 +100,19 @@ def test_ranks_are_shown_from_one_on_a_logarithmic_axis_before_and_after() -> No
 
 def test_the_score_is_shown_against_k_for_every_method() -> None:
     axes = new_axes()
-    assert score_against_k(axes, ROWS)
+    score_against_k(axes, ROWS)
     assert [list(line.get_ydata()) for line in axes.lines] == [[90.0, 50.0 + place] for place in range(5)]
-    assert not score_against_k(new_axes(), [])
+    empty = new_axes()
+    score_against_k(empty, [])
+    assert not empty.has_data()
 
 
 def test_the_front_has_the_settings_that_no_other_beats_in_both() -> None:
     points = [(1.0, 20.0), (1.1, 10.0), (1.2, 50.0), (1.2, 40.0), (1.3, 50.0), (2.0, 60.0)]
     assert front_of(points) == [(1.0, 20.0), (1.2, 50.0), (2.0, 60.0)]
     axes = new_axes()
-    assert pareto(axes, ROWS[6:], order=METHODS) and not pareto(new_axes(), [], order=METHODS)
+    pareto(axes, ROWS[6:], order=METHODS)
     assert axes.get_legend_handles_labels()[1] == ["revs", "memit", "npo", "front"]
+    empty = new_axes()
+    pareto(empty, [], order=METHODS)
+    assert not empty.has_data()

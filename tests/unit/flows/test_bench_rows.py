@@ -10,10 +10,11 @@ import pytest
 
 from flows.bench.plan import Plan
 from flows.bench.rows import Identity, Row, read_row, write_row
-from flows.bench.run import chosen, commit
+from flows.bench.run import chosen
 from flows.bench.settings import BUDGET, SETTINGS, bound, settings_of
 from revs.config import EraseConfig
 from revs.errors import BadInput
+from tasks.batch.evidence import commit
 
 IDENTITY = Identity(
     architecture="llama", seed=0, method="revs", config={"epsilon": 0.03, "survive": ("int8",)}, model="sha256:m",
@@ -103,5 +104,5 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path: Path, options: d
 
 
 def test_the_commit_is_one_or_none() -> None:
-    found = commit()
+    found = commit(changed="-dirty")
     assert found is None or len(found.removesuffix("-dirty")) == 40

@@ -76,7 +76,7 @@ def test_a_child_that_will_not_end_is_killed_after_the_grace_time(tmp_path: Path
     with Children(tmp_path / "logs", threading.Event(), grace_seconds=0.3) as children:
         children.start("child", python(STUBBORN), os.environ)
         wait(children, Path("ready").exists)
-        process = children._children[0].process
+        process = children._processes["child"]
     assert process.returncode == -signal.SIGKILL
 
 
@@ -84,7 +84,7 @@ def test_a_signal_ends_every_wait(tmp_path: Path) -> None:
     stop = threading.Event()
     with pytest.raises(Stopped), Children(tmp_path / "logs", stop) as children:
         children.start("child", python(FOREVER), os.environ)
-        process = children._children[0].process
+        process = children._processes["child"]
         stop.set()
         children.watch()
     assert process.returncode == -signal.SIGTERM

@@ -82,7 +82,7 @@ def test_a_survey_is_read_back_with_a_file_name_that_is_no_utf_8(tmp_path: Path)
     assert workspace.read(SurveyedCorpus) == corpus
     text = (workspace.folder / "survey.json").read_text().replace('\\"rows\\"', '\\"lines\\"')
     (workspace.folder / "survey.json").write_text(text)
-    with pytest.raises(OperationFailed, match=r"'survey' is damaged \(shards: this is no survey of a shard\)"):
+    with pytest.raises(OperationFailed, match=r"'survey' is damaged \(shards.0: this is no survey of a shard\)"):
         workspace.read(SurveyedCorpus)
     (workspace.folder / "survey.json").write_text('{"version": 1, "shards": [], "sha256": {"a": "s"}}')
     with pytest.raises(OperationFailed, match=r"'survey' is damaged \(sha256: this is no text\)"):

@@ -89,7 +89,12 @@ UNUSABLE = [
     (b'{"version": 1}', r"is damaged \(rows: Field required\)", "a field is missing"),
     (b'{"version": 1, "rows": "12"}', r"is damaged \(rows: Input should be a valid integer\)", "text for a number"),
     (b'{"version": 1, "rows": 1, "share": NaN}', r"is damaged \(share: .*finite number\)", "no number"),
-    (b'{"version": 1, "rows": 1, "jane.roe@example.com": 2}', "is damaged .a field that is none: ", "a field too many"),
+    (
+        b'{"version": 1, "rows": 1, "jane.roe@example.com": 2}',
+        "is damaged .a field that is none: ",
+        "a name of nobody's",
+    ),
+    (b'{"version": 1, "rows": 1, "columns": 2}', r"is damaged \(columns: Extra inputs", "a field too many"),
 ]
 
 
@@ -105,6 +110,12 @@ def test_a_record_of_another_form_is_refused_with_the_remedy_and_stays(tmp_path:
         assert "\n" not in str(caught.value) and "jane" not in str(caught.value)
         assert caught.value.__cause__ is None
     assert (workspace.folder / "find.json").read_bytes() == held, "nobody writes over what a human has to look at"
+
+
+def test_a_folder_in_the_place_of_a_record_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "B-1" / "find.json").mkdir(parents=True)
+    with pytest.raises(OperationFailed, match=r"'find' cannot be read \(Is a directory\); .*abandon B-1'"):
+        Workspace(tmp_path, "B-1").read(Find)
 
 
 def test_a_record_whose_form_changed_is_refused_both_ways(tmp_path: Path) -> None:
