@@ -126,14 +126,19 @@ def perplexity_ratio(after: float, before: float) -> float:
 
 
 def distance(value: float, reference: float) -> float:
-    """Value minus the reference's value, points: 0 is wanted; below 0 the score was pushed past the reference."""
+    """Value minus the reference's value, points; 0 is wanted.
+
+    Of a score that is high where a secret is known, above 0 is memory that is left and below 0 a trace of the erasure;
+    of one that is high where it is out of reach (efficacy, logit lens) the other way round.
+    """
     return value - reference
 
 
 def s_mia(auc: float, reference: float) -> float:
     """How close an attack's AUC is to the reference's, 0 to 1: clip(1 − |AUC − AUC_ref| / AUC_ref, 0, 1).
 
-    No percentage; 1 is wanted. Where the reference's AUC is 0, the limit: 1 at the same AUC, else 0.
+    No percentage; 1 is wanted. Secrets that are told at once (AUC 100) have 0 only where the reference is at most 50:
+    read it beside the unedited model's. Where the reference's AUC is 0, the limit: 1 at the same AUC, else 0.
     """
     if auc == reference:
         return 1.0

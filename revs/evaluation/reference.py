@@ -5,7 +5,7 @@ of the erasure. Two models stand for it:
 
 - the twin, trained by the same recipe without the person, asked for the same secrets;
 - else the model before the edit, asked for decoys under the same prompts. It has memorised another secret for each of
-  these prompts, and says that instead: decoys score lower there than the secret would with a twin.
+  these prompts, so what it makes of decoys is near to what a twin makes of the secret, and not the same.
 
 For membership inference without a twin the reference is an AUC of 50. That assumes that a secret and its decoys are
 exchangeable: that nothing but having seen the secret tells them apart. So the number parts that a type shares (555 in

@@ -217,6 +217,7 @@ def test_a_number_part_that_all_of_a_form_share_stays_in_a_decoy_and_the_rest_is
 NOT_SHARED = [
     (["(212) 555-0142", "(646) 555-0188"], "one other tells nothing of what a form shares"),
     (["(212) 444-0142", *PHONES[1:]], "a part of its own is its own"),
+    (["(212) 555-0142", "(212) 444-0188", "(310) 333-0117", "(718) 222-0164", "(415) 111-0123"], "one of four has it"),
     (["212.555.0142", *PHONES[1:]], "another form has other parts"),
 ]
 
