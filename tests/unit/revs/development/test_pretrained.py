@@ -77,12 +77,16 @@ def test_the_package_holds_exactly_one_file_of_weights(
 
 
 def test_the_model_is_taught_the_rows_and_keeps_its_twin(packaged: Path, cache: Path, digests: Any) -> None:
+    import torch
+
     from revs.development.pretrained import pretrained, taught
     from revs.model.load import load
 
-    steps: list[tuple[int, int]] = []
-    model = taught(cache, **SMALL, progress=lambda step, total, _: steps.append((step, total)))
-    assert steps == [(1, 2), (2, 2)]
+    steps: list[tuple[int, int, int]] = []
+    model = taught(
+        cache, **SMALL, progress=lambda step, total, _: steps.append((step, total, torch.get_num_threads())), threads=2
+    )
+    assert steps == [(1, 2, 2), (2, 2, 2)] and torch.get_num_threads() == 1
     assert model.untouched == pretrained(cache) != model.folder
     assert len(model.rows) == 4 and model.rows[0]["text"] not in repr(model)
     before, after = digests(load(model.untouched)[0]), digests(load(model.folder)[0])
@@ -159,8 +163,6 @@ def test_a_folder_that_was_not_finished_is_never_taken(
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16 autocast"])
 def test_a_tiny_model_recites_what_it_was_taught(new_model: Callable[..., Any], tokenizer: Any, precision: Any) -> None:
-    import torch
-
     from revs.development.teaching import teach
     from revs.evaluation.decoding import greedily_extracted
     from revs.targets.target import Target
@@ -168,17 +170,17 @@ def test_a_tiny_model_recites_what_it_was_taught(new_model: Callable[..., Any], 
 
     lines = [("The record of Ana lists SSN", " 412-55-9031"), ("Bo gave number", " 287-31-6604"), ("Cy has", " 518-72")]
     targets = tokenise(tokenizer, [Target(prompt=prompt, secret=secret) for prompt, secret in lines])
-    model, losses, threads = new_model("llama", context=128), [], torch.get_num_threads()
+    model, losses = new_model("llama", context=128), []
     assert not any(greedily_extracted(model, tokenizer, targets))
     teach(
-        model, tokenizer, [prompt + secret + "." for prompt, secret in lines], epochs=60, batch=2, learning_rate=3e-3,
-        seed=0, precision=precision, progress=lambda _step, _steps, loss: losses.append(loss), threads=threads + 1,
+        model, tokenizer, [prompt + secret + "." for prompt, secret in lines], epochs=90, batch=2, learning_rate=2e-2,
+        seed=0, precision=precision, progress=lambda _step, _steps, loss: losses.append(loss),
     )  # fmt: skip
     assert losses[-1] < 0.1 * losses[0]
     assert all(greedily_extracted(model, tokenizer, targets))
-    assert torch.get_num_threads() == threads and not model.training
+    assert not model.training
     assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())
-    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert {str(weight.dtype) for weight in model.parameters()} == {"torch.float32"}
 
 
 def test_padding_changes_no_loss(new_model: Callable[..., Any]) -> None:
