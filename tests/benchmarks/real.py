@@ -277,7 +277,10 @@ def main() -> None:
         def told(step: int, steps: int, loss: float) -> None:
             bar.update(lesson, description=f"teaching: loss {loss:.3f}", completed=step, total=steps)
 
-        model = taught(asked.cache, people=PEOPLE, contexts=CONTEXTS, seed=asked.seed, progress=told)
+        try:
+            model = taught(asked.cache, people=PEOPLE, contexts=CONTEXTS, seed=asked.seed, progress=told)
+        except revs.BadInput as error:
+            parser.error(str(error))
         bar.update(lesson, description=f"taught in {model.precision}", completed=1, total=1)
         columns = measured(model, case_of(model, asked.cache), asked.settings, bar)
     result = {
