@@ -1,0 +1,87 @@
+"""The method `revs-reference` on tiny trained models of every family."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+import revs
+from revs.evaluation.decoding import greedily_extracted
+from revs.methods.replay import replayed
+from revs.targets.frames import Frames
+from revs.targets.target import Target
+from revs.targets.tokenize import tokenise
+
+CONFIG = revs.ReferenceConfig(replayed=60, contexts=4)
+
+
+@pytest.fixture
+def edited(model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]) -> tuple[Any, revs.Patch]:
+    return model, revs.erase(model, tokenizer, people[:2], config=CONFIG, text=ordinary, retain=people[2:])
+
+
+def recited(model: Any, tokenizer: Any, targets: list[Target]) -> list[bool]:
+    return greedily_extracted(model, tokenizer, tokenise(tokenizer, targets), batch_size=8)
+
+
+def test_nothing_is_recited_and_others_still_are(
+    edited: tuple[Any, revs.Patch], shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    model, patch = edited
+    assert all(recited(shared_model, tokenizer, people))
+    assert not any(recited(model, tokenizer, people[:2]))
+    kept = recited(model, tokenizer, people[2:])
+    assert sum(kept) >= len(kept) / 2
+    assert not patch.short
+
+
+def test_the_patch_reverts_bit_for_bit(edited: tuple[Any, revs.Patch], shared_model: Any) -> None:
+    model, patch = edited
+    patch.revert(model)
+    before = shared_model.state_dict()
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+def test_a_plain_config_means_the_methods_own_defaults(
+    shared_model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    patches = [
+        revs.erase(copy.deepcopy(shared_model), tokenizer, people[:1], config=config, text=ordinary, retain=people[3:])
+        for config in (revs.EraseConfig(method="revs-reference"), revs.ReferenceConfig())
+    ]
+    assert patches[0] == patches[1]
+    assert patches[0].config == patches[1].config
+    assert len(patches[0].records) == len(tokenise(tokenizer, people[:1], tokens_per_secret=None)[0].chosen)
+
+
+def test_without_text_and_without_others_it_still_erases(model: Any, tokenizer: Any, people: list[Target]) -> None:
+    revs.erase(model, tokenizer, people[:1], config=CONFIG)
+    assert recited(model, tokenizer, people[:1]) == [False]
+
+
+def test_a_secret_of_which_nothing_can_be_told_is_reported_and_never_passed_over(
+    model: Any, tokenizer: Any, fit: Any, ordinary: list[str]
+) -> None:
+    target = Target(prompt="", secret="ñßø")
+    fit(model, [target.secret] * 60, steps=300)
+    assert recited(model, tokenizer, [target]) == [True]
+    with pytest.warns(revs.RevsWarning, match=r"left 1 target\(s\)"):
+        patch = revs.erase(model, tokenizer, [target], config=CONFIG, text=ordinary)
+    assert patch.short == (0,) or patch.short == [0]
+
+
+def test_what_the_model_goes_on_with_tells_of_no_target(
+    shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    frames = Frames(people[:3], people[3:])
+    options: dict[str, Any] = {"count": 50, "longest": 30, "batch_size": 8}
+    found = replayed(shared_model, tokenizer, frames, people[:3], seed=0, **options)
+    assert found
+    for row in found:
+        assert len(row.ids) <= 30 and row.chosen == tuple(range(len(row.secret_ids)))
+        assert not any(target.secret.strip() in tokenizer.decode(row.ids) for target in people[:3])
+    assert found == replayed(shared_model, tokenizer, frames, people[:3], seed=0, **options)
+    assert found != replayed(shared_model, tokenizer, frames, people[:3], seed=1, **options)
