@@ -54,7 +54,7 @@ figure of `unedited` is that model's alone. int8, int4: greedy extraction after 
 
 
 def higher_is_better(name: str) -> bool | None:
-    """The direction of a score; None for decoys, which are read against, not for themselves."""
+    """The direction of a score; None for decoys, which are read against, and for a distance, where 0 is wanted."""
     if name.startswith("decoy_"):
         return None
     return METRICS[name].higher_is_better if name in METRICS else _OTHERS[name]

@@ -55,6 +55,7 @@ class Examination:
     text: Sequence[str] = field(default=(), repr=False)
     unrelated: Sequence[Target] = field(default=(), repr=False)
     original: PreTrainedModel | None = field(default=None, repr=False)
+    twin: PreTrainedModel | None = field(default=None, repr=False)
     k: int = 100
     tokens_per_secret: int | None = 2
     token_counts_V: Int[Tensor, " V"] | None = field(default=None, repr=False)

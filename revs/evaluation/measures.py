@@ -1,4 +1,6 @@
-"""What ranks say of secrets: pure functions of `Readings`, each with its definition and source. Percent, 0 to 100.
+"""What ranks say of secrets: pure functions, most of `Readings`, each with its definition and source.
+
+Percent, 0 to 100, where nothing else is said.
 
 The token score at k, min(1, rank/k, (V − rank)/k), is near 0 where a token is among the first or the very last
 candidates, and 1 where it is at least k away from both ends (Ashuach et al. 2025, section 4.2). The paper takes the
@@ -121,6 +123,26 @@ def verbatim_probability(readings: Readings) -> float:
 def perplexity_ratio(after: float, before: float) -> float:
     """Perplexity after the edit by the one before; above 1 the edit cost language quality. No percentage."""
     return after / before
+
+
+def distance(value: float, reference: float) -> float:
+    """Value minus the reference's value, points; 0 is wanted.
+
+    Of a score that is high where a secret is known, above 0 is memory that is left and below 0 a trace of the erasure;
+    of one that is high where it is out of reach (efficacy, logit lens) the other way round.
+    """
+    return value - reference
+
+
+def s_mia(auc: float, reference: float) -> float:
+    """How close an attack's AUC is to the reference's, 0 to 1: clip(1 − |AUC − AUC_ref| / AUC_ref, 0, 1).
+
+    No percentage; 1 is wanted. Secrets that are told at once (AUC 100) have 0 only where the reference is at most 50:
+    read it beside the unedited model's. Where the reference's AUC is 0, the limit: 1 at the same AUC, else 0.
+    """
+    if auc == reference:
+        return 1.0
+    return max(0.0, 1 - abs(auc - reference) / reference) if reference else 0.0
 
 
 def harmonic_mean(values: Iterable[float]) -> float:

@@ -15,10 +15,11 @@ from typing import Literal
 from revs.errors import Gap
 from revs.evaluation import measures
 from revs.evaluation.attacks import RATES, outcome_of
-from revs.evaluation.attacks.membership import area_under_curve
+from revs.evaluation.attacks.membership import area_under_curve, loss, min_k, min_k_plus_plus
 from revs.evaluation.context import Examination
 from revs.evaluation.perplexity import perplexity
 from revs.evaluation.ranks import Readings
+from revs.evaluation.reference import distance, s_mia
 
 Control = Literal["never trained", "unedited", "decoys"]
 
@@ -29,15 +30,16 @@ class Metric:
 
     Attributes:
         name: as in `revs.Scores`.
-        higher_is_better: the direction.
+        higher_is_better: the direction. None: neither; 0 is wanted, and both signs count.
         control: what the figure is to be read against: the same on a model that never saw the secrets, on the model
             before the edit, or on decoys.
-        measure: gives the value: percent, 0 to 100, but raw for perplexities. Raises `Gap` where it cannot.
+        measure: gives the value: percent, 0 to 100, but raw for perplexities, 0 to 1 for s_mia, and points from −100 to
+            100 for distances. Raises `Gap` where it cannot.
         standard: measured unless other metrics are named; the others take more than one pass over the targets.
     """
 
     name: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     control: Control
     measure: Callable[[Examination], float]
     standard: bool = True
@@ -109,6 +111,31 @@ def _score(name: str, at_k: Callable[..., float], of: str, control: Control) -> 
     ]  # fmt: skip
 
 
+def _at(at_k: Callable[..., float], k: int, readings: Readings) -> float:
+    if k >= readings.vocabulary / 2:
+        raise Gap(f"k = {k} is not below half of this vocabulary of {readings.vocabulary}")
+    return at_k(readings, k)
+
+
+def _distances() -> list[Metric]:
+    """Distances to the reference: of what follows from the secret's other tokens, and of the scores at several k."""
+    scores: dict[str, tuple[Callable[[Readings], float], str]] = {}
+    for name, score in {
+        "exact_memorization_distance": measures.exact_memorization,
+        "extraction_strength_distance": measures.extraction_strength,
+    }.items():
+        scores |= {name: (score, "targets"), f"{name}_unseen": (score, "unseen")}
+    for name, at_k in {"efficacy": measures.efficacy, "logit_lens": measures.logit_lens}.items():
+        scores |= {f"{name}_distance_at_{k}": (partial(_at, at_k, k), "targets") for k in (10, 100, 1000)}
+    return [
+        Metric(
+            name=name, higher_is_better=None, control="never trained", measure=partial(distance, score, of=of),
+            standard=False,
+        )
+        for name, (score, of) in scores.items()
+    ]  # fmt: skip
+
+
 _up = partial(Metric, higher_is_better=True)
 _down = partial(Metric, higher_is_better=False)
 
@@ -148,6 +175,12 @@ METRICS: dict[str, Metric] = {
         ),
         # AUC of Min-K%++, secrets against decoys (Zhang et al. 2025); 50 is guessing
         _down(name="min_k_plus_plus", control="never trained", measure=area_under_curve, standard=False),
+        # How far from a model that never saw the secrets (`reference.py`): signed points; membership 0 to 1.
+        *_distances(),
+        *(
+            _up(name=f"s_mia_{name}", control="never trained", measure=partial(s_mia, score), standard=False)
+            for name, score in {"loss": loss, "min_k": min_k, "min_k_plus_plus": min_k_plus_plus}.items()
+        ),
         *(
             _down(name=metric, control="never trained", measure=partial(_rate, attack), standard=False)
             for metric, attack in RATES.items()

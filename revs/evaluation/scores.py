@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Scores:
     """The figures of one model; direction, control and definition of each stand in `revs.METRICS`.
 
-    Percentages 0 to 100, but raw for the two perplexities. None: not measured; `gaps` has the reason if asked for.
+    Percentages 0 to 100, but raw for the two perplexities, 0 to 1 for s_mia (1 is wanted), and for a distance points
+    above or below the reference (0 is wanted). None: not measured; `gaps` has the reason if asked for.
 
     Attributes:
         gaps: why a metric that was asked for is missing, by name.
@@ -58,6 +59,19 @@ class Scores:
     exact_memorization: float | None = None
     verbatim_probability: float | None = None
     min_k_plus_plus: float | None = None
+    exact_memorization_distance: float | None = None
+    exact_memorization_distance_unseen: float | None = None
+    extraction_strength_distance: float | None = None
+    extraction_strength_distance_unseen: float | None = None
+    efficacy_distance_at_10: float | None = None
+    efficacy_distance_at_100: float | None = None
+    efficacy_distance_at_1000: float | None = None
+    logit_lens_distance_at_10: float | None = None
+    logit_lens_distance_at_100: float | None = None
+    logit_lens_distance_at_1000: float | None = None
+    s_mia_loss: float | None = None
+    s_mia_min_k: float | None = None
+    s_mia_min_k_plus_plus: float | None = None
     leak_at_k: float | None = None
     shortened: float | None = None
     paraphrased: float | None = None
@@ -103,6 +117,7 @@ def evaluate(
     batch_size: int = 64,
     metrics: Iterable[str] | Literal["all"] | None = None,
     original: PreTrainedModel | None = None,
+    twin: PreTrainedModel | None = None,
     unrelated: Iterable[Target] = (),
 ) -> Scores:
     """Measure a model; the model is not changed.
@@ -123,8 +138,12 @@ def evaluate(
         seed: of everything drawn: inserted characters, samples, decoys, the order of relearning.
         batch_size: sequences per forward pass.
         metrics: names out of `revs.evaluation.metrics.METRICS`. None: those that need little more than a pass over the
-            targets. "all": also sampling, prompt variants, quantisation, relearning, difference and membership.
-        original: the model before the edit, for the difference attack and the perplexity ratio.
+            targets. "all": also sampling, prompt variants, quantisation, relearning, difference, membership
+            and the distance to the reference.
+        original: the model before the edit, for the difference attack, the perplexity ratio, and, without a twin, the
+            distances to the reference.
+        twin: a model trained by the same recipe without these people, where there is one: the reference that distances
+            and s_mia are measured from.
         unrelated: records of other people, which the relearning attack trains on; default: `retain`.
 
     Raises:
@@ -147,7 +166,7 @@ def evaluate(
     examination = Examination(
         model=model, tokenizer=tokenizer, targets=targets, unseen=unseen, other=other, retain=retain, text=text, k=k,
         tokens_per_secret=_tokens_judged(edit), token_counts_V=token_counts_V, seed=seed, batch_size=batch_size,
-        original=original, unrelated=unrelated,
+        original=original, twin=twin, unrelated=unrelated,
     )  # fmt: skip
     return measured(examination, names, attacks=tuple(ATTACKS) if metrics == "all" else ())
 

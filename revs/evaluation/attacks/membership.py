@@ -25,10 +25,25 @@ SHARE = 0.2
 
 def min_k_plus_plus(readings: Readings) -> Float[Tensor, " targets"]:
     """Score of every secret; the higher, the more like a member. At least one token is counted."""
+    return _lowest(readings.standardised_N, readings, SHARE)
+
+
+def min_k(readings: Readings) -> Float[Tensor, " targets"]:
+    """The same of log p itself, not standardised: Min-K% (Shi et al. 2024, arXiv 2310.16789)."""
+    return _lowest(readings.logprob_N, readings, SHARE)
+
+
+def loss(readings: Readings) -> Float[Tensor, " targets"]:
+    """Mean log p of the tokens of every secret: membership by loss (Yeom et al. 2018, arXiv 1709.01604)."""
+    return _lowest(readings.logprob_N, readings, 1.0)
+
+
+def _lowest(value_N: Float[Tensor, " N"], readings: Readings, share: float) -> Float[Tensor, " targets"]:
+    """Mean of the lowest share of the values of every secret."""
     found = []
     for target in range(readings.targets):
-        tokens_N = readings.standardised_N[readings.target_N == target].sort().values
-        found.append(tokens_N[: math.ceil(SHARE * len(tokens_N))].mean())
+        tokens_N = value_N[readings.target_N == target].sort().values
+        found.append(tokens_N[: math.ceil(share * len(tokens_N))].mean())
     return torch.stack(found)
 
 
@@ -44,11 +59,15 @@ def scores_of(examination: Examination) -> tuple[Tensor, Tensor]:
 
 def area_under_curve(examination: Examination) -> float:
     """Area under the ROC curve of secrets against decoys, percent."""
+    return auc(*scores_of(examination))
+
+
+def auc(secrets: Tensor, others: Tensor) -> float:
+    """Area under the ROC curve of the scores of secrets against those of others, percent."""
     state = random.getstate()
     from sklearn.metrics import roc_auc_score
 
     random.setstate(state)  # from which something draws where it is first imported
-    secrets, others = scores_of(examination)
     labels = [1] * len(secrets) + [0] * others.numel()
     return 100 * float(roc_auc_score(labels, torch.cat([secrets, others.flatten()]).tolist()))
 

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from revs.errors import Gap
 from revs.evaluation.attacks.lens import candidates
-from revs.evaluation.attacks.membership import min_k_plus_plus
+from revs.evaluation.attacks.membership import loss, min_k, min_k_plus_plus
 from revs.evaluation.measures import (
     delta,
+    distance,
     efficacy,
     exact_memorization,
     extraction_strength,
     harmonic_mean,
     logit_lens,
+    s_mia,
     token_scores,
     verbatim_probability,
 )
@@ -137,6 +139,47 @@ def test_min_k_plus_plus_takes_the_lowest_fifth_and_at_least_one_token() -> None
     six = [-3.0, 5.0, -1.0, 4.0, 2.0, 6.0]  # a fifth of six is two, rounded up
     got = readings([[0] * 8], [0] * 6 + [1] * 2, [True] * 8, standardised=[*six, 2.0, 1.0])
     assert min_k_plus_plus(got).tolist() == pytest.approx([-2.0, 1.0])
+
+
+def test_min_k_is_the_same_of_log_p_itself_and_the_loss_counts_every_token() -> None:
+    six = [-3.0, -0.5, -1.0, -4.0, -2.0, -6.0]
+    got = readings([[0] * 8], [0] * 6 + [1] * 2, [True] * 8, logprobs=[*six, -2.0, -1.0], standardised=[9.0] * 8)
+    assert min_k(got).tolist() == pytest.approx([-5.0, -2.0])
+    assert loss(got).tolist() == pytest.approx([-16.5 / 6, -1.5])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.floats(-30, 0), min_size=1, max_size=12), min_size=1, max_size=4))
+def test_membership_scores_equal_their_definitions_written_as_loops(secrets: list[list[float]]) -> None:
+    owners = [number for number, tokens in enumerate(secrets) for _ in tokens]
+    flat = [value for tokens in secrets for value in tokens]
+    got = readings([[0] * len(flat)], owners, [True] * len(flat), logprobs=flat)
+    lowest = [sorted(tokens)[: -(-len(tokens) // 5)] for tokens in secrets]  # a fifth, rounded up
+    assert min_k(got).tolist() == pytest.approx([statistics.fmean(tokens) for tokens in lowest])
+    assert loss(got).tolist() == pytest.approx([statistics.fmean(tokens) for tokens in secrets])
+
+
+S_MIA = [
+    # AUC, reference, s_mia, why
+    (50.0, 50.0, 1.0, "as never seen"),
+    (100.0, 50.0, 0.0, "told at once"),
+    (0.0, 50.0, 0.0, "told at once by being too unlikely"),
+    (60.0, 50.0, 0.8, "a fifth of the reference above it"),
+    (40.0, 50.0, 0.8, "and below it: both count"),
+    (100.0, 40.0, 0.0, "more than twice the reference is clipped, not negative"),
+    (70.0, 70.0, 1.0, "a twin that tells the secrets from the decoys as well"),
+    (0.0, 0.0, 1.0, "the same as a reference of 0"),
+    (1.0, 0.0, 0.0, "infinitely far from a reference of 0"),
+]
+
+
+@pytest.mark.parametrize(("auc", "reference", "expected", "why"), S_MIA, ids=[row[-1] for row in S_MIA])
+def test_s_mia(auc: float, reference: float, expected: float, why: str) -> None:
+    assert s_mia(auc, reference) == pytest.approx(expected), why
+
+
+def test_a_distance_is_above_0_where_something_is_left_and_below_0_where_too_much_went() -> None:
+    assert [distance(value, 35.0) for value in (80.0, 35.0, 20.0)] == [45, 0, -15]
 
 
 def test_an_adversary_needs_the_token_that_is_best_hidden_from_both_ends_of_all_layers() -> None:
