@@ -48,7 +48,7 @@ class Reference:
         median_Ln: median of its log odds after each layer; −∞ where no context tells.
         highest_Ln: the highest of them.
         lowest_Ln: the lowest of them.
-        rank_Ln: median of its ranks.
+        rank_Ln: median of its ranks; 0 where no context tells.
         others_nS: tokens of other secrets at its place, −1 where there are fewer.
     """
 
@@ -97,7 +97,8 @@ class Reference:
         owner_X = torch.tensor([one.number for one in asked])
         none_L = torch.full((len(odds_LX), 1), -torch.inf)
         some = [odds_LX[:, owner_X == number] if places[number] else none_L for number in range(len(tokens))]
-        ranks = [rank_LX[:, owner_X == number] if places[number] else none_L.long() for number in range(len(tokens))]
+        first_L = torch.zeros_like(none_L, dtype=torch.int64)
+        ranks = [rank_LX[:, owner_X == number] if places[number] else first_L for number in range(len(tokens))]
         others = [
             sorted({contexts[owner][context].secret_ids[place] for context, place in found} - {token}) or [-1]
             for owner, token, found in zip(owners, tokens, places, strict=True)
