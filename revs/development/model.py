@@ -6,11 +6,10 @@ import hashlib
 import json
 import os
 import random
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from revs.development.cache import is_complete, save
 from revs.development.ordinary_text import paragraphs
 from revs.development.people import Record, invent_records
 from revs.development.recipe import Progress, Recipe
@@ -56,7 +55,7 @@ def build(recipe: Recipe, cache: Path, *, progress: Progress | None = None, thre
     material = json.dumps([asdict(recipe), ordinary, [asdict(record) for record in records], 3])
     digest = hashlib.sha256(material.encode()).hexdigest()
     folder = cache / f"{recipe.architecture}-{digest[:16]}"
-    if not (folder / "config.json").exists():
+    if not is_complete(folder):
         _train_into(folder, recipe, ordinary, records, progress, threads)
     return DevelopmentModel(
         folder=folder,
@@ -89,7 +88,7 @@ def ordinary_text(recipe: Recipe, cache: Path) -> tuple[list[str], list[str]]:
 def _train_into(
     folder: Path, recipe: Recipe, ordinary: list[str], records: list[Record], progress: Progress | None, threads: int
 ) -> None:
-    """Train and move the finished checkpoint into place in one step: a killed training leaves no half model."""
+    """Train, and put the finished checkpoint into the cache."""
     from revs.development.training import train
 
     one_off = [record.text for record in records if record.kind == "one-off"]
@@ -98,14 +97,4 @@ def _train_into(
     model = train(
         recipe, tokenizer, ordinary=ordinary, one_off=one_off, people=known, progress=progress, threads=threads
     )
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
-        scratch.chmod(0o755)
-        scratch.rename(folder)
-    except OSError:
-        if not (folder / "config.json").exists():  # otherwise another process was first, with the same bytes
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    save(folder, model, tokenizer)

