@@ -11,7 +11,7 @@ model should look like is known: like one that never saw the person. Two things 
 
 The reference is the median of the one or of the other, whichever is higher. A token that stands above everything that
 these show (above the median after the last layer, which is the model's answer) goes down to the reference; nothing
-goes further than the lowest of the contexts, and nothing is raised.
+is asked to go further than the lowest of the contexts, and nothing is raised.
 
 Legend of shape suffixes: L layers, N studied tokens, n those of the prompts as written, S contexts or others, d hidden.
 """
@@ -94,11 +94,15 @@ class Reference:
             for context, place in found
         ]
         odds_LX, rank_LX = _read(model, architecture, unembedding, contexts, asked, pad=pad, batch_size=batch_size)
-        owner_X = torch.tensor([one.number for one in asked])
+        # A context that recites the token although its own secret has another one is a memory of the person.
+        others_X = torch.tensor([contexts[o.owner][o.context].secret_ids[o.place] != o.token for o in asked])
+        tells_X = ~(others_X & (odds_LX[-1] > 0)) if asked else torch.zeros(0, dtype=torch.bool)
+        owner_X = torch.tensor([one.number for one in asked], dtype=torch.int64).masked_fill(~tells_X, -1)
         none_L = torch.full((len(odds_LX), 1), -torch.inf)
-        some = [odds_LX[:, owner_X == number] if places[number] else none_L for number in range(len(tokens))]
         first_L = torch.zeros_like(none_L, dtype=torch.int64)
-        ranks = [rank_LX[:, owner_X == number] if places[number] else first_L for number in range(len(tokens))]
+        told = [bool((owner_X == number).any()) for number in range(len(tokens))]
+        some = [odds_LX[:, owner_X == number] if told[number] else none_L for number in range(len(tokens))]
+        ranks = [rank_LX[:, owner_X == number] if told[number] else first_L for number in range(len(tokens))]
         others = [
             sorted({contexts[owner][context].secret_ids[place] for context, place in found} - {token}) or [-1]
             for owner, token, found in zip(owners, tokens, places, strict=True)
@@ -124,7 +128,10 @@ class ToReference(Aim):
         self._last = len(reference.median_Ln) - 1
 
     def too_high(self, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
-        return standing.odds_N > self._limit(layer, standing, own_N) + self.slack
+        high_N = standing.odds_N > self._limit(layer, standing, own_N) + self.slack
+        if layer == self._last:  # where nothing tells what is too high, the most likely token is
+            high_N |= self._told_by_nothing(layer, standing, own_N) & (standing.rank_N == 0)
+        return high_N
 
     def moves(self, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
         return standing.odds_N > self._limit(layer, standing, own_N) + self.slack - self._margin
@@ -163,6 +170,11 @@ class ToReference(Aim):
         found_N = torch.maximum(nobody_N, others_NS.gather(1, middle_N1)[:, 0])
         return found_N.where(~found_N.isneginf(), standing.odds_N)  # nothing tells: it stays, and is reported
 
+    def _told_by_nothing(self, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
+        nobody_N, others_NS = self._of(self.reference.median_Ln, layer, standing, own_N), standing.others_NS
+        assert others_NS is not None
+        return nobody_N.isneginf() & others_NS[:, -1].isneginf()
+
     def _of(self, part_Ln: Tensor, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
         return part_Ln[layer][own_N].to(standing.odds_N)
 
@@ -182,10 +194,14 @@ def _places(target: TokenisedTarget, place: int, contexts: Sequence[TokenisedTar
     """Where in which contexts a token begins that corresponds to one of the target: (number of the context, place).
 
     The same number of characters into the secret. Where none does in any context, the last that begins before. The
-    first token tells nothing where the prompt is the target's own.
+    first token tells nothing where the prompt is the target's own, and the others nothing where the secret is: of
+    letters that decoys do not know how to exchange.
     """
     prompt = target.ids[: target.start]
-    usable = [n for n, some in enumerate(contexts) if place or some.ids[: some.start] != prompt]
+    usable = [
+        number for number, some in enumerate(contexts)
+        if (some.secret_ids != target.secret_ids if place else some.ids[: some.start] != prompt)
+    ]  # fmt: skip
     exact: list[tuple[int, int]] = []
     near: list[tuple[int, int]] = []
     for number in usable:

@@ -7,6 +7,7 @@ other people's frames), and records that the model itself recites beside those t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from revs.config import ReferenceConfig
@@ -14,6 +15,7 @@ from revs.edit.aim import Aim
 from revs.edit.edit import Approach, edited
 from revs.edit.reference import Reference, ToReference
 from revs.edit.request import Request
+from revs.errors import BadInput
 from revs.methods.replay import replayed
 from revs.model.hooks import pad_id
 from revs.model.vocabulary import Unembedding
@@ -51,9 +53,7 @@ def _approach(request: Request, config: ReferenceConfig) -> Approach:
 
     def aim(unembedding: Unembedding, numbers: Sequence[int], own: Sequence[TokenisedTarget]) -> Aim:
         contexts = [
-            request.tokenised(
-                frames.of_nobody(targets[number], copies=config.contexts, seed=config.seed), called="context of nobody"
-            )
+            _fitting(request, frames.of_nobody(targets[number], copies=config.contexts, seed=config.seed))
             for number in numbers
         ]
         reference = Reference.read(
@@ -70,6 +70,15 @@ def _approach(request: Request, config: ReferenceConfig) -> Approach:
         varied=_reframed(frames, targets, config),
         aim=aim,
     )  # fmt: skip
+
+
+def _fitting(request: Request, contexts: Sequence[Target]) -> list[TokenisedTarget]:
+    """Those that fit into the model's context: a decoy of random letters may take more tokens than the secret."""
+    found = []
+    for context in contexts:
+        with suppress(BadInput):
+            found += request.tokenised([context], called="context of nobody")
+    return found
 
 
 def _reframed(frames: Frames, targets: Sequence[Target], config: ReferenceConfig) -> list[Target]:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from revs.targets.decoys import invented, lookalike
 from revs.targets.target import Target
 
+_AROUND = ",.:;<>()[]\"'"  # what may stand around a word
 _EXCHANGED = 0.5  # share of the words that give way where nothing tells whose they are
 
 
@@ -75,18 +76,22 @@ class Frames:
         return [replace(target, prompt=prompt) for prompt in prompts]
 
     def beginnings(self) -> list[str]:
-        """What stands in front of the first own word of each prompt: where the model may go on with anybody."""
+        """What stands in front of the first own word of each prompt: where the model may go on with anybody.
+
+        Nothing, the beginning of a text, where no word of a prompt is known to be its person's own.
+        """
         found = set()
         for target in self.known:
             words, own = target.prompt.split(" "), self.own(target)
-            place = next((number for number, word in enumerate(words) if word in own), len(words))
+            place = next((number for number, word in enumerate(words) if word in own), 0)
             found.add(" ".join(words[:place]))
         return sorted(found)
 
     def tells(self, target: Target, text: str) -> bool:
         """Whether a text holds the target's secret, or all of its person's own words."""
-        own = [word.strip(",:;<>()") for word in self.own(target)]
-        return target.secret.strip() in text or (bool(own) and all(word in text for word in own))
+        own = {word.strip(_AROUND) for word in self.own(target)} - {""}
+        found = {word.strip(_AROUND) for word in text.split()}
+        return target.secret.strip() in text or (bool(own) and own <= found)
 
     def _filled(self, frame: Target, own: Sequence[str]) -> str:
         """The frame's prompt with other words in place of its person's own: all of them where the first stood."""

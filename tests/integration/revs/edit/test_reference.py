@@ -11,7 +11,7 @@ from tiny_edits import CONTEXT
 
 from revs.edit.reference import Reference, ToReference
 from revs.model.families import architecture_of
-from revs.model.vocabulary import Unembedding
+from revs.model.vocabulary import Standing, Unembedding
 from revs.targets.frames import Frames
 from revs.targets.target import Target
 from revs.targets.tokenize import tokenise
@@ -46,9 +46,11 @@ def test_the_median_is_that_of_the_contexts_read_one_by_one(case: Any) -> None:
                 places = [at for at, begin in enumerate(context.begins) if begin == target.begins[place]]
                 if place and not places:
                     continue
-                at = context.start + (places[-1] if place else 0) - 1
+                at = places[-1] if place else 0
                 logits_TV = model(input_ids=torch.tensor([context.ids])).logits[0].detach().float()
-                readings.append(log_odds(logits_TV[at], target.secret_ids[place]))
+                found_there = log_odds(logits_TV[context.start + at - 1], target.secret_ids[place])
+                if found_there <= 0 or context.secret_ids[at] == target.secret_ids[place]:  # else it is a memory
+                    readings.append(found_there)
             if readings:
                 assert float(found.median_Ln[-1, number]) == pytest.approx(median_low(readings), abs=1e-3)
                 assert float(found.highest_Ln[-1, number]) == pytest.approx(max(readings), abs=1e-3)
@@ -106,3 +108,43 @@ def test_a_prompt_that_is_nobodys_tells_nothing_of_the_first_token(
     )
     first = [number for number, place in enumerate(own.chosen) if place == 0]
     assert all(bool(found.median_Ln[:, number].isneginf().all()) for number in first)
+
+
+def test_a_context_that_recites_the_person_tells_nothing(
+    shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    """Own words that another record of the person has too are taken for the frame's: the prompt still holds them."""
+    (own,) = tokenise(tokenizer, people[:1], tokens_per_secret=None, context=CONTEXT)
+    same_prompt = Target(prompt=people[0].prompt, secret=people[1].secret)
+    (context,) = tokenise(tokenizer, [same_prompt], tokens_per_secret=None, context=CONTEXT)
+    architecture = architecture_of(shared_model)
+    unembedding = Unembedding(shared_model, architecture)
+    found = Reference.read(shared_model, architecture, unembedding, [own], [[context]], pad=2, batch_size=8)
+    last = found.median_Ln[-1]
+    ids = [context.secret_ids[min(place, len(context.secret_ids) - 1)] for place in own.chosen]
+    for number, place in enumerate(own.chosen):
+        if ids[number] != own.secret_ids[place]:
+            assert float(last[number]) <= 0, "nothing that the model recites there is a reference"
+
+
+def test_a_secret_that_no_decoy_could_exchange_is_told_by_nothing_behind_its_own_beginning(
+    shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    (own,) = tokenise(tokenizer, people[:1], tokens_per_secret=None, context=CONTEXT)
+    other = Target(prompt="quite another sentence", secret=people[0].secret)
+    (context,) = tokenise(tokenizer, [other], tokens_per_secret=None, context=CONTEXT)
+    architecture = architecture_of(shared_model)
+    unembedding = Unembedding(shared_model, architecture)
+    found = Reference.read(shared_model, architecture, unembedding, [own], [[context]], pad=2, batch_size=8)
+    later = [number for number, place in enumerate(own.chosen) if place > 0]
+    assert later
+    assert bool(found.median_Ln[-1, later].isneginf().all())
+    assert bool((found.others_nS[later] < 0).all())
+    aim = ToReference(found, slack=0.3, sweeps=3)
+    count = len(own.chosen)
+    recited = Standing(
+        rank_N=torch.zeros(count, dtype=torch.int64), odds_N=torch.full((count,), 4.0), sigma_N=torch.ones(count),
+        others_NS=torch.full((count, 1), -torch.inf),
+    )  # fmt: skip
+    high_n = aim.too_high(len(found.median_Ln) - 1, recited, torch.arange(count))
+    assert bool(high_n[later].all()), "reported, not passed over"

@@ -99,3 +99,32 @@ def test_what_the_model_goes_on_with_tells_of_no_target(
         assert not any(target.secret.strip() in tokenizer.decode(row.ids) for target in people[:3])
     assert found == replayed(shared_model, tokenizer, frames, people[:3], seed=0, **options)
     assert found != replayed(shared_model, tokenizer, frames, people[:3], seed=1, **options)
+
+
+def test_generation_ends_within_the_context_and_at_every_end_the_model_has(
+    model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    long = " ".join(["the weather in the valley was mild and"] * 3)
+    targets = [Target(prompt=f"{long} Ana", secret=" 412-55-9031"), Target(prompt=f"{long} Bo", secret=" 287-31-6604")]
+    frames = Frames([*targets, *people[:2]])
+    model.generation_config.eos_token_id = [1, 223]
+    found = replayed(model, tokenizer, frames, targets, count=40, longest=64, batch_size=64, seed=2**70)
+    assert found
+    assert max(len(row.ids) for row in found) <= 64
+    assert all(223 not in row.secret_ids and tokenizer.pad_token_id not in row.secret_ids for row in found)
+
+
+def test_a_closing_token_of_the_tokenizer_does_not_end_what_is_to_go_on(
+    model: Any, new_tokenizer: Any, people: list[Target]
+) -> None:
+    closing = new_tokenizer(end=True)
+    found = replayed(
+        model, closing, Frames(people[:3], people[3:]), people[:3], count=20, longest=30, batch_size=8, seed=0
+    )
+    assert all(closing.eos_token_id not in row.ids[: row.start] for row in found)
+
+
+def test_a_decoy_that_does_not_fit_into_the_context_is_left_out(model: Any, tokenizer: Any) -> None:
+    target = Target(prompt="Ana", secret=" " + " ".join(["the weather in the valley was mild"] * 3))
+    assert len(tokenise(tokenizer, [target])[0].ids) < 64
+    revs.erase(model, tokenizer, [target], config=CONFIG)

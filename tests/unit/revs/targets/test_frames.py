@@ -79,6 +79,16 @@ def test_a_text_tells_of_a_target_by_its_secret_or_by_all_own_words() -> None:
     assert not frames().tells(ADA, "Ada Ek 911-22-3333")
 
 
+def test_parts_of_words_and_lone_punctuation_tell_nothing() -> None:
+    short = Target(prompt="The record of A : lists SSN", secret=" 900-12-3456")
+    assert not Frames([short, BO], OTHERS).tells(short, "an apple: the record of nobody")
+    assert Frames([short, BO], OTHERS).tells(short, "the record of A.")
+
+
+def test_where_no_word_is_known_to_be_a_persons_own_texts_begin_anyhow() -> None:
+    assert Frames([ADA]).beginnings() == [""]
+
+
 @given(st.integers(0, 1000), st.permutations(OTHERS))
 def test_the_order_of_the_others_does_not_matter(seed: int, others: list[Target]) -> None:
     one, other = frames(), Frames([ADA, BO], others, text=["ordinary words"])
