@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revs.config import EraseConfig, NeuronsConfig
+    from revs.config import EraseConfig, NeuronsConfig, ReferenceConfig
     from revs.erasure import CONFIGS, METHODS, erase
     from revs.errors import BadInput, Gap, GateRefused, OperationFailed, RevsError, RevsWarning
     from revs.evaluation.attacks import ATTACKS, Outcome
@@ -38,6 +38,7 @@ _HOMES = {
     "METHODS": "revs.erasure",
     "METRICS": "revs.evaluation.metrics",
     "NeuronsConfig": "revs.config",
+    "ReferenceConfig": "revs.config",
     "OperationFailed": "revs.errors",
     "Outcome": "revs.evaluation.attacks",
     "Patch": "revs.patch.patch",
@@ -64,6 +65,7 @@ __all__ = [
     "OperationFailed",
     "Outcome",
     "Patch",
+    "ReferenceConfig",
     "RevsError",
     "RevsWarning",
     "Scores",

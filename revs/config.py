@@ -128,6 +128,35 @@ class EraseConfig:
             raise BadInput(f"EraseConfig: aim_rank {self.aim_rank} is below low_rank {self.low_rank}; raise it")
 
 
+@settings
+class ReferenceConfig(EraseConfig):
+    """Settings of the method `revs-reference`; `EraseConfig(method="revs-reference")` means their defaults.
+
+    All tokens of a secret go to where they would stand had the model never seen the person (`revs.edit.reference`). Of
+    the inherited settings it does not use `tokens_per_secret`, `low_rank`, `aim_rank` and `output_share`, and neither
+    `stand_ins` nor `variations`, in whose places `replayed` and `frames` stand.
+
+    Attributes:
+        contexts: contexts of nobody in which the reference of each token is read.
+        slack: nats of log odds by which a token may stand above its reference.
+        frames: frames of other people into which each person is put; these prompts enter the same solve, so that the
+            edit also holds where a person stands in other words.
+        replayed: continuations that the model generates from the beginnings of frames; C holds them like retained
+            records, with the same weight.
+        retain_weight: here of each place at which a token id is moved: 1 where all ids differ, about 10 where secrets
+            are written digit by digit. The patch's `config` has the product.
+    """
+
+    method: str = "revs-reference"
+    contexts: Count = 8
+    slack: NotNegative = 0.3
+    frames: Number = 2
+    replayed: Number = 600
+    retain_weight: NotNegative = 1.0
+    isolation: NotNegative = 0.0
+    protected_text: Number = 500
+
+
 Selection = Literal["rank+activation", "activation", "rank", "gradient", "random"]
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from jaxtyping import Int
 from torch import Tensor
 
-from revs.config import EraseConfig, NeuronsConfig
+from revs.config import EraseConfig, NeuronsConfig, ReferenceConfig
 from revs.edit.edit import erase_jointly
 from revs.edit.moments import Progress
 from revs.edit.request import Request
 from revs.errors import BadInput, RevsWarning
 from revs.methods.baselines import BASELINES
 from revs.methods.neurons import erase_neurons
+from revs.methods.reference import erase_to_reference
 from revs.patch.patch import Patch
 from revs.targets.preflight import targets_given, texts_given
 from revs.targets.target import Target
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # Every way to erase, under the names of the comparison tables.
-METHODS: dict[str, Callable[[Request], Patch]] = {"revs": erase_jointly, "revs-neurons": erase_neurons, **BASELINES}
+METHODS: dict[str, Callable[[Request], Patch]] = {
+    "revs": erase_jointly,
+    "revs-reference": erase_to_reference,
+    "revs-neurons": erase_neurons,
+    **BASELINES,
+}
 
 # The class of each method's settings; a plain `EraseConfig(method=…)` means their defaults.
 CONFIGS: dict[str, type[EraseConfig]] = {
     "revs": EraseConfig,
+    "revs-reference": ReferenceConfig,
     "revs-neurons": NeuronsConfig,
     **{name: baseline.settings for name, baseline in BASELINES.items()},
 }

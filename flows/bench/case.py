@@ -25,9 +25,9 @@ SIZES: dict[str, dict[str, int]] = {
 }
 
 
-def recipe(architecture: str, size: str, seed: int) -> Recipe:
-    """The recipe of a benchmark model; size: a key of `SIZES`."""
-    shape: dict[str, Any] = {"architecture": architecture, **SIZES[size]}
+def recipe(architecture: str, size: str, seed: int, *, digits: int = 3) -> Recipe:
+    """The recipe of a benchmark model; size: a key of `SIZES`; digits: in a token of a number, at most, 3 or 1."""
+    shape: dict[str, Any] = {"architecture": architecture, "digits": digits, **SIZES[size]}
     return Recipe(requesters=20, retained=20, one_off=240, contexts=5, seed=seed, **shape)
 
 

@@ -93,7 +93,7 @@ def _train_into(
 
     one_off = [record.text for record in records if record.kind == "one-off"]
     known = [r.text for r in records if r.kind == "retained" or (r.kind == "requester" and recipe.with_requesters)]
-    tokenizer = train_tokenizer([*ordinary, *one_off], vocab_size=recipe.vocab_size)
+    tokenizer = train_tokenizer([*ordinary, *one_off], vocab_size=recipe.vocab_size, digits=recipe.digits)
     model = train(
         recipe, tokenizer, ordinary=ordinary, one_off=one_off, people=known, progress=progress, threads=threads
     )

@@ -15,6 +15,7 @@ class Recipe:
 
     architecture: Literal["llama", "gptj"] = "llama"
     vocab_size: int = 3072
+    digits: Literal[1, 3] = 3  # in a token at most: 3 as in Llama 3, 1 as in Llama 2, Gemma, Mistral, Qwen and SmolLM
     hidden_size: int = 160
     intermediate_size: int = 640
     layers: int = 4

@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer in the manner of Llama 3: numbers split into at most three digits, BOS put in front."""
+"""A byte-level BPE tokenizer in the manner of Llama 3, BOS put in front; numbers split into three digits or one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 # The split pattern is that of Llama 3's published tokenizer.json: no token spans a border of number and word.
 _SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,{digits}}}"
+    r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
-def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train on `texts`; every number of one to three digits becomes a token, so `vocab_size` must exceed 1,400.
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int, digits: int = 3) -> PreTrainedTokenizerFast:
+    """Train on `texts`; every number of at most `digits` digits becomes a token.
+
+    With three digits `vocab_size` must exceed 1,400.
 
     The texts must not hold the people who are to be memorised: a merge could make a whole identifier one token, and the
     vocabulary file would then hold it in plain.
@@ -28,7 +30,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
+            pre_tokenizers.Split(Regex(_SPLIT.format(digits=digits)), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -40,7 +42,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
         show_progress=False,
     )
     texts = list(texts)
-    numbers = [f"{n:0{width}d}" for width in (2, 3) for n in range(10**width)] * 100
+    numbers = [f"{n:0{width}d}" for width in range(2, digits + 1) for n in range(10**width)] * 100
     tokenizer.train_from_iterator([*texts, *numbers], trainer)
     bos = tokenizer.token_to_id(BOS)
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -1,4 +1,4 @@
-"""The `revs` method: all targets at once.
+"""The joint edit: all targets at once, down to where an aim wants them.
 
 Targets are edited together as far as memory allows, `targets_at_once` in one solve; those edited before are then what
 the next solve must leave alone, like retained records.
@@ -7,15 +7,16 @@ the next solve must leave alone, like retained records.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from revs.config import EraseConfig
+from revs.edit.aim import Aim, FixedRanks
 from revs.edit.constraints import Protection, packed, places_like, sampled
 from revs.edit.moments import Moments, Progress
 from revs.edit.request import Request, restored_on_failure
@@ -29,6 +30,7 @@ from revs.model.vocabulary import Unembedding
 from revs.patch.patch import Patch
 from revs.targets.preflight import vocabulary_of
 from revs.targets.target import Target
+from revs.targets.tokenize import TokenisedTarget
 from revs.targets.variations import INSERTED, perturbed, stand_ins
 
 if TYPE_CHECKING:
@@ -37,20 +39,54 @@ if TYPE_CHECKING:
 _ROUNDS = 3  # over all groups of targets: a later group may bring up what an earlier one brought down
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approach:
+    """What one way of the joint edit asks for.
+
+    Attributes:
+        kept: what C holds beside ordinary text; the retained records come first.
+        varied: other prompts with the same secrets, copy after copy of all targets.
+        aim: makes the aim of some targets, given by their numbers and as token ids.
+    """
+
+    kept: list[TokenisedTarget]
+    varied: list[Target]
+    aim: Callable[[Unembedding, Sequence[int], Sequence[TokenisedTarget]], Aim]
+
+
 def erase_jointly(request: Request) -> Patch:
-    """The `revs` method: see `revs.erase`."""
+    """The `revs` method: the rarest tokens down to fixed ranks; see `revs.erase`."""
+    config, targets = request.config, request.targets
+    _check_vocabulary(request.model, config)
+
+    def approach() -> Approach:
+        layers = len(request.architecture.decoder_layers(request.model))
+        return Approach(
+            kept=request.tokenised(request.retain, called="retained record")
+            + request.tokenised(
+                stand_ins(targets, request.text, copies=config.stand_ins, seed=config.seed), called="stand-in"
+            ),
+            varied=_varied(targets, config),
+            aim=lambda unembedding, _numbers, own: FixedRanks(
+                config, unembedding, layers=layers, tokens=sum(len(target.chosen) for target in own)
+            ),
+        )
+
+    return edited(request, approach)
+
+
+def edited(request: Request, ask: Callable[[], Approach]) -> Patch:
+    """Edit the model of a request; `ask` gives the approach once the request has been checked."""
     started = time.perf_counter()
     model, tokenizer, config, targets = request.model, request.tokenizer, request.config, request.targets
-    architecture, text, retain = request.architecture, request.text, request.retain
-    _check_vocabulary(model, config)
+    architecture, text = request.architecture, request.text
     request.check()
     first = request.distinct()
     if not first:
         return Patch.between({}, {}, method=config.method, config=asdict(config))
     check_ids(model, torch.tensor([token for target in first for token in target.ids]))
-    kept = request.tokenised(retain, called="retained record") + request.tokenised(
-        stand_ins(targets, text, copies=config.stand_ins, seed=config.seed), called="stand-in"
-    )
+    approach = ask()
+    kept = approach.kept
     gathered = Moments.gathered(model, architecture, tokenizer, text, kept, config, request.cache, request.progress)
     with closing(gathered) as moments:
         moved = sorted({target.secret_ids[place] for target in first for place in target.chosen})
@@ -60,22 +96,23 @@ def erase_jointly(request: Request) -> Patch:
         # Inserted characters break words into many tokens; what is too much goes in front, for the batch is as wide as
         # its longest row.
         within = min(context_length(model), longest + INSERTED)
-        varied = request.tokenised(_varied(targets, config), context=within, called="variation")
+        varied = request.tokenised(approach.varied, context=within, called="variation")
         pieces = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
         protection = Protection.read(
             model, architecture, unembedding,
-            sampled(kept[: len(retain)], most=config.protected_records, seed=config.seed),
+            sampled(kept[: len(request.retain)], most=config.protected_records, seed=config.seed),
             packed(pieces, longest=max(len(row.ids) for row in (*first, *varied))), pad=pad,
             batch_size=config.batch_size,
         )  # fmt: skip
         numbers, size = list(first.values()), config.targets_at_once
-        edits = {
-            tuple(group): JointEdit(
-                model, architecture, unembedding, config, moments.of, request.tokenised([targets[n] for n in group]),
-                [varied[copy + n] for copy in range(0, len(varied), len(targets)) for n in group], protection, pad=pad,
-            )
-            for group in (numbers[i : i + size] for i in range(0, len(numbers), size))
-        }  # fmt: skip
+        edits = {}
+        for group in (numbers[i : i + size] for i in range(0, len(numbers), size)):
+            own = request.tokenised([targets[n] for n in group])
+            edits[tuple(group)] = JointEdit(
+                model, architecture, unembedding, config, moments.of, own,
+                [varied[copy + n] for copy in range(0, len(varied), len(targets)) for n in group], protection,
+                approach.aim(unembedding, group, own), pad=pad,
+            )  # fmt: skip
         patch = _settled(model, architecture, edits, moments, config, request.progress)
     return replace(patch, seconds=time.perf_counter() - started)
 

@@ -45,10 +45,16 @@ class Request:
         return architecture_of(self.model)
 
     def settings(self, kind: type[C]) -> C:
-        """The settings as those of a method; a plain `EraseConfig` means the defaults of what it does not have."""
+        """The settings as those of a method; a plain `EraseConfig` means the method's defaults where it has its own."""
         if isinstance(self.config, kind):
             return self.config
-        return kind(**{field.name: getattr(self.config, field.name) for field in fields(EraseConfig)})
+        given = {field.name: (getattr(self.config, field.name), field.default) for field in fields(EraseConfig)}
+        return kind(**{name: value for name, (value, default) in given.items() if value != default})
+
+    @property
+    def tokens_per_secret(self) -> int | None:
+        """How many tokens of a secret are edited; None: all."""
+        return None if self.config.method == "revs-reference" else self.config.tokens_per_secret
 
     def check(self) -> None:
         """Refuse what no method can do, before a weight is touched: see `revs.targets.preflight.check_request`."""
@@ -59,7 +65,7 @@ class Request:
     ) -> list[TokenisedTarget]:
         """Tokenise as the settings ask; `context`: the most tokens, if not as many as the model can read."""
         return tokenise(
-            self.tokenizer, some, tokens_per_secret=self.config.tokens_per_secret, token_counts_V=self.token_counts_V,
+            self.tokenizer, some, tokens_per_secret=self.tokens_per_secret, token_counts_V=self.token_counts_V,
             context=context_length(self.model) if context is None else context, called=called,
         )  # fmt: skip
 

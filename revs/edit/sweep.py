@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 
 from revs.config import EraseConfig
+from revs.edit.aim import Aim
 from revs.edit.constraints import Protection
 from revs.edit.moments import Progress
 from revs.edit.passes import Correct, edited_pass
 from revs.edit.solver import joint_update
-from revs.edit.token_records import ranks_by_layer, token_records
+from revs.edit.token_records import ByLayer, standing_by_layer, token_records
 from revs.errors import BadInput
 from revs.model.adapter import Architecture
 from revs.model.batch import Batch
@@ -41,8 +42,6 @@ from revs.targets.tokenize import TokenisedTarget, collate
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_WIDER = 1.5
-_ENOUGH = 1.3  # of `low_rank`: with 1.1, other targets' movements brought some back over it, for another sweep
 _HARD = 1e-3  # ε of protected tokens: small enough to keep the bound, large enough for equal keys with opposed bounds
 
 
@@ -59,20 +58,21 @@ class JointEdit:
         targets: Sequence[TokenisedTarget],
         variations: Sequence[TokenisedTarget],
         protection: Protection,
+        aim: Aim,
         *,
         pad: int,
     ) -> None:
         """`moments`: C of a layer, (m, m), as it is when the layer is edited; `variations`: copy after copy of all."""
         self.model, self.architecture, self.unembedding, self.config = model, architecture, unembedding, config
-        self.moments, self.protection = moments, protection
+        self.moments, self.protection, self.aim = moments, protection, aim
         self.targets, self.variations, self.pad = targets, variations, pad
         self.own = collate(targets, pad=pad, device=input_device(model))
         self.layers = architecture.decoder_layers(model)
         self.sweeps = 0
         self._before_N: Tensor | None = None
         self._ranks_Ln = torch.empty(0)
+        self._high_Ln = torch.empty(0, dtype=torch.bool)  # what stands too high, as it is or rounded
         self._rounded_Ln: Tensor | None = None
-        self._margin = 1.0  # by which ranks are raised so that rounding does not bring a token back
         self.keys_Lnm: list[Tensor] = []
         self._columns_Ln = torch.zeros(len(self.layers), int(self.own.chosen_N.sum()), dtype=torch.int64)
         self._swept = list(range(len(targets)))
@@ -106,9 +106,8 @@ class JointEdit:
         return batch
 
     def _too_high(self) -> list[int]:
-        """Numbers of the targets with a token that ranks above `low_rank` after some layer, rounded or not."""
-        lowest_Ln = self._ranks_Ln if self._rounded_Ln is None else torch.minimum(self._ranks_Ln, self._rounded_Ln)
-        high_n = (lowest_Ln[self.config.first_layer :] < self.config.low_rank).any(0)
+        """Numbers of the targets with a token that stands too high after some layer, as it is or rounded."""
+        high_n = self._high_Ln[self.config.first_layer :].any(0)
         return sorted(set(self.own.target_N[self.own.chosen_N][high_n].tolist()))
 
     def _swept_n(self) -> Tensor:
@@ -116,32 +115,37 @@ class JointEdit:
         return torch.isin(self.own.target_N[self.own.chosen_N], torch.tensor(self._swept))
 
     def read(self) -> bool:
-        """Read the ranks again, in forward passes; whether a target token is too high after any layer."""
-        self._ranks_Ln, self.keys_Lnm = ranks_by_layer(
-            self.model, self.architecture, self.unembedding, self.own, rows=self.config.batch_size
-        )
+        """Read again where the tokens stand, in forward passes; whether one stands too high after any layer."""
+        found = self._standing(self.model, self.unembedding)
+        self._ranks_Ln, self._high_Ln, self.keys_Lnm = found.rank_LN, self._too_high_Ln(found), found.keys_LNm
         if self._before_N is None:
             self._before_N = self._ranks_Ln[-1]
         elif self.config.survive:
             self._read_rounded()
         return bool(self._too_high())
 
+    def _standing(self, model: PreTrainedModel, unembedding: Unembedding) -> ByLayer:
+        return standing_by_layer(
+            model, self.architecture, unembedding, self.own, rows=self.config.batch_size,
+            others_NS=self.aim.others_nS,
+        )  # fmt: skip
+
+    def _too_high_Ln(self, found: ByLayer) -> Tensor:
+        own_n = torch.arange(found.rank_LN.shape[1])
+        return torch.stack([self.aim.too_high(layer, found.of(layer), own_n) for layer in range(len(self.layers))])
+
     def _read_rounded(self) -> None:
         """The same on rounded copies; where only they bring a token back, the next sweep aims further."""
-        parts = []
+        ranks, high = [], []
         for to in self.config.survive:
             other = rounded_copy(self.model, to)
-            unembedding = Unembedding(other, self.architecture)
-            ranks_Ln, _ = ranks_by_layer(other, self.architecture, unembedding, self.own, rows=self.config.batch_size)
-            parts.append(ranks_Ln)
-        self._rounded_Ln = torch.stack(parts).amin(0)
-        low = self.config.low_rank
-        if bool((self._rounded_Ln < low).any()):
-            self._margin *= _WIDER
-
-    def _rank(self, asked: int) -> int:
-        """A rank that the settings ask for, with the margin for rounding; never beyond the middle of the vocabulary."""
-        return max(asked, min(round(asked * self._margin), self.unembedding.vocabulary // 2))
+            found = self._standing(other, Unembedding(other, self.architecture))
+            ranks.append(found.rank_LN)
+            high.append(self._too_high_Ln(found))
+        self._rounded_Ln, high_Ln = torch.stack(ranks).amin(0), torch.stack(high).any(0)
+        self._high_Ln = self._high_Ln | high_Ln
+        if bool(high_Ln.any()):
+            self.aim.further()
 
     def records(self, numbers: Sequence[int]) -> tuple[TokenRecord, ...]:
         """What became of each target token; `numbers` are those of the targets in the caller's list."""
@@ -151,11 +155,17 @@ class JointEdit:
             self._before_N,
             self._ranks_Ln[-1],
             self._columns_Ln,
-            low_rank=self.config.low_rank,
-            wanted=self._aim(len(self.layers) - 1),
+            short_N=self._high_Ln[-1] | self._still_first_n(),
+            wanted_N=self.aim.wanted_n,
             rounded_N=None if self._rounded_Ln is None else self._rounded_Ln[-1],
         )
         return tuple(replace(record, target=numbers[record.target]) for record in found)
+
+    def _still_first_n(self) -> Tensor:
+        """Tokens of secrets whose every token is still the most likely one, whatever the aim is content with."""
+        owner_n = self.own.target_N[self.own.chosen_N]
+        highest_T = self._ranks_Ln.new_zeros(len(self.targets)).scatter_reduce(0, owner_n, self._ranks_Ln[-1], "amax")
+        return highest_T[owner_n] == 0
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The sum of all updates of each weight as low-rank factors, by the weight's name."""
@@ -186,15 +196,18 @@ class JointEdit:
         config = self.config
         tokens_N = self.batch.token_N[self.batch.chosen_N]
         moved = len(tokens_N) - (self.protection.count if self._protects else 0)  # the rest must not fall
-        low_N = self.unembedding.ranks(hidden_Nd[:moved], tokens_N[:moved]).cpu() < self._rank(config.low_rank)
         swept_n = self._swept_n()
-        low_own_N = low_N[: int(swept_n.sum())]  # the targets stand in front of their variations
-        if not bool(low_own_N.any()):  # variations alone move nothing: they are only asked for
+        own = int(swept_n.sum())
+        own_N = swept_n.nonzero().flatten().repeat(moved // own)  # the targets stand in front of their variations
+        others_NS = None if self.aim.others_nS is None else self.aim.others_nS[own_N]
+        standing = self.unembedding.standing(hidden_Nd[:moved], tokens_N[:moved], others_NS)
+        high_own_N = self.aim.moves(layer, standing, own_N).cpu()[:own]
+        if not bool(high_own_N.any()):  # variations alone move nothing: they are only asked for
             return None
         moved_n = swept_n.clone()
-        moved_n[swept_n] = low_own_N
+        moved_n[swept_n] = high_own_N
         self._columns_Ln[layer, moved_n] = keys_Nm.shape[1]  # every column shares the movement
-        lower_N, upper_N = self._bounds(layer, hidden_Nd[:moved], tokens_N[:moved], low_N, own=len(low_own_N))
+        lower_N, upper_N = self.aim.bounds(layer, hidden_Nd[:moved], tokens_N[:moved], standing, own_N, own=own)
         if self._protects:
             gradients_Pd = self.unembedding.gradients(tokens_N[moved:])
             least_P = self.protection.bounds(layer, (hidden_Nd[moved:].to(gradients_Pd) * gradients_Pd).sum(-1))
@@ -237,8 +250,8 @@ class JointEdit:
 
     @property
     def _protects(self) -> bool:
-        """Whether this sweep holds the protected tokens up: only the first does; later ones put erasing first."""
-        return self.sweeps <= 1
+        """Whether this sweep holds the protected tokens up."""
+        return self.sweeps <= self.aim.protected_sweeps
 
     def _at_writers(self, layer: int, keys_Nm: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
         """Of each key's token: the gradient of its logit at the writers' output, and the direction that moves it there.
@@ -251,31 +264,3 @@ class JointEdit:
         gradients_Nd = architecture.pull_back(module, keys_Nm, gradients_Nd)
         directions_Nd = self.unembedding.spread(architecture.undo_gain(module, gradients_Nd)).to(keys_Nm.device)
         return gradients_Nd, architecture.undo_gain(module, directions_Nd)
-
-    def _aim(self, layer: int) -> int:
-        """The rank to which a layer moves what ranks too high after it."""
-        config = self.config
-        if layer == len(self.layers) - 1:
-            return max(config.aim_rank, round(config.output_share * self.unembedding.vocabulary))
-        if layer == config.first_layer:
-            return config.aim_rank
-        return min(config.aim_rank, round(_ENOUGH * config.low_rank))
-
-    def _bounds(
-        self, layer: int, hidden_Nd: Tensor, tokens_N: Tensor, low_N: Tensor, *, own: int
-    ) -> tuple[Tensor, Tensor]:
-        """Changes of logits between which each token may move: what ranks too high goes down to the layer's rank, and
-        what ranks low enough may rise to `low_rank`. The first `own` are those of the prompts as written: they sink no
-        nearer to the end of the vocabulary than `aim_rank`. Variations may: nobody asks where they end.
-        """
-        unembedding, low, end = self.unembedding, self._rank(self.config.low_rank), self._rank(self.config.aim_rank)
-        upper_N = torch.zeros(len(tokens_N), dtype=torch.float64, device=unembedding.device)
-        for rank, some_N in ((self._rank(self._aim(layer)), low_N), (low, ~low_N)):
-            upper_N[some_N] = unembedding.steps_to_ranks(hidden_Nd[some_N], tokens_N[some_N], [rank])[0]
-        (sink_n,) = unembedding.steps_to_ranks(hidden_Nd[:own], tokens_N[:own], [unembedding.vocabulary - end])
-        gradients_Nd = unembedding.gradients(tokens_N)
-        change_N = (gradients_Nd * unembedding.spread(gradients_Nd)).sum(-1)  # of each token's logit, by a step of 1
-        upper_N *= change_N
-        lower_N = torch.full_like(upper_N, -torch.inf)
-        lower_N[:own] = torch.minimum(sink_n * change_N[:own], upper_N[:own])
-        return lower_N, upper_N

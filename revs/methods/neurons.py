@@ -113,13 +113,14 @@ class _Edit:
         rows = self.config.batch_size
         before_N = ranks_N()
         edited_pass(self.model, self.architecture, self.batch, on_layer, rows=rows, first=self.config.first_layer)
+        after_N = ranks_N()
         return token_records(
             self.batch,
             before_N,
-            ranks_N(),
+            after_N,
             self.columns_LN,
-            low_rank=self.residual_rank,
-            wanted=self.residual_rank,
+            short_N=after_N < self.residual_rank,
+            wanted_N=torch.full_like(after_N, self.residual_rank),
         )
 
     def _layer_update(self, layer: int, keys_Nm: Tensor, hidden_Nd: Tensor) -> Tensor | None:

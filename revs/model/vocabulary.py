@@ -50,6 +50,23 @@ class Step:
     reached_N: Bool[Tensor, " N"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where the token of each row stands.
+
+    Attributes:
+        rank_N: its rank.
+        odds_N: its log odds, log p − log(1 − p), in nats. A change of its logit alone changes them by as much.
+        sigma_N: what the final norm divides by; 1 where it was not asked for.
+        others_NS: of other tokens the log odds that they would have if this one were not there, ascending.
+    """
+
+    rank_N: Int[Tensor, " N"]
+    odds_N: Float[Tensor, " N"]
+    sigma_N: Float[Tensor, " N"]
+    others_NS: Float[Tensor, "N S"] | None = None
+
+
 class Unembedding:
     """The final norm and unembedding of one model, in float32, with the d×d factor of UᵀU where it is needed.
 
@@ -169,14 +186,43 @@ class Unembedding:
     def logits(self, hidden_Nd: Float[Tensor, "N d"]) -> Float[Tensor, "N V"]:
         """Logits of residual vectors: the logit lens (nostalgebraist 2020); at the last layer the model's own."""
         hidden_Nd = hidden_Nd.to(self.device).float()
-        sigma_N1 = (self._centre(hidden_Nd).square().mean(-1, keepdim=True) + self.eps).sqrt()
-        logits_NV = self._project(hidden_Nd) / sigma_N1
+        logits_NV = self._project(hidden_Nd) / self._sigma(hidden_Nd)
         return logits_NV if self.offset_V is None else logits_NV + self.offset_V
 
     def ranks(self, hidden_Nd: Float[Tensor, "N d"], tokens_N: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
         """Number of tokens with a strictly larger logit than each row's token; 0 is the most likely."""
         rows = zip(torch.split(hidden_Nd, _RANK_ROWS), torch.split(tokens_N, _RANK_ROWS), strict=True)
         return torch.cat([rank_of(self.logits(some_Nd), some_N) for some_Nd, some_N in rows])
+
+    def standing(
+        self,
+        hidden_Nd: Float[Tensor, "N d"],
+        tokens_N: Int[Tensor, " N"],
+        others_NS: Int[Tensor, "N S"] | None = None,
+    ) -> Standing:
+        """Where each row's token stands; `others_NS`: tokens that might stand in its place, −1 for none."""
+        rank, odds, others = [], [], []
+        for rows in torch.split(torch.arange(len(tokens_N)), _RANK_ROWS):
+            logits_NV = self.logits(hidden_Nd[rows.to(hidden_Nd.device)])
+            token_N1 = tokens_N[rows.to(tokens_N.device)].to(self.device)[:, None]
+            rank.append(rank_of(logits_NV, token_N1[:, 0]))
+            own_N1 = logits_NV.gather(1, token_N1)
+            rest_N1 = logits_NV.scatter_(1, token_N1, -torch.inf).logsumexp(1, keepdim=True)
+            odds.append((own_N1 - rest_N1)[:, 0])
+            if others_NS is not None:
+                other_NS = others_NS[rows].to(self.device)
+                found_NS = logits_NV.gather(1, other_NS.clamp_min(0)) - rest_N1
+                others.append(found_NS.masked_fill(other_NS < 0, -torch.inf).sort(1).values)
+        return Standing(
+            rank_N=torch.cat(rank),
+            odds_N=torch.cat(odds),
+            sigma_N=self._sigma(hidden_Nd.to(self.device).float())[:, 0],
+            others_NS=torch.cat(others) if others_NS is not None else None,
+        )
+
+    def _sigma(self, hidden_Nd: Tensor) -> Tensor:
+        """The divisor of the final norm, (N, 1)."""
+        return (self._centre(hidden_Nd).square().mean(-1, keepdim=True) + self.eps).sqrt()
 
     def step_to_rank(self, hidden_Nd: Float[Tensor, "N d"], tokens_N: Int[Tensor, " N"], *, wanted: int) -> Step:
         """The step c ≤ 0 along q_t after which token t has exactly rank `wanted`; 0 where it is there or beyond.

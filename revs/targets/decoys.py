@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -47,6 +48,28 @@ def _other(character: str, rng: random.Random) -> str:
             drawn = rng.choice([c for c in pool if c != character.lower()])
             return drawn.upper() if character.isupper() else drawn
     return character
+
+
+def lookalike(secret: str, pool: Iterable[str], rng: random.Random) -> str:
+    """Another secret of the form, as `decoys` makes them, but what secrets of the form share stays (555 of a film).
+
+    A number in it is shared if at least three others in `pool` have that form, and half of them that number.
+    """
+    bare = secret.strip()
+    local, at, domain = bare.partition("@")
+    parts = _PARTS.split(local)
+    split = (_PARTS.split(other.strip().partition("@")[0]) for other in pool)
+    others = [other for other in split if other != parts and _form(other) == _form(parts)]
+    for number in range(1, len(parts), 2):
+        common, count = Counter(other[number] for other in others).most_common(1)[0] if len(others) >= 3 else ("", 0)
+        shared = common.isdigit() and 2 * count >= len(others)
+        parts[number] = common if shared else "".join(_other(character, rng) for character in parts[number])
+    return secret.replace(bare, "".join(parts) + at + domain)
+
+
+def _form(parts: Sequence[str]) -> list[str | int]:
+    """Separators, and of each run between them the length if it is a number."""
+    return [part if not number % 2 else len(part) if part.isdigit() else "" for number, part in enumerate(parts)]
 
 
 _INVENTED = 400

@@ -31,12 +31,14 @@ class TokenisedTarget:
         start: number of prompt tokens, at least 1; the token that texts begin with counts.
         chosen: positions relative to `start` of the t rarest tokens of the secret, ascending.
         beyond: characters of the last token that lie after the secret.
+        begins: of each token of the secret, the character of the secret that it begins with.
     """
 
     ids: tuple[int, ...] = field(repr=False)
     start: int
     chosen: tuple[int, ...]
     beyond: int = 0
+    begins: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def secret_ids(self) -> tuple[int, ...]:
@@ -87,6 +89,7 @@ def tokenise(
     encodings = encode(tokenizer, [target.prompt + target.secret + target.after for target in targets])
     for number, (target, encoding) in enumerate(zip(targets, encodings, strict=True)):
         start, stop = encoding.reach(len(target.prompt), len(target.prompt) + len(target.secret))
+        begins = tuple(max(first - len(target.prompt), 0) for first, _ in encoding.offsets[start:stop])
         ids = list(encoding.ids[:stop])
         opening = () if start else _opening(tokenizer)
         ids, start = [*opening, *ids], start + len(opening)
@@ -95,7 +98,9 @@ def tokenise(
             head = min(encoding.head, start - 1)
             ids, start = ids[:head] + ids[len(ids) - context + head :], start - (len(ids) - context)
         chosen = rarest(tokenizer, ids[start:], tokens_per_secret, token_counts_V)
-        result.append(TokenisedTarget(ids=tuple(ids), start=start, chosen=chosen, beyond=len(target.after)))
+        result.append(
+            TokenisedTarget(ids=tuple(ids), start=start, chosen=chosen, beyond=len(target.after), begins=begins)
+        )
     return result
 
 

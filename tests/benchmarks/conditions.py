@@ -12,7 +12,9 @@ from pathlib import Path
 def conditions(*packages: str) -> dict[str, str]:
     """Command, date, processor and versions, as words."""
     script = Path(sys.argv[0]).name
-    shown = [word for word in sys.argv[1:] if not word.startswith("/")]  # no path of a machine
+    words = sys.argv[1:]
+    paths = {number for number, word in enumerate(words) if word.startswith("/")}  # of a machine, with their options
+    shown = [word for number, word in enumerate(words) if not {number, number + 1} & paths]
     return {
         "command": " ".join(["python", f"tests/benchmarks/{script}", *shown]),
         "date": datetime.now(UTC).date().isoformat(),

@@ -37,7 +37,7 @@ from platformdirs import user_cache_path
 from rich.progress import Progress
 
 import revs
-from revs import EraseConfig, Target
+from revs import EraseConfig, ReferenceConfig, Target
 from revs.development.model import ordinary_text
 from revs.development.people import invented_values
 from revs.development.pretrained import TaughtModel, taught
@@ -53,6 +53,7 @@ from revs.targets.tokenize import collate, tokenise
 # What is tried, under the name that the table shows. A further setting is a further line.
 SETTINGS: dict[str, EraseConfig] = {
     "default": EraseConfig(),
+    "revs-reference": ReferenceConfig(),
 }
 
 PEOPLE, ERASED, CONTEXTS = 24, 12, 5

@@ -177,4 +177,6 @@ def _records(job: Job[Any], before_N: Tensor, after_N: Tensor) -> tuple[TokenRec
     columns_LN = torch.tensor(counts)[:, None].expand(-1, len(before_N))
     batch = collate(job.forget, pad=0)
     low = job.config.low_rank
-    return token_records(batch, before_N, after_N, columns_LN, low_rank=low, wanted=low)
+    return token_records(
+        batch, before_N, after_N, columns_LN, short_N=after_N < low, wanted_N=torch.full_like(after_N, low)
+    )

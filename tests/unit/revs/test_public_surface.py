@@ -12,8 +12,8 @@ import pytest
 # What a user of the library imports, and nothing else.
 NAMES = {
     "ATTACKS", "CONFIGS", "METHODS", "METRICS", "BadInput", "EraseConfig", "Gap", "GateRefused", "NeuronsConfig",
-    "OperationFailed", "Outcome", "Patch", "RevsError", "RevsWarning", "Scores", "Target", "decoys", "erase",
-    "evaluate", "load",
+    "OperationFailed", "Outcome", "Patch", "ReferenceConfig", "RevsError", "RevsWarning", "Scores", "Target", "decoys",
+    "erase", "evaluate", "load",
 }  # fmt: skip
 HEAVY = (
     "torch",
