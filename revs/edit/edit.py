@@ -56,11 +56,11 @@ class Approach:
 
 def erase_jointly(request: Request) -> Patch:
     """The `revs` method: the rarest tokens down to fixed ranks; see `revs.erase`."""
-    config, targets = request.config, request.targets
+    config, targets, architecture = request.config, request.targets, request.architecture
     _check_vocabulary(request.model, config)
 
     def approach() -> Approach:
-        layers = len(request.architecture.decoder_layers(request.model))
+        layers = len(architecture.decoder_layers(request.model))
         return Approach(
             kept=request.tokenised(request.retain, called="retained record")
             + request.tokenised(

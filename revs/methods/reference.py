@@ -29,6 +29,7 @@ def erase_to_reference(request: Request) -> Patch:
     """The `revs-reference` method: see `revs.erase`."""
     config = request.settings(ReferenceConfig)
     request = replace(request, config=config)
+    request.check()
     config = replace(config, retain_weight=config.retain_weight * _crowding(request))
     request = replace(request, config=config)
     return edited(request, lambda: _approach(request, config))

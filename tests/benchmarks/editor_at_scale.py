@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from oracle import OracleSettings, adjust_rank, vocabulary_of
 
 from revs.config import EraseConfig
+from revs.edit.aim import FixedRanks
 from revs.edit.constraints import Protection
 from revs.edit.moments import Moments
 from revs.edit.sweep import JointEdit
@@ -91,9 +92,10 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     moments = Moments(model, architecture, config.retain_weight)  # without text: the identity
     rows = memorised(model, asked.protected, asked.tokens, asked.seed + 1)
     protection = Protection.read(model, architecture, unembedding, rows, [], pad=0, batch_size=config.batch_size)
+    aim = FixedRanks(config, unembedding, layers=asked.layers, tokens=len(moved))
     edit = JointEdit(
         model, architecture, unembedding, config, moments.of, targets, list(targets) * asked.variations, protection,
-        pad=0,
+        aim, pad=0,
     )  # fmt: skip
     ids, mask = edit.batch.ids_BT, edit.batch.mask_BT
 

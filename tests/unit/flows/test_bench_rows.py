@@ -90,7 +90,7 @@ def test_only_retraining_is_bound_to_the_control(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"methods": ["revz"]}, "method 'revz' is unknown; known methods: revs, revs-neurons"),
+        ({"methods": ["revz"]}, "method 'revz' is unknown; known methods: revs, revs-reference, revs-neurons"),
         ({"architectures": ["gpt5"]}, "architecture 'gpt5' is unknown; known: llama, gptj"),
         ({"methods": []}, "no method is named"),
         ({"seeds": []}, "no seed is named"),
