@@ -41,7 +41,9 @@ def test_a_finished_demo_leaves_no_identifier_anywhere(demo_run: Installation, s
     assert {"logs/0.stdout", "logs/0.stderr", "out/report.html", "out/report.json", "out/summary.json",
             "out/state/requests.db", "out/state/mlflow.db", "out/state/prefect/prefect.db"} <= looked_at  # fmt: skip
     assert any(name.endswith("evidence.json") for name in looked_at)
-    assert scanner.files_read == len(looked_at) and scanner.bytes_read > 10e6
+    # SQLite's own companions come and go while another worker's test reads the same databases.
+    stay = {name for name in looked_at if not name.endswith(("-wal", "-shm"))}
+    assert scanner.files_read >= len(stay) and scanner.bytes_read > 10e6
 
 
 @pytest.mark.slow
