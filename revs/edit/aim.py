@@ -23,7 +23,7 @@ class Aim(ABC):
 
     Attributes:
         wanted_n: rank to be reached after the last layer, for the records.
-        others_nS: tokens that might stand in place of each, to be read with it; None if nobody asks.
+        others_nS: tokens that might stand in place of each, to be read with it; None: none are read.
         protected_sweeps: in how many of the first sweeps the protected tokens are held up.
     """
 
@@ -76,7 +76,7 @@ class FixedRanks(Aim):
         """What ranks too high goes down to the layer's rank, and what ranks low enough may rise to `low_rank`.
 
         Tokens of the prompts as written sink no nearer to the end of the vocabulary than `aim_rank`. Those of
-        variations may: nobody asks where they end.
+        variations may: no bound holds them.
         """
         unembedding, low, end = self.unembedding, self._rank(self.config.low_rank), self._rank(self.config.aim_rank)
         low_N = self.moves(layer, standing, own_N)

@@ -77,7 +77,7 @@ class Reference:
             architecture: of the model.
             unembedding: of the model.
             targets: what is erased; their chosen tokens are studied.
-            contexts: of each target its contexts of nobody, at least one.
+            contexts: of each target its contexts of nobody; none where none fits.
             pad: token id for padding.
             batch_size: rows at most.
         """
@@ -118,7 +118,7 @@ class Reference:
 
 
 class ToReference(Aim):
-    """Down to the reference, no further, and nothing is raised."""
+    """Down to the reference; nothing is asked to go further or to rise."""
 
     def __init__(self, reference: Reference, *, slack: float, sweeps: int) -> None:
         """`slack`: nats by which a token may stand above its reference; `sweeps`: of the edit, all of which protect."""
