@@ -83,8 +83,8 @@ class EraseConfig:
             retained records: the type without the person. 0: none.
         protected_text: pieces of ordinary text, at most, where no layer may make a token less likely that follows the
             same token as a target token does.
-        protected_records: retained records, at most, whose target tokens no layer may make less likely. That keeps more
-            of those that are given and less of everybody else's (measured on the demo's model: 80 → 93 and 100 → 95).
+        protected_records: records of others, at most, whose tokens pull back where the same token is moved for a target
+            (`revs.edit.constraints`); a layer cannot always tell the two apart, so that what is erased prevails.
         sweeps: sweeps over the layers at most; the edit ends when every target token ranks low enough.
         variations: copies of each prompt with random characters inserted that enter the same solve, so that the edit
             also holds where a prompt is not met to the letter.
@@ -141,10 +141,8 @@ class ReferenceConfig(EraseConfig):
         slack: nats of log odds by which a token may stand above its reference.
         frames: frames of other people into which each person is put; these prompts enter the same solve, so that the
             edit also holds where a person stands in other words.
-        replayed: continuations that the model generates from the beginnings of frames; C holds them like retained
-            records, with the same weight.
-        retain_weight: here of each place at which a token id is moved: 1 where all ids differ, about 10 where secrets
-            are written digit by digit. The patch's `config` has the product.
+        replayed: continuations that the model generates from the beginnings of frames; they are held and protected
+            like retained records.
     """
 
     method: str = "revs-reference"
@@ -152,7 +150,7 @@ class ReferenceConfig(EraseConfig):
     slack: NotNegative = 0.3
     frames: Number = 2
     replayed: Number = 600
-    retain_weight: NotNegative = 1.0
+    protected_records: Number = 300
     isolation: NotNegative = 0.0
     protected_text: Number = 500
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from revs.config import EraseConfig
 from revs.edit.aim import Aim, FixedRanks
-from revs.edit.constraints import Protection, packed, places_like, sampled
+from revs.edit.constraints import Protection, packed, places_like, sharing
 from revs.edit.moments import Moments, Progress
 from revs.edit.request import Request, restored_on_failure
 from revs.edit.sweep import JointEdit
@@ -100,7 +100,7 @@ def edited(request: Request, ask: Callable[[], Approach]) -> Patch:
         pieces = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
         protection = Protection.read(
             model, architecture, unembedding,
-            sampled(kept[: len(request.retain)], most=config.protected_records, seed=config.seed),
+            sharing(kept, set(moved), most=config.protected_records, seed=config.seed),
             packed(pieces, longest=max(len(row.ids) for row in (*first, *varied))), pad=pad,
             batch_size=config.batch_size,
         )  # fmt: skip

@@ -29,21 +29,7 @@ def erase_to_reference(request: Request) -> Patch:
     """The `revs-reference` method: see `revs.erase`."""
     config = request.settings(ReferenceConfig)
     request = replace(request, config=config)
-    request.check()
-    config = replace(config, retain_weight=config.retain_weight * _crowding(request))
-    request = replace(request, config=config)
     return edited(request, lambda: _approach(request, config))
-
-
-def _crowding(request: Request) -> float:
-    """At how many places each token id is moved, on average: where numbers are written digit by digit, at many.
-
-    A record of somebody else that holds the token meets all of these movements, so it needs that much more weight
-    (measured: with the weight as it is, 66 % of others' records were kept where digits are tokens, and 100 % where
-    numbers are; with ten times the weight 88 to 98 %, but there perplexity rose by 0.7 %).
-    """
-    moved = [target.secret_ids[place] for target in request.tokenised(request.targets) for place in target.chosen]
-    return len(moved) / len(set(moved)) if moved else 1.0
 
 
 def _approach(request: Request, config: ReferenceConfig) -> Approach:
