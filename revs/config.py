@@ -81,6 +81,8 @@ class EraseConfig:
         retain_weight: weight of the retained records in the key moments, against 1 for ordinary text.
         stand_ins: copies of each prompt with other words and another secret of its form, which are protected like the
             retained records: the type without the person. 0: none.
+        replayed: continuations that the model generates from the beginnings of the prompts; they are held and protected
+            like retained records (`revs.methods.replay`). 0: none.
         protected_text: pieces of ordinary text, at most, where no layer may make a token less likely that follows the
             same token as a target token does.
         protected_records: records of others, at most, whose tokens pull back where the same token is moved for a target
@@ -107,6 +109,7 @@ class EraseConfig:
     ridge: Positive = 0.01
     retain_weight: NotNegative = 0.3
     stand_ins: Number = 3
+    replayed: Number = 0
     protected_text: Number = 160
     protected_records: Number = 0
     sweeps: Count = 3
@@ -134,15 +137,13 @@ class ReferenceConfig(EraseConfig):
 
     All tokens of a secret go to where they would stand had the model never seen the person (`revs.edit.reference`). Of
     the inherited settings it does not use `tokens_per_secret`, `low_rank`, `aim_rank` and `output_share`, and neither
-    `stand_ins` nor `variations`, in whose places `replayed` and `frames` stand.
+    `stand_ins` nor `variations`, in whose place `frames` stand.
 
     Attributes:
         contexts: contexts of nobody in which the reference of each token is read.
         slack: nats of log odds by which a token may stand above its reference.
         frames: frames of other people into which each person is put; these prompts enter the same solve, so that the
             edit also holds where a person stands in other words.
-        replayed: continuations that the model generates from the beginnings of frames; they are held and protected
-            like retained records.
     """
 
     method: str = "revs-reference"

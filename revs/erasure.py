@@ -11,12 +11,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from revs.config import EraseConfig, NeuronsConfig, ReferenceConfig
-from revs.edit.edit import erase_jointly
 from revs.edit.moments import Progress
 from revs.edit.request import Request
 from revs.errors import BadInput, RevsWarning
 from revs.methods.baselines import BASELINES
 from revs.methods.neurons import erase_neurons
+from revs.methods.ranks import erase_to_ranks
 from revs.methods.reference import erase_to_reference
 from revs.patch.patch import Patch
 from revs.targets.preflight import targets_given, texts_given
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Every way to erase, under the names of the comparison tables.
 METHODS: dict[str, Callable[[Request], Patch]] = {
-    "revs": erase_jointly,
+    "revs": erase_to_ranks,
     "revs-reference": erase_to_reference,
     "revs-neurons": erase_neurons,
     **BASELINES,

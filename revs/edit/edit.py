@@ -10,28 +10,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from revs.config import EraseConfig
-from revs.edit.aim import Aim, FixedRanks
+from revs.edit.aim import Aim
 from revs.edit.constraints import Protection, packed, places_like, sharing
 from revs.edit.moments import Moments, Progress
 from revs.edit.request import Request, restored_on_failure
 from revs.edit.sweep import JointEdit
-from revs.errors import BadInput
 from revs.model.adapter import Architecture
 from revs.model.families import context_length
 from revs.model.hooks import check_ids, pad_id
 from revs.model.offload import Weights, stored_transposed
 from revs.model.vocabulary import Unembedding
 from revs.patch.patch import Patch
-from revs.targets.preflight import vocabulary_of
 from revs.targets.target import Target
 from revs.targets.tokenize import TokenisedTarget
-from revs.targets.variations import INSERTED, perturbed, stand_ins
+from revs.targets.variations import INSERTED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,27 +51,6 @@ class Approach:
     kept: list[TokenisedTarget]
     varied: list[Target]
     aim: Callable[[Unembedding, Sequence[int], Sequence[TokenisedTarget]], Aim]
-
-
-def erase_jointly(request: Request) -> Patch:
-    """The `revs` method: the rarest tokens down to fixed ranks; see `revs.erase`."""
-    config, targets, architecture = request.config, request.targets, request.architecture
-    _check_vocabulary(request.model, config)
-
-    def approach() -> Approach:
-        layers = len(architecture.decoder_layers(request.model))
-        return Approach(
-            kept=request.tokenised(request.retain, called="retained record")
-            + request.tokenised(
-                stand_ins(targets, request.text, copies=config.stand_ins, seed=config.seed), called="stand-in"
-            ),
-            varied=_varied(targets, config),
-            aim=lambda unembedding, _numbers, own: FixedRanks(
-                config, unembedding, layers=layers, tokens=sum(len(target.chosen) for target in own)
-            ),
-        )
-
-    return edited(request, approach)
 
 
 def edited(request: Request, ask: Callable[[], Approach]) -> Patch:
@@ -96,7 +74,9 @@ def edited(request: Request, ask: Callable[[], Approach]) -> Patch:
         # Inserted characters break words into many tokens; what is too much goes in front, for the batch is as wide as
         # its longest row.
         within = min(context_length(model), longest + INSERTED)
-        varied = request.tokenised(approach.varied, context=within, called="variation")
+        varied = _alike(
+            request.tokenised(targets), request.tokenised(approach.varied, context=within, called="variation")
+        )
         pieces = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
         protection = Protection.read(
             model, architecture, unembedding,
@@ -115,6 +95,12 @@ def edited(request: Request, ask: Callable[[], Approach]) -> Patch:
             )  # fmt: skip
         patch = _settled(model, architecture, edits, moments, config, request.progress)
     return replace(patch, seconds=time.perf_counter() - started)
+
+
+def _alike(targets: Sequence[TokenisedTarget], varied: Sequence[TokenisedTarget]) -> list[TokenisedTarget]:
+    """The variations, copy after copy of all targets; the target itself where another prompt splits the secret anew."""
+    wanted = cycle(targets)
+    return [one if one.secret_ids == target.secret_ids else target for one, target in zip(varied, wanted, strict=False)]
 
 
 def _settled(
@@ -143,17 +129,6 @@ def _settled(
         )
 
 
-def _varied(targets: Sequence[Target], config: EraseConfig) -> list[Target]:
-    """Variations of the prompts, of another stream of random characters than the perturbation attack draws: it must not
-    be met with its own prompts.
-    """
-    return [
-        variation
-        for copy in range(config.variations)
-        for variation in perturbed(targets, seed=f"variation {copy} of {config.seed}")
-    ]
-
-
 def _settle(edits: Sequence[JointEdit], moments: Moments, progress: Progress | None) -> None:
     """Settle one group of targets after the other, until a round over all of them moves nothing."""
     for _ in range(_ROUNDS if len(edits) > 1 else 1):
@@ -177,12 +152,3 @@ def _joined(parts: Sequence[Mapping[str, tuple[Tensor, Tensor]]]) -> dict[str, t
                 left, right = torch.cat([found[name][0], left], dim=1), torch.cat([found[name][1], right])
             found[name] = (left, right)
     return found
-
-
-def _check_vocabulary(model: PreTrainedModel, config: EraseConfig) -> None:
-    vocabulary = vocabulary_of(model)
-    if 2 * config.aim_rank > vocabulary:
-        raise BadInput(
-            f"aim_rank {config.aim_rank} is more than half of this vocabulary of {vocabulary} tokens; "
-            "choose a smaller one"
-        )

@@ -36,7 +36,6 @@ def _approach(request: Request, config: ReferenceConfig) -> Approach:
     model, tokenizer, targets = request.model, request.tokenizer, request.targets
     frames = Frames(targets, request.retain, text=request.text)
     pad = pad_id(model, tokenizer)
-    longest = max(len(target.ids) for target in request.tokenised(targets))
 
     def aim(unembedding: Unembedding, numbers: Sequence[int], own: Sequence[TokenisedTarget]) -> Aim:
         contexts = [
@@ -49,11 +48,7 @@ def _approach(request: Request, config: ReferenceConfig) -> Approach:
         return ToReference(reference, slack=config.slack, sweeps=config.sweeps)
 
     return Approach(
-        kept=request.tokenised(request.retain, called="retained record")
-        + replayed(
-            model, tokenizer, frames, targets, count=config.replayed, longest=longest, batch_size=config.batch_size,
-            seed=config.seed,
-        ),
+        kept=request.tokenised(request.retain, called="retained record") + replayed(request, frames),
         varied=_reframed(frames, targets, config),
         aim=aim,
     )  # fmt: skip

@@ -14,56 +14,42 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from revs.edit.request import Request
 from revs.errors import BadInput
 from revs.evaluation.decoding import continued, plain_decoding
 from revs.model.batch import rows_within
 from revs.model.families import context_length
 from revs.model.seeding import seeded
 from revs.targets.frames import Frames
-from revs.targets.target import Target
 from revs.targets.tokenize import TokenisedTarget, encode, start_token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def replayed(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    frames: Frames,
-    targets: Sequence[Target],
-    *,
-    count: int,
-    longest: int,
-    batch_size: int,
-    seed: int,
-) -> list[TokenisedTarget]:
+def replayed(request: Request, frames: Frames) -> list[TokenisedTarget]:
     """Continuations of the frames' beginnings at temperature 1, without those that tell of a target.
 
     Args:
-        model: is not changed.
-        tokenizer: its tokenizer.
+        request: its model is not changed; its settings say how many (`replayed`), beginnings taking turns, and the seed
+            of the draws. None is longer than the longest target.
         frames: of the targets and the retained records.
-        targets: what is erased.
-        count: continuations in all; beginnings take turns.
-        longest: tokens of each, its beginning included.
-        batch_size: rows generated at once, at most.
-        seed: of the draws.
 
     Returns:
         Each as a record whose every generated token is one of its secret.
     """
+    model, tokenizer, targets, config = request.model, request.tokenizer, request.targets, request.config
     begun = _begun(tokenizer, frames)
-    longest = min(longest, context_length(model))
+    longest = min(max(len(target.ids) for target in request.tokenised(targets)), context_length(model))
     begun = [ids for ids in begun if 0 < len(ids) < longest]
-    if not begun:
+    if not begun or not config.replayed:
         return []
-    turns = sorted((begun[number % len(begun)] for number in range(count)), key=len)  # little padding
+    turns = sorted((begun[number % len(begun)] for number in range(config.replayed)), key=len)  # little padding
     found = []
-    with seeded(random.Random(f"replay {seed}").getrandbits(63), model), plain_decoding(model):
+    with seeded(random.Random(f"replay {config.seed}").getrandbits(63), model), plain_decoding(model):
         ends = _ends(model, tokenizer)
-        rows = rows_within(longest, batch_size)
-        for first in range(0, count, rows):
+        rows = rows_within(longest, config.batch_size)
+        for first in range(0, config.replayed, rows):
             prompts = turns[first : first + rows]
             length = min(longest - len(prompts[0]), context_length(model) - len(prompts[-1]))
             new = _drawn(model, tokenizer, prompts, length)

@@ -9,12 +9,15 @@ import pytest
 import torch
 
 import revs
+from revs.edit.edit import _alike
+from revs.edit.moments import Moments
 from revs.edit.reference import ToReference
+from revs.edit.request import Request
 from revs.evaluation.decoding import greedily_extracted
 from revs.methods.replay import replayed
 from revs.targets.frames import Frames
 from revs.targets.target import Target
-from revs.targets.tokenize import tokenise
+from revs.targets.tokenize import TokenisedTarget, tokenise
 
 CONFIG = revs.ReferenceConfig(replayed=60, contexts=4)
 
@@ -87,18 +90,58 @@ def test_a_secret_that_is_still_recited_is_reported_whatever_its_reference_is(
     assert list(patch.short) == [0]
 
 
+def asked(model: Any, tokenizer: Any, targets: list[Target], **settings: Any) -> Request:
+    return Request(model=model, tokenizer=tokenizer, targets=targets, config=revs.ReferenceConfig(**settings))
+
+
+def test_where_nothing_is_to_be_replayed_nothing_is(shared_model: Any, tokenizer: Any, people: list[Target]) -> None:
+    assert replayed(asked(shared_model, tokenizer, people[:3], replayed=0), Frames(people[:3], people[3:])) == []
+
+
+def test_a_frame_that_splits_the_secret_anew_gives_way_to_the_prompt_as_written() -> None:
+    one, other = (TokenisedTarget(ids=(1, 2, n, 9), start=2, chosen=(0, 1)) for n in (5, 6))
+    same, apart = (TokenisedTarget(ids=(1, 3, 4, n, 9), start=3, chosen=(0, 1)) for n in (5, 7))
+    shorter = TokenisedTarget(ids=(1, 3, 4, 6), start=3, chosen=(0,))
+    assert _alike([one, other], [same, shorter, apart, other]) == [same, other, one, other]
+    assert _alike([one, other], []) == []
+
+
+def test_fixed_ranks_can_keep_what_the_model_recites_too(
+    model: Any, tokenizer: Any, people: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tiny_edits import config
+
+    rows: list[int] = []
+    gather = Moments._gather
+
+    def noting(self: Moments, model: Any, architecture: Any, parts: Any, *more: Any) -> None:
+        rows.append(sum(len(batch.ids_BT) for batch in parts[1]))
+        gather(self, model, architecture, parts, *more)
+
+    monkeypatch.setattr(Moments, "_gather", noting)
+    for count in (0, 40):
+        patch = revs.erase(
+            model, tokenizer, people[:3], config=config(replayed=count, protected_records=20), retain=people[3:]
+        )
+        assert recited(model, tokenizer, people[:3]) == [False] * 3
+        patch.revert(model)
+    assert rows[1] > rows[0]
+
+
 def test_what_the_model_goes_on_with_tells_of_no_target(
     shared_model: Any, tokenizer: Any, people: list[Target]
 ) -> None:
     frames = Frames(people[:3], people[3:])
-    options: dict[str, Any] = {"count": 50, "longest": 30, "batch_size": 8}
-    found = replayed(shared_model, tokenizer, frames, people[:3], seed=0, **options)
+
+    def drawn(seed: int) -> Any:
+        return replayed(asked(shared_model, tokenizer, people[:3], replayed=50, batch_size=8, seed=seed), frames)
+
+    found, longest = drawn(0), max(len(row.ids) for row in tokenise(tokenizer, people[:3]))
     assert found
     for row in found:
-        assert len(row.ids) <= 30 and row.chosen == tuple(range(len(row.secret_ids)))
+        assert len(row.ids) <= longest and row.chosen == tuple(range(len(row.secret_ids)))
         assert not any(target.secret.strip() in tokenizer.decode(row.ids) for target in people[:3])
-    assert found == replayed(shared_model, tokenizer, frames, people[:3], seed=0, **options)
-    assert found != replayed(shared_model, tokenizer, frames, people[:3], seed=1, **options)
+    assert found == drawn(0) != drawn(1)
 
 
 def test_generation_ends_within_the_context_and_at_every_end_the_model_has(
@@ -108,7 +151,7 @@ def test_generation_ends_within_the_context_and_at_every_end_the_model_has(
     targets = [Target(prompt=f"{long} Ana", secret=" 412-55-9031"), Target(prompt=f"{long} Bo", secret=" 287-31-6604")]
     frames = Frames([*targets, *people[:2]])
     model.generation_config.eos_token_id = [1, 223]
-    found = replayed(model, tokenizer, frames, targets, count=40, longest=64, batch_size=64, seed=2**70)
+    found = replayed(asked(model, tokenizer, targets, replayed=40, seed=2**70), frames)
     assert found
     assert max(len(row.ids) for row in found) <= 64
     assert all(223 not in row.secret_ids and tokenizer.pad_token_id not in row.secret_ids for row in found)
@@ -118,9 +161,8 @@ def test_a_closing_token_of_the_tokenizer_does_not_end_what_is_to_go_on(
     model: Any, new_tokenizer: Any, people: list[Target]
 ) -> None:
     closing = new_tokenizer(end=True)
-    found = replayed(
-        model, closing, Frames(people[:3], people[3:]), people[:3], count=20, longest=30, batch_size=8, seed=0
-    )
+    found = replayed(asked(model, closing, people[:3], replayed=20, batch_size=8), Frames(people[:3], people[3:]))
+    assert found
     assert all(closing.eos_token_id not in row.ids[: row.start] for row in found)
 
 
