@@ -276,6 +276,7 @@ class Tokens(Record):
     name: ClassVar[str] = "tokens"
 
     tokens_per_secret: int
+    """At most; fewer where a secret has fewer."""
     places: tuple[tuple[int, ...], ...]
     counts: tuple[tuple[int, ...], ...]
     held_by: tuple[tuple[int, ...], ...]

@@ -84,6 +84,7 @@ class GatePolicy:
     gates: tuple[Gate, ...]
 
     DEFAULT: ClassVar[GatePolicy]
+    RANKS: ClassVar[GatePolicy]
 
     def __post_init__(self) -> None:
         metrics = [gate.metric for gate in self.gates]
@@ -91,6 +92,11 @@ class GatePolicy:
             raise BadInput("a gate policy without gates would pass everything: name at least one gate")
         if twice := sorted({metric for metric in metrics if metrics.count(metric) > 1}):
             raise BadInput(f"gates named twice: {', '.join(twice)}; give each metric one gate")
+
+    @classmethod
+    def of(cls, method: str | None) -> GatePolicy:
+        """The policy that judges what a method of `revs.METHODS` made; `RANKS` belongs to fixed ranks alone."""
+        return cls.RANKS if method == "revs" else cls.DEFAULT
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> GatePolicy:
@@ -118,7 +124,7 @@ class GatePolicy:
 # What every batch can measure is required. What a corpus may lack (held-out contexts, other people's memorised records)
 # is evidence: without it nobody knows whether the edit generalises or whom else it hurt. Optional is what a model or a
 # batch may not have at all: a second layer, occurrences that were not memorised before.
-GatePolicy.DEFAULT = GatePolicy(
+GatePolicy.RANKS = GatePolicy(
     gates=(
         Gate(metric="extraction_rate", high=0),
         Gate(metric="extraction_rate_unseen", high=0, need="evidence"),
@@ -132,6 +138,7 @@ GatePolicy.DEFAULT = GatePolicy(
         Gate(metric="perplexity_ratio", high=1.02),
     )
 )
+GatePolicy.DEFAULT = GatePolicy.RANKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,12 +98,13 @@ def judge(batch_id: str, attempt: int) -> Verdict:
 
 
 def _judge(h: Handles, attempt: int) -> Gates:
-    result = check_gates(h.workspace.require(ScoresAfter, attempt).candidate.scores, GatePolicy.DEFAULT)
+    policy = GatePolicy.of(h.workspace.require(Edit, attempt).method)
+    result = check_gates(h.workspace.require(ScoresAfter, attempt).candidate.scores, policy)
     if result.problem:  # nothing was judged: not a verdict to remember, but to try again
         raise RevsError(f"no gate could be judged: {result.problem}; nothing was promoted: start the flow again")
     return Gates(
         gates=result.results,
-        policy={gate.metric: Bounds(low=gate.low, high=gate.high, need=gate.need) for gate in GatePolicy.DEFAULT.gates},
+        policy={gate.metric: Bounds(low=gate.low, high=gate.high, need=gate.need) for gate in policy.gates},
         verdict=result.verdict,
         insufficient=result.insufficient,
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.batches.records import Context, Key, Occurrences
 from infra.batches.workspace import Workspace
@@ -51,7 +51,7 @@ def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gate
         raise GateRefused(f"{version.uri} is not the model that was measured: its weights differ; do not serve it")
     if denied := contradictions(open_store(settings), version, evidence):
         raise GateRefused(f"{version.uri} is not the model that was measured: {'; '.join(denied)}; do not serve it")
-    return version, check_gates(scores, GatePolicy.DEFAULT)
+    return version, check_gates(scores, _policy(evidence))
 
 
 def judge_anew(
@@ -72,7 +72,13 @@ def judge_anew(
     with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
         h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))
         scores, unjudged = _measure(h, version, held_out)
-        return version, replace(check_gates(scores, GatePolicy.DEFAULT), unjudged=unjudged)
+        policy = _policy(registry.evidence(version))
+        return version, replace(check_gates(scores, policy), unjudged=unjudged)
+
+
+def _policy(evidence: Mapping[str, Any] | None) -> GatePolicy:
+    """The policy of the method that the version was edited with, as its evidence says; the default where none says."""
+    return GatePolicy.of(((evidence or {}).get("edit") or {}).get("method"))
 
 
 def refuse_lost_erasures(settings: Settings, version: ModelVersion) -> None:
