@@ -32,13 +32,13 @@ def _to_the_reference() -> tuple[tuple[str, EraseConfig], ...]:
     """Stronger is not further down, for the reference is where a token belongs: it is to get there in more contexts."""
     from revs.config import ReferenceConfig
 
-    thorough = {"frames": 6, "contexts": 16, "sweeps": 5}
+    thorough = ReferenceConfig(frames=6, contexts=16, sweeps=5)
     return (
         ("standard", ReferenceConfig()),
         ("others weigh more", ReferenceConfig(retain_weight=3.0, replayed=1200)),  # where too few of theirs are left
-        ("more frames", ReferenceConfig(**thorough)),  # what a batch of a single request may need
-        ("exact steps", ReferenceConfig(**thorough, epsilon=0.01)),
-        ("no slack", ReferenceConfig(**thorough, epsilon=0.01, slack=0.0)),
+        ("more frames", thorough),  # what a batch of a single request may need
+        ("exact steps", replace(thorough, epsilon=0.01)),
+        ("no slack", replace(thorough, epsilon=0.01, slack=0.0)),
     )
 
 

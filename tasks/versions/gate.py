@@ -21,6 +21,7 @@ from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
 from tasks.batch.contexts import contexts_of, not_erased, prompt_context, targets_of
 from tasks.batch.models import loaded
+from tasks.batch.reference import against, answers, membership
 from tasks.batch.stage import SEED, Handles, open_registry, open_store
 from tasks.stages.locate import search
 from tasks.versions.lineage import contradictions, require_whole_lineage
@@ -130,17 +131,20 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
         raise BadInput(f"none of the occurrences could be put to {version.uri}: {cut[0][0].unprobed}")
     text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]
     retain: list[Target] = []
-    reference = None
+    reference, compared = None, {}
     if parent := version.tags.get("revs.parent"):
         before, _ = loaded(h, h.registry.checkout(h.registry.resolve(f"models:/{version.name}/{parent}"), copies))
         generated = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
         retain = [target for target, known in zip(others, generated, strict=True) if known]
         reference = perplexity(before, tokenizer, text)
+        edited = answers(model, tokenizer, targets, others)
+        expected = answers(before, tokenizer, targets, others)
+        compared = against(expected, edited) | against(expected, edited, suffix="_unseen") | membership(edited)
     scores = revs.evaluate(model, tokenizer, targets, retain=retain, text=text, edit="all", seed=SEED).to_dict()
     # Which of the contexts an edit used is not known here: all are asked, and each counts as both kinds.
     scores |= {"extraction_rate_unseen": scores["extraction_rate"], "generality": scores["efficacy"]}
     ratio = {"perplexity_ratio": perplexity_ratio(scores["perplexity"], reference)} if reference else {}
-    return scores | ratio, _unjudged(found, cut[0])
+    return scores | ratio | compared, _unjudged(found, cut[0])
 
 
 def _unjudged(found: Occurrences, contexts: Sequence[Context]) -> tuple[str, ...]:
