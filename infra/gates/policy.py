@@ -138,7 +138,7 @@ GatePolicy.DEFAULT = GatePolicy(
         Gate(metric="exact_memorization_beyond_chance_unseen", low=-5, high=5, need="evidence"),
         Gate(metric="extraction_strength_beyond_chance", low=-5, high=5),
         Gate(metric="extraction_strength_beyond_chance_unseen", low=-5, high=5, need="evidence"),
-        Gate(metric="membership_beyond_chance", low=-0.4, high=0.4, need="optional"),
+        Gate(metric="membership_beyond_chance", low=-0.5, high=0.5, need="optional"),
         Gate(metric="specificity", low=80, need="evidence"),
         Gate(metric="specificity_given", low=80, need="optional"),
         Gate(metric="perplexity_ratio", high=1.02),

@@ -227,6 +227,20 @@ def test_the_report_explains_every_standard_metric_with_its_direction() -> None:
     from infra.report.metrics import METRICS as EXPLAINED
     from revs.evaluation.metrics import METRICS
 
+    words = {True: "higher", False: "lower", None: "near 0"}
     better = {name: metric.better for name, metric in EXPLAINED.items()}
-    standard = {n: "higher" if m.higher_is_better else "lower" for n, m in METRICS.items() if m.standard}
-    assert better == standard
+    known = {name: words[metric.higher_is_better] for name, metric in METRICS.items()}
+    assert {name for name, metric in METRICS.items() if metric.standard} <= better.keys()
+    assert {name: better[name] for name in better.keys() & known.keys()} == {
+        name: known[name] for name in better.keys() & known.keys()
+    }
+
+
+def test_the_report_explains_every_gate_of_both_policies() -> None:
+    from infra.gates.policy import GatePolicy
+    from infra.report.metrics import METRICS
+
+    gates = {gate.metric: gate for policy in (GatePolicy.DEFAULT, GatePolicy.RANKS) for gate in policy.gates}
+    for name, gate in gates.items():
+        ends = (gate.low is not None, gate.high is not None)
+        assert METRICS[name].better == {(True, False): "higher", (False, True): "lower"}.get(ends, "near 0"), name
