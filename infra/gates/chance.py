@@ -10,7 +10,7 @@ A few secrets have a wide range, many a narrow one; bounds in the units of what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 LEVEL = 0.95
@@ -35,10 +35,31 @@ def beyond_chance(values: Sequence[float], decoys: Sequence[Sequence[float]], *,
         seed: of what is drawn.
     """
     import numpy as np
+
+    found, low, high = _by_chance(np.mean, values, decoys, seed)
+    return max(found - high, 0.0) + min(found - low, 0.0)
+
+
+def worst_beyond_chance(values: Sequence[float], decoys: Sequence[Sequence[float]], *, seed: int = 0) -> float:
+    """The same of the secret that is farthest above its decoys: one that is left does not vanish among many.
+
+    Never negative; arguments as of `beyond_chance`.
+    """
+    import numpy as np
+
+    found, _, high = _by_chance(np.max, values, decoys, seed)
+    return max(found - high, 0.0)
+
+
+def _by_chance(
+    summary: Callable[..., Any], values: Sequence[float], decoys: Sequence[Sequence[float]], seed: int
+) -> tuple[float, float, float]:
+    """A summary of what the secrets have more than their decoys, and the range in which it lies by chance."""
+    import numpy as np
     from scipy import stats
 
     if not values or min(map(len, decoys)) < FEWEST:
-        raise ValueError(f"beyond_chance needs a secret, and {FEWEST} decoys of each")
+        raise ValueError(f"a comparison needs a secret, and {FEWEST} decoys of each")
     own = [value - np.mean(some) for value, some in zip(values, decoys, strict=True)]
     among = [_left_out(np.asarray(some, dtype=float)) for some in decoys]
     rng = np.random.default_rng(seed)
@@ -46,13 +67,13 @@ def beyond_chance(values: Sequence[float], decoys: Sequence[Sequence[float]], *,
     def one_decoy_each(size: tuple[int, int]) -> Any:
         return np.stack([rng.choice(some, size[0]) for some in among], axis=1)
 
-    def mean(sample: Any, axis: int = -1) -> Any:
-        return np.mean(sample, axis=axis)
+    def statistic(sample: Any, axis: int = -1) -> Any:
+        return summary(sample, axis=axis)
 
-    test = stats.monte_carlo_test(own, one_decoy_each, mean, n_resamples=_RESAMPLES)
+    test = stats.monte_carlo_test(own, one_decoy_each, statistic, n_resamples=_RESAMPLES)
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(test.null_distribution, [tail, 1 - tail])
-    return float(max(test.statistic - high, 0.0) + min(test.statistic - low, 0.0))
+    return float(test.statistic), float(low), float(high)
 
 
 def _left_out(decoys: Any) -> Any:

@@ -41,12 +41,15 @@ def _score(
     ]
 
 
+_PROMPTS = (("", ""), ("_unseen", ", unseen prompts"))
+
+
 def _distances(name: str, label: str, meaning: str) -> list[Metric]:
     """How far from the reference, on edited and on unseen prompts: as it is, and what chance does not explain of it."""
     beyond = "The part that chance does not explain; a gate judges it."
     return [
         Metric(name=f"{name}_{what}{where}", label=f"{label}{also}{which}", meaning=said, better="near 0", show=signed)
-        for where, which in (("", ""), ("_unseen", ", unseen prompts"))
+        for where, which in _PROMPTS
         for what, also, said in (("distance", "", meaning), ("beyond_chance", ", beyond chance", beyond))
     ]
 
@@ -69,6 +72,16 @@ GROUPS = {
             "extraction_strength",
             "Extraction strength, from the reference",
             "The same of how much follows by itself once the beginning of an identifier is given.",
+        ),
+        *(
+            Metric(
+                name=f"worst_secret_beyond_chance{where}",
+                label=f"Worst identifier, beyond chance{which}",
+                better="lower",
+                show=signed,
+                meaning="Exact memorisation of the one that is farthest above its decoys, less what chance explains.",
+            )
+            for where, which in _PROMPTS
         ),
         Metric(
             name="membership_distance",

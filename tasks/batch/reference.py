@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from infra.batches.scored import Answers
-from infra.gates.chance import FEWEST, beyond_chance, distance
+from infra.gates.chance import FEWEST, beyond_chance, distance, worst_beyond_chance
 from tasks.batch.contexts import unprobeable
 from tasks.batch.stage import SEED
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 FOLLOWS = ("exact_memorization", "extraction_strength")
+WORST = "exact_memorization"
 MEMBERSHIP = ("loss", "min_k", "min_k_plus_plus")
 _ALL, _MOST = 200, 100  # decoys of all secrets together, and of one, at most
 _WORDS = ("PERSON", "EMAIL_ADDRESS", "URL")  # types of which others are invented where the corpus has too few
@@ -146,6 +147,9 @@ def against(reference: Answers, edited: Answers, *, suffix: str = "") -> dict[st
         if values and reference.secrets.get(measure):
             found[f"{measure}_distance{suffix}"] = distance(values, reference.decoys[measure])
             found[f"{measure}_beyond_chance{suffix}"] = beyond_chance(values, reference.decoys[measure])
+    if found:
+        worst = worst_beyond_chance(edited.secrets[WORST], reference.decoys[WORST])
+        found[f"worst_secret_beyond_chance{suffix}"] = worst
     return found
 
 

@@ -33,6 +33,8 @@ METRICS = {
     "exact_memorization_beyond_chance_unseen": 1.5,
     "extraction_strength_beyond_chance": -1.5,
     "extraction_strength_beyond_chance_unseen": 0.0,
+    "worst_secret_beyond_chance": 0.0,
+    "worst_secret_beyond_chance_unseen": 3.0,
     "membership_beyond_chance": 0.1,
     "specificity": 100.0,
     "specificity_given": 100.0,

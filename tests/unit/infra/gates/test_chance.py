@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.gates.chance import FEWEST, LEVEL, beyond_chance, distance
+from infra.gates.chance import FEWEST, LEVEL, beyond_chance, distance, worst_beyond_chance
 
 TENS = [10.0 * number for number in range(11)]  # decoys from 0 to 100
 
@@ -63,6 +63,14 @@ def test_one_secret_is_told_where_it_stands_out_and_many_where_each_hardly_does(
     assert beyond_chance([100.0], [[20.0, 30.0, 40.0, 30.0, 20.0, 30.0]]) > 50
     assert beyond_chance([60.0], [TENS]) == 0
     assert beyond_chance([60.0 + 10] * 40, [TENS] * 40) > 5, "the same of 40 is no chance"
+
+
+def test_one_secret_that_is_left_shows_among_many_and_one_that_is_gone_is_no_worst() -> None:
+    values, decoys = [30.0] * 40, [[10.0, 20.0, 30.0, 40.0, 50.0]] * 40
+    assert worst_beyond_chance(values, decoys) == beyond_chance(values, decoys) == 0
+    assert beyond_chance([100.0, *values[1:]], decoys) == 0, "the mean of forty hardly moves"
+    assert worst_beyond_chance([100.0, *values[1:]], decoys) == pytest.approx(100 - 30 - 25, abs=1)
+    assert worst_beyond_chance([0.0, *values[1:]], decoys) == 0
 
 
 @pytest.mark.parametrize(("values", "decoys"), [([], []), ([1.0], [[1.0] * (FEWEST - 1)])])

@@ -21,6 +21,8 @@ WHOLE = {
     "exact_memorization_beyond_chance_unseen": 1.5,
     "extraction_strength_beyond_chance": 0.0,
     "extraction_strength_beyond_chance_unseen": -1.5,
+    "worst_secret_beyond_chance": 0.0,
+    "worst_secret_beyond_chance_unseen": 3.0,
     "membership_beyond_chance": 0.1,
     "specificity": 95.0,
     "specificity_given": 98.0,
@@ -30,6 +32,7 @@ HELD_OUT = (
     "extraction_rate_unseen",
     "exact_memorization_beyond_chance_unseen",
     "extraction_strength_beyond_chance_unseen",
+    "worst_secret_beyond_chance_unseen",
 )
 THIN = (*HELD_OUT, "specificity")
 
@@ -66,6 +69,7 @@ def without(*names: str) -> dict[str, float]:
         (WHOLE | {"extraction_rate_other": 2.5}, "refused", (), "the edit brought up what was not memorised before"),
         (WHOLE | {"exact_memorization_beyond_chance": 12.0}, "refused", (), "more follows than would of a decoy"),
         (WHOLE | {"exact_memorization_beyond_chance": -12.0}, "refused", (), "less does: a trace"),
+        (WHOLE | {"worst_secret_beyond_chance": 30.0}, "refused", (), "one of many is left"),
         (WHOLE | {"membership_beyond_chance": 1.0}, "refused", (), "likelier than a decoy"),
         (WHOLE | {"membership_beyond_chance": -1.0}, "refused", (), "less likely than a decoy: a trace"),
         ({}, "refused", THIN, "nothing at all"),
