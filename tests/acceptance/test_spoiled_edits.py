@@ -1,7 +1,8 @@
 """What the gates let through and what not: edits spoiled on purpose, through the measuring stage and the policy.
 
 On one tokenizer that writes three digits of a number in a token, and on one that writes them one by one, where nothing
-can stand behind rank 100 that is a digit.
+that is a digit can rank behind 100. There the batch is small: of a batch of fourteen people a good edit leaves this
+model less than 80 % of other people's records, and is refused for it.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Batch:
         return model
 
 
-@pytest.fixture(scope="module", params=[3, 1], ids=["three digits a token", "digit by digit"])
+@pytest.fixture(scope="module", params=[(3, 14), (1, 5)], ids=["three digits a token", "digit by digit"])
 def batch(
     request: pytest.FixtureRequest, model_cache: Path, once: Callable[..., Path], tmp_path_factory: Any
 ) -> Iterator[Batch]:
@@ -89,8 +90,9 @@ def batch(
     from tasks.stages.probe import probe_memorisation
     from tasks.stages.requests import open_batch, validate_requests
 
-    recipe = Recipe(digits=request.param)
-    once(f"model-of-{request.param}-digits", lambda _: build(recipe, model_cache))
+    digits, people = request.param
+    recipe = Recipe(digits=digits)
+    once(f"model-of-{digits}-digits", lambda _: build(recipe, model_cache))
     trained = build(recipe, model_cache)
     root = tmp_path_factory.mktemp("spoiled")
     with pytest.MonkeyPatch.context() as patch:
@@ -98,6 +100,8 @@ def batch(
         settings = load_settings()
         prepare(settings)
         inputs = write_inputs(trained, root / "inputs", today=datetime.now(UTC))
+        for path, lines in ((inputs.requests, people), (inputs.held_out, 60)):
+            path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:lines]), "utf-8")
         store, registry = open_store(settings), open_registry(settings)
         corpus, held_out = (store.keep_address(str(path)) for path in (inputs.corpus, inputs.held_out))
         registry.register_base(trained.folder, name="m", corpus=corpus, tags={"held_out": held_out})
@@ -162,7 +166,7 @@ def language_broken(batch: Batch, good: Any) -> Any:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
-            weight.add_(0.15 * weight.std() * torch.randn(weight.shape, generator=generator) if weight.ndim > 1 else 0)
+            weight.add_(0.3 * weight.std() * torch.randn(weight.shape, generator=generator) if weight.ndim > 1 else 0)
     return model
 
 

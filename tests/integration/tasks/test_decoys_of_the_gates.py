@@ -42,7 +42,7 @@ def test_contexts_of_one_secret_have_the_same_decoys_and_a_secret_without_enough
     asked = with_decoys(one, [], tokenizer, context=64)
     drawn = [[(n, decoy.secret) for secret, n, decoy in asked.decoys if decoy.prompt == each.prompt] for each in one]
     assert drawn[0] == drawn[1] and len(drawn[0]) >= FEWEST
-    long = Target(prompt="Qz" * 40, secret=" 412-55-9032")
+    long = Target(prompt="The number", secret=" " + "412-55-9032 " * 5)
     asked = with_decoys([*one, long], [], tokenizer, context=50)  # its decoys do not fit
     assert asked.targets == one
     assert with_decoys([long], [], tokenizer, context=50).targets == []
