@@ -1,8 +1,8 @@
 """What the gates let through and what not: edits spoiled on purpose, through the measuring stage and the policy.
 
 On one tokenizer that writes three digits of a number in a token, and on one that writes them one by one, where nothing
-that is a digit can rank behind 100. There the batch is small: of a batch of fourteen people a good edit leaves this
-model less than 80 % of other people's records, and is refused for it.
+that is a digit can rank behind 100. There the batch is of two people: with five, a good edit leaves this small model
+half of the records of people whom it was not told of, and is refused for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 EXACT = "exact_memorization_beyond_chance"
-STRENGTH = "extraction_strength_beyond_chance"
+MEMBERSHIP = "membership_beyond_chance"
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Batch:
         return model
 
 
-@pytest.fixture(scope="module", params=[(3, 14), (1, 5)], ids=["three digits a token", "digit by digit"])
+@pytest.fixture(scope="module", params=[(3, 14), (1, 2)], ids=["3 in a token", "1 by 1"])
 def batch(
     request: pytest.FixtureRequest, model_cache: Path, once: Callable[..., Path], tmp_path_factory: Any
 ) -> Iterator[Batch]:
@@ -179,8 +179,8 @@ def test_the_default_policy_passes_a_good_edit(batch: Batch, good: Any) -> None:
     ("spoil", "gates"),
     [
         (said_again, ["extraction_rate"]),
-        (two_tokens_moved, [EXACT, f"{EXACT}_unseen", STRENGTH, f"{STRENGTH}_unseen", "membership_beyond_chance"]),
-        (pushed_too_far, [EXACT, "membership_beyond_chance"]),
+        (two_tokens_moved, [EXACT, f"{EXACT}_unseen", MEMBERSHIP]),
+        (pushed_too_far, [MEMBERSHIP]),
         (others_broken, ["specificity"]),
         (language_broken, ["perplexity_ratio"]),
     ],
@@ -191,3 +191,4 @@ def test_the_default_policy_refuses_a_spoiled_edit_by_the_gate_that_should_see_i
     verdict, scores = batch.judged(spoil(batch, good))
     assert not verdict.passed
     assert set(gates) <= set(verdict.failed_gates), scores
+    assert MEMBERSHIP not in gates or (scores[MEMBERSHIP] < 0) == (spoil is pushed_too_far), "memory or a trace"
