@@ -84,9 +84,9 @@ def process_batch(batch_id: str) -> Processed:
 
 def edit_until_passed(batch_id: str) -> Verdict:
     """Edit, measure and judge with one setting after the other, until no gate refuses or the settings are used up."""
-    settings = strengths()
+    settings = strengths(load_settings().method)
     count_tokens(batch_id)
-    choose_target_tokens(batch_id, settings[0][1].tokens_per_secret)
+    choose_target_tokens(batch_id)
     for attempt, _ in enumerate(settings):
         edit_weights(batch_id, attempt)
         measure(batch_id, attempt)

@@ -14,7 +14,7 @@ from revs.errors import BadInput, OperationFailed
 # Fields whose value may be shown in an error; the others may carry a password or are one.
 _PRINTABLE = frozenset(
     {"home", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers", "device"}
-    | {"stage_timeout"}
+    | {"stage_timeout", "method"}
 )
 
 
@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""
+    method: Literal["revs-reference", "revs"] = "revs-reference"
+    """What edits, and so by which policy its candidates are judged (`GatePolicy.of`)."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d{1,3})?|mps)$")  # auto: the GPU if there is one
     task_runner: Literal["threads", "processes", "dask", "ray"] = "processes"
     task_workers: int | None = Field(default=None, ge=1, le=4096)  # None: as many as the engine takes by itself

@@ -84,7 +84,7 @@ def evidence_of(name: str, *, before: str, weights_before: str, weights_after: s
             "datasets": [{"name": "corpus", "role": "corpus", "rows": 3, "digest": "sha256:" + "ab" * 32}],
             "targets": {"found": 3},
             "requests": [],
-            "edit": {"method": "revs", "seconds": 1.5},
+            "edit": {"method": "revs-reference", "seconds": 1.5},
             "seed": 0,
         }
         | more

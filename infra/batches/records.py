@@ -25,6 +25,7 @@ from typing import ClassVar, Literal
 from pydantic import JsonValue
 
 from infra.batches.record import Escaped, Part, Record, SurveyOfShard
+from infra.batches.scored import Scored
 from infra.corpus import Unread, unread_summary
 from infra.gates.policy import GateResult, Need, Verdict
 from infra.search.occurrences import Occurrence
@@ -276,6 +277,7 @@ class Tokens(Record):
     name: ClassVar[str] = "tokens"
 
     tokens_per_secret: int
+    """At most; fewer where a secret has fewer."""
     places: tuple[tuple[int, ...], ...]
     counts: tuple[tuple[int, ...], ...]
     held_by: tuple[tuple[int, ...], ...]
@@ -312,29 +314,14 @@ class Edit(Record):
     weights_after: str
 
 
-class Scored(Part):
-    """Scores of one checkpoint on the batch's targets and on decoys of them, and which secrets it gives."""
-
-    scores: dict[str, float]
-    decoys: dict[str, float]
-    extracted: tuple[bool, ...]
-    extracted_unseen: tuple[bool, ...]
-    extracted_other: tuple[bool, ...]
-    median_rank: tuple[float, ...]
-    """Of the target tokens, after each layer."""
-    decoy_median_rank: tuple[float, ...]
-    vocabulary: int
-    parameters: int
-    architecture: str
-
-
 class ScoresBefore(Record):
     """The champion, and a model that never saw the corpus, where there is one."""
 
     name: ClassVar[str] = "scores-before"
 
+    version: Literal[2] = 2  # type: ignore[assignment]
     champion: Scored
-    never_trained: dict[str, float] | None = None
+    never_trained: Scored | None = None
 
 
 class ScoresAfter(Record):
@@ -342,6 +329,7 @@ class ScoresAfter(Record):
 
     name: ClassVar[str] = "scores-{}"
 
+    version: Literal[2] = 2  # type: ignore[assignment]
     candidate: Scored
 
     @property

@@ -29,7 +29,7 @@ class Registry(Catalogue):
         tracking_uri: `sqlite:///file`, or a server's address.
         artifact_uri: where new files go; None leaves it to the server. An existing registry keeps its own place.
         retention_days: how long a superseded version keeps its bytes, unless its evidence names the date.
-        policy: what a recorded policy must be as strict as; None: `GatePolicy.DEFAULT`.
+        policy: what a recorded policy must be as strict as; None: `GatePolicy.of` the method on record.
     """
 
     def __init__(
@@ -212,7 +212,8 @@ class Registry(Catalogue):
         """
         by = None if approved_by is None else records.checked_person(approved_by)
         evidence = self.evidence(version) or {}
-        report = promotion.judge_evidence(version, evidence, self.policy or GatePolicy.DEFAULT)
+        policy = self.policy or GatePolicy.of((evidence.get("edit") or {}).get("method"))
+        report = promotion.judge_evidence(version, evidence, policy)
         promotion.require_promotable(version, report, approved_by=by)
         promotion.require_parent(version, expected_champion)
         safe = "run again to finish: the alias names one healthy version at every moment"

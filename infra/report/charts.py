@@ -77,11 +77,8 @@ class BarChart:
     description: str
 
 
-RANK_SERIES = (
-    ("before", "Before", "before_median"),
-    ("after", "After", "after_median"),
-    ("decoy", "Decoys", "decoy_median"),
-)
+_RANK_SERIES = (("before", "Before", "before_median"), ("after", "After", "after_median"))
+_BESIDE = (("decoy", "Reference", "reference_median"), ("decoy", "Decoys", "decoy_median"))  # the first that there is
 EXTRACTION = (("extraction_rate", "Prompts of the edit"), ("extraction_rate_unseen", "Prompts the edit did not use"))
 EXTRACTION_BARS = (
     ("before", "Before", "before"),
@@ -91,13 +88,19 @@ EXTRACTION_BARS = (
 )
 
 
+def rank_series(ranks: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """Kind, name and key in the record of each line: beside both versions the reference; older records have decoys."""
+    return (*_RANK_SERIES, next((line for line in _BESIDE if ranks.get(line[2])), _BESIDE[-1]))
+
+
 def rank_chart(ranks: dict[str, Any]) -> RankChart | None:
     """The median rank of the target tokens at each layer, on a log axis; rank 0, the most likely token, is at the top.
 
     Returns None where there is nothing to draw.
     """
     layers = ranks.get("layers") or []
-    lines = {kind: _values(ranks.get(key), len(layers)) for kind, _, key in RANK_SERIES}
+    named = rank_series(ranks)
+    lines = {kind: _values(ranks.get(key), len(layers)) for kind, _, key in named}
     measured = [value for values in lines.values() for value in values if value is not None]
     if not measured:
         return None
@@ -112,7 +115,7 @@ def rank_chart(ranks: dict[str, Any]) -> RankChart | None:
         _series(
             kind, name, [(x, None if value is None else y(value)) for x, value in zip(xs, lines[kind], strict=True)]
         )
-        for kind, name, _ in RANK_SERIES
+        for kind, name, _ in named
         if any(value is not None for value in lines[kind])
     )
     every = math.ceil(len(layers) / 16)
@@ -120,7 +123,7 @@ def rank_chart(ranks: dict[str, Any]) -> RankChart | None:
         x_ticks=tuple((x, str(layer)) for x, layer in list(zip(xs, layers, strict=True))[::every]),
         y_ticks=tuple((y(rank), f"{rank:,}") for rank in _decades(deepest)),
         series=_apart(series),
-        description=_describe(layers, lines),
+        description=_describe(layers, {name: lines[kind] for kind, name, _ in named}),
     )
 
 
@@ -228,8 +231,8 @@ def _describe(layers: list[Any], lines: dict[str, list[float | None]]) -> str:
     said = [
         f"Median rank of the edited tokens from layer {layers[0]} to layer {layers[-1]}; rank 0 is the most likely."
     ]
-    for kind, name, _ in RANK_SERIES:
-        values = [value for value in lines[kind] if value is not None]
+    for name, ranks in lines.items():
+        values = [value for value in ranks if value is not None]
         if values:
             said.append(f"{name}: from {values[0]:,.0f} to {values[-1]:,.0f}.")
     return " ".join(said)

@@ -39,6 +39,16 @@ def percent(value: float) -> Figure:
     return Figure(text=text, full=repr(value))
 
 
+def signed(value: float, decimals: int = 1) -> Figure:
+    """A distance, with its sign. What is nearly 0 is not shown as 0."""
+    text, least = f"{value:+.{decimals}f}", 10**-decimals
+    if value == 0:
+        text = f"{0:.{decimals}f}"
+    elif abs(value) < least / 2:
+        text = f"under ±{least:g}"
+    return Figure(text=text, full=repr(value))
+
+
 def plain(value: float, decimals: int) -> Figure:
     return Figure(text=f"{value:,.{decimals}f}", full=repr(value))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from infra.report.figures import Figure, exact, gap, is_number, percent, plain
+from infra.report.figures import Figure, exact, gap, is_number, percent, plain, signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,7 @@ class Metric:
     name: str
     label: str
     meaning: str
-    better: Literal["higher", "lower", ""] = "higher"
+    better: Literal["higher", "lower", "near 0", ""] = "higher"
     show: Callable[[float], Figure] = percent
 
 
@@ -41,13 +41,72 @@ def _score(
     ]
 
 
+_PROMPTS = (("", ""), ("_unseen", ", unseen prompts"))
+
+
+def _distances(name: str, label: str, meaning: str) -> list[Metric]:
+    """How far from the reference, on edited and on unseen prompts: as it is, and what chance does not explain of it."""
+    beyond = "The part that chance does not explain; a gate judges it."
+    return [
+        Metric(name=f"{name}_{what}{where}", label=f"{label}{also}{which}", meaning=said, better="near 0", show=signed)
+        for where, which in _PROMPTS
+        for what, also, said in (("distance", "", meaning), ("beyond_chance", ", beyond chance", beyond))
+    ]
+
+
+def _against_guessing(name: str, label: str) -> Metric:
+    meaning = "Membership inference on numbers: 1 where secrets and decoys are not told apart, 0 where always."
+    return Metric(
+        name=f"s_mia_{name}", label=f"Membership by {label}", meaning=meaning, show=partial(plain, decimals=2)
+    )
+
+
 GROUPS = {
+    "As if it had never seen the person": (
+        *_distances(
+            "exact_memorization",
+            "Exact memorisation, from the reference",
+            "Points by which more (+) or less (−) follows than would of the decoys, in the version before the edit.",
+        ),
+        *_distances(
+            "extraction_strength",
+            "Extraction strength, from the reference",
+            "The same of how much follows by itself once the beginning of an identifier is given.",
+        ),
+        *(
+            Metric(
+                name=f"worst_secret_beyond_chance{where}",
+                label=f"Worst identifier, beyond chance{which}",
+                better="lower",
+                show=signed,
+                meaning="Exact memorisation of the one that is farthest above its decoys, less what chance explains.",
+            )
+            for where, which in _PROMPTS
+        ),
+        Metric(
+            name="membership_distance",
+            label="Membership, from the reference",
+            better="near 0",
+            show=partial(signed, decimals=2),
+            meaning="Nats a token by which a number is likelier (+) or less likely (−) than its decoys.",
+        ),
+        Metric(
+            name="membership_beyond_chance",
+            label="Membership, from the reference, beyond chance",
+            better="near 0",
+            show=partial(signed, decimals=2),
+            meaning="The part that chance does not explain; a gate judges it.",
+        ),
+        _against_guessing("loss", "loss"),
+        _against_guessing("min_k", "Min-K%"),
+        _against_guessing("min_k_plus_plus", "Min-K%++"),
+    ),
     "Erased": (
         *_score(
             "efficacy",
             "Efficacy",
             "Last layer: how well the best-hidden of each target's edited tokens is hidden, away from both ends"
-            " of the vocabulary. The edit optimises exactly this.",
+            " of the vocabulary. An edit to fixed ranks optimises exactly this.",
             over_all="The same over every token of the identifier, not only the best-hidden one: the stricter reading.",
         ),
         *_score("generality", "Generality", "Efficacy on prompts that the edit did not use."),
@@ -114,7 +173,12 @@ GROUPS = {
         Metric(
             name="specificity",
             label="Specificity",
-            meaning="Share of other memorised records that the model still produces.",
+            meaning="Share of other memorised records that the model still produces; the edit was not told of them.",
+        ),
+        Metric(
+            name="specificity_given",
+            label="Specificity, records given",
+            meaning="The same of the records that the edit was told to keep.",
         ),
         Metric(
             name="perplexity",

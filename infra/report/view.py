@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from infra.report.canonical import Record
-from infra.report.charts import RANK_SERIES, extraction_chart, rank_chart
+from infra.report.charts import extraction_chart, rank_chart, rank_series
 from infra.report.checks import checks, promoted
 from infra.report.deadlines import Deadline, deadline, parse, summary
 from infra.report.figures import Figure, count, is_number, words
@@ -42,6 +42,7 @@ def view(record: Record) -> dict[str, Any]:
         "score_groups": score_groups(scores, record.gaps),
         "rank_chart": rank_chart(ranks),
         "rank_rows": _rank_rows(ranks, record.gaps),
+        "rank_columns": [name for _, name, _ in rank_series(ranks)],
         "extraction_chart": extraction_chart(scores, record.gaps),
         "versions": _versions(data.get("versions") or {}),
         "checks": own_checks,
@@ -181,7 +182,7 @@ def _gate(gate: dict[str, Any], index: int, gaps: dict[str, str]) -> dict[str, A
 
 
 def _rank_rows(ranks: dict[str, Any], gaps: dict[str, str]) -> list[tuple[Any, list[Figure]]]:
-    columns = {key: dict(enumerate(ranks.get(key) or [])) for _, _, key in RANK_SERIES}
+    columns = {key: dict(enumerate(ranks.get(key) or [])) for _, _, key in rank_series(ranks)}
     return [
         (layer, [figure(values.get(index), gaps.get(f"/ranks/{key}/{index}")) for key, values in columns.items()])
         for index, layer in enumerate(ranks.get("layers") or [])

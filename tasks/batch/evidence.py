@@ -220,12 +220,12 @@ def _scores(h: Handles, after: ScoresAfter | None) -> dict[str, Any]:
     measured = h.workspace.read(ScoresBefore)
     if measured is None or after is None:
         return {"scores": None, "ranks": None}
-    before, candidate = measured.champion, after.candidate
+    before, candidate, never = measured.champion, after.candidate, measured.never_trained
     return {
         "scores": {
             "before": before.scores,
             "after": candidate.scores,
-            "never_trained": measured.never_trained,
+            "never_trained": never.scores if never else None,
             "decoys_before": before.decoys,
             "decoys_after": candidate.decoys,
         },
@@ -234,6 +234,8 @@ def _scores(h: Handles, after: ScoresAfter | None) -> dict[str, Any]:
             "before_median": list(before.median_rank),
             "after_median": list(candidate.median_rank),
             "decoy_median": list(candidate.decoy_median_rank),
+            "reference_median": list(never.median_rank if never else before.decoy_median_rank),
+            "reference": "never trained" if never else "decoys before",
             "vocabulary": before.vocabulary,
         },
     }

@@ -31,7 +31,11 @@ class Material:
     without_corpus: list[Target]
     """The batch's identifiers under the usual openings of their types."""
     protect: list[Target]
+    """Other people's records that the edit is given to keep."""
+    given: list[Target]
+    """Those of them that the champion generates."""
     measure: list[Target]
+    """Such that it is not given."""
     ordinary: list[str]
     held_out: list[str]
     corpus: Corpus
@@ -60,6 +64,7 @@ def material(h: Handles) -> Material:
         unmemorised=those(record.of_use("none")),
         without_corpus=_without_corpus(h),
         protect=those([other for other in record.others if other.part == "protect"]),
+        given=those([other for other in record.others if other.part == "protect" and other.memorised]),
         measure=those([other for other in record.others if other.part == "measure"]),
         ordinary=_rows(corpus, record.ordinary_rows),
         held_out=[text for _, text in held_out] if held_out is not None else _rows(corpus, record.held_out_rows),

@@ -1,4 +1,4 @@
-"""Stage 5: which tokens of each secret are the rarest."""
+"""Stage 5: which tokens of each secret are edited, and how rare each is."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 
 @stage("choose target tokens")
-def choose_target_tokens(batch_id: str, tokens_per_secret: int = 2) -> str:
-    """Count the tokens of the corpus and of all secrets in it; record which places of each secret are the rarest."""
+def choose_target_tokens(batch_id: str) -> str:
+    """Count the tokens of the corpus and of all secrets in it; record which places of each secret are edited.
+
+    Erasing to the reference edits all, erasing to fixed ranks the rarest.
+    """
+    from revs.config import EraseConfig
+
     h = handles(batch_id)
+    tokens_per_secret = EraseConfig().tokens_per_secret if h.settings.method == "revs" else None
     record = h.workspace.once(Tokens, lambda: _choose(h, tokens_per_secret))
     return f"{sum(map(len, record.places))} target tokens of {len(record.places)} targets"
 
@@ -69,7 +75,7 @@ def _kept_in(h: Handles, survey: ShardSurvey, tokenizer: PreTrainedTokenizerBase
     return counts_file(tokenizer, corpus_digest=survey.digest, folder=counts_folder(h.settings))
 
 
-def _choose(h: Handles, tokens_per_secret: int) -> Tokens:
+def _choose(h: Handles, tokens_per_secret: int | None) -> Tokens:
     """Of each edited target: the places of its target tokens, how often each token stands in the corpus, and how many
     distinct secrets hold it. Neither the tokens nor their ids.
     """
@@ -87,7 +93,7 @@ def _choose(h: Handles, tokens_per_secret: int) -> Tokens:
     chosen = tokenise(tokenizer, m.edit, tokens_per_secret=tokens_per_secret, token_counts_V=ranked_V)
     places = [[(target, place) for place in target.chosen] for target in chosen]
     return Tokens(
-        tokens_per_secret=tokens_per_secret,
+        tokens_per_secret=max(map(len, places), default=0),
         places=tuple(tuple(place for _, place in some) for some in places),
         counts=tuple(tuple(int(counts_V[t.secret_ids[place]]) for t, place in some) for some in places),
         held_by=tuple(tuple(int(holders_V[t.secret_ids[place]]) for t, place in some) for some in places),

@@ -1,4 +1,4 @@
-"""Stage 6: the REVS edit, on a copy of the champion."""
+"""Stage 6: the edit, on a copy of the champion."""
 
 from __future__ import annotations
 
@@ -23,8 +23,26 @@ if TYPE_CHECKING:
     from revs.config import EraseConfig
 
 
-def strengths() -> tuple[tuple[str, EraseConfig], ...]:
-    """The settings tried one after the other, until the gates pass: the policy's limits."""
+def strengths(method: str) -> tuple[tuple[str, EraseConfig], ...]:
+    """The settings of a method tried one after the other, until the gates pass: the policy's limits."""
+    return _to_fixed_ranks() if method == "revs" else _to_the_reference()
+
+
+def _to_the_reference() -> tuple[tuple[str, EraseConfig], ...]:
+    """Stronger is not further down, for the reference is where a token belongs: it is to get there in more contexts."""
+    from revs.config import ReferenceConfig
+
+    thorough = ReferenceConfig(frames=6, contexts=16, sweeps=5)
+    return (
+        ("standard", ReferenceConfig()),
+        ("others weigh more", ReferenceConfig(retain_weight=3.0, replayed=1200)),  # where too few of theirs are left
+        ("more frames", thorough),  # what a batch of a single request may need
+        ("exact steps", replace(thorough, epsilon=0.01)),
+        ("no slack", replace(thorough, epsilon=0.01, slack=0.0)),
+    )
+
+
+def _to_fixed_ranks() -> tuple[tuple[str, EraseConfig], ...]:
     from revs.config import EraseConfig
 
     return (
@@ -77,7 +95,7 @@ def _edit(h: Handles, attempt: int) -> Edit:
 
     import revs
 
-    strength, config = strengths()[attempt]
+    strength, config = strengths(h.settings.method)[attempt]
     m = material(h)
     parent = champion_folder(h)
     model, tokenizer = loaded(h, parent)

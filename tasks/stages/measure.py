@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.batches.records import Bounds, Edit, Gates, Scored, ScoresAfter, ScoresBefore
+from infra.batches.records import Bounds, Edit, Gates, ScoresAfter, ScoresBefore
+from infra.batches.scored import Scored
 from infra.gates.policy import GatePolicy, check_gates
 from infra.running.progress import report
 from revs.errors import RevsError
 from tasks.batch.contexts import askable, prompt_context
-from tasks.batch.material import Material, material, token_counts
+from tasks.batch.material import material, token_counts
 from tasks.batch.models import champion_folder, loaded, on_record
+from tasks.batch.reference import against, answers, membership, specificity_given
 from tasks.batch.results import Verdict
 from tasks.batch.stage import SEED, Handles, handles, stage
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from revs.evaluation.scores import Scores
     from revs.targets.target import Target
 
@@ -27,50 +27,55 @@ if TYPE_CHECKING:
 def measure(batch_id: str, attempt: int) -> str:
     """Score the candidate of `attempt`, the champion before it, and the controls: decoys, and a never-trained model."""
     h = handles(batch_id)
-    before = h.workspace.once(ScoresBefore, lambda: _before(h))
+    before = h.workspace.once(ScoresBefore, lambda: _before(h, attempt))
     after = h.workspace.once(ScoresAfter, lambda: _after(h, attempt, before.champion), attempt)
     return f"{after.memorised} still memorised"
 
 
-def _before(h: Handles) -> ScoresBefore:
-    m, counts_V = material(h), token_counts(h)
-    champion = _scored(h, champion_folder(h), m, counts_V, "the model before")
-    control = on_record(h, "control")
-    if not control or not Path(control).is_dir():
-        return ScoresBefore(champion=champion)
-    never = _scored(h, Path(control), m, counts_V, "a model that never saw them")
-    return ScoresBefore(champion=champion, never_trained=never.scores)
+def _before(h: Handles, attempt: int) -> ScoresBefore:
+    champion = _scored(h, attempt, champion_folder(h), "the model before")
+    control, never = on_record(h, "control"), None
+    if control and Path(control).is_dir():
+        never = _scored(h, attempt, Path(control), "a model that never saw them", champion)
+    return ScoresBefore(champion=champion, never_trained=never)
 
 
-def _after(h: Handles, attempt: int, before: Scored) -> ScoresAfter:
+def _after(h: Handles, attempt: int, champion: Scored) -> ScoresAfter:
     from revs.evaluation.measures import perplexity_ratio
 
     folder = h.workspace.folder / h.workspace.require(Edit, attempt).folder
-    found = _scored(h, folder, material(h), token_counts(h), "the candidate")
-    scores = found.scores
-    if "perplexity" in scores and "perplexity" in before.scores:
-        ratio = perplexity_ratio(scores["perplexity"], before.scores["perplexity"])
+    found = _scored(h, attempt, folder, "the candidate", champion)
+    scores, before = found.scores, champion.scores
+    if "perplexity" in scores and "perplexity" in before:
+        ratio = perplexity_ratio(scores["perplexity"], before["perplexity"])
         found = found.model_copy(update={"scores": scores | {"perplexity_ratio": ratio}})
     return ScoresAfter(candidate=found)
 
 
-def _scored(h: Handles, folder: Path, m: Material, counts_V: Tensor, whose: str) -> Scored:
-    """Scores of one checkpoint on the batch's targets and on decoys of them."""
+def _scored(h: Handles, attempt: int, folder: Path, whose: str, champion: Scored | None = None) -> Scored:
+    """Scores of one checkpoint on the batch's targets and on decoys of them; `champion`: of the model before."""
     import revs
     from revs.targets.decoys import decoys
 
     report("measure and attack", 0, 0, whose)
-    model, tokenizer = loaded(h, folder)
-    options: dict[str, Any] = {"token_counts_V": counts_V, "seed": SEED}
+    m, (model, tokenizer) = material(h), loaded(h, folder)
+    ranks = h.workspace.require(Edit, attempt).method == "revs"
+    # The tokens that the edit moves are judged.
+    options: dict[str, Any] = {"token_counts_V": token_counts(h), "seed": SEED, "edit": None if ranks else "all"}
     without_corpus = askable(tokenizer, m.without_corpus, context=prompt_context(model))
     scores: Scores = revs.evaluate(
         model, tokenizer, m.edit, unseen=m.unseen, other=[*m.unmemorised, *without_corpus], retain=m.measure,
         text=m.held_out, **options,
     )  # fmt: skip
     of_decoys: Scores = revs.evaluate(model, tokenizer, decoys(m.edit, seed=SEED), **options)
+    edited, unseen = (answers(model, tokenizer, some, [*m.protect, *m.measure]) for some in (m.edit, m.unseen))
+    compared = against(champion.edited if champion else edited, edited) | membership(edited)
+    compared |= against(champion.unseen if champion else unseen, unseen, suffix="_unseen")
     return Scored(
-        scores=scores.to_dict(),
+        scores=scores.to_dict() | specificity_given(model, tokenizer, m.given) | compared,
         decoys=of_decoys.to_dict(),
+        edited=edited,
+        unseen=unseen,
         extracted=_said(scores.extracted, m.edit),
         extracted_unseen=_said(scores.extracted_unseen, m.unseen),
         extracted_other=_said(scores.extracted_other, m.unmemorised),
@@ -98,12 +103,13 @@ def judge(batch_id: str, attempt: int) -> Verdict:
 
 
 def _judge(h: Handles, attempt: int) -> Gates:
-    result = check_gates(h.workspace.require(ScoresAfter, attempt).candidate.scores, GatePolicy.DEFAULT)
+    policy = GatePolicy.of(h.workspace.require(Edit, attempt).method)
+    result = check_gates(h.workspace.require(ScoresAfter, attempt).candidate.scores, policy)
     if result.problem:  # nothing was judged: not a verdict to remember, but to try again
         raise RevsError(f"no gate could be judged: {result.problem}; nothing was promoted: start the flow again")
     return Gates(
         gates=result.results,
-        policy={gate.metric: Bounds(low=gate.low, high=gate.high, need=gate.need) for gate in GatePolicy.DEFAULT.gates},
+        policy={gate.metric: Bounds(low=gate.low, high=gate.high, need=gate.need) for gate in policy.gates},
         verdict=result.verdict,
         insufficient=result.insufficient,
     )

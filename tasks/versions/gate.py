@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.batches.records import Context, Key, Occurrences
 from infra.batches.workspace import Workspace
@@ -21,6 +21,7 @@ from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
 from tasks.batch.contexts import contexts_of, not_erased, prompt_context, targets_of
 from tasks.batch.models import loaded
+from tasks.batch.reference import against, answers, membership
 from tasks.batch.stage import SEED, Handles, open_registry, open_store
 from tasks.stages.locate import search
 from tasks.versions.lineage import contradictions, require_whole_lineage
@@ -51,7 +52,7 @@ def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gate
         raise GateRefused(f"{version.uri} is not the model that was measured: its weights differ; do not serve it")
     if denied := contradictions(open_store(settings), version, evidence):
         raise GateRefused(f"{version.uri} is not the model that was measured: {'; '.join(denied)}; do not serve it")
-    return version, check_gates(scores, GatePolicy.DEFAULT)
+    return version, check_gates(scores, _policy(evidence))
 
 
 def judge_anew(
@@ -72,7 +73,13 @@ def judge_anew(
     with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
         h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))
         scores, unjudged = _measure(h, version, held_out)
-        return version, replace(check_gates(scores, GatePolicy.DEFAULT), unjudged=unjudged)
+        policy = _policy(registry.evidence(version))
+        return version, replace(check_gates(scores, policy), unjudged=unjudged)
+
+
+def _policy(evidence: Mapping[str, Any] | None) -> GatePolicy:
+    """The policy of the method that the version was edited with, as its evidence says; the default where none says."""
+    return GatePolicy.of(((evidence or {}).get("edit") or {}).get("method"))
 
 
 def refuse_lost_erasures(settings: Settings, version: ModelVersion) -> None:
@@ -124,17 +131,20 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
         raise BadInput(f"none of the occurrences could be put to {version.uri}: {cut[0][0].unprobed}")
     text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]
     retain: list[Target] = []
-    reference = None
+    reference, compared = None, {}
     if parent := version.tags.get("revs.parent"):
         before, _ = loaded(h, h.registry.checkout(h.registry.resolve(f"models:/{version.name}/{parent}"), copies))
         generated = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
         retain = [target for target, known in zip(others, generated, strict=True) if known]
         reference = perplexity(before, tokenizer, text)
+        edited = answers(model, tokenizer, targets, others)
+        expected = answers(before, tokenizer, targets, others)
+        compared = against(expected, edited) | against(expected, edited, suffix="_unseen") | membership(edited)
     scores = revs.evaluate(model, tokenizer, targets, retain=retain, text=text, edit="all", seed=SEED).to_dict()
     # Which of the contexts an edit used is not known here: all are asked, and each counts as both kinds.
     scores |= {"extraction_rate_unseen": scores["extraction_rate"], "generality": scores["efficacy"]}
     ratio = {"perplexity_ratio": perplexity_ratio(scores["perplexity"], reference)} if reference else {}
-    return scores | ratio, _unjudged(found, cut[0])
+    return scores | ratio | compared, _unjudged(found, cut[0])
 
 
 def _unjudged(found: Occurrences, contexts: Sequence[Context]) -> tuple[str, ...]:

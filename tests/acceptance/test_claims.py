@@ -123,7 +123,7 @@ def test_rows_that_follow_one_another_in_training_give_the_row_before_as_prompt(
 
 
 def test_half_of_a_request_that_was_found_and_edited_does_not_complete_it(
-    cli: Cli, settings: Settings, small_model: DevelopmentModel, tmp_path: Path
+    cli: Cli, settings: Settings, small_model: DevelopmentModel, tmp_path: Path, fixed_ranks: None
 ) -> None:
     """The address is edited; the number stands nowhere: a human gets the request, with its payload."""
     from flows.demo import write_inputs
@@ -154,7 +154,7 @@ def test_half_of_a_request_that_was_found_and_edited_does_not_complete_it(
 
 
 def test_thin_evidence_waits_for_a_named_human_who_can_promote_it(
-    cli: Cli, settings: Settings, small_model: DevelopmentModel, tmp_path: Path
+    cli: Cli, settings: Settings, small_model: DevelopmentModel, tmp_path: Path, fixed_ranks: None
 ) -> None:
     """One context and nobody else's record: nothing is held out, and nobody knows whom the edit hurt."""
     own = next(r for r in small_model.records if r.kind == "requester")

@@ -47,7 +47,8 @@ def test_a_gate_that_fails_leaves_the_champion_and_hands_the_requests_to_a_human
     from tasks.stages.edit import strengths
 
     with_gate(monkeypatch, high=0.001)
-    monkeypatch.setattr(flows.process, "strengths", lambda: strengths()[:1])  # one refusal takes as long as it must
+    # One refusal takes as long as it must.
+    monkeypatch.setattr(flows.process, "strengths", lambda method: strengths(method)[:1])
     answer = cli(*own)
     assert answer.code == 3 and "perplexity_ratio" in answer.err and "the champion is untouched" in answer.err
     (batch,) = open_store(settings).batches()

@@ -38,7 +38,7 @@ def processed(
     small_model: DevelopmentModel, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Installation, subprocess.CompletedProcess[str]]:
     """The machine on which `revs process` ran, and what it answered."""
-    machine = Installation(tmp_path_factory.mktemp("own"))
+    machine = Installation(tmp_path_factory.mktemp("own"), method="revs")  # see `fixed_ranks`
     answer = machine.revs(
         "process", "--model", small_model.folder, "--name", "own", "--json",
         "--held-out", write_held_out(small_model, machine.root / "held-out.txt"),

@@ -72,7 +72,9 @@ def test_a_demo_killed_in_the_edit_completes_the_same_batch_once(
 
 
 @pytest.fixture
-def waiting(small_model: DevelopmentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def waiting(
+    small_model: DevelopmentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fixed_ranks: None
+) -> Settings:
     """An installation with the small model registered and its people's requests handed in."""
     from infra.running.prefect_settings import prepare
     from infra.settings import load_settings

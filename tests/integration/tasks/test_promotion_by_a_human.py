@@ -120,3 +120,23 @@ def test_a_line_of_the_audit_log_is_written_once_however_often_a_stage_runs(here
         _record_once(h, "version.promoted", {"version": "models:/demo/9"})
     lines = [event for event in here.store.events(batch_id=batch_id) if event.detail == {"version": "models:/demo/9"}]
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize(("method", "missing"), [("revs", "delta"), ("revs-reference", None), ("memit", None)])
+def test_a_version_is_judged_by_the_policy_of_the_method_that_made_it(
+    method: str, missing: str | None, here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions of earlier releases were edited to fixed ranks, and so judged."""
+    from infra.gates.policy import GatePolicy
+    from tasks.versions.gate import judge_record
+
+    monkeypatch.setattr(GatePolicy, "RANKS", GatePolicy.from_dict({"delta": {"low": 1.0}}))
+    version, _, _ = here.candidate("one", here.checkpoints[1], edit={"method": method, "seconds": 1.5})
+    _, report = judge_record(here.settings, version.uri)
+    assert report.failed == ((missing,) if missing else ())
+    if missing is None:
+        here.registry.promote(version, expected_champion=here.registry.champion("demo"))
+        assert here.registry.champion("demo").version == version.version
+    else:
+        with pytest.raises(GateRefused, match=f"looser than this installation's in {missing}"):
+            here.registry.promote(version, expected_champion=here.registry.champion("demo"))

@@ -103,7 +103,7 @@ def test_timings_that_differ_between_the_two_records_block_no_audit(here: Instal
     ("change", "differing", "why"),
     [
         ({}, [], "the same"),
-        ({"edit": {"method": "revs", "seconds": 99.0}}, [], "a timing is no evidence"),
+        ({"edit": {"method": "revs-reference", "seconds": 99.0}}, [], "a timing is no evidence"),
         ({"batch": {"status": "completed"}}, [], "what changes until the batch is closed"),
         ({"policy": None}, [], "registered by a program that did not keep the policy"),
         ({"edit": {"method": "memit", "seconds": 1.5}}, ["edit"], "another method"),

@@ -131,3 +131,12 @@ def test_secrets_do_not_show_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> Non
     settings = load_settings()
     assert "hunter2" not in f"{settings!r} {settings}"
     assert settings.requests_url == "postgresql://me:hunter2@db/revs"
+
+
+def test_the_method_of_the_pipeline_is_one_of_two_and_the_policy_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().method == "revs-reference"
+    monkeypatch.setenv("REVS_METHOD", "revs")
+    assert load_settings().method == "revs"
+    monkeypatch.setenv("REVS_METHOD", "memit")
+    with pytest.raises(BadInput, match="REVS_METHOD=memit"):
+        load_settings()

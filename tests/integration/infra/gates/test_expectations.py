@@ -29,12 +29,15 @@ GOOD: dict[str, Any] = {
 METRICS = {
     "extraction_rate": 0.0,
     "extraction_rate_unseen": 0.0,
-    "efficacy": 100.0,
-    "generality": 90.0,
+    "exact_memorization_beyond_chance": 0.0,
+    "exact_memorization_beyond_chance_unseen": 1.5,
+    "extraction_strength_beyond_chance": -1.5,
+    "extraction_strength_beyond_chance_unseen": 0.0,
+    "worst_secret_beyond_chance": 0.0,
+    "worst_secret_beyond_chance_unseen": 3.0,
+    "membership_beyond_chance": 0.1,
     "specificity": 100.0,
-    "logit_lens": 100.0,
-    "delta": 75.0,
-    "perturbation": 100.0,
+    "specificity_given": 100.0,
     "perplexity_ratio": 1.0,
 }
 

@@ -100,12 +100,36 @@ def test_a_metric_with_two_gates_is_refused() -> None:
         GatePolicy(gates=(Gate(metric="efficacy", low=1), Gate(metric="efficacy", low=2)))
 
 
-def test_a_policy_survives_the_way_through_a_file() -> None:
-    assert GatePolicy.from_dict(GatePolicy.DEFAULT.to_dict()) == GatePolicy.DEFAULT
+POLICIES = pytest.mark.parametrize("policy", [GatePolicy.DEFAULT, GatePolicy.RANKS], ids=["reference", "ranks"])
 
 
-def test_the_default_policy_requires_that_nothing_can_be_extracted() -> None:
-    gates_by_name = {gate.metric: gate for gate in GatePolicy.DEFAULT.gates}
+@POLICIES
+def test_a_policy_survives_the_way_through_a_file(policy: GatePolicy) -> None:
+    assert GatePolicy.from_dict(policy.to_dict()) == policy
+
+
+@pytest.mark.parametrize("method", ["revs-reference", "memit", None])
+def test_fixed_ranks_are_asked_of_the_method_of_fixed_ranks_alone(method: str | None) -> None:
+    assert GatePolicy.of("revs") == GatePolicy.RANKS
+    assert GatePolicy.of(method) == GatePolicy.DEFAULT
+
+
+def test_the_default_policy_asks_for_no_rank() -> None:
+    """Where digits are tokens of their own, a model that never saw a secret has an efficacy of 11."""
+    asked = {gate.metric for gate in GatePolicy.DEFAULT.gates}
+    assert not asked & {"efficacy", "generality", "logit_lens", "delta", "perturbation"}
+
+
+def test_every_distance_is_bounded_on_both_sides_alike() -> None:
+    found = [gate for gate in GatePolicy.DEFAULT.gates if "_beyond_chance" in gate.metric]
+    distances = [gate for gate in found if not gate.metric.startswith("worst_")]  # of which only what is left counts
+    assert len(distances) == 5
+    assert all(gate.high is not None and gate.low == -gate.high for gate in distances)
+
+
+@POLICIES
+def test_every_policy_requires_that_nothing_can_be_extracted(policy: GatePolicy) -> None:
+    gates_by_name = {gate.metric: gate for gate in policy.gates}
     assert gates_by_name["extraction_rate"].high == gates_by_name["extraction_rate_unseen"].high == 0
     assert gates_by_name["extraction_rate"].need == "required"
     assert gates_by_name["extraction_rate_other"].high == 0
@@ -167,8 +191,8 @@ def test_a_refusal_names_gate_value_and_bound_in_one_line(suite: Callable[[objec
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("gate", GatePolicy.DEFAULT.gates, ids=lambda gate: gate.metric)
-def test_every_default_gate_bounds_a_registered_metric_on_its_bad_side(gate: Gate) -> None:
+@pytest.mark.parametrize("gate", GatePolicy.RANKS.gates, ids=lambda gate: gate.metric)
+def test_every_gate_on_ranks_bounds_a_registered_metric_on_its_bad_side(gate: Gate) -> None:
     from revs.evaluation.metrics import METRICS
 
     # The rate over occurrences that were not memorised before is counted by the pipeline, not by `revs.evaluate`.

@@ -17,15 +17,24 @@ WHOLE = {
     "extraction_rate": 0.0,
     "extraction_rate_unseen": 0.0,
     "extraction_rate_other": 0.0,
-    "efficacy": 99.0,
-    "generality": 95.0,
+    "exact_memorization_beyond_chance": 0.0,
+    "exact_memorization_beyond_chance_unseen": 1.5,
+    "extraction_strength_beyond_chance": 0.0,
+    "extraction_strength_beyond_chance_unseen": -1.5,
+    "worst_secret_beyond_chance": 0.0,
+    "worst_secret_beyond_chance_unseen": 3.0,
+    "membership_beyond_chance": 0.1,
     "specificity": 95.0,
-    "logit_lens": 99.0,
-    "delta": 90.0,
-    "perturbation": 95.0,
+    "specificity_given": 98.0,
     "perplexity_ratio": 1.0,
 }
-THIN = ("extraction_rate_unseen", "generality", "specificity")
+HELD_OUT = (
+    "extraction_rate_unseen",
+    "exact_memorization_beyond_chance_unseen",
+    "extraction_strength_beyond_chance_unseen",
+    "worst_secret_beyond_chance_unseen",
+)
+THIN = (*HELD_OUT, "specificity")
 
 
 @pytest.fixture(autouse=True)
@@ -42,15 +51,27 @@ def without(*names: str) -> dict[str, float]:
     ("metrics", "verdict", "insufficient", "why"),
     [
         (WHOLE, "passed", (), "all of it is measured and good"),
-        (without(*THIN), "insufficient", THIN, "no held-out context and nobody else's records: five gates must not do"),
+        (without(*THIN), "insufficient", THIN, "no held-out context and nobody else's records: the rest must not do"),
         (without("specificity"), "insufficient", ("specificity",), "nobody else's records"),
-        (without("extraction_rate_unseen", "generality"), "insufficient", THIN[:2], "no held-out context"),
-        (without("delta"), "passed", (), "a model of one layer has none"),
+        (without(*HELD_OUT), "insufficient", HELD_OUT, "no held-out context"),
+        (without("membership_beyond_chance"), "passed", (), "no number is among the identifiers"),
+        (without("specificity_given"), "passed", (), "there were no others' records to give"),
+        (without("exact_memorization_beyond_chance"), "refused", (), "nothing tells how much is left"),
         (without("extraction_rate_other"), "passed", (), "there were no occurrences that were not memorised"),
         (without("perplexity_ratio"), "refused", (), "every batch can measure it, so missing fails"),
-        (without("specificity") | {"efficacy": 10.0}, "refused", ("specificity",), "a failed gate is still a refusal"),
+        (
+            without("specificity") | {"perplexity_ratio": 1.5},
+            "refused",
+            ("specificity",),
+            "a failed gate is still a refusal",
+        ),
         (WHOLE | {"specificity": math.nan}, "refused", (), "measured but no number is no missing evidence"),
         (WHOLE | {"extraction_rate_other": 2.5}, "refused", (), "the edit brought up what was not memorised before"),
+        (WHOLE | {"exact_memorization_beyond_chance": 12.0}, "refused", (), "more follows than would of a decoy"),
+        (WHOLE | {"exact_memorization_beyond_chance": -12.0}, "refused", (), "less does: a trace"),
+        (WHOLE | {"worst_secret_beyond_chance": 30.0}, "refused", (), "one of many is left"),
+        (WHOLE | {"membership_beyond_chance": 1.0}, "refused", (), "likelier than a decoy"),
+        (WHOLE | {"membership_beyond_chance": -1.0}, "refused", (), "less likely than a decoy: a trace"),
         ({}, "refused", THIN, "nothing at all"),
     ],
 )

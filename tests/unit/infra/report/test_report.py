@@ -227,6 +227,55 @@ def test_the_report_explains_every_standard_metric_with_its_direction() -> None:
     from infra.report.metrics import METRICS as EXPLAINED
     from revs.evaluation.metrics import METRICS
 
+    words = {True: "higher", False: "lower", None: "near 0"}
     better = {name: metric.better for name, metric in EXPLAINED.items()}
-    standard = {n: "higher" if m.higher_is_better else "lower" for n, m in METRICS.items() if m.standard}
-    assert better == standard
+    known = {name: words[metric.higher_is_better] for name, metric in METRICS.items()}
+    assert {name for name, metric in METRICS.items() if metric.standard} <= better.keys()
+    assert {name: better[name] for name in better.keys() & known.keys()} == {
+        name: known[name] for name in better.keys() & known.keys()
+    }
+
+
+def test_the_report_explains_every_gate_of_both_policies() -> None:
+    from infra.gates.policy import GatePolicy
+    from infra.report.metrics import METRICS
+
+    gates = {gate.metric: gate for policy in (GatePolicy.DEFAULT, GatePolicy.RANKS) for gate in policy.gates}
+    for name, gate in gates.items():
+        ends = (gate.low is not None, gate.high is not None)
+        assert METRICS[name].better == {(True, False): "higher", (False, True): "lower"}.get(ends, "near 0"), name
+
+
+def with_reference(evidence: dict[str, Any], what: str) -> dict[str, Any]:
+    evidence["ranks"] |= {"reference_median": [700, 470, 350, 290, 260, 270], "reference": what}
+    evidence["scores"]["after"] |= {"exact_memorization_beyond_chance": 0.0, "exact_memorization_distance": -0.01}
+    return evidence
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("never trained", "a model that was trained in the same way without these people"),
+        ("decoys before", "what the version before the edit makes of decoys under the same prompts"),
+    ],
+)
+def test_five_sentences_say_what_the_reference_is_beside_the_picture_that_shows_it(
+    what: str, words: str, evidence: dict[str, Any], tmp_path: Path
+) -> None:
+    source = write_report(with_reference(evidence, what), tmp_path).read_text(encoding="utf-8")
+    page = Page(source).text
+    begin = page.index("An edited model should look like")
+    told = page[begin : page.index("have lost.", begin) + len("have lost.")]
+    assert words in told and told.count(". ") + 1 == 5
+    assert "Reference: from 700 to 270." in page and "Decoys: from" not in page
+    assert page.index(told) < page.index("How likely the edited tokens are") < page.index("Every score, with")
+    assert "→ 0" in page and "under ±0.1" in page
+
+
+def test_a_record_from_before_the_reference_is_still_drawn_with_its_decoys(
+    evidence: dict[str, Any], tmp_path: Path
+) -> None:
+    page = Page(write_report(evidence, tmp_path).read_text(encoding="utf-8")).text
+    assert "As if it had never seen the person" not in page
+    assert "Decoys: from 701 to 274." in page
+    assert "Efficacy efficacy 99.98 ≥ 90 ✓ passed" in page
