@@ -35,7 +35,8 @@ def _to_the_reference() -> tuple[tuple[str, EraseConfig], ...]:
     thorough = ReferenceConfig(frames=6, contexts=16, sweeps=5)
     return (
         ("standard", ReferenceConfig()),
-        ("others weigh more", ReferenceConfig(retain_weight=3.0, replayed=1200)),  # where too few of theirs are left
+        # where too few of their records are left
+        ("others weigh more", ReferenceConfig(retain_weight=3.0, replayed=1200, protected_records=600)),
         ("more frames", thorough),  # what a batch of a single request may need
         ("exact steps", replace(thorough, epsilon=0.01)),
         ("no slack", replace(thorough, epsilon=0.01, slack=0.0)),

@@ -42,6 +42,7 @@ DRAWS = (
 SETTINGS = {
     "fixed ranks": revs.EraseConfig(),
     "fixed ranks, nothing given": revs.EraseConfig(),
+    "fixed ranks, replayed": revs.EraseConfig(replayed=600, protected_records=300),
     "reference": revs.ReferenceConfig(),
     "reference, nothing given": revs.ReferenceConfig(),
 }
