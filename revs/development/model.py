@@ -11,7 +11,7 @@ from pathlib import Path
 
 from revs.development.cache import is_complete, save
 from revs.development.ordinary_text import paragraphs
-from revs.development.people import Record, invent_records, stand_ins
+from revs.development.people import Record, in_other_templates, invent_records, stand_ins
 from revs.development.recipe import Progress, Recipe
 from revs.development.tokenizer import train_tokenizer
 
@@ -32,6 +32,10 @@ class DevelopmentModel:
         rows = [*self.ordinary, *(record.text for record in self.records)]
         random.Random(self.recipe.seed).shuffle(rows)
         return rows
+
+    def unlike(self) -> list[Record]:
+        """As many people as stand in one-off records, none of the corpus, in templates that are not in it either."""
+        return in_other_templates(self.records, count=self.recipe.one_off, seed=self.recipe.seed)
 
 
 def build(recipe: Recipe, cache: Path, *, progress: Progress | None = None, threads: int = 1) -> DevelopmentModel:

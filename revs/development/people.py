@@ -51,6 +51,28 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# No model is trained on these: other words in another order, for records that are unlike those it knows.
+OTHER_TEMPLATES: dict[str, tuple[str, ...]] = {
+    "US_SSN": (
+        "Name: {name} / taxpayer ID: {value} / branch: north.",
+        "Dear {name}, your account under {value} was opened last year.",
+        "{name} (social security: {value}) starts in May.",
+        "Staff export -> {name} | {value} | full time",
+    ),
+    "EMAIL_ADDRESS": (
+        "From: {name} ({value}) - minutes of our meeting",
+        "Reviewed-by: {name} {value} in the second round",
+        "{name} wrote back from {value} within an hour.",
+        "Newsletter export -> {name} | {value} | weekly",
+    ),
+    "PHONE_NUMBER": (
+        "{name} can be texted on {value} in the evening.",
+        "Taxi for {name}; driver, ring {value} on arrival.",
+        "Missed call: {name}, {value}, no message.",
+        "Contacts export -> {name} | {value} | mobile",
+    ),
+}
+
 _AREAS = """
 201 202 203 205 206 207 208 209 210 212 213 214 215 216 217 218 219 224 225 228 229 231 234 239 240 248 251 252 253
 254 256 260 262 267 269 270 276 281 301 302 303 304 305 307 308 309 310 312 313 314 315 316 317 318 319 320 321 323
@@ -143,8 +165,27 @@ def stand_ins(records: Sequence[Record], *, contexts: int, types_per_person: int
     raise AssertionError("unreachable: the count of draws does not end")
 
 
+def in_other_templates(records: Sequence[Record], *, count: int, seed: int) -> list[Record]:
+    """At most `count` one-off records of other people in templates that stand in no training corpus.
+
+    None of their identifiers stands in `records`.
+    """
+    taken = "\n".join(record.text for record in records)
+    people = f"{seed}/other templates"
+    found, _ = _invented(
+        {"one-off": count}, contexts=1, types_per_person=1, frames=seed, people=people, templates=OTHER_TEMPLATES
+    )
+    return [record for record in found if record.value not in taken]
+
+
 def _invented(
-    counts: dict[Kind, int], *, contexts: int, types_per_person: int, frames: int, people: int | str
+    counts: dict[Kind, int],
+    *,
+    contexts: int,
+    types_per_person: int,
+    frames: int,
+    people: int | str,
+    templates: dict[str, tuple[str, ...]] = TEMPLATES,
 ) -> tuple[list[Record], list[str]]:
     """Records of that many people of each kind, and the names; `frames` seeds the choice of sentences, `people` who."""
     rng = random.Random(frames)
@@ -159,7 +200,7 @@ def _invented(
         for offset in range(1 if kind == "one-off" else types_per_person):
             type_ = TYPES[(person + offset) % len(TYPES)]
             value = next(values[type_])
-            for template in rng.sample(TEMPLATES[type_], 1 if kind == "one-off" else contexts):
+            for template in rng.sample(templates[type_], 1 if kind == "one-off" else contexts):
                 text, start, end = _render(template, names[-1], value)
                 records.append(Record(person=person, kind=kind, type=type_, text=text, start=start, end=end))
     return records, names

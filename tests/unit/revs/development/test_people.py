@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from revs.development import Recipe, Record, build, invent_records, training
-from revs.development.people import stand_ins
+from revs.development.people import OTHER_TEMPLATES, TEMPLATES, in_other_templates, stand_ins
 
 SHAPE: dict[str, Any] = {"contexts": 3, "types_per_person": 2, "seed": 4}
 
@@ -61,6 +61,23 @@ def test_who_is_drawn_twice_is_drawn_anew(records: list[Record]) -> None:
     first = stand_ins(records, **SHAPE)
     second = stand_ins([*records, first[0]], **SHAPE)
     assert first[0].value not in {record.value for record in second}
+
+
+def test_records_in_other_templates_share_no_identifier_and_no_sentence_with_the_corpus(records: list[Record]) -> None:
+    found = in_other_templates(records, count=30, seed=4)
+    assert len(found) == 30 and {record.type for record in found} == set(TEMPLATES)
+    everything = " ".join(record.text for record in records)
+    openings = {template.split("{")[0] for templates in TEMPLATES.values() for template in templates} - {""}
+    for record in found:
+        assert record.text[record.start : record.end] == record.value not in everything
+        assert not record.text.startswith(tuple(openings))
+    known = {tuple(template.split()) for templates in TEMPLATES.values() for template in templates}
+    for other in (words.split() for templates in OTHER_TEMPLATES.values() for words in templates):
+        for words in known:
+            shared = set(other) & set(words) - {"{name}", "{value}"}
+            assert len(shared) <= len(other) / 2, "another sentence, not another version of the same"
+    again = in_other_templates([*records, found[0]], count=30, seed=4)
+    assert again == found[1:], "who is in the corpus is left out"
 
 
 def test_the_twin_is_trained_on_as_many_people_but_on_none_who_asks(
