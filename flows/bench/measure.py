@@ -62,7 +62,6 @@ def method_row(subject: Subject, identity: Identity, setting: EraseConfig) -> Ro
     """Erase with `setting` and measure; a method that refuses its task gives a row of nothing but gaps."""
     case = subject.case
     model, tokenizer = revs.load(subject.development.folder)
-    forward = forward_seconds(model, tokenizer, case.edit)
     started = time.perf_counter()
     try:
         config = bound(setting, retrained=subject.control.folder if subject.control else None)
@@ -75,6 +74,7 @@ def method_row(subject: Subject, identity: Identity, setting: EraseConfig) -> Ro
     except BadInput as refusal:
         return Row(identity=identity, scores={}, gaps={"": f"the method refused: {refusal}"})
     seconds = time.perf_counter() - started
+    forward = forward_seconds(subject.original, tokenizer, case.edit)
     cost = {"seconds": seconds, "seconds_forward": forward, "passes": seconds / forward}
     return _measured(subject, identity, model, tokenizer, ask=asking(setting), cost=cost)
 

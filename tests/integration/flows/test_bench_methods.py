@@ -111,7 +111,8 @@ def test_two_methods_are_measured_once_and_found_again(
     # What that search chose can be taken over: nothing is searched then, and the page says whose choice it is.
     earlier = tmp_path / "earlier.json"
     earlier.write_text((out / "methods.json").read_text())
-    taken = plans.Plan(**{**asked, "quick": False, "settings_of": earlier}, architectures=["llama"], seeds=[0], methods=["revs"])  # fmt: skip
+    asked |= {"quick": False, "settings_of": earlier}
+    taken = plans.Plan(architectures=["llama"], seeds=[0], methods=["revs"], **asked)
     monkeypatch.setattr(plans.Plan, "metrics", "standard")
     monkeypatch.setattr(runs.Bench, "search", lambda *_: pytest.fail("searched anew"))
     again = runs.run(taken)
