@@ -65,7 +65,7 @@ _NAMES = {
     "specificity_given": "specificity, people given",
     "specificity_not_given": "specificity, people not given",
     "seconds": "seconds of the edit",
-    "seconds_forward": "seconds of one forward pass",
+    "seconds_forward": "processor seconds of a forward pass",
     "passes": "edit in forward passes",
 }
 # Of what `revs.evaluation.metrics.METRICS` does not name.
@@ -83,7 +83,8 @@ twin; the nearest to 0 is bold. s_mia: how close the AUC is to the twin's, 1 is 
 (arXiv 2605.24614), 0 for the unedited model, 1 for the twin. Relearning: greedy extraction within so many optimiser
 steps (AdamW, 3e-4, batches of 8) on records of other people, in the templates of the targets (one-off records, each
 seen twice in training) or in templates that the model never saw; the control is the twin, relearned in the same way.
-Seconds of the edit are those of the whole `revs.erase`; one forward pass is over all edited prompts with their secrets.
+Seconds of the edit are those of the whole `revs.erase` by the clock; the same in processor time by that of a forward
+pass over all edited prompts with their secrets is the edit in forward passes.
 difference: decoding guided by the unedited model, on perturbed prompts; the figure of `unedited` is that model's alone.
 int8, int4: greedy extraction after plain rounding of the linear maps."""
 
