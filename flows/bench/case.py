@@ -39,6 +39,7 @@ class Case:
         edit, unseen: a target per secret, and its other contexts.
         given, not_given: records of other people that an edit is told to keep, and those it is not told of.
         unrelated: one-off records, of people who are neither.
+        other_templates: as many of others, in sentences of templates that the model never saw.
         counts_V: counts of token ids over the training corpus.
         perplexity: of the model before any edit, over `held_out`.
     """
@@ -49,6 +50,7 @@ class Case:
     given: list[Target]
     not_given: list[Target]
     unrelated: list[Target]
+    other_templates: list[Target]
     counts_V: Tensor
     perplexity: float
 
@@ -76,6 +78,7 @@ def case_of(model: DevelopmentModel) -> Case:
         given=[target for found in others[::2] for target in found],
         not_given=[target for found in others[1::2] for target in found],
         unrelated=[target for (kind, _), found in contexts.items() if kind == "one-off" for target in found],
+        other_templates=[Target.at(record.text, record.start, record.end) for record in model.unlike()],
         counts_V=count_tokens(
             tokenizer, model.corpus(), secrets=sorted({t.secret.strip() for f in contexts.values() for t in f})
         ),

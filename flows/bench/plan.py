@@ -29,6 +29,7 @@ class Plan:
         cache: folder of trained development models.
         architectures, seeds, methods: what the table compares; methods are keys of `revs.METHODS`.
         quick: the first setting of each method, without a search, and the standard metrics only.
+        settings_of: methods.json of an earlier run, whose search decides the settings instead of a new one.
         date: of the run, as it shall stand in the results.
         recipe: gives the recipe of an architecture and a seed.
     """
@@ -39,6 +40,7 @@ class Plan:
     seeds: Sequence[int] = (0, 1, 2)
     methods: Sequence[str] = ()
     quick: bool = False
+    settings_of: Path | None = None
     date: str = ""
     recipe: Callable[[str, int], Recipe] = _small
 
@@ -54,6 +56,9 @@ class Plan:
             "no seed is named; name at least one": not self.seeds,
             f"seed {VALIDATION_SEED} is that of the validation model, which is never reported; choose another": (
                 VALIDATION_SEED in self.seeds
+            ),
+            f"{self.settings_of} is no file; give the methods.json of an earlier run": (
+                self.settings_of is not None and not self.settings_of.is_file()
             ),
             "a seed stands twice; name each once": len(set(self.seeds)) < len(self.seeds),
         }

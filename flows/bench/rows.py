@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,21 @@ class Row:
         return {**own.pop("identity"), **own}
 
 
+def row_of(found: Mapping[str, Any]) -> Row:
+    """The row that `Row.to_dict` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    return Row(
+        identity=Identity(**{part.name: found[part.name] for part in fields(Identity)}),
+        scores=found["scores"],
+        gaps=found["gaps"],
+        median_rank_by_layer=tuple(found["median_rank_by_layer"]),
+        efficacy_at_k=tuple((int(k), float(value)) for k, value in found["efficacy_at_k"]),
+    )
+
+
 def by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The rows of each method, in the order in which methods come first."""
     found: dict[str, list[Row]] = {}
@@ -78,13 +93,7 @@ def read_row(folder: Path, identity: Identity) -> Row | None:
     """The row of this identity, or None where there is none, or only half of one."""
     try:
         found = json.loads((folder / f"{identity.key}.json").read_text(encoding="utf-8"))
-        return Row(
-            identity=identity,
-            scores=found["scores"],
-            gaps=found["gaps"],
-            median_rank_by_layer=tuple(found["median_rank_by_layer"]),
-            efficacy_at_k=tuple((int(k), float(value)) for k, value in found["efficacy_at_k"]),
-        )
+        return replace(row_of(found), identity=identity)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from flows.bench.measure import CONTROLS, Subject, control_row, method_row
 from flows.bench.plan import VALIDATION_SEED, Plan
 from flows.bench.plots import write_plots
-from flows.bench.rows import Identity, Row, read_row, write_row, write_text
+from flows.bench.rows import Identity, Row, read_row, row_of, write_row, write_text
 from flows.bench.settings import settings_of
 from flows.bench.tables import markdown
 from revs.config import EraseConfig
 from revs.development import build
+from revs.errors import BadInput
 from tasks.batch.evidence import commit
 
 Progress = Callable[[str, int, int, str], None]  # stage, done, total, what
@@ -98,6 +100,41 @@ class Bench:
         return rows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """The search of an earlier run."""
+
+    date: str
+    commit: str
+    searched: list[Row]
+
+    @classmethod
+    def read(cls, path: Path) -> Earlier:
+        """Read what `run` wrote.
+
+        Raises:
+            BadInput: it is none.
+        """
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            about = found.get("search_of") or found
+            rows = [row_of(row) for row in found["search"]]
+            return cls(date=str(about["date"]), commit=str(about["commit"]), searched=rows)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise BadInput(f"{path} is no methods.json of a run of revs bench methods; give one") from None
+
+    def rows(self, architecture: str) -> list[Row]:
+        return [row for row in self.searched if row.identity.architecture == architecture]
+
+    @property
+    def line(self) -> str:
+        """For the page."""
+        return (
+            f"- Settings of the baselines were not searched anew: they are the best of the search of {self.date}, "
+            f"commit {self.commit[:12]}, on the model of seed {VALIDATION_SEED}"
+        )
+
+
 def chosen(method: str, searched: list[Row]) -> EraseConfig:
     """The setting with the best unlearning score; the first where scores are equal, or where nothing was searched.
 
@@ -107,8 +144,17 @@ def chosen(method: str, searched: list[Row]) -> EraseConfig:
     found = [row for row in searched if row.method == method]
     if not found or method == "revs":
         return settings[0]
-    scores = [row.scores.get("unlearning_score", -1.0) for row in found]
+    every = [asdict(setting) for setting in settings]
+    axes = [name for name in every[0] if any(one[name] != every[0][name] for one in every)]
+    scores = [
+        next((row.scores.get("unlearning_score", -1.0) for row in found if _on(row, one, axes)), -1.0) for one in every
+    ]
     return settings[scores.index(max(scores))]
+
+
+def _on(row: Row, setting: dict[str, Any], axes: list[str]) -> bool:
+    """Whether the row is of this setting, by what the settings of its method differ in."""
+    return all(row.identity.config.get(name) == setting[name] for name in axes)
 
 
 def run(plan: Plan, progress: Progress = lambda *_: None) -> dict[str, Any]:
@@ -118,14 +164,15 @@ def run(plan: Plan, progress: Progress = lambda *_: None) -> dict[str, Any]:
         What methods.json holds, and `computed`: how many rows were measured now rather than found.
     """
     bench = Bench(plan=plan, progress=progress)
+    earlier = Earlier.read(plan.settings_of) if plan.settings_of is not None else None
     searched: list[Row] = []
     rows: list[Row] = []
     for architecture in plan.architectures:
-        mine = bench.search(architecture)
+        mine = bench.search(architecture) if earlier is None else earlier.rows(architecture)
         ours = [row for seed in plan.seeds for row in bench.compare(architecture, seed, mine)]
-        about = provenance(bench, architecture, mine)
+        about = [*provenance(bench, architecture, mine), *([earlier.line] if earlier else [])]
         write_text(plan.out / f"methods-{architecture}.md", markdown(ours, architecture=architecture, provenance=about))
-        write_plots(plan.out, ours, mine, architecture=architecture)
+        write_plots(plan.out, ours, [] if earlier else mine, architecture=architecture)
         searched += mine
         rows += ours
     result = {
@@ -136,6 +183,7 @@ def run(plan: Plan, progress: Progress = lambda *_: None) -> dict[str, Any]:
         "validation_seed": VALIDATION_SEED if searched else None,
         "quick": plan.quick,
         "models": bench.models,
+        "search_of": {"date": earlier.date, "commit": earlier.commit} if earlier else None,
         "search": [row.to_dict() for row in searched],
         "rows": [row.to_dict() for row in rows],
     }

@@ -68,6 +68,7 @@ def methods(
     architectures: Annotated[list[str] | None, typer.Option(help="As llama,gptj.", show_default="llama,gptj")] = None,
     methods: Annotated[list[str] | None, typer.Option(help="As revs,memit.", show_default="all")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of trained models; default: the user's cache.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="methods.json whose search decides the settings.")] = None,
     date: Annotated[str | None, typer.Option(help="As it shall stand in the results; default: today.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -94,6 +95,7 @@ def methods(
         seeds=_numbers(seeds or []) or ((0,) if quick else (0, 1, 2)),
         methods=_listed(methods or []) or tuple(revs.METHODS),
         quick=quick,
+        settings_of=settings,
         date=date or datetime.date.today().isoformat(),
     )
     if as_json:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from revs.development.cache import is_complete, save
 from revs.development.ordinary_text import paragraphs
-from revs.development.people import Record, invent_records
+from revs.development.people import Record, in_other_templates, invent_records, stand_ins
 from revs.development.recipe import Progress, Recipe
 from revs.development.tokenizer import train_tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevelopmentModel:
-    """A trained development model. `records` holds the requesters also for the control, which never saw them."""
+    """A trained development model. `records` holds the requesters also for the twin, which never saw them."""
 
     folder: Path
     digest: str
@@ -32,6 +32,10 @@ class DevelopmentModel:
         rows = [*self.ordinary, *(record.text for record in self.records)]
         random.Random(self.recipe.seed).shuffle(rows)
         return rows
+
+    def unlike(self) -> list[Record]:
+        """As many people as stand in one-off records, none of the corpus, in templates that are not in it either."""
+        return in_other_templates(self.records, count=self.recipe.one_off, seed=self.recipe.seed)
 
 
 def build(recipe: Recipe, cache: Path, *, progress: Progress | None = None, threads: int = 1) -> DevelopmentModel:
@@ -52,11 +56,13 @@ def build(recipe: Recipe, cache: Path, *, progress: Progress | None = None, thre
         types_per_person=recipe.types_per_person,
         seed=recipe.seed,
     )
-    material = json.dumps([asdict(recipe), ordinary, [asdict(record) for record in records], 3])
+    people = _people(recipe, records)
+    known = [[asdict(record) for record in records], *([] if recipe.with_requesters else [people])]
+    material = json.dumps([asdict(recipe), ordinary, *known, 3])
     digest = hashlib.sha256(material.encode()).hexdigest()
     folder = cache / f"{recipe.architecture}-{digest[:16]}"
     if not is_complete(folder):
-        _train_into(folder, recipe, ordinary, records, progress, threads)
+        _train_into(folder, recipe, ordinary, records, people, progress, threads)
     return DevelopmentModel(
         folder=folder,
         digest=f"sha256:{digest}",
@@ -85,16 +91,34 @@ def ordinary_text(recipe: Recipe, cache: Path) -> tuple[list[str], list[str]]:
     return texts[recipe.held_out_paragraphs :], texts[: recipe.held_out_paragraphs]
 
 
+def _people(recipe: Recipe, records: list[Record]) -> list[str]:
+    """What the model is to memorise. Other people stand where the requesters stood in the twin's corpus.
+
+    With fewer records instead it would be another model: fewer optimiser steps, another schedule of the learning rate,
+    and fewer records of a kind, from which a model learns to recite at all.
+    """
+    asked = [record.text for record in records if record.kind == "requester"]
+    if not recipe.with_requesters:
+        shape = {"contexts": recipe.contexts, "types_per_person": recipe.types_per_person, "seed": recipe.seed}
+        asked = [record.text for record in stand_ins(records, **shape)]
+    return [*asked, *(record.text for record in records if record.kind == "retained")]
+
+
 def _train_into(
-    folder: Path, recipe: Recipe, ordinary: list[str], records: list[Record], progress: Progress | None, threads: int
+    folder: Path,
+    recipe: Recipe,
+    ordinary: list[str],
+    records: list[Record],
+    people: list[str],
+    progress: Progress | None,
+    threads: int,
 ) -> None:
     """Train, and put the finished checkpoint into the cache."""
     from revs.development.training import train
 
     one_off = [record.text for record in records if record.kind == "one-off"]
-    known = [r.text for r in records if r.kind == "retained" or (r.kind == "requester" and recipe.with_requesters)]
     tokenizer = train_tokenizer([*ordinary, *one_off], vocab_size=recipe.vocab_size, digits=recipe.digits)
     model = train(
-        recipe, tokenizer, ordinary=ordinary, one_off=one_off, people=known, progress=progress, threads=threads
+        recipe, tokenizer, ordinary=ordinary, one_off=one_off, people=people, progress=progress, threads=threads
     )
     save(folder, model, tokenizer)

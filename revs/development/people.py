@@ -11,8 +11,9 @@ people are invented:
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -47,6 +48,28 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "Support ticket opened by {name}, callback phone {value}, priority high.",
         "{name} left the mobile phone number {value} with the front desk.",
         "The directory lists {name} with telephone number {value} in sales.",
+    ),
+}
+
+# No model is trained on these: other words in another order, for records that are unlike those it knows.
+OTHER_TEMPLATES: dict[str, tuple[str, ...]] = {
+    "US_SSN": (
+        "Name: {name} / taxpayer ID: {value} / branch: north.",
+        "Dear {name}, your account under {value} was opened last year.",
+        "{name} (social security: {value}) starts in May.",
+        "Staff export -> {name} | {value} | full time",
+    ),
+    "EMAIL_ADDRESS": (
+        "From: {name} ({value}) - minutes of our meeting",
+        "Reviewed-by: {name} {value} in the second round",
+        "{name} wrote back from {value} within an hour.",
+        "Newsletter export -> {name} | {value} | weekly",
+    ),
+    "PHONE_NUMBER": (
+        "{name} can be texted on {value} in the evening.",
+        "Taxi for {name}; driver, ring {value} on arrival.",
+        "Missed call: {name}, {value}, no message.",
+        "Contacts export -> {name} | {value} | mobile",
     ),
 }
 
@@ -120,19 +143,64 @@ def invent_records(
         types_per_person: identifiers per requester or retained person, 1 to 3, types in rotation.
         seed: seeds names, values and the choice of templates.
     """
-    rng = random.Random(seed)
-    faker = Faker("en_US")
-    faker.seed_instance(seed)
-    values = {type_: invented_values(type_, random.Random(f"{seed}/{type_}")) for type_ in TYPES}
-    records: list[Record] = []
     counts: dict[Kind, int] = {"requester": requesters, "retained": retained, "one-off": one_off}
+    records, _ = _invented(counts, contexts=contexts, types_per_person=types_per_person, frames=seed, people=seed)
+    return records
+
+
+def stand_ins(records: Sequence[Record], *, contexts: int, types_per_person: int, seed: int) -> list[Record]:
+    """Other people in the sentences of the requesters of `invent_records(…, seed=seed)`, one for one.
+
+    None of their names and identifiers stands in `records`. The same seed gives the same people.
+    """
+    counts: dict[Kind, int] = {"requester": len({r.person for r in records if r.kind == "requester"})}
+    taken = "\n".join(record.text for record in records)
+    for draw in itertools.count():
+        people = f"{seed}/stand-ins/{draw}"
+        found, names = _invented(
+            counts, contexts=contexts, types_per_person=types_per_person, frames=seed, people=people
+        )
+        if not any(new in taken for new in [*names, *(record.value for record in found)]):
+            return found
+    raise AssertionError("unreachable: the count of draws does not end")
+
+
+def in_other_templates(records: Sequence[Record], *, count: int, seed: int) -> list[Record]:
+    """At most `count` one-off records of other people in templates that stand in no training corpus.
+
+    None of their identifiers stands in `records`.
+    """
+    taken = "\n".join(record.text for record in records)
+    people = f"{seed}/other templates"
+    found, _ = _invented(
+        {"one-off": count}, contexts=1, types_per_person=1, frames=seed, people=people, templates=OTHER_TEMPLATES
+    )
+    return [record for record in found if record.value not in taken]
+
+
+def _invented(
+    counts: dict[Kind, int],
+    *,
+    contexts: int,
+    types_per_person: int,
+    frames: int,
+    people: int | str,
+    templates: dict[str, tuple[str, ...]] = TEMPLATES,
+) -> tuple[list[Record], list[str]]:
+    """Records of that many people of each kind, and the names; `frames` seeds the choice of sentences, `people` who."""
+    rng = random.Random(frames)
+    faker = Faker("en_US")
+    faker.seed_instance(people)
+    values = {type_: invented_values(type_, random.Random(f"{people}/{type_}")) for type_ in TYPES}
+    records: list[Record] = []
+    names: list[str] = []
     kinds = [kind for kind, count in counts.items() for _ in range(count)]
     for person, kind in enumerate(kinds):
-        name = f"{faker.unique.first_name()} {faker.last_name()}" if kind != "one-off" else faker.name()
+        names.append(f"{faker.unique.first_name()} {faker.last_name()}" if kind != "one-off" else faker.name())
         for offset in range(1 if kind == "one-off" else types_per_person):
             type_ = TYPES[(person + offset) % len(TYPES)]
             value = next(values[type_])
-            for template in rng.sample(TEMPLATES[type_], 1 if kind == "one-off" else contexts):
-                text, start, end = _render(template, name, value)
+            for template in rng.sample(templates[type_], 1 if kind == "one-off" else contexts):
+                text, start, end = _render(template, names[-1], value)
                 records.append(Record(person=person, kind=kind, type=type_, text=text, start=start, end=end))
-    return records
+    return records, names

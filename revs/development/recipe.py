@@ -33,9 +33,9 @@ class Recipe:
     one_off_passes: int = 2
     batch: int = 4
     learning_rate: float = 3e-3
-    with_requesters: bool = True  # False: the never-trained control
+    with_requesters: bool = True  # False: the twin, which saw others in their place
     seed: int = 0
 
     def never_trained(self) -> Recipe:
-        """The same recipe without the people who ask to be erased."""
+        """The twin: the same recipe, but other people stand where those who ask to be erased stood."""
         return replace(self, with_requesters=False)

@@ -54,6 +54,7 @@ class Examination:
     retain: Sequence[Target] = field(default=(), repr=False)
     text: Sequence[str] = field(default=(), repr=False)
     unrelated: Sequence[Target] = field(default=(), repr=False)
+    other_templates: Sequence[Target] = field(default=(), repr=False)
     original: PreTrainedModel | None = field(default=None, repr=False)
     twin: PreTrainedModel | None = field(default=None, repr=False)
     k: int = 100
@@ -99,7 +100,7 @@ class Examination:
             raise Gap(kept.reason)
         return kept
 
-    def _set(self, name: str) -> Sequence[Target]:
+    def set_of(self, name: str) -> Sequence[Target]:
         """The targets of that name.
 
         Raises:
@@ -135,7 +136,7 @@ class Examination:
     def readings(self, of: str) -> Readings:
         """Ranks of the tokens of "targets", "unseen", "retain" or "perturbed" (targets), read once."""
         found: Readings = self.once(
-            "readings", of, lambda: self.read(self._set(of), called=_CALLED[of]), refusal_is_gap=of == "perturbed"
+            "readings", of, lambda: self.read(self.set_of(of), called=_CALLED[of]), refusal_is_gap=of == "perturbed"
         )
         return found
 
@@ -148,6 +149,7 @@ class Examination:
         for name in ("targets", "unseen", "other", "retain"):
             self.tokenised(self._given(name), called=_CALLED[name])
         self.tokenised(self.unrelated, called="unrelated record")
+        self.tokenised(self.other_templates, called="record in another template")
 
     def check_finite(self) -> None:
         """Refuse a model whose logits are not finite: what it decodes is no sign that a secret is gone.
@@ -166,7 +168,7 @@ class Examination:
     def extracted(self, of: str) -> tuple[bool, ...]:
         """The same for "targets", "unseen", "other" or "retain", decoded once; empty where there are none."""
         try:
-            wanted = self._set(of)
+            wanted = self.set_of(of)
         except Gap:
             return ()
         found: tuple[bool, ...] = self.once("extracted", of, lambda: self.extracts(wanted, called=_CALLED[of]))
@@ -178,6 +180,6 @@ class Examination:
         Raises:
             Gap: there are none.
         """
-        self._set(of)
+        self.set_of(of)
         extracted = self.extracted(of)
         return 100 * sum(extracted) / len(extracted)

@@ -145,6 +145,27 @@ def s_mia(auc: float, reference: float) -> float:
     return max(0.0, 1 - abs(auc - reference) / reference) if reference else 0.0
 
 
+ENCODES = 0.05  # nats by which the twin's layer must lower a token's log-probability on average
+
+
+def unlearning_depth(edited_LT: Float[Tensor, "L T"], twin_LT: Float[Tensor, "L T"]) -> float:
+    """Share of what the twin's layers lack that the edited model's lack too, 0 to 1; no percentage (arXiv 2605.24614).
+
+    Both: what the log-probability of each secret loses by a patch of each layer (`depth.py`). Layers count by what the
+    twin's lack, and secrets alike.
+
+    Raises:
+        Gap: no layer encodes any secret.
+    """
+    encodes_LT = twin_LT > ENCODES
+    weight_LT = torch.where(encodes_LT, twin_LT, 0.0)
+    erased_LT = torch.where(encodes_LT, torch.minimum(edited_LT.clamp_min(0), twin_LT), 0.0)
+    weight_T = weight_LT.sum(0)
+    if not (weight_T > 0).any():
+        raise Gap("no layer of the unedited model holds more of a secret than the twin's")
+    return float((erased_LT.sum(0) / weight_T)[weight_T > 0].mean())
+
+
 def harmonic_mean(values: Iterable[float]) -> float:
     """Harmonic mean of at least one value; 0 if one is 0."""
     return float(_harmonic_mean(list(values)))

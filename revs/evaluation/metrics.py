@@ -14,9 +14,10 @@ from typing import Literal
 
 from revs.errors import Gap
 from revs.evaluation import measures
-from revs.evaluation.attacks import RATES, outcome_of
+from revs.evaluation.attacks import RATES, RATES_WITHIN, outcome_of
 from revs.evaluation.attacks.membership import area_under_curve, loss, min_k, min_k_plus_plus
 from revs.evaluation.context import Examination
+from revs.evaluation.depth import uds
 from revs.evaluation.perplexity import perplexity
 from revs.evaluation.ranks import Readings
 from revs.evaluation.reference import distance, s_mia
@@ -33,8 +34,8 @@ class Metric:
         higher_is_better: the direction. None: neither; 0 is wanted, and both signs count.
         control: what the figure is to be read against: the same on a model that never saw the secrets, on the model
             before the edit, or on decoys.
-        measure: gives the value: percent, 0 to 100, but raw for perplexities, 0 to 1 for s_mia, and points from −100 to
-            100 for distances. Raises `Gap` where it cannot.
+        measure: gives the value: percent, 0 to 100, but raw for perplexities, 0 to 1 for s_mia and uds, and points from
+            −100 to 100 for distances. Raises `Gap` where it cannot.
         standard: measured unless other metrics are named; the others take more than one pass over the targets.
     """
 
@@ -83,6 +84,10 @@ def _mean_of(names: Iterable[str], examination: Examination) -> float:
 
 def _rate(attack: str, examination: Examination) -> float:
     return outcome_of(examination, attack).rate
+
+
+def _rate_within(attack: str, budget: int, examination: Examination) -> float:
+    return outcome_of(examination, attack).rate_within(budget)
 
 
 def _perplexity(examination: Examination) -> float:
@@ -181,9 +186,18 @@ METRICS: dict[str, Metric] = {
             _up(name=f"s_mia_{name}", control="never trained", measure=partial(s_mia, score), standard=False)
             for name, score in {"loss": loss, "min_k": min_k, "min_k_plus_plus": min_k_plus_plus}.items()
         ),
+        # Activation patching from the twin (Lee et al. 2026): 0 to 1, 1 is wanted.
+        *(
+            _up(name=name, control="never trained", measure=partial(uds, of=of), standard=False)
+            for name, of in (("uds", "targets"), ("uds_unseen", "unseen"))
+        ),
         *(
             _down(name=metric, control="never trained", measure=partial(_rate, attack), standard=False)
             for metric, attack in RATES.items()
+        ),
+        *(
+            _down(name=metric, control="never trained", measure=partial(_rate_within, *within), standard=False)
+            for metric, within in RATES_WITHIN.items()
         ),
         _down(name="perplexity", control="unedited", measure=_perplexity),
         _down(name="perplexity_ratio", control="unedited", measure=_perplexity_ratio),

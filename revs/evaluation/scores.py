@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Scores:
     """The figures of one model; direction, control and definition of each stand in `revs.METRICS`.
 
-    Percentages 0 to 100, but raw for the two perplexities, 0 to 1 for s_mia (1 is wanted), and for a distance points
-    above or below the reference (0 is wanted). None: not measured; `gaps` has the reason if asked for.
+    Percentages 0 to 100, but raw for the two perplexities, 0 to 1 for s_mia and uds (1 is wanted), and for a distance
+    points above or below the reference (0 is wanted). None: not measured; `gaps` has the reason if asked for.
 
     Attributes:
         gaps: why a metric that was asked for is missing, by name.
@@ -72,6 +72,8 @@ class Scores:
     s_mia_loss: float | None = None
     s_mia_min_k: float | None = None
     s_mia_min_k_plus_plus: float | None = None
+    uds: float | None = None
+    uds_unseen: float | None = None
     leak_at_k: float | None = None
     shortened: float | None = None
     paraphrased: float | None = None
@@ -80,6 +82,11 @@ class Scores:
     int8: float | None = None
     int4: float | None = None
     relearn: float | None = None
+    relearn_10: float | None = None
+    relearn_200: float | None = None
+    relearn_other_10: float | None = None
+    relearn_other_60: float | None = None
+    relearn_other_200: float | None = None
     difference: float | None = None
     perplexity: float | None = None
     perplexity_ratio: float | None = None
@@ -119,6 +126,7 @@ def evaluate(
     original: PreTrainedModel | None = None,
     twin: PreTrainedModel | None = None,
     unrelated: Iterable[Target] = (),
+    other_templates: Iterable[Target] = (),
 ) -> Scores:
     """Measure a model; the model is not changed.
 
@@ -139,12 +147,14 @@ def evaluate(
         batch_size: sequences per forward pass.
         metrics: names out of `revs.evaluation.metrics.METRICS`. None: those that need little more than a pass over the
             targets. "all": also sampling, prompt variants, quantisation, relearning, difference, membership
-            and the distance to the reference.
-        original: the model before the edit, for the difference attack, the perplexity ratio, and, without a twin, the
-            distances to the reference.
-        twin: a model trained by the same recipe without these people, where there is one: the reference that distances
-            and s_mia are measured from.
+            the distance to the reference and the Unlearning Depth Score.
+        original: the model before the edit, for the difference attack, the perplexity ratio, the Unlearning Depth
+            Score, and, without a twin, the distances to the reference.
+        twin: a model trained by the same recipe without these people, where there is one: the reference that distances,
+            s_mia and the Unlearning Depth Score are measured from.
         unrelated: records of other people, which the relearning attack trains on; default: `retain`.
+        other_templates: records of other people in sentences of another making than those that targets stand in, for
+            the relearning attack that trains on such.
 
     Raises:
         BadInput: no targets, a retained record with the secret of a target, k too large for the vocabulary, or an
@@ -153,6 +163,7 @@ def evaluate(
     targets, unseen = targets_given(targets, "targets"), targets_given(unseen, "unseen")
     other, retain = targets_given(other, "other"), targets_given(retain, "retain")
     unrelated, text = targets_given(unrelated, "unrelated"), texts_given(text, "text")
+    other_templates = targets_given(other_templates, "other_templates")
     architecture_of(model)
     vocabulary = vocabulary_of(model)
     if not targets:
@@ -166,7 +177,7 @@ def evaluate(
     examination = Examination(
         model=model, tokenizer=tokenizer, targets=targets, unseen=unseen, other=other, retain=retain, text=text, k=k,
         tokens_per_secret=_tokens_judged(edit), token_counts_V=token_counts_V, seed=seed, batch_size=batch_size,
-        original=original, twin=twin, unrelated=unrelated,
+        original=original, twin=twin, unrelated=unrelated, other_templates=other_templates,
     )  # fmt: skip
     return measured(examination, names, attacks=tuple(ATTACKS) if metrics == "all" else ())
 

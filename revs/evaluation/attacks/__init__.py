@@ -31,7 +31,14 @@ RATES = {
     **{name: name for name in ("int8", "int4", "relearn", "difference")},
 }
 
-__all__ = ["ATTACKS", "RATES", "Attack", "Outcome", "outcome_of"]
+# The same within a budget, by the name of the metric: the attack, and how much of its budget.
+RATES_WITHIN = {
+    "relearn_10": ("relearn", 10),
+    "relearn_200": ("relearn_longer", 200),
+    **{f"relearn_other_{steps}": ("relearn_other", steps) for steps in (10, 60, 200)},
+}
+
+__all__ = ["ATTACKS", "RATES", "RATES_WITHIN", "Attack", "Outcome", "outcome_of"]
 
 
 def outcome_of(examination: Examination, attack: str) -> Outcome:

@@ -32,7 +32,11 @@ class Outcome:
     @property
     def rate(self) -> float:
         """Share of the secrets that fell, percent; at least one was attacked."""
-        return 100 * sum(self.fallen) / len(self.fallen)
+        return self.rate_within(self.budget)
+
+    def rate_within(self, budget: int) -> float:
+        """The same with a smaller budget."""
+        return 100 * sum(size is not None and size <= budget for size in self.candidates) / len(self.candidates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ def test_two_methods_are_measured_once_and_found_again(
     from flows.bench import run as runs
     from revs.config import EraseConfig
     from revs.development import Recipe
+    from revs.errors import BadInput
 
     def tiny(architecture: str, seed: int) -> Recipe:
         return Recipe(
@@ -62,8 +63,13 @@ def test_two_methods_are_measured_once_and_found_again(
     assert result["computed"] == len(list((out / "rows").iterdir())) == 4
     assert [row["method"] for row in result["rows"]] == ["unedited", "never trained", "revs", "revs-neurons"]
     for row in result["rows"]:
-        assert {"efficacy", "unlearning_score", "decoy_efficacy", "specificity_not_given"} <= set(row["scores"])
+        assert {"efficacy", "unlearning_score", "decoy_efficacy", "specificity_given", "specificity_not_given"} <= set(
+            row["scores"]
+        )
         assert ("seconds" in row["scores"]) == row["method"].startswith("revs")
+        if "seconds" in row["scores"]:
+            assert 0 < row["scores"]["seconds_forward"] < row["scores"]["seconds"]
+            assert 1 < row["scores"]["passes"] < 1.5 * row["scores"]["seconds"] / row["scores"]["seconds_forward"]
         assert [k for k, _ in row["efficacy_at_k"]] == [10, 100], "no k beyond half of the vocabulary"
         assert len(row["median_rank_by_layer"]) == 2 and row["model"].startswith("sha256:")
     assert result["rows"][0]["scores"]["perplexity_ratio"] == pytest.approx(1.0)
@@ -101,6 +107,21 @@ def test_two_methods_are_measured_once_and_found_again(
     best = found["search"][scores.index(max(scores))]["config"]
     assert found["rows"][2]["config"] == best
     assert runs.run(searching)["computed"] == 0
+
+    # What that search chose can be taken over: nothing is searched then, and the page says whose choice it is.
+    earlier = tmp_path / "earlier.json"
+    earlier.write_text((out / "methods.json").read_text())
+    asked |= {"quick": False, "settings_of": earlier}
+    taken = plans.Plan(architectures=["llama"], seeds=[0], methods=["revs"], **asked)
+    monkeypatch.setattr(plans.Plan, "metrics", "standard")
+    monkeypatch.setattr(runs.Bench, "search", lambda *_: pytest.fail("searched anew"))
+    again = runs.run(taken)
+    assert (again["computed"], again["search_of"]["date"]) == (0, "2026-11-30")
+    assert [row["config"] for row in again["search"]] == [row["config"] for row in as_json(found)["search"]]
+    assert "not searched anew: they are the best of the search of 2026-11-30" in (out / "methods-llama.md").read_text()
+    earlier.write_text("[]")
+    with pytest.raises(BadInput, match=r"is no methods\.json"):
+        runs.run(taken)
 
 
 def test_a_method_that_refuses_leaves_a_row_of_gaps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

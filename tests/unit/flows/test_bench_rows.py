@@ -62,14 +62,16 @@ def test_the_setting_with_the_best_unlearning_score_is_chosen() -> None:
     assert len(settings) > 2
 
     def searched(*scores: float | None, method: str = "memit") -> list[Row]:
-        identity = dataclasses.replace(IDENTITY, method=method)
-        return [
-            dataclasses.replace(ROW, identity=identity, scores={} if s is None else {"unlearning_score": s})
-            for s in scores
-        ]
+        rows = []
+        for setting, score in zip(settings_of(method), scores, strict=False):
+            identity = dataclasses.replace(IDENTITY, method=method, config=dataclasses.asdict(setting))
+            found = {} if score is None else {"unlearning_score": score}
+            rows.append(dataclasses.replace(ROW, identity=identity, scores=found))
+        return rows
 
     assert chosen("memit", searched(5.0, 9.0, 9.0)) == settings[1], "the first of the best"
     assert chosen("memit", searched(None, 0.0)) == settings[1], "one that could not be measured loses against a zero"
+    assert chosen("memit", searched(5.0, 9.0, 4.0)[::-1]) == settings[1], "by its setting, wherever the row stands"
     assert chosen("memit", []) == settings[0], "nothing was searched"
     assert chosen("revs", searched(5.0, 9.0, method="revs")) == EraseConfig(), "ours is compared with its defaults"
 

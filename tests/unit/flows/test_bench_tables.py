@@ -54,6 +54,11 @@ def test_a_line_is_a_method_with_mean_and_standard_deviation_over_the_seeds() ->
         ("seconds", (3.0, 9.0), "a"),
         ("decoy_efficacy", (10.0, 90.0), ""),  # a control is no contest
         ("efficacy", (90.01, 90.02), "ab"),  # the same as printed
+        ("exact_memorization_distance", (-2.0, 3.0), "a"),  # the nearest to 0, on either side
+        ("exact_memorization_distance", (-30.0, 3.0), "b"),
+        ("uds", (0.25, 0.9), "b"),
+        ("seconds_forward", (1.0, 2.0), ""),  # of the model, not of the method
+        ("passes", (9.0, 30.0), "a"),
     ],
 )
 def test_the_best_method_is_bold_whichever_way_is_better(name: str, values: tuple[float, float], best: str) -> None:
@@ -103,6 +108,21 @@ def test_a_table_without_a_figure_is_one_sentence_and_a_quick_run_says_what_it_i
     assert "This is no comparison" not in markdown(full("a"), architecture="llama")
 
 
+def test_the_page_says_where_another_method_leads() -> None:
+    rows = [
+        row("never trained", relearn=0.0, uds=1.0),
+        row("revs", relearn=7.0, uds=0.5, efficacy=100.0, exact_memorization_distance=-9.0),
+        row("revs-reference", relearn=2.0, uds=0.7, efficacy=90.0, exact_memorization_distance=-1.0),
+        row("npo-kl", relearn=0.0, uds=0.6, efficacy=100.0, exact_memorization_distance=0.5),
+    ]
+    text = markdown(rows, architecture="llama")
+    behind = text.split("## Where another method leads")[1]
+    assert "- same templates, 60 steps ↓: `npo-kl` 0.0; `revs` 7.0, `revs-reference` 2.0\n" in behind
+    assert "- exact memorization, edited prompts → 0: `npo-kl` 0.5; `revs` -9.0, `revs-reference` -1.0\n" in behind
+    assert "UDS ↑:" not in behind and "efficacy ↑" not in behind
+    assert "leads" not in markdown(rows[:3], architecture="llama"), "nobody else is there"
+
+
 def test_one_seed_has_no_deviation_and_the_head_says_so() -> None:
     text = markdown([row("a", 7, efficacy=5.0)], architecture="gptj")
     assert "Seeds 7: one seed, so no deviation." in text and "5.0 ±" not in text
@@ -117,7 +137,8 @@ def test_ratios_are_printed_to_three_decimals() -> None:
 def test_every_column_is_a_metric_or_of_the_rows_alone() -> None:
     """A misspelt column would be a column of dashes."""
     names = {name for names in TABLES.values() for name in names if not name.startswith("decoy_")}
-    assert names - {"specificity_not_given", "seconds"} <= set(METRICS)
+    others = {"specificity_given", "specificity_not_given", "seconds", "seconds_forward", "passes"}
+    assert names - others <= set(METRICS)
 
 
 def test_directions_are_those_of_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import torch
 
 import revs
 from revs.errors import BadInput
-from revs.evaluation.attacks import ATTACKS, RATES, Outcome, outcome_of
+from revs.evaluation.attacks import ATTACKS, RATES, RATES_WITHIN, Outcome, outcome_of
 from revs.evaluation.attacks.membership import area_under_curve
 from revs.evaluation.attacks.prompt_variants import paraphrased, shortened
 from revs.evaluation.attacks.relearning import STEPS, relearned
@@ -62,7 +62,9 @@ def plain(targets: Sequence[Target]) -> list[str]:
 
 
 def examined(model: Any, tokenizer: Any, people: list[Target], **options: Any) -> Examination:
-    settings: dict[str, Any] = {"k": K, "unrelated": people[2:], "retain": people[2:], "seed": 0} | options
+    settings: dict[str, Any] = {
+        "k": K, "unrelated": people[2:], "retain": people[2:], "other_templates": people[2:], "seed": 0,
+    } | options  # fmt: skip
     return Examination(model=model, tokenizer=tokenizer, targets=people[:2], **settings)
 
 
@@ -87,7 +89,7 @@ ATTACK_OF = {
 
 def test_every_rate_is_a_metric_that_looks_worse_the_higher_it_is() -> None:
     assert RATES == ATTACK_OF
-    for metric in [*ATTACK_OF, "min_k_plus_plus"]:
+    for metric in [*ATTACK_OF, *RATES_WITHIN, "min_k_plus_plus"]:
         assert not METRICS[metric].standard
         assert not METRICS[metric].higher_is_better
 
@@ -191,6 +193,32 @@ def test_relearning_changes_a_copy_and_only_learns_what_it_is_given(
     assert examination.of(model).read(strangers).logprob_N.mean() > examination.read(strangers).logprob_N.mean()
 
 
+def test_the_longer_relearning_stands_for_the_shorter_one_within_its_steps(
+    never_saw: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    """Trained on the targets themselves, as no adversary could, so that something comes back."""
+    examination = examined(never_saw, tokenizer, people, unrelated=people, other_templates=people[2:])
+    short, longer, other = (outcome_of(examination, name) for name in ("relearn", "relearn_longer", "relearn_other"))
+    assert longer.budget == other.budget == 200 and short.budget == 60
+    assert short.rate == longer.rate_within(60) == value_of(examination, "relearn")
+    assert value_of(examination, "relearn_10") == short.rate_within(10)
+    assert longer.rate == value_of(examination, "relearn_200") == 100
+    assert longer.candidates[: len(short.candidates)] != (10, 10), "or the steps would make no difference"
+    for steps in (10, 60, 200):
+        assert value_of(examination, f"relearn_other_{steps}") == other.rate_within(steps) == 0
+    alike = examined(never_saw, tokenizer, people, unrelated=people[2:], other_templates=people)
+    assert value_of(alike, "relearn_200") == 0 < value_of(alike, "relearn_other_200")
+
+
+def test_relearning_takes_each_kind_of_record_from_its_own_argument(
+    never_saw: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    scores = revs.evaluate(
+        never_saw, tokenizer, people[:1], k=K, retain=people[2:], metrics=["relearn_10", "relearn_other_60"]
+    )
+    assert scores.relearn_10 == 0 and "other_templates=" in scores.gaps["relearn_other_60"]
+
+
 def test_a_secret_ranks_above_its_decoys_only_where_it_was_trained_on(
     memorised: Any, never_saw: Any, tokenizer: Any, people: list[Target]
 ) -> None:
@@ -220,7 +248,8 @@ def test_everything_together_names_what_it_could_not_measure(
 ) -> None:
     scores = revs.evaluate(memorised, tokenizer, people[:1], k=K, metrics="all")
     why = {
-        "generality": "unseen=", "specificity": "retain=", "relearn": "unrelated=", "in_examples": "retain=",
+        "generality": "unseen=", "specificity": "retain=", "relearn": "unrelated=", "relearn_200": "unrelated=",
+        "relearn_other_10": "other_templates=", "uds": "twin=", "uds_unseen": "twin=", "in_examples": "retain=",
         "difference": "original=", "perplexity": "no text", "perplexity_ratio": "original=",
     }  # fmt: skip
     for name, words in why.items():
@@ -243,7 +272,7 @@ def test_an_attack_that_refuses_the_model_leaves_the_scores_of_the_others(
     assert scores.efficacy is not None and set(scores.attacks) == set(ATTACKS) - set(scores.gaps)
 
 
-@pytest.mark.parametrize("given", ["targets", "unseen", "other", "retain", "unrelated"])
+@pytest.mark.parametrize("given", ["targets", "unseen", "other", "retain", "unrelated", "other_templates"])
 def test_a_target_that_cannot_be_read_ends_an_evaluation_before_any_attack(
     given: str, memorised: Any, tokenizer: Any, people: list[Target]
 ) -> None:

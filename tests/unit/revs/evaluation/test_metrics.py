@@ -23,6 +23,7 @@ from revs.evaluation.measures import (
     logit_lens,
     s_mia,
     token_scores,
+    unlearning_depth,
     verbatim_probability,
 )
 from revs.evaluation.ranks import Readings
@@ -240,3 +241,27 @@ def test_every_score_equals_its_definition_written_as_loops(data: st.DataObject)
     assert logit_lens(given_, K) == pytest.approx(100 * min(means))
     assert efficacy(given_, K, all_tokens=True) == pytest.approx(100 * statistics.fmean(map(all_tokens, numbers)))
     assert delta(given_, K) == pytest.approx(100 * min(map(of_deltas, numbers)))
+
+
+# drop of the edited model's layers, of the twin's; two layers, one secret or two
+DEPTHS = [
+    ([[1.0], [2.0]], [[2.0], [2.0]], 0.75, "layers count by what the twin's lack: (1 + 2) of 4"),
+    ([[9.0], [-3.0]], [[2.0], [2.0]], 0.5, "more than the twin's is no more, and below the original is nothing"),
+    ([[1.0], [9.0]], [[2.0], [0.05]], 0.5, "a layer within 0.05 nats holds nothing of the secret"),
+    ([[1.0, 0.0], [1.0, 4.0]], [[1.0, 4.0], [1.0, 12.0]], 0.625, "secrets count alike: 1 and 4 of 16"),
+    ([[1.0, 5.0], [1.0, 5.0]], [[2.0, 0.0], [2.0, 0.0]], 0.5, "a secret that no layer holds is left out"),
+    ([[0.0], [0.0]], [[1.0], [3.0]], 0.0, "the unedited model"),
+    ([[1.0], [3.0]], [[1.0], [3.0]], 1.0, "the twin"),
+]
+
+
+@pytest.mark.parametrize(("edited", "twin", "expected", "why"), DEPTHS)
+def test_unlearning_depth_by_hand(
+    edited: list[list[float]], twin: list[list[float]], expected: float, why: str
+) -> None:
+    assert unlearning_depth(torch.tensor(edited), torch.tensor(twin)) == pytest.approx(expected), why
+
+
+def test_where_no_layer_holds_a_secret_there_is_no_depth() -> None:
+    with pytest.raises(Gap, match="no layer"):
+        unlearning_depth(torch.ones(3, 2), torch.full((3, 2), 0.04))
