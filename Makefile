@@ -1,6 +1,6 @@
 # Every target that runs something builds .venv first, when it is missing or older than what it is built from.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find bench-reference bench-real real venv clean
+.PHONY: help demo serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find bench-reference bench-nights bench-real real venv clean
 
 # The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -58,6 +58,9 @@ bench-find: $(BUILT)  ## corpora, known identifiers, detection, probing, a whole
 
 bench-reference: $(BUILT)  ## erasing to the reference on ten models nobody tuned on: an hour; results in bench-out/
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/reference.py $(ARGS)
+
+bench-nights: $(BUILT)  ## twenty batches one after the other on one model: ten minutes, and three of training
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/nights.py $(ARGS)
 
 bench-real: $(REAL)  ## the editor on a pretrained model that is taught invented people: 15 minutes; results in bench-out/
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/real.py $(ARGS)
