@@ -3,9 +3,9 @@
     make bench-nights                                              # the table of docs/benchmarks/reference.md
     python tests/benchmarks/nights.py --model gptj/small/1/22 --nights 5
 
-A model is architecture/size/digits/seed, as in `reference.py`; it has memorised 80 people who ask to be erased and 40 who
-do not, three sentences each. Every night four people are erased from one sentence each, with half of the 40 given; what
-was erased before is not known any more. Everybody whose turn has not come yet should still be known.
+A model is architecture/size/digits/seed, as in `reference.py`; it has memorised 80 people who ask to be erased and 40
+who do not, three sentences each. Every night four people are erased from one sentence each, with half of the 40 given;
+what was erased before is not known any more. Everybody whose turn has not come yet should still be known.
 """
 
 from __future__ import annotations
