@@ -71,14 +71,24 @@ def padding(request: pytest.FixtureRequest, new_tokenizer: Callable[..., Any]) -
 def examined(model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], **options: Any) -> Examination:
     return Examination(
         model=model, tokenizer=tokenizer, targets=people[:5], unseen=perturbed(people[:3], seed="difference 0"),
-        other=people[3:5], retain=people[5:], text=ordinary, original=model, k=K, **options,
+        other=people[3:5], retain=people[5:], text=ordinary, original=model, k=K,
+        other_templates=perturbed(people[5:], seed="other templates"), **options,
     )  # fmt: skip
+
+
+def untrained(model: Any) -> Any:
+    """The same model with random weights: one that never saw anybody."""
+    twin, generator = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    for weight in twin.parameters():
+        weight.data.normal_(0, 0.05, generator=generator)
+    return twin
 
 
 def test_every_attack_and_metric_is_the_same_alone_and_in_a_batch(
     memorised: Any, padding: Any, people: list[Target], ordinary: list[str]
 ) -> None:
-    alone, together = (examined(memorised, padding, people, ordinary, batch_size=size) for size in (1, 64))
+    twin = untrained(memorised)
+    alone, together = (examined(memorised, padding, people, ordinary, twin=twin, batch_size=size) for size in (1, 64))
     for attack in ATTACKS:
         assert outcome_of(alone, attack) == outcome_of(together, attack), attack
     assert outcome_of(together, "difference").rate >= 60, "most of it was trained on the perturbed prompts"

@@ -127,7 +127,7 @@ def test_what_a_model_recites_from_the_beginning_is_found_erased_and_measured(
     scores = revs.evaluate(
         model, tokenizer, targets, unseen=[replace(targets[0], prompt="Once more:")], text=ordinary, k=K,
         retain=[Target(prompt="Her", secret=" form"), *decoys(targets * 3, seed=3)], metrics="all",
-        original=memorised[0],
+        original=memorised[0], other_templates=[Target(prompt="Our", secret=" form")],
     )  # fmt: skip
     assert scores.extracted == (False,)
     assert set(scores.attacks) == set(ATTACKS), scores.gaps
