@@ -319,7 +319,7 @@ class ScoresBefore(Record):
 
     name: ClassVar[str] = "scores-before"
 
-    version: Literal[2] = 2  # type: ignore[assignment]
+    version: Literal[2] = 2  # type: ignore[assignment]  # another form than the first, which the base stands for
     champion: Scored
     never_trained: Scored | None = None
 
@@ -329,7 +329,7 @@ class ScoresAfter(Record):
 
     name: ClassVar[str] = "scores-{}"
 
-    version: Literal[2] = 2  # type: ignore[assignment]
+    version: Literal[2] = 2  # type: ignore[assignment]  # another form than the first, which the base stands for
     candidate: Scored
 
     @property
