@@ -12,7 +12,7 @@ from infra.gates.policy import GatePolicy, check_gates
 from infra.running.progress import report
 from revs.errors import RevsError
 from tasks.batch.contexts import askable, prompt_context
-from tasks.batch.material import material, token_counts
+from tasks.batch.material import Material, material, token_counts
 from tasks.batch.models import champion_folder, loaded, on_record
 from tasks.batch.reference import against, answers, membership, specificity_given
 from tasks.batch.results import Verdict
@@ -33,10 +33,11 @@ def measure(batch_id: str, attempt: int) -> str:
 
 
 def _before(h: Handles, attempt: int) -> ScoresBefore:
-    champion = _scored(h, attempt, champion_folder(h), "the model before")
+    m = material(h)
+    champion = _scored(h, attempt, m, champion_folder(h), "the model before")
     control, never = on_record(h, "control"), None
     if control and Path(control).is_dir():
-        never = _scored(h, attempt, Path(control), "a model that never saw them", champion)
+        never = _scored(h, attempt, m, Path(control), "a model that never saw them", champion)
     return ScoresBefore(champion=champion, never_trained=never)
 
 
@@ -44,7 +45,7 @@ def _after(h: Handles, attempt: int, champion: Scored) -> ScoresAfter:
     from revs.evaluation.measures import perplexity_ratio
 
     folder = h.workspace.folder / h.workspace.require(Edit, attempt).folder
-    found = _scored(h, attempt, folder, "the candidate", champion)
+    found = _scored(h, attempt, material(h), folder, "the candidate", champion)
     scores, before = found.scores, champion.scores
     if "perplexity" in scores and "perplexity" in before:
         ratio = perplexity_ratio(scores["perplexity"], before["perplexity"])
@@ -52,13 +53,13 @@ def _after(h: Handles, attempt: int, champion: Scored) -> ScoresAfter:
     return ScoresAfter(candidate=found)
 
 
-def _scored(h: Handles, attempt: int, folder: Path, whose: str, champion: Scored | None = None) -> Scored:
+def _scored(h: Handles, attempt: int, m: Material, folder: Path, whose: str, champion: Scored | None = None) -> Scored:
     """Scores of one checkpoint on the batch's targets and on decoys of them; `champion`: of the model before."""
     import revs
     from revs.targets.decoys import decoys
 
     report("measure and attack", 0, 0, whose)
-    m, (model, tokenizer) = material(h), loaded(h, folder)
+    model, tokenizer = loaded(h, folder)
     ranks = h.workspace.require(Edit, attempt).method == "revs"
     # The tokens that the edit moves are judged.
     options: dict[str, Any] = {"token_counts_V": token_counts(h), "seed": SEED, "edit": None if ranks else "all"}

@@ -138,8 +138,8 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
         retain = [target for target, known in zip(others, generated, strict=True) if known]
         reference = perplexity(before, tokenizer, text)
         edited = answers(model, tokenizer, targets, others)
-        expected = answers(before, tokenizer, targets, others)
-        compared = against(expected, edited) | against(expected, edited, suffix="_unseen") | membership(edited)
+        compared = against(answers(before, tokenizer, targets, others), edited)
+        compared |= {f"{name}_unseen": value for name, value in compared.items()} | membership(edited)
     scores = revs.evaluate(model, tokenizer, targets, retain=retain, text=text, edit="all", seed=SEED).to_dict()
     # Which of the contexts an edit used is not known here: all are asked, and each counts as both kinds.
     scores |= {"extraction_rate_unseen": scores["extraction_rate"], "generality": scores["efficacy"]}
