@@ -67,8 +67,9 @@ def erase(
         token_counts_V: counts of token ids over the training corpus, for choosing the rarest; None: by token id.
         progress: called with (stage, done, total); stages are "text" while text and retained records are read, and
             "sweep", or what else the method has.
-        cache: a folder in which the method `revs` keeps what it gathers from the text and the retained records, for the
-            next setting on the same weights. It reveals as much about them as activations do: remove it afterwards.
+        cache: a folder in which the methods `revs` and `revs-reference` keep the moments that they gather from `text`,
+            for the next call on the same weights or on edited ones, as long as they still fit
+            (`revs.edit.text_moments`). It reveals as much about the text as activations do.
 
     Returns:
         The patch: `patch.revert(model)` restores the old weights bit for bit.

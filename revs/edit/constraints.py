@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from revs.model.vocabulary import Unembedding
 
 
+_PLACES = 4  # of a record
 _PIECE = 20  # tokens in a piece of text: with 32, perplexity was the same, and half as much again to be read
 
 
@@ -94,6 +95,27 @@ class Protection:
         floor_LP = torch.stack([torch.cat([empty, *parts]) for parts in parts_L])
         return cls(rows, floor_LP, kept=sum(len(row.chosen) for row in kept))
 
+    def around(self, targets: Sequence[TokenisedTarget]) -> Protection:
+        """The places that the edit of these targets may harm.
+
+        Those of records where a token of theirs is moved, those of text where the token read is one that theirs follow.
+        """
+        moved = {target.secret_ids[place] for target in targets for place in target.chosen}
+        before = _before(targets)
+        rows, columns, kept, at = [], [], 0, 0
+        for row in self.rows:
+            of_records = at < self.kept
+            near = [
+                (column, place) for column, place in enumerate(row.chosen, start=at)
+                if (row.secret_ids[place] in moved if of_records else row.ids[row.start + place - 1] in before)
+            ]  # fmt: skip
+            at += len(row.chosen)
+            if near:
+                rows.append(replace(row, chosen=tuple(place for _, place in near)))
+                columns += [column for column, _ in near]
+                kept += len(near) if of_records else 0
+        return Protection(rows, self.floor_LP[:, columns], kept=kept)
+
     def bounds(self, layer: int, logit_P: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """The least change that a layer may make to each logit, given what it is there now.
 
@@ -109,11 +131,12 @@ class Protection:
 def sharing(
     records: Sequence[TokenisedTarget], moved: Collection[int], *, most: int, seed: int
 ) -> list[TokenisedTarget]:
-    """At most `most` of the records that share a token with what is erased, at random, with the places of such tokens.
+    """At most `most` of the records that share a token with what is erased, at random, with places of such tokens.
 
     An edit moves one token's logit where the key is that of a target. What it breaks of others' records are places
     with a like key and the same token, such as the `.org` of an address (measured: of 37 tokens that others no longer
-    said after five nights on a development model, 35 were of that kind).
+    said after five nights on a development model, 35 were of that kind). Of a record a few places stand for all, and
+    records that begin alike show what they share once: each place is a row of the solve.
 
     Args:
         records: of other people.
@@ -121,12 +144,17 @@ def sharing(
         most: records at most.
         seed: of the choice.
     """
-    found = []
-    for record in records:
-        places = tuple(place for place, token in enumerate(record.secret_ids) if token in moved)
-        if places:
-            found.append(replace(record, chosen=places))
-    return random.Random(f"retained {seed}").sample(found, min(most, len(found)))
+    draw = random.Random(f"retained {seed}")
+    found: list[TokenisedTarget] = []
+    shown: set[tuple[int, ...]] = set()
+    for record in draw.sample(records, len(records)):
+        read = {place: record.ids[: record.start + place + 1] for place in range(len(record.secret_ids))}
+        places = [place for place, ids in read.items() if ids[-1] in moved and ids not in shown]
+        places = sorted(draw.sample(places, min(len(places), _PLACES)))
+        if places and len(found) < most:
+            shown.update(read[place] for place in places)
+            found.append(replace(record, chosen=tuple(places)))
+    return found
 
 
 def places_like(
@@ -149,7 +177,7 @@ def places_like(
         longest: tokens in a piece at most, if not fewer; as many as targets have, so that the batch grows no wider.
         most: pieces at most.
     """
-    before = {target.ids[target.start + place - 1] for target in targets for place in target.chosen}
+    before = _before(targets)
     pieces = []
     for encoding in encode(tokenizer, text) if text else []:
         head, body = encoding.ids[: encoding.head], encoding.ids[encoding.head :]
@@ -161,6 +189,11 @@ def places_like(
                 chosen = tuple(place - places[0] for place in places)
                 pieces.append(TokenisedTarget(ids=ids[: places[-1] + 1], start=places[0], chosen=chosen))
     return _covering(pieces, most)
+
+
+def _before(targets: Iterable[TokenisedTarget]) -> set[int]:
+    """The tokens that a target token follows."""
+    return {target.ids[target.start + place - 1] for target in targets for place in target.chosen}
 
 
 def _covering(pieces: Sequence[TokenisedTarget], most: int) -> list[TokenisedTarget]:

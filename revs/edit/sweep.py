@@ -4,7 +4,8 @@ In one sweep, after every layer: read the residual at the positions that predict
 along q_t to the ranks that bound where each may go (`revs.model.vocabulary`), solve for the change of the matrices that
 write the layer's output (`revs.edit.solver`), write it, and pass the corrected residual on, so the layers above already
 see the edited ones below. Before the first sweep and after every one, the prompts alone, without their variations, are
-read again with the weights as they are stored. In the first sweep the tokens of `revs.edit.constraints` must not fall.
+read again with the weights as they are stored. The tokens of `revs.edit.constraints` must not fall, in as many sweeps
+as the aim says.
 Later sweeps move only the targets that are still too high somewhere; the keys of the others, as they were read, enter
 C.
 
@@ -68,7 +69,8 @@ class JointEdit:
     ) -> None:
         """`moments`: C of a layer, (m, m), as it is when the layer is edited; `variations`: copy after copy of all."""
         self.model, self.architecture, self.unembedding, self.config = model, architecture, unembedding, config
-        self.moments, self.protection, self.aim = moments, protection, aim
+        self.moments, self.aim = moments, aim
+        self._protection = protection  # of all that may be harmed; what a sweep may harm: `self.protection`
         self.targets, self.variations, self.pad = targets, variations, pad
         self.own = collate(targets, pad=pad, device=input_device(model))
         self.layers = architecture.decoder_layers(model)
@@ -100,9 +102,10 @@ class JointEdit:
         return self.sweeps > first
 
     def _batch(self) -> Batch:
-        """The swept targets, their variations, and in the first sweep what is protected."""
+        """The swept targets, their variations, and what their movement may harm, as long as that is protected."""
         copies = range(0, len(self.variations), len(self.targets))
         varied = [self.variations[copy + number] for copy in copies for number in self._swept]
+        self.protection = self._protection.around([self.targets[number] for number in self._swept])
         protected = self.protection.rows if self._protects else ()
         swept = [*(self.targets[number] for number in self._swept), *varied, *protected]
         batch = collate(swept, pad=self.pad, device=input_device(self.model))

@@ -106,6 +106,36 @@ def test_records_that_share_a_token_are_chosen_by_the_seed_with_the_places_of_su
     assert sharing(records, {7}, most=0, seed=0) == sharing(records, set(), most=9, seed=0) == []
 
 
+def test_a_record_shows_a_few_places_and_what_records_begin_with_alike_is_shown_once() -> None:
+    long = TokenisedTarget(ids=(1, *range(10, 30)), start=1, chosen=(0,))
+    (found,) = sharing([long], set(range(10, 30)), most=9, seed=0)
+    assert len(found.chosen) == 4 and sorted(set(found.chosen)) == list(found.chosen)
+    again = [TokenisedTarget(ids=(1, 5, 6, end), start=1, chosen=(0,)) for end in (7, 8, 7)]
+    rows = sharing(again, {5, 6, 7, 8}, most=9, seed=0)
+    shown = [row.ids[: row.start + place + 1] for row in rows for place in row.chosen]
+    assert sorted(shown) == [(1, 5), (1, 5, 6), (1, 5, 6, 7), (1, 5, 6, 8)]
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+def test_around_some_targets_stands_what_their_movement_may_harm(kept: int) -> None:
+    def row(*ids: int, chosen: tuple[int, ...]) -> TokenisedTarget:
+        return TokenisedTarget(ids=ids, start=1, chosen=chosen)
+
+    rows = [row(1, 7, 5, 8, chosen=(0, 2)), row(1, 9, 5, 6, chosen=(0, 1, 2))]
+    protection = Protection(rows, torch.arange(10.0).reshape(2, 5), kept=5 if kept else 0)
+    target = row(5, 7, 6, chosen=(0, 1))  # moves 7 and 6, which follow 5 and 7
+    found = protection.around([target])
+    if kept:  # of records the tokens that are moved
+        assert found.rows == [row(1, 7, 5, 8, chosen=(0,)), row(1, 9, 5, 6, chosen=(2,))]
+        assert found.floor_LP.tolist() == [[0.0, 4.0], [5.0, 9.0]]
+    else:  # of text what follows 5 and 7
+        assert found.rows == [row(1, 7, 5, 8, chosen=(2,)), row(1, 9, 5, 6, chosen=(2,))]
+        assert found.floor_LP.tolist() == [[1.0, 4.0], [6.0, 9.0]]
+    assert (found.count, found.kept) == (2, kept)
+    nothing = protection.around([row(2, 3, chosen=(0,))])
+    assert (nothing.rows, nothing.count, nothing.floor_LP.shape) == ([], 0, (2, 0))
+
+
 def test_the_order_of_the_targets_does_not_matter_for_what_is_protected(tokenizer: Any, people: list[Target]) -> None:
     targets = tokenise(tokenizer, people)
     one, other = (places_like(of, tokenizer, LIKE_SECRETS, longest=9, most=4) for of in (targets, targets[::-1]))

@@ -147,16 +147,16 @@ def test_the_weights_are_digested_once_for_an_edit_with_a_cache(
     model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from revs.edit import moments
+    from revs.edit import text_moments
 
     times: Counter[int] = Counter()
-    digest = moments.tensor_digest
+    digest = text_moments.tensor_digest
 
     def noting(tensor: Tensor) -> str:
         times[tensor.data_ptr()] += 1
         return digest(tensor)
 
-    monkeypatch.setattr(moments, "tensor_digest", noting)
+    monkeypatch.setattr(text_moments, "tensor_digest", noting)
     revs.erase(
         model, tokenizer, people[:3], config=revs.EraseConfig(targets_at_once=1, **CONFIG), text=ordinary,
         cache=tmp_path / "kept",
