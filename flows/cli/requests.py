@@ -23,7 +23,9 @@ def store_of(settings: Settings) -> RequestStore:
     from infra.keys.vault import Vault
     from infra.requests import RequestStore
 
-    return RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
+    return RequestStore(
+        settings.requests_url, Vault.from_settings(settings), settings.request_days, keep_digests=settings.keep_digests
+    )
 
 
 def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -> Intake:
