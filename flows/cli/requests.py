@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.common import Home, Json, console, emit, settings_of, table
+from flows.cli.common import Home, Json, answer, console, emit, settings_of, table
 
 if TYPE_CHECKING:
     from infra.registry import Registry
@@ -208,3 +208,17 @@ def retry(request_ids: list[str], home: Home = None) -> None:
     console().print(f"{back} back in line")
     if refused:
         raise BadInput("; ".join(refused))
+
+
+@app.command("drop-digests")
+def drop_digests(home: Home = None, as_json: Json = False) -> None:
+    """Delete the keyed digests of what was erased (REVS_KEEP_DIGESTS); `revs scan --erased` then knows of none.
+
+    Batches that complete while the setting is on keep digests again.
+
+    Example: revs requests drop-digests
+    """
+    from infra.requests.outcomes import plural
+
+    dropped = store_of(settings_of(home)).drop_digests()
+    answer({"dropped": dropped}, f"{plural(dropped, 'digest')} dropped", as_json=as_json)

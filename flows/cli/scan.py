@@ -52,9 +52,9 @@ def scan(
 ) -> None:
     """Count the personal data in a corpus, by type and file; or, with --model, in what a model generates unasked.
 
-    With --erased what it generates is also compared with the keyed digests of what was erased from a registered model,
-    of a folder with those of every model. Sampling begins from nothing and from words that call for a type: what a
-    model generates only after a person's name is not seen that way.
+    With --erased that is compared with the keyed digests of what was erased: from the model of a registered version, or
+    of a folder from any. Sampling begins from nothing and from words that call for a type of identifier: what a model
+    generates only after a person's name is not seen that way.
 
     Example: revs scan corpus.parquet --report scan-out
     """

@@ -5,8 +5,8 @@ which all spellings of an identifier are equal, of a kind of its own: without th
 compares with no other digest of the store. Who has the key can try every value there is (of a social security number
 10⁹), so with the key the list still is personal data.
 
-Beside a digest stand its type, its model and the day, and nothing that joins it to a request or to another digest: the
-rows of a batch are written in the order of their digests.
+Beside a digest stand its type, its model and the day. Nothing else joins it to a request or to another digest: the rows
+of a batch are written in the order of their digests. A day on which one request was completed tells that they are its.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Set
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from infra.identifiers.normalise import fold, identity
 from infra.keys.vault import Vault
 from infra.requests import rows, tables
+from infra.requests.database import Database
 from infra.requests.records import ErasedDigest, Identifier
+from revs.errors import OperationFailed
 
-_KEPT = "digests.kept"
+_KEPT, _DROPPED = "digests.kept", "digests.dropped"
 
 
 class ErasedList:
@@ -78,9 +80,34 @@ def listed(session: Session, vault: Vault, model: str | None) -> ErasedList:
     """Return the list of what was erased from a model, None: from any."""
     query = rows.matching(tables.ErasedDigest, model=model)
     entries = [rows.record(ErasedDigest, row) for row in session.scalars(query)]
-    kept = select(tables.Event.batch_id).where(tables.Event.event == _KEPT)
+    dropped = select(func.coalesce(func.max(tables.Event.id), 0)).where(tables.Event.event == _DROPPED)
+    kept = select(tables.Event.batch_id).where(
+        tables.Event.event == _KEPT, tables.Event.id > dropped.scalar_subquery(), tables.Event.batch_id.is_not(None)
+    )
     completed: list[ColumnElement[bool]] = [tables.Request.status == "completed", tables.Request.batch_id.not_in(kept)]
     if model is not None:
         completed.append(tables.Request.model == model)
     not_listed = session.scalar(select(func.count()).select_from(tables.Request).where(*completed))
     return ErasedList(vault, entries, not_listed=not_listed or 0)
+
+
+def drop(database: Database) -> int:
+    """Delete the list and its bytes in the database files; return how many digests it held.
+
+    Raises:
+        OperationFailed: Another process keeps the database busy, so bytes are left; the list is empty all the same.
+    """
+
+    def work(session: Session) -> int:
+        held = session.scalar(select(func.count()).select_from(tables.ErasedDigest)) or 0
+        session.execute(delete(tables.ErasedDigest))
+        rows.log(session, _DROPPED, detail={"digests": held})
+        return held
+
+    held = database.write(work)
+    if not database.vacuum():
+        raise OperationFailed(
+            f"{held} digests were dropped, but another process keeps the database busy and its files still hold "
+            "their bytes; run it again when that has ended"
+        )
+    return held

@@ -281,6 +281,10 @@ class RequestStore:
         """Return the digests that were kept of what was erased from a model; None: from any."""
         return self._database.read(lambda session: erased.listed(session, self._vault, model))
 
+    def drop_digests(self) -> int:
+        """Delete all digests of what was erased and return how many there were; the log keeps that it was done."""
+        return erased.drop(self._database)
+
     def hold(self, batch_id: str, *, force: bool = False) -> Lease:
         """Return this process's lease of a batch, open or closed; takes it where the process has none.
 

@@ -177,6 +177,13 @@ def test_without_the_key_that_made_the_digests_it_ends_in_one_line(
     assert "\n" not in str(answer.error)
 
 
+def test_a_list_can_be_dropped_by_command(settings: Settings, models: Models) -> None:
+    complete(settings, ERASED)
+    dropped = CliRunner().invoke(app, ["requests", "drop-digests", "--home", str(settings.home)])
+    assert dropped.output == "1 digest dropped\n"
+    assert scan(settings, "--model", models.reciting, "--erased").error is None
+
+
 def test_erased_is_asked_of_a_model(settings: Settings, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("A line.\n")

@@ -130,7 +130,7 @@ def test_what_was_completed_before_digests_were_kept_is_counted(store, hand_in, 
     assert counted == {"demo": 2, "other": 1, None: 3}
 
 
-def test_nothing_in_the_file_tells_a_value_or_joins_a_digest_to_a_request_or_to_its_neighbours(
+def test_nothing_in_the_file_tells_a_value_and_nothing_but_the_day_joins_a_digest_to_a_request(
     hand_in, tmp_path
 ) -> None:
     hand_in(*(line(number) for number in range(1, 9)))
@@ -146,6 +146,38 @@ def test_nothing_in_the_file_tells_a_value_or_joins_a_digest_to_a_request_or_to_
     with pytest.raises(sqlite3.OperationalError, match="no such column: rowid"):
         connection.execute("SELECT rowid FROM erased_digests")
     connection.close()
+
+
+def test_a_dropped_list_leaves_no_byte_and_what_was_erased_before_counts_as_not_listed(hand_in, tmp_path) -> None:
+    hand_in(line(1))
+    store = keeping(tmp_path)
+    run_batch(store)
+    digests = [row[0].encode() for row in stored(tmp_path)]
+    assert all(digest in stored_bytes(tmp_path) for digest in digests)
+    assert store.drop_digests() == 2
+    assert not any(digest in stored_bytes(tmp_path) for digest in digests)
+    assert len(store.erased()) == 0 and store.erased().not_listed == 1
+    assert store.events()[-1].event == "digests.dropped"
+    hand_in(line(2), name="later.jsonl")
+    run_batch(store)
+    assert len(store.erased()) == 2 and store.erased().not_listed == 1
+    assert (store.drop_digests(), store.drop_digests()) == (2, 0)
+
+
+def test_a_list_dropped_while_the_database_is_busy_is_empty_and_says_that_bytes_are_left(
+    hand_in, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("infra.requests.database.LOCK_SECONDS", 0)
+    hand_in(line(1))
+    store = keeping(tmp_path)
+    run_batch(store)
+    reader = sqlite3.connect(tmp_path / "requests.db")
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM erased_digests").fetchone()
+    with pytest.raises(OperationFailed, match="2 digests were dropped, but another process"):
+        store.drop_digests()
+    reader.close()
+    assert len(store.erased()) == 0 and store.drop_digests() == 0
 
 
 def test_under_another_key_the_list_is_not_compared_but_refused(hand_in, tmp_path) -> None:
