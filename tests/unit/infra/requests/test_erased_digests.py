@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from infra.keys.vault import Vault
 from infra.requests import ErasedDigest, ErasedList, Identifier
 from infra.requests.erased import digest_of
+from infra.requests.records import IDENTIFIER_TYPES
 
 KEY = bytes(range(32))
 VAULT = Vault(KEY)
@@ -81,6 +82,12 @@ def test_no_digest_of_a_request_is_one_of_what_was_erased(value: str, type_: str
     mine = digest(type_, value)
     assert mine not in {VAULT.pseudonym(value, kind=kind) for kind in KINDS}
     assert mine != digest(type_, value, Vault(bytes(32)))
+
+
+@given(value=st.text() | st.text("0123456789 +()-.:/@%#x\u00a0\ud800"), type_=st.sampled_from(IDENTIFIER_TYPES))
+def test_whatever_a_model_generates_has_a_digest_under_every_type(value: str, type_: str) -> None:
+    """A list is asked under each of its types, and a detector's finding may be no value of that type at all."""
+    assert len(digest(type_, value)) == 64
 
 
 def test_a_list_finds_a_value_under_whatever_type_it_was_erased_and_names_the_latest_day() -> None:
