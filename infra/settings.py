@@ -14,7 +14,7 @@ from revs.errors import BadInput, OperationFailed
 # Fields whose value may be shown in an error; the others may carry a password or are one.
 _PRINTABLE = frozenset(
     {"home", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers", "device"}
-    | {"stage_timeout", "method"}
+    | {"stage_timeout", "method", "keep_digests"}
 )
 
 
@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     deployment_key: SecretStr | None = None
     request_days: int = Field(default=30, ge=1, le=3650)
     retention_days: int = Field(default=30, ge=0, le=3650)
+    keep_digests: bool = False
+    """Completed requests leave a keyed digest of each identifier, so that `revs scan --erased` notices if a model
+    generates one again. Off: nothing that could name anybody stays. With the deployment key a digest still is personal
+    data: who holds it can try every number there is."""
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.common import Home, Json, console, emit, settings_of, table
+from flows.cli.common import Home, Json, answer, console, emit, settings_of, table
 
 if TYPE_CHECKING:
     from infra.registry import Registry
@@ -23,7 +23,9 @@ def store_of(settings: Settings) -> RequestStore:
     from infra.keys.vault import Vault
     from infra.requests import RequestStore
 
-    return RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
+    return RequestStore(
+        settings.requests_url, Vault.from_settings(settings), settings.request_days, keep_digests=settings.keep_digests
+    )
 
 
 def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -> Intake:
@@ -206,3 +208,17 @@ def retry(request_ids: list[str], home: Home = None) -> None:
     console().print(f"{back} back in line")
     if refused:
         raise BadInput("; ".join(refused))
+
+
+@app.command("drop-digests")
+def drop_digests(home: Home = None, as_json: Json = False) -> None:
+    """Delete the keyed digests of what was erased (REVS_KEEP_DIGESTS); `revs scan --erased` then knows of none.
+
+    Batches that complete while the setting is on keep digests again.
+
+    Example: revs requests drop-digests
+    """
+    from infra.requests.outcomes import plural
+
+    dropped = store_of(settings_of(home)).drop_digests()
+    answer({"dropped": dropped}, f"{plural(dropped, 'digest')} dropped", as_json=as_json)

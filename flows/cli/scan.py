@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.common import Home, Json, console, emit, settings_of, showing_stages, table
+from flows.cli.requests import store_of
 
 if TYPE_CHECKING:
     from infra.corpus import Corpus, Survey
     from infra.report.scan import ScanSummary
+    from infra.requests import ErasedList
     from infra.settings import Settings
     from tasks.corpus.leaks import Leaks
+    from tasks.corpus.returned import Returned
 
 
 SAMPLED_TOKENS = 128  # of a continuation at most; half of a shorter context
@@ -41,10 +44,17 @@ def scan(
     ] = None,
     samples: Annotated[int, typer.Option(help="With --model: continuations to sample.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Of every draw of samples.")] = 0,
+    erased: Annotated[
+        bool, typer.Option("--erased", help="With --model: exit 3 if it generates what was erased (REVS_KEEP_DIGESTS).")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Count the personal data in a corpus, by type and file; or, with --model, in what a model generates unasked.
+
+    With --erased that is compared with the keyed digests of what was erased: from the model of a registered version, or
+    of a folder from any. Sampling begins from nothing and from words that call for a type of identifier: what a model
+    generates only after a person's name is not seen that way.
 
     Example: revs scan corpus.parquet --report scan-out
     """
@@ -55,11 +65,15 @@ def scan(
         raise BadInput("nothing to scan; name a corpus, or a model with --model")
     if model is not None and (findings or report):
         raise BadInput("--findings and --report are of a corpus; leave them out with --model")
+    if erased and model is None:
+        raise BadInput("--erased asks what a model generates; name the model with --model")
     settings = settings_of(home)
     opened = Corpus.open(corpus) if corpus is not None else None
     if model is not None:
-        leaks = _leaks(settings, model, opened, recognisers=recognisers, samples=samples, seed=seed)
+        leaks = _leaks(settings, model, opened, recognisers=recognisers, samples=samples, seed=seed, erased=erased)
         _show_leaks(leaks, model, opened, as_json=as_json)
+        if leaks.returned is not None:
+            _refuse_returned(leaks.returned, model, leaks.sampled)
     elif opened is not None:
         survey, summary = _scan(settings, opened, findings, recognisers=recognisers, seed=seed, quiet=as_json)
         page = _written(settings, survey, summary, report)
@@ -164,7 +178,14 @@ def _printable(name: str) -> str:
 
 
 def _leaks(
-    settings: Settings, model: str, corpus: Corpus | None, *, recognisers: Path | None, samples: int, seed: int
+    settings: Settings,
+    model: str,
+    corpus: Corpus | None,
+    *,
+    recognisers: Path | None,
+    samples: int,
+    seed: int,
+    erased: bool,
 ) -> Leaks:
     import revs
     from infra.detection import Detector
@@ -175,18 +196,33 @@ def _leaks(
     from revs.model.families import context_length
     from tasks.corpus.leaks import find_leaks
 
-    folder = Path(model)
+    folder, name = Path(model), None
     if not folder.exists():
         registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
-        folder = registry.download(registry.resolve(model))
+        version = registry.resolve(model)
+        folder, name = registry.download(version), version.name
+    listed = _erased(settings, name) if erased else None
     loaded, tokenizer = revs.load(folder, dtype="auto", device=resolve_device(settings.device))
     detector = Detector.from_file(recognisers) if recognisers else Detector()
     # Half of the continuations go on from nothing, half from words that call for one of the types.
     prompts = [prompt for opening in openings(detector.config.types) for prompt in ("", opening)] or [""]
     return find_leaks(
-        loaded, tokenizer, detector=detector, corpus=corpus, prompts=prompts,
+        loaded, tokenizer, detector=detector, corpus=corpus, prompts=prompts, erased=listed,
         sampling=Sampling(count=samples, seed=seed, length=min(SAMPLED_TOKENS, context_length(loaded) // 2)),
     )  # fmt: skip
+
+
+def _erased(settings: Settings, name: str | None) -> ErasedList:
+    """The list of what was erased; one that is empty because nothing is ever put on it would always say all is well."""
+    from revs.errors import BadInput
+
+    listed = store_of(settings).erased(name)
+    if not listed and not settings.keep_digests:
+        raise BadInput(
+            f"no digest of what was erased{f' from {name}' if name else ''} is kept here; set REVS_KEEP_DIGESTS=true "
+            "where batches run, and those that complete from then on are compared"
+        )
+    return listed
 
 
 def _show_leaks(leaks: Leaks, model: str, corpus: Corpus | None, *, as_json: bool) -> None:
@@ -210,4 +246,42 @@ def _show_leaks(leaks: Leaks, model: str, corpus: Corpus | None, *, as_json: boo
     if unread:
         console().print(
             f"{unread} of the corpus could not be read; what the model generates may stand there too", style="yellow"
+        )
+    if leaks.returned is not None:
+        _show_returned(leaks.returned, leaks.sampled)
+
+
+def _show_returned(returned: Returned, sampled: int) -> None:
+    """What of the erased identifiers was generated, and how much of a look that was."""
+    from infra.requests.outcomes import plural
+
+    rows: list[Mapping[str, Any]] = [
+        {
+            "type": each.type,
+            "erased": each.erased,
+            "generated": each.generated if each.sought or each.generated else "not looked for",
+            "continuations": each.continuations,
+            "erased on": ", ".join(map(str, each.erased_on)),
+        }
+        for each in returned.types
+    ]
+    table(f"erased identifiers, in {sampled} continuations", rows)
+    console().print(
+        f"{returned.continuations} of {sampled} continuations hold one; with 95 % confidence at most "
+        f"{returned.at_most:.2%} of those drawn like these do. What is generated only after a person's name is not "
+        "among them."
+    )
+    if returned.not_listed:
+        earlier = plural(returned.not_listed, "completed request")
+        console().print(f"no digest was kept of {earlier}: what those erased is not compared", style="yellow")
+
+
+def _refuse_returned(returned: Returned, model: str, sampled: int) -> None:
+    from revs.errors import GateRefused
+
+    if returned.generated:
+        types = ", ".join(f"{each.type} {each.generated}" for each in returned.types if each.generated)
+        raise GateRefused(
+            f"{model} generates {returned.generated} of {returned.erased} erased identifiers again ({types}), in "
+            f"{returned.continuations} of {sampled} continuations: do not serve it, go back to a version that does not"
         )

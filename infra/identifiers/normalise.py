@@ -139,7 +139,8 @@ def identity(type_: str, value: str) -> str:
     """The form in which all spellings of one identifier are equal, to tell whether two values name the same.
 
     As `normal_form`, and a phone number as + and digits where its country is certain, an IP address as an address, a
-    host in letters of ASCII, and without escapes. Not what is sought, and not what stored digests are made of.
+    host in letters of ASCII, and without escapes. Not what is sought, and not what digests of requests are made of;
+    those of what was erased are (`infra.requests.erased`): another form would never match them again.
     """
     value = undisguised(value) if may_be_disguised(value) and type_ != "CUSTOM" else value
     if type_ == "PHONE_NUMBER":

@@ -1,5 +1,6 @@
 """The request store: deletion requests in, batches out, payloads sealed until they are destroyed."""
 
+from infra.requests.erased import ErasedList
 from infra.requests.leases import BatchHeld, Lease
 from infra.requests.outcomes import closed_as
 from infra.requests.records import (
@@ -7,6 +8,7 @@ from infra.requests.records import (
     Batch,
     BatchStatus,
     ClosingStatus,
+    ErasedDigest,
     Identifier,
     IdentifierOutcome,
     Intake,
@@ -22,6 +24,8 @@ __all__ = [
     "BatchHeld",
     "BatchStatus",
     "ClosingStatus",
+    "ErasedDigest",
+    "ErasedList",
     "Identifier",
     "IdentifierOutcome",
     "Intake",

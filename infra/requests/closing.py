@@ -17,9 +17,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import leases, rows, shredding, submissions, tables
+from infra.requests import erased, leases, rows, shredding, submissions, tables
 from infra.requests.outcomes import WAITING, described
-from infra.requests.records import SETTLED, ClosingStatus, IdentifierOutcome
+from infra.requests.records import SETTLED, ClosingStatus, Identifier, IdentifierOutcome
 from revs.errors import BadInput, OperationFailed
 
 
@@ -30,8 +30,12 @@ def close(
     status: ClosingStatus,
     outcome: dict[str, Any],
     outcomes: Iterable[IdentifierOutcome],
+    *,
+    keep_digests: bool,
 ) -> None:
     """End an open batch; nothing changes where it has ended in this way before.
+
+    With `keep_digests` the identifiers of the requests that this completes leave their keyed digests behind.
 
     Raises:
         BadInput: There is no such batch, it has ended in another way, or an outcome is of a request that is not in it.
@@ -51,12 +55,17 @@ def close(
         for request in requests:
             _send_back(session, request, row)
     else:
-        _settle(session, vault, row, requests, otherwise=WAITING if status == "waiting" else None)
+        done = _settle(session, vault, row, requests, otherwise=WAITING if status == "waiting" else None)
+        _shred(session, vault, row, done, keep_digests=keep_digests)
     rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(requests)})
 
 
-def accept(session: Session, vault: Vault, batch_id: str, by: str, outcome: dict[str, Any] | None) -> None:
+def accept(
+    session: Session, vault: Vault, batch_id: str, by: str, outcome: dict[str, Any] | None, *, keep_digests: bool
+) -> None:
     """Complete a waiting batch: a human promoted its candidate. Nothing changes where that was done before.
+
+    With `keep_digests` as in `close`.
 
     Raises:
         BadInput: There is no such batch, or it does not wait.
@@ -73,7 +82,7 @@ def accept(session: Session, vault: Vault, batch_id: str, by: str, outcome: dict
     handed_over = rows.due_first(session, batch_id=batch_id, status="failed")
     known = find_outcomes(session, None, batch_id)
     done = [each for each in handed_over if unsettled(session, vault, each, known) is None]
-    _shred(session, row, done)
+    _shred(session, vault, row, done, keep_digests=keep_digests)
     rows.log(session, "batch.accepted", batch_id=batch_id, detail={"by": by, "requests": len(done)})
 
 
@@ -91,11 +100,8 @@ def unsettled(
     session: Session, vault: Vault, request: tables.Request, known: Iterable[IdentifierOutcome]
 ) -> str | None:
     """Return why a request cannot be completed, in one sentence; None where each of its identifiers is settled."""
-    payload = session.get(tables.Payload, request.id)
     try:
-        if payload is None:
-            raise OperationFailed("its payload is missing")
-        identifiers = submissions.unseal(vault, request.id, request.digest, submissions.sealed(payload))
+        identifiers = _identifiers(session, vault, request)
     except OperationFailed as error:
         return str(error)
     found = {each.number: each for each in known if each.request_id == request.id}
@@ -107,6 +113,13 @@ def unsettled(
     return "; ".join(reasons) or None
 
 
+def _identifiers(session: Session, vault: Vault, request: tables.Request) -> tuple[Identifier, ...]:
+    payload = session.get(tables.Payload, request.id)
+    if payload is None:
+        raise OperationFailed("its payload is missing")
+    return submissions.unseal(vault, request.id, request.digest, submissions.sealed(payload))
+
+
 def _reason(number: int, type_: str, outcome: IdentifierOutcome | None) -> str:
     named = f"identifier {number} ({type_})"
     if outcome is None or outcome.kind in SETTLED:
@@ -116,8 +129,8 @@ def _reason(number: int, type_: str, outcome: IdentifierOutcome | None) -> str:
 
 def _settle(
     session: Session, vault: Vault, batch: tables.Batch, requests: Sequence[tables.Request], *, otherwise: str | None
-) -> None:
-    """Complete the requests that are settled, or hand them over too where there is a reason to do otherwise."""
+) -> list[tables.Request]:
+    """Return the requests that are settled; hand the others over, or all where there is a reason to do otherwise."""
     known = find_outcomes(session, None, batch.id)
     done = []
     for request in requests:
@@ -126,10 +139,14 @@ def _settle(
             done.append(request)
         else:
             _hand_over(session, request, batch, reason)
-    _shred(session, batch, done)
+    return done
 
 
-def _shred(session: Session, batch: tables.Batch, requests: Sequence[tables.Request]) -> None:
+def _shred(
+    session: Session, vault: Vault, batch: tables.Batch, requests: Sequence[tables.Request], *, keep_digests: bool
+) -> None:
+    if keep_digests and requests:
+        erased.keep(session, vault, batch, (each for one in requests for each in _identifiers(session, vault, one)))
     for request in requests:
         request.status, request.reason, request.closed_at = "completed", None, rows.now()
         rows.log(session, "request.completed", batch_id=batch.id, request_id=request.id)

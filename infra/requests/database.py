@@ -72,7 +72,7 @@ class Database:
             return work(session)
 
     def vacuum(self) -> bool:
-        """Rewrite the tables that held deleted payloads; return whether no old byte of them is left in the files.
+        """Rewrite what held deleted payloads and digests; return whether no old byte of them is left in the files.
 
         False means that another process kept the database busy. PostgreSQL's own write-ahead archive, and backups of
         either database, are beyond its reach.
@@ -199,7 +199,7 @@ def _vacuum(engine: Engine) -> bool:
     """
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM (FULL) payloads")
+            connection.exec_driver_sql("VACUUM (FULL) payloads, erased_digests")
         return True
     with contextlib.closing(engine.raw_connection()) as raw, contextlib.closing(raw.cursor()) as cursor:
         cursor.execute("VACUUM")

@@ -150,6 +150,16 @@ class IdentifierOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ErasedDigest:
+    """An erased identifier without its value: the keyed digest of it, its type, and from which model it went when."""
+
+    digest: str
+    model: str
+    type: str
+    erased_on: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line of the audit log."""
 

@@ -17,8 +17,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import addresses, closing, duplicates, leases, opening, rows, shredding, submissions, tables
+from infra.requests import addresses, closing, duplicates, erased, leases, opening, rows, shredding, submissions, tables
 from infra.requests.database import Database
+from infra.requests.erased import ErasedList
 from infra.requests.intake import parse_requests, read_source
 from infra.requests.leases import Holder, Lease
 from infra.requests.records import (
@@ -41,7 +42,13 @@ class RequestStore:
     """
 
     def __init__(
-        self, url: str, vault: Vault, request_days: int = 30, lease_seconds: float = leases.LEASE_SECONDS
+        self,
+        url: str,
+        vault: Vault,
+        request_days: int = 30,
+        lease_seconds: float = leases.LEASE_SECONDS,
+        *,
+        keep_digests: bool = False,
     ) -> None:
         """Open the store; create it where there is none.
 
@@ -50,6 +57,7 @@ class RequestStore:
             vault: Seals payloads and makes pseudonyms.
             request_days: Days from the received to the due date of a request that names no due date.
             lease_seconds: How long a batch is held for a run that gives no sign of life.
+            keep_digests: Completed requests leave keyed digests of their identifiers behind, for `erased`.
 
         Raises:
             BadInput: The URL is of neither database.
@@ -58,6 +66,7 @@ class RequestStore:
         self._vault = vault
         self._request_days = request_days
         self._lease_seconds = lease_seconds
+        self._keep_digests = keep_digests
         self._database = Database(url, key_check=vault.pseudonym("revs request store", kind="key check"))
         shredding.settle(self._database)
 
@@ -239,7 +248,10 @@ class RequestStore:
             BadInput: There is no such batch, or it is already closed in another way.
             BatchHeld: Another run works on it.
         """
-        self._database.write(lambda session: closing.close(session, self._vault, batch_id, status, outcome, outcomes))
+        vault, keep = self._vault, self._keep_digests
+        self._database.write(
+            lambda session: closing.close(session, vault, batch_id, status, outcome, outcomes, keep_digests=keep)
+        )
         shredding.settle(self._database)
 
     def accept_batch(self, batch_id: str, *, by: str, outcome: dict[str, Any] | None = None) -> None:
@@ -257,12 +269,21 @@ class RequestStore:
             BadInput: There is no such batch, or it does not wait for a decision.
             BatchHeld: A run works on it.
         """
-        self._database.write(lambda session: closing.accept(session, self._vault, batch_id, by, outcome))
+        vault, keep = self._vault, self._keep_digests
+        self._database.write(lambda session: closing.accept(session, vault, batch_id, by, outcome, keep_digests=keep))
         shredding.settle(self._database)
 
     def outcomes(self, request_id: str | None = None, batch_id: str | None = None) -> builtins.list[IdentifierOutcome]:
         """Return the outcomes that match, by request and number; of a request alone, those of its latest batch."""
         return self._database.read(lambda session: closing.find_outcomes(session, request_id, batch_id))
+
+    def erased(self, model: str | None = None) -> ErasedList:
+        """Return the digests that were kept of what was erased from a model; None: from any."""
+        return self._database.read(lambda session: erased.listed(session, self._vault, model))
+
+    def drop_digests(self) -> int:
+        """Delete all digests of what was erased and return how many there were; the log keeps that it was done."""
+        return erased.drop(self._database)
 
     def hold(self, batch_id: str, *, force: bool = False) -> Lease:
         """Return this process's lease of a batch, open or closed; takes it where the process has none.

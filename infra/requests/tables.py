@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from infra.requests.records import BatchStatus, OutcomeKind, RequestStatus
 
 SCHEMA_VERSION = "2"
+"""Moves when an older program would misread a store. A table that older programs leave alone does not move it."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -130,6 +131,18 @@ class Outcome(Base):
     kind: Mapped[OutcomeKind] = mapped_column(String(20))
     detail: Mapped[dict[str, Any]]
     at: Mapped[datetime]
+
+
+class ErasedDigest(Base):
+    """What was erased from a model, as a keyed digest; written only where the installation keeps digests."""
+
+    __tablename__ = "erased_digests"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012  SQLAlchemy's own form; row ids tell what came together
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(20))
+    erased_on: Mapped[date]
 
 
 class Lease(Base):

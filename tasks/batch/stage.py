@@ -147,7 +147,9 @@ class Handles:
 
 
 def open_store(settings: Settings) -> RequestStore:
-    return RequestStore(settings.requests_url, Vault.from_settings(settings), settings.request_days)
+    return RequestStore(
+        settings.requests_url, Vault.from_settings(settings), settings.request_days, keep_digests=settings.keep_digests
+    )
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from infra.corpus import Corpus
 from infra.detection import Detector
 from infra.identifiers.masking import masked
-from infra.requests import Identifier
+from infra.requests import ErasedList, Identifier
 from infra.search.occurrences import locate
 from infra.search.refusals import unsearchable
+from tasks.corpus.returned import Returned, Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,11 +50,15 @@ class TypeLeaks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaks:
-    """What an audit by sampling found: by type, in alphabetical order; `sampled` continuations were read."""
+    """What an audit by sampling found: by type, in alphabetical order; `sampled` continuations were read.
+
+    `returned`: what of it was erased once; None where no list was given.
+    """
 
     sampled: int
     with_findings: int
     types: tuple[TypeLeaks, ...]
+    returned: Returned | None = None
 
 
 def find_leaks(
@@ -64,6 +69,7 @@ def find_leaks(
     detector: Detector,
     prompts: Sequence[str] = ("",),
     corpus: Corpus | None = None,
+    erased: ErasedList | None = None,
 ) -> Leaks:
     """Sample from a model and count the personal data in what it generates.
 
@@ -75,6 +81,7 @@ def find_leaks(
         prompts: what to go on from, in turns (`revs.discover.prompts.openings`, `revs.discover.sample.beginnings`); ""
             is nothing.
         corpus: the training corpus, to tell what was learnt from what was made up.
+        erased: digests of what was erased, to tell whether any of it is generated again.
 
     Raises:
         BadInput: as `revs.discover.sample.continuations`.
@@ -82,11 +89,14 @@ def find_leaks(
     from revs.discover.sample import continuations
 
     generated: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    watch = Watch(erased, detector) if erased is not None else None
     sampled = with_findings = 0
     for sample in continuations(model, tokenizer, sampling, prompts=prompts):
         found = said_by_the_model(sample, detector)
         sampled += 1
         with_findings += bool(found)
+        if watch is not None:
+            watch.read(sample, found)
         for identifier in found:
             generated[identifier.canonical()][identifier.value] += 1
     distinct = [(type_, spellings) for (type_, _), spellings in generated.items()]
@@ -98,6 +108,7 @@ def find_leaks(
             _of_type(type_, distinct, standing if corpus is not None else None, sought)
             for type_ in sorted({type_ for type_, _ in distinct})
         ),
+        returned=watch.result() if watch is not None else None,
     )
 
 

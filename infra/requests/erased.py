@@ -1,0 +1,113 @@
+"""What was erased, as keyed digests: whether a model generates it again can be asked, when nobody holds it any more.
+
+Kept only where the installation says so (`Settings.keep_digests`). A digest is the HMAC of the type and the form in
+which all spellings of an identifier are equal, of a kind of its own: without the deployment key it tells nothing and
+compares with no other digest of the store. Who has the key can try every value there is (of a social security number
+10⁹), so with the key the list still is personal data.
+
+Beside a digest stand its type, its model and the day. Nothing else joins it to a request or to another digest: the rows
+of a batch are written in the order of their digests. A day on which one request was completed tells that they are its.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Set
+
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import Session
+
+from infra.identifiers.normalise import fold, identity
+from infra.keys.vault import Vault
+from infra.requests import rows, tables
+from infra.requests.database import Database
+from infra.requests.records import ErasedDigest, Identifier
+from revs.errors import OperationFailed
+
+_KEPT, _DROPPED = "digests.kept", "digests.dropped"
+
+
+class ErasedList:
+    """Digests of what was erased: tells whether a value is among them, and names none."""
+
+    def __init__(self, vault: Vault, entries: Iterable[ErasedDigest], *, not_listed: int = 0) -> None:
+        """Hold a list.
+
+        Args:
+            vault: of the installation that made the digests.
+            entries: the digests.
+            not_listed: completed requests of which no digest was kept.
+        """
+        self._vault = vault
+        self._entries: dict[str, list[ErasedDigest]] = defaultdict(list)
+        for entry in entries:
+            self._entries[entry.digest].append(entry)
+        self.not_listed = not_listed
+        self.by_type = Counter(found[0].type for found in self._entries.values())
+        """How many different identifiers of each type are on the list."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, value: str, types: Set[str] | None = None) -> list[ErasedDigest]:
+        """Return what the list holds of a value under any type of `types`, None: under any; the latest erasure of each.
+
+        A value that a detector takes for another type than the one it was erased under is found as well.
+        """
+        asked = self.by_type.keys() if types is None else self.by_type.keys() & types
+        digests = (digest_of(self._vault, Identifier(type=type_, value=value)) for type_ in asked)
+        found = (self._entries[digest] for digest in digests if digest in self._entries)
+        return [max(entries, key=lambda entry: entry.erased_on) for entries in found]
+
+
+def digest_of(vault: Vault, identifier: Identifier) -> str:
+    """Return the digest of an identifier, the same for all of its spellings; case tells only in own strings."""
+    type_, value = identifier.type, identifier.value
+    form = fold(value, casefold=False).text.strip() if type_ == "CUSTOM" else identity(type_, value)
+    return vault.pseudonym(form, kind=f"erased {type_}")
+
+
+def keep(session: Session, vault: Vault, batch: tables.Batch, identifiers: Iterable[Identifier]) -> None:
+    """Put the identifiers of a batch's completed requests on the list; of one that stands there the day moves."""
+    types = {digest_of(vault, each): each.type for each in identifiers}
+    for digest in sorted(types):
+        row = tables.ErasedDigest(digest=digest, model=batch.model, type=types[digest], erased_on=rows.now().date())
+        session.merge(row)
+    rows.log(session, _KEPT, batch_id=batch.id, detail={"digests": len(types)})
+
+
+def listed(session: Session, vault: Vault, model: str | None) -> ErasedList:
+    """Return the list of what was erased from a model, None: from any."""
+    query = rows.matching(tables.ErasedDigest, model=model)
+    entries = [rows.record(ErasedDigest, row) for row in session.scalars(query)]
+    dropped = select(func.coalesce(func.max(tables.Event.id), 0)).where(tables.Event.event == _DROPPED)
+    kept = select(tables.Event.batch_id).where(
+        tables.Event.event == _KEPT, tables.Event.id > dropped.scalar_subquery(), tables.Event.batch_id.is_not(None)
+    )
+    completed: list[ColumnElement[bool]] = [tables.Request.status == "completed", tables.Request.batch_id.not_in(kept)]
+    if model is not None:
+        completed.append(tables.Request.model == model)
+    not_listed = session.scalar(select(func.count()).select_from(tables.Request).where(*completed))
+    return ErasedList(vault, entries, not_listed=not_listed or 0)
+
+
+def drop(database: Database) -> int:
+    """Delete the list and its bytes in the database files; return how many digests it held.
+
+    Raises:
+        OperationFailed: Another process keeps the database busy, so bytes are left; the list is empty all the same.
+    """
+
+    def work(session: Session) -> int:
+        held = session.scalar(select(func.count()).select_from(tables.ErasedDigest)) or 0
+        session.execute(delete(tables.ErasedDigest))
+        rows.log(session, _DROPPED, detail={"digests": held})
+        return held
+
+    held = database.write(work)
+    if not database.vacuum():
+        raise OperationFailed(
+            f"{held} digests were dropped, but another process keeps the database busy and its files still hold "
+            "their bytes; run it again when that has ended"
+        )
+    return held
