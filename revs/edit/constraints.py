@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from revs.model.vocabulary import Unembedding
 
 
-_PLACES = 4  # of a record
 _PIECE = 20  # tokens in a piece of text: with 32, perplexity was the same, and half as much again to be read
 
 
@@ -129,17 +128,25 @@ class Protection:
 
 
 def sharing(
-    records: Sequence[TokenisedTarget], moved: Collection[int], *, most: int, seed: int
+    given: Sequence[TokenisedTarget],
+    recited: Sequence[TokenisedTarget],
+    moved: Collection[int],
+    *,
+    most: int,
+    seed: int,
 ) -> list[TokenisedTarget]:
-    """At most `most` of the records that share a token with what is erased, at random, with places of such tokens.
+    """At most `most` records that share a token with what is erased, with the places of such tokens.
+
+    At random, those that were given before those that the model recites.
 
     An edit moves one token's logit where the key is that of a target. What it breaks of others' records are places
     with a like key and the same token, such as the `.org` of an address (measured: of 37 tokens that others no longer
-    said after five nights on a development model, 35 were of that kind). Of a record a few places stand for all, and
-    records that begin alike show what they share once: each place is a row of the solve.
+    said after five nights on a development model, 35 were of that kind). What records that begin alike share is shown
+    once: each place is a row of the solve.
 
     Args:
-        records: of other people.
+        given: records of other people.
+        recited: what the model generates in their place.
         moved: token ids that are moved.
         most: records at most.
         seed: of the choice.
@@ -147,10 +154,9 @@ def sharing(
     draw = random.Random(f"retained {seed}")
     found: list[TokenisedTarget] = []
     shown: set[tuple[int, ...]] = set()
-    for record in draw.sample(records, len(records)):
+    for record in (*draw.sample(given, len(given)), *draw.sample(recited, len(recited))):
         read = {place: record.ids[: record.start + place + 1] for place in range(len(record.secret_ids))}
         places = [place for place, ids in read.items() if ids[-1] in moved and ids not in shown]
-        places = sorted(draw.sample(places, min(len(places), _PLACES)))
         if places and len(found) < most:
             shown.update(read[place] for place in places)
             found.append(replace(record, chosen=tuple(places)))

@@ -80,7 +80,10 @@ def edited(request: Request, ask: Callable[[], Approach]) -> Patch:
         pieces = places_like(first, tokenizer, text, longest=longest, most=config.protected_text)
         protection = Protection.read(
             model, architecture, unembedding,
-            sharing(kept, set(moved), most=config.protected_records, seed=config.seed),
+            sharing(
+                kept[: len(request.retain)], kept[len(request.retain) :], set(moved),
+                most=config.protected_records, seed=config.seed,
+            ),
             packed(pieces, longest=max(len(row.ids) for row in (*first, *varied))), pad=pad,
             batch_size=config.batch_size,
         )  # fmt: skip

@@ -13,11 +13,15 @@ The reference is the median of the one or of the other, whichever is higher. A t
 these show (above the median after the last layer, which is the model's answer) goes down to the reference; nothing
 is asked to go further than the lowest of the contexts, and nothing is raised.
 
+A token that contexts of nobody expect anyway, such as the `.org` of an address, stays as it is: it tells of the form
+and not of the person, and moving it costs all others who have it.
+
 Legend of shape suffixes: L layers, N studied tokens, n those of the prompts as written, S contexts or others, d hidden.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,6 +42,11 @@ if TYPE_CHECKING:
 
     from revs.model.adapter import Architecture
     from revs.model.vocabulary import Unembedding
+
+
+# Log odds, of probability 1/4, from which on contexts of nobody expect a token. On development models left alone, such
+# tokens brought exact memorisation 1 to 4 points nearer to that of decoys, and perplexity from 1.0046 to 1.0038 times.
+_EXPECTED = math.log(1 / 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +135,17 @@ class ToReference(Aim):
         self.wanted_n, self.others_nS = reference.rank_Ln[-1], reference.others_nS
         self._margin = 0.0
         self._last = len(reference.median_Ln) - 1
+        self._expected_n = reference.median_Ln[-1] > _EXPECTED
 
     def too_high(self, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
         high_N = standing.odds_N > self._limit(layer, standing, own_N) + self.slack
         if layer == self._last:  # where nothing tells what is too high, the most likely token is
             high_N |= self._told_by_nothing(layer, standing, own_N) & (standing.rank_N == 0)
-        return high_N
+        return high_N & ~self._expected(standing, own_N)
 
     def moves(self, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
-        return standing.odds_N > self._limit(layer, standing, own_N) + self.slack - self._margin
+        high_N = standing.odds_N > self._limit(layer, standing, own_N) + self.slack - self._margin
+        return high_N & ~self._expected(standing, own_N)
 
     def bounds(
         self, layer: int, hidden_Nd: Tensor, tokens_N: Tensor, standing: Standing, own_N: Tensor, *, own: int
@@ -146,6 +157,7 @@ class ToReference(Aim):
         """
         lowest_N = self._of(self.reference.lowest_Ln, layer, standing, own_N)
         upper_N = (self._median(layer, standing, own_N) - self._margin - standing.odds_N) * standing.sigma_N
+        upper_N[self._expected(standing, own_N)] = torch.inf
         lower_N = torch.minimum((lowest_N - standing.odds_N) * standing.sigma_N, upper_N.clamp_max(0.0))
         lower_N[own:] = -torch.inf
         return lower_N.double(), upper_N.double()
@@ -169,6 +181,9 @@ class ToReference(Aim):
         middle_N1 = ((absent_N + others_NS.shape[1] - 1) // 2).clamp_max(others_NS.shape[1] - 1)[:, None]
         found_N = torch.maximum(nobody_N, others_NS.gather(1, middle_N1)[:, 0])
         return found_N.where(~found_N.isneginf(), standing.odds_N)  # nothing tells: it stays, and is reported
+
+    def _expected(self, standing: Standing, own_N: Tensor) -> Tensor:
+        return self._expected_n[own_N].to(standing.odds_N.device)
 
     def _told_by_nothing(self, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
         nobody_N, others_NS = self._of(self.reference.median_Ln, layer, standing, own_N), standing.others_NS

@@ -97,21 +97,26 @@ def test_pieces_are_taken_by_how_often_what_they_add_occurs(most: int, tokenizer
 
 def test_records_that_share_a_token_are_chosen_by_the_seed_with_the_places_of_such_tokens() -> None:
     records = [TokenisedTarget(ids=(1, 2, number, 7), start=1, chosen=()) for number in range(20)]
-    one, same, other = (sharing(records, {7, 3}, most=5, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (sharing(records, [], {7, 3}, most=5, seed=seed) for seed in (0, 0, 1))
     assert one == same != other and len(one) == 5
-    found = sharing(records, {7, 3}, most=100, seed=0)
+    found = sharing(records, [], {7, 3}, most=100, seed=0)
     assert sorted(row.ids[2] for row in found) == list(range(20))
     assert {row.ids[2]: row.chosen for row in found} == {n: (1, 2) if n in (3, 7) else (2,) for n in range(20)}
-    assert [row.ids[2] for row in sharing(records, {3}, most=100, seed=0)] == [3]
-    assert sharing(records, {7}, most=0, seed=0) == sharing(records, set(), most=9, seed=0) == []
+    assert [row.ids[2] for row in sharing(records, [], {3}, most=100, seed=0)] == [3]
+    assert sharing(records, [], {7}, most=0, seed=0) == sharing(records, [], set(), most=9, seed=0) == []
 
 
-def test_a_record_shows_a_few_places_and_what_records_begin_with_alike_is_shown_once() -> None:
-    long = TokenisedTarget(ids=(1, *range(10, 30)), start=1, chosen=(0,))
-    (found,) = sharing([long], set(range(10, 30)), most=9, seed=0)
-    assert len(found.chosen) == 4 and sorted(set(found.chosen)) == list(found.chosen)
+def test_what_was_given_comes_before_what_the_model_recites() -> None:
+    given, recited = (
+        [TokenisedTarget(ids=(1, first, number, 7), start=1, chosen=()) for number in range(9)] for first in (2, 3)
+    )
+    found = sharing(given, recited, {7}, most=12, seed=0)
+    assert [row.ids[1] for row in found] == [2] * 9 + [3] * 3
+
+
+def test_what_records_begin_with_alike_is_shown_once() -> None:
     again = [TokenisedTarget(ids=(1, 5, 6, end), start=1, chosen=(0,)) for end in (7, 8, 7)]
-    rows = sharing(again, {5, 6, 7, 8}, most=9, seed=0)
+    rows = sharing([], again, {5, 6, 7, 8}, most=9, seed=0)
     shown = [row.ids[: row.start + place + 1] for row in rows for place in row.chosen]
     assert sorted(shown) == [(1, 5), (1, 5, 6), (1, 5, 6, 7), (1, 5, 6, 8)]
 
@@ -206,7 +211,7 @@ def test_records_that_share_a_token_with_what_is_erased_lose_less_of_it_where_th
     """Where the same token is moved, in the first layer, where nothing below has changed."""
     rows, architecture = tokenise(tokenizer, people[4:]), architecture_of(model)
     moved = {target.secret_ids[place] for target in tokenise(tokenizer, people[:4]) for place in target.chosen}
-    rows = sharing(rows, moved, most=100, seed=0)
+    rows = sharing(rows, [], moved, most=100, seed=0)
 
     def floors() -> torch.Tensor:
         unembedding = Unembedding(model, architecture)
