@@ -35,7 +35,7 @@ serve: $(BUILT)  ## Prefect, MLflow and the scheduled deployment on localhost
 test: $(BUILT)  ## unit, integration and acceptance tests: no network, no GPU
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --timeout 900 -m 'not gpu and not long' --durations 15 $(TIERS) $(ARGS)
 
-test-long: $(BUILT)  ## the longer proofs, that `make test` leaves out: every family, more examples; half an hour
+test-long: $(BUILT)  ## the longer proofs, that `make test` leaves out: every family, more examples; half an hour, twice that after `make real`
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --timeout 1800 -m 'long and not gpu' --durations 15 $(TIERS) $(ARGS)
 
 test-gpu: $(BUILT)  ## the tests that need a CUDA device; without one they are skipped
