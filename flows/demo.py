@@ -124,7 +124,7 @@ def run_demo(settings: Settings, out: Path, prepare: Callable[[], DemoModel]) ->
     from tasks.batch.stage import open_store
 
     started = time.perf_counter()
-    # Its matrices are small: on a busy two-core machine two threads took five times as long as one.
+    # On a busy two-core machine two threads took five times as long as one, on the pretrained model too.
     torch.set_num_threads(1)
     model: DemoModel = _stage(TRAINING, prepare)
     store, inputs = open_store(settings), write_inputs(model, out / "inputs", today=_first_day(settings))
