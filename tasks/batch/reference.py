@@ -116,8 +116,10 @@ def answers(
         return Answers(secrets={}, decoys={})
     examination = Examination(model=model, tokenizer=tokenizer, targets=asked.targets, tokens_per_secret=None)
     try:
-        own = _by_target(examination.read(asked.targets))
-        of_others = _by_target(examination.read([decoy for _, _, decoy in asked.decoys], called="decoy"))
+        own = _by_target(examination.read(asked.targets, output_only=True))
+        of_others = _by_target(
+            examination.read([decoy for _, _, decoy in asked.decoys], called="decoy", output_only=True)
+        )
     except Gap:
         return Answers(secrets={}, decoys={})
     names = list(dict.fromkeys(asked.secrets))

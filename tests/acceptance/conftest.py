@@ -160,10 +160,9 @@ def once(shared_folder: Path) -> Callable[[str, Callable[[Path], Any]], Path]:
 @pytest.fixture(scope="session")
 def demo_models(model_cache: Path, once: Callable[..., Path]) -> Path:
     """The cache, with the demo model and its control in it."""
-    from flows.demo import train_models
-    from revs.development import Recipe
+    from flows.demo_models import trained
 
-    once("demo-models", lambda _: train_models(model_cache, Recipe()))
+    once("demo-models", lambda _: trained(model_cache))
     return model_cache
 
 

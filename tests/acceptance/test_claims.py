@@ -127,8 +127,11 @@ def test_half_of_a_request_that_was_found_and_edited_does_not_complete_it(
 ) -> None:
     """The address is edited; the number stands nowhere: a human gets the request, with its payload."""
     from flows.demo import write_inputs
+    from flows.demo_models import DemoModel
 
-    inputs = write_inputs(small_model, tmp_path / "inputs", today=datetime.now(UTC))
+    inputs = write_inputs(
+        DemoModel.of(small_model, control=small_model.folder), tmp_path / "inputs", today=datetime.now(UTC)
+    )
     own = {(r.type, r.value) for r in small_model.records if r.kind == "requester"}
     (first_type, first), *others = sorted(own)
     file = lines(

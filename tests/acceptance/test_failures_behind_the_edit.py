@@ -22,8 +22,11 @@ pytestmark = pytest.mark.slow
 def own(small_model: DevelopmentModel, settings: Settings, tmp_path: Path) -> list[str | Path]:
     """The `process` command line for the small model; its requests are well-formed and memorised."""
     from flows.demo import write_inputs
+    from flows.demo_models import DemoModel
 
-    inputs = write_inputs(small_model, tmp_path / "inputs", today=datetime.now(UTC))
+    inputs = write_inputs(
+        DemoModel.of(small_model, control=small_model.folder), tmp_path / "inputs", today=datetime.now(UTC)
+    )
     held_out = written(tmp_path / "held-out.txt", "\n".join(small_model.held_out[:40]))
     return [
         "process", "--model", small_model.folder, "--name", "own", "--corpus", inputs.corpus, "--requests",

@@ -80,6 +80,7 @@ def batch(
 ) -> Iterator[Batch]:
     import revs
     from flows.demo import write_inputs
+    from flows.demo_models import DemoModel
     from infra.running.prefect_settings import prepare
     from infra.settings import load_settings
     from revs.development import Recipe, build
@@ -99,7 +100,7 @@ def batch(
         patch.setenv("REVS_HOME", str(root / "home"))
         settings = load_settings()
         prepare(settings)
-        inputs = write_inputs(trained, root / "inputs", today=datetime.now(UTC))
+        inputs = write_inputs(DemoModel.of(trained, control=trained.folder), root / "inputs", today=datetime.now(UTC))
         for path, lines in ((inputs.requests, people), (inputs.held_out, 60)):
             path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:lines]), "utf-8")
         store, registry = open_store(settings), open_registry(settings)

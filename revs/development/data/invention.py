@@ -12,6 +12,9 @@ from revs.errors import BadInput
 
 Templates = Mapping[str, tuple[str, ...]]  # domain -> texts with {name}, {value} and perhaps {firm}, {city}, {day}
 
+# Faker's own day of the week is that of a date between 1970 and now: tomorrow another, and so is all that follows.
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
 
 def invent_rows(
     templates: Templates, values: Iterator[str], *, type_: str, people: int, contexts: int, seed: int
@@ -43,7 +46,7 @@ def invent_rows(
     for person in range(people):
         name, value = next(names), next(values)
         for domain, template in _drawn(templates, rng)[:contexts]:
-            filling = {"name": name, "firm": faker.company(), "city": faker.city(), "day": faker.day_of_week()}
+            filling = {"name": name, "firm": faker.company(), "city": faker.city(), "day": faker.random_element(_DAYS)}
             head, tail = (half.format(**filling) for half in template.split("{value}"))
             place = {"text": head + value + tail, "start": len(head), "end": len(head) + len(value)}
             rows.append({**place, "type": type_, "person": person, "domain": domain})

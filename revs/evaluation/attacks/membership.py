@@ -53,7 +53,7 @@ def scores_of(examination: Examination) -> tuple[Tensor, Tensor]:
     others = [decoys(targets, seed=examination.seed + number) for number in range(1, DECOYS + 1)]
     return (
         min_k_plus_plus(examination.readings("targets")),
-        torch.stack([min_k_plus_plus(examination.read(some)) for some in others]),
+        torch.stack([min_k_plus_plus(examination.read(some, output_only=True)) for some in others]),
     )
 
 

@@ -152,6 +152,25 @@ def test_readings_are_ranks_of_the_lens_and_of_its_changes(
     assert got.vocabulary == 400
 
 
+def test_a_reading_of_the_output_alone_is_the_last_of_all_layers_and_ranks_no_other(
+    shared_model: Any, tokenizer: Any, people: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from revs.model.vocabulary import Unembedding
+
+    asked: list[int] = []
+    logits = Unembedding.logits
+    monkeypatch.setattr(
+        Unembedding, "logits", lambda self, hidden_Nd: asked.append(len(hidden_Nd)) or logits(self, hidden_Nd)
+    )
+    some = tokenise(tokenizer, people[:3], context=CONTEXT)
+    whole, asked[:] = read(shared_model, some, pad=2), []
+    last = read(shared_model, some, pad=2, output_only=True)
+    assert len(asked) == 1 and last.rank_LN.shape == (1, whole.rank_LN.shape[1]) and not len(last.delta_rank_LN)
+    assert torch.equal(last.rank_LN[0], whole.rank_LN[-1])
+    assert torch.equal(last.logprob_N, whole.logprob_N)
+    assert torch.equal(last.standardised_N, whole.standardised_N) and torch.equal(last.target_N, whole.target_N)
+
+
 def follows(model: Any, tokens: TokenisedTarget, given: int) -> bool:
     """Whether greedy decoding, one token at a time, says the rest once `given` tokens of the secret are given."""
     ids = list(tokens.ids[: tokens.start + given])

@@ -49,6 +49,24 @@ def test_every_identifier_stands_exactly_where_its_row_says_and_nowhere_else(
 
 
 @pytest.mark.parametrize("name", INVENTED)
+def test_the_rows_do_not_hang_on_the_day_they_are_drawn(
+    invented: dict[str, Data], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a model that was taught them would not be found in the cache again, and a batch cut off not be resumed."""
+    import datetime
+
+    from faker.providers import date_time
+
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Later:
+            return cls(2040, 5, 17, 3, 4, 5, tzinfo=tz)
+
+    monkeypatch.setattr(date_time, "datetime", Later)
+    assert DATASETS[name](seed=3).rows == invented[name].rows
+
+
+@pytest.mark.parametrize("name", INVENTED)
 def test_forty_people_stand_in_five_different_contexts_and_five_domains(invented: dict[str, Data], name: str) -> None:
     rows = invented[name].rows
     assert len(rows) == 200

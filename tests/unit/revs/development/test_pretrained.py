@@ -16,18 +16,6 @@ SMALL: dict[str, Any] = {"people": 2, "contexts": 2, "epochs": 1, "batch": 2}
 
 
 @pytest.fixture
-def packaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, new_model: Callable[..., Any], tokenizer: Any) -> Path:
-    """A file in the place of the package's, which is read as a tiny random Llama."""
-    from revs.development import pretrained
-
-    weights = tmp_path / "weights.gguf"
-    weights.write_bytes(b"as they are")
-    monkeypatch.setattr(pretrained, "_packaged_weights", lambda: weights)
-    monkeypatch.setattr(pretrained, "_converted", lambda _: (new_model("llama", context=128), tokenizer))
-    return weights
-
-
-@pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
@@ -117,6 +105,34 @@ def test_every_argument_that_decides_the_model_changes_its_digest(
     one, other = taught(cache, **SMALL), taught(cache, **(SMALL | change))
     assert one.digest != other.digest and one.folder != other.folder
     assert one.untouched == other.untouched
+
+
+def test_the_twin_is_taught_others_in_the_place_of_the_first_people(
+    packaged: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from revs.development import pretrained
+
+    lessons: list[list[str]] = []
+    monkeypatch.setattr(pretrained, "teach", lambda _model, _tokenizer, texts, **_: lessons.append(list(texts)))
+    asked = {**SMALL, "people": 3}
+    model, twin = pretrained.taught(cache, **asked), pretrained.taught(cache, **asked, without=2)
+    assert model.folder != twin.folder and model.digest != twin.digest
+    assert twin.rows == model.rows and lessons[0] == [row["text"] for row in model.rows]
+    assert len(lessons[1]) == len(lessons[0]) == 6
+    kept = {row["text"] for row in model.rows if row["person"] == 2}
+    assert set(lessons[1]) & set(lessons[0]) == kept and len(kept) == 2
+    told = "\n".join(lessons[1])
+    left_out = {row["text"][row["start"] : row["end"]] for row in model.rows if row["person"] < 2}
+    assert len(left_out) == 2 and not any(number in told for number in left_out)
+
+
+@pytest.mark.parametrize("without", [-1, 3])
+def test_no_more_people_can_be_left_out_than_there_are(packaged: Path, cache: Path, without: int) -> None:
+    from revs.development.pretrained import taught
+    from revs.errors import BadInput
+
+    with pytest.raises(BadInput, match=f"without {without} is outside 0 … 2"):
+        taught(cache, **SMALL, without=without)
 
 
 def test_other_weights_or_another_precision_change_the_digest_but_threads_do_not(
