@@ -24,11 +24,13 @@ class Aim(ABC):
     Attributes:
         wanted_n: rank to be reached after the last layer, for the records.
         others_nS: tokens that might stand in place of each, to be read with it; None: none are read.
+        held_nd: of each the gradient of what may not become less likely where it is moved; None: nothing.
         protected_sweeps: in how many of the first sweeps the protected tokens are held up.
     """
 
     wanted_n: Int[Tensor, " n"]
     others_nS: Int[Tensor, "n S"] | None = None
+    held_nd: Float[Tensor, "n d"] | None = None
     protected_sweeps: int
 
     @abstractmethod

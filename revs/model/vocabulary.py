@@ -220,6 +220,20 @@ class Unembedding:
             others_NS=torch.cat(others) if others_NS is not None else None,
         )
 
+    def rest(self, hidden_Nd: Float[Tensor, "N d"], tokens_N: Int[Tensor, " N"]) -> Float[Tensor, "N d"]:
+        """Gradient, before the division by σ, of the log probability of all tokens but each row's own; float64.
+
+        The mean of the gradients of the other tokens' logits, by how likely each is.
+        """
+        found = []
+        for rows in torch.split(torch.arange(len(tokens_N)), _RANK_ROWS):
+            logits_NV = self.logits(hidden_Nd[rows.to(hidden_Nd.device)])
+            token_N1 = tokens_N[rows.to(tokens_N.device)].to(self.device)[:, None]
+            rest_NV = logits_NV.scatter_(1, token_N1, -torch.inf).softmax(1)
+            parts = zip(torch.split(rest_NV, _PIECE, dim=1), torch.split(self.weight_Vd, _PIECE), strict=True)
+            found.append(torch.stack([some_NR @ rows_Rd.float() for some_NR, rows_Rd in parts]).sum(0))
+        return self._centred_gain(torch.cat(found).double())
+
     def _sigma(self, hidden_Nd: Tensor) -> Tensor:
         """The divisor of the final norm, (N, 1)."""
         return (self._centre(hidden_Nd).square().mean(-1, keepdim=True) + self.eps).sqrt()

@@ -17,7 +17,7 @@ from revs.evaluation.decoding import greedily_extracted
 from revs.methods.replay import replayed
 from revs.targets.frames import Frames
 from revs.targets.target import Target
-from revs.targets.tokenize import TokenisedTarget, tokenise
+from revs.targets.tokenize import TokenisedTarget, collate, tokenise
 
 CONFIG = revs.ReferenceConfig(replayed=60, contexts=4)
 
@@ -40,6 +40,28 @@ def test_nothing_is_recited_and_others_still_are(
     kept = recited(model, tokenizer, people[2:])
     assert sum(kept) >= 2, "of a model of 57,000 weights that knows nothing but eight people"
     assert not patch.short
+
+
+def test_what_might_stand_in_place_of_the_moved_tokens_keeps_its_place(
+    model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All people erased at once push down all digits at like keys; a number should still stand where one stood."""
+    digits_V = torch.tensor([any(map(str.isdigit, tokenizer.decode([token]))) for token in range(len(tokenizer))])
+
+    def on_digits() -> float:
+        batch = collate(tokenise(tokenizer, people), pad=0)
+        with torch.no_grad():
+            found = model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT).logits[batch.row_N, batch.position_N]
+        return float(found.softmax(-1)[digits_V[batch.token_N]][:, digits_V].sum(-1).mean())
+
+    left = []
+    for held in (True, False):
+        if not held:
+            monkeypatch.setattr(ToReference, "held_nd", property(lambda _: None, lambda *_: None), raising=False)
+        patch = revs.erase(model, tokenizer, people, config=CONFIG, text=ordinary)
+        left.append(on_digits())
+        patch.revert(model)
+    assert left[0] > 1.1 * left[1], left
 
 
 def test_the_patch_reverts_bit_for_bit(edited: tuple[Any, revs.Patch], shared_model: Any) -> None:

@@ -98,6 +98,27 @@ def test_the_logit_lens_of_the_last_layer_is_the_models_own_output(family_: str,
     torch.testing.assert_close(got_TV, expected_TV, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+@pytest.mark.parametrize("beta", [False, True], ids=["plain", "with a bias"])
+def test_the_rest_is_what_moves_the_log_probability_of_all_other_tokens(kind: str, beta: bool) -> None:
+    """σ as it is: the same as autograd through the logits, times σ."""
+    u_Vd, gain_d, hidden_d, generator = drawn(4, vocabulary=300)
+    beta_V = torch.randn(300, generator=generator) if beta else None
+    unembedding, _ = make(kind, u_Vd, gain_d, beta_V=beta_V)
+    hidden_Nd = torch.stack([hidden_d, 3 * hidden_d.flip(0)])
+    for row, token in ((0, 7), (1, 299)):
+        rest_d = unembedding.rest(hidden_Nd, torch.tensor([7, 299]))[row]
+        r_d = (hidden_Nd[row].double() - (hidden_Nd[row].double().mean() if kind == "layer" else 0)).clone()
+        sigma = (r_d.square().mean() + EPS).sqrt()
+        step_d = torch.zeros_like(r_d, requires_grad=True)
+        moved_d = r_d + step_d - (step_d.mean() if kind == "layer" else 0)
+        logits_V = u_Vd.double() @ (moved_d * gain_d.double()) / sigma
+        logits_V = logits_V if beta_V is None else logits_V + beta_V.double()
+        logits_V[torch.arange(300) != token].logsumexp(0).backward()  # type: ignore[no-untyped-call]  # torch's own
+        assert step_d.grad is not None
+        torch.testing.assert_close(rest_d, step_d.grad * sigma, rtol=1e-4, atol=1e-5)
+
+
 def test_the_direction_is_the_pseudo_inverse_applied_to_one_logit() -> None:
     u_Vd, gain_d, _, _ = drawn(1)
     unembedding, _ = make("rms", u_Vd, gain_d)
