@@ -18,6 +18,7 @@ from revs.evaluation.attacks import RATES, RATES_WITHIN, outcome_of
 from revs.evaluation.attacks.membership import area_under_curve, loss, min_k, min_k_plus_plus
 from revs.evaluation.context import Examination
 from revs.evaluation.depth import uds
+from revs.evaluation.form import form
 from revs.evaluation.perplexity import perplexity
 from revs.evaluation.ranks import Readings
 from revs.evaluation.reference import distance, s_mia
@@ -190,6 +191,11 @@ METRICS: dict[str, Metric] = {
         *(
             _up(name=name, control="never trained", measure=partial(uds, of=of), standard=False)
             for name, of in (("uds", "targets"), ("uds_unseen", "unseen"))
+        ),
+        # A number where a number stood (`form.py`).
+        *(
+            _up(name=name, control="never trained", measure=partial(form, of=of), standard=False)
+            for name, of in (("form", "targets"), ("form_unseen", "unseen"))
         ),
         *(
             _down(name=metric, control="never trained", measure=partial(_rate, attack), standard=False)

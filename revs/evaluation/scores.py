@@ -74,6 +74,8 @@ class Scores:
     s_mia_min_k_plus_plus: float | None = None
     uds: float | None = None
     uds_unseen: float | None = None
+    form: float | None = None
+    form_unseen: float | None = None
     leak_at_k: float | None = None
     shortened: float | None = None
     paraphrased: float | None = None

@@ -48,8 +48,8 @@ SETTINGS = {
 }
 METRICS = (
     "exact_memorization_distance", "exact_memorization_distance_unseen", "extraction_strength_distance",
-    "extraction_strength_distance_unseen", "s_mia_loss", "s_mia_min_k", "s_mia_min_k_plus_plus", "efficacy",
-    "generality", "logit_lens", "perplexity_ratio",
+    "extraction_strength_distance_unseen", "form", "form_unseen", "s_mia_loss", "s_mia_min_k", "s_mia_min_k_plus_plus",
+    "efficacy", "generality", "logit_lens", "perplexity_ratio",
 )  # fmt: skip
 SAID = ("said", "said_unseen", "kept_given", "kept_not_given")
 COLUMNS = (*SAID, *METRICS, "seconds")
