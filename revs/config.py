@@ -144,12 +144,15 @@ class ReferenceConfig(EraseConfig):
         slack: nats of log odds by which a token may stand above its reference.
         frames: frames of other people into which each person is put; these prompts enter the same solve, so that the
             edit also holds where a person stands in other words.
+        hold_form: hold what else contexts of nobody expect where a token is moved, so that a number can still stand
+            where one stood; for tokenizers that write digits one by one (docs/settings.md).
     """
 
     method: str = "revs-reference"
     contexts: Count = 8
     slack: NotNegative = 0.3
     frames: Number = 2
+    hold_form: bool = False
     replayed: Number = 600
     protected_records: Number = 300
     isolation: NotNegative = 0.0

@@ -13,19 +13,14 @@ The reference is the median of the one or of the other, whichever is higher. A t
 these show (above the median after the last layer, which is the model's answer) goes down to the reference; nothing
 is asked to go further than the lowest of the contexts, and nothing is raised.
 
-What such contexts expect beside the token may not become less likely where the token is moved: pushed down for one
-person each, all digits together would leave a place where none can stand (measured: 5 to 45 % of the probability on
-digits after the edit, where a model that never saw the person has 95 to 100 %).
-
-A token that contexts of nobody expect anyway, such as the `.org` of an address, stays as it is: it tells of the form
-and not of the person, and moving it costs all others who have it.
+Pushed down for one person each, all digits can fall together, and leave a place where no number can stand. So what such
+contexts expect beside the token may be held where the token is moved (`ReferenceConfig.hold_form`).
 
 Legend of shape suffixes: L layers, N studied tokens, n those of the prompts as written, S contexts or others, d hidden.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,11 +43,6 @@ if TYPE_CHECKING:
     from revs.model.vocabulary import Unembedding
 
 
-# Log odds, of probability 1/4, from which on contexts of nobody expect a token. On development models left alone, such
-# tokens brought exact memorisation 1 to 4 points nearer to that of decoys, and perplexity from 1.0046 to 1.0038 times.
-_EXPECTED = math.log(1 / 3)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """Of every studied token, what contexts of nobody show of it, and what might stand in its place.
@@ -63,8 +53,8 @@ class Reference:
         lowest_Ln: the lowest of them.
         rank_Ln: median of its ranks; 0 where no context tells.
         others_nS: tokens of other secrets at its place, −1 where there are fewer.
-        rest_nd: gradient of the log probability of all but the token, after the last layer, their mean; 0 where no
-            context tells.
+        rest_nd: gradient of the log probability of all but the token after the last layer, the mean over the contexts;
+            0 where none tells, and where it was not asked for.
     """
 
     median_Ln: Float[Tensor, "L n"]
@@ -85,6 +75,7 @@ class Reference:
         *,
         pad: int,
         batch_size: int,
+        rest: bool = False,
     ) -> Reference:
         """Read the reference in the model as it is, in forward passes of at most `batch_size` rows.
 
@@ -96,6 +87,7 @@ class Reference:
             contexts: of each target its contexts of nobody; none where none fits.
             pad: token id for padding.
             batch_size: rows at most.
+            rest: whether to read what the contexts expect beside the tokens.
         """
         places = [
             _places(target, place, some)
@@ -110,7 +102,7 @@ class Reference:
             for context, place in found
         ]
         odds_LX, rank_LX, rest_Xd = _read(
-            model, architecture, unembedding, contexts, asked, pad=pad, batch_size=batch_size
+            model, architecture, unembedding, contexts, asked, pad=pad, batch_size=batch_size, rest=rest
         )
         # A context that recites the token although its own secret has another one is a memory of the person.
         others_X = torch.tensor([contexts[o.owner][o.context].secret_ids[o.place] != o.token for o in asked])
@@ -142,24 +134,29 @@ class Reference:
 class ToReference(Aim):
     """Down to the reference; nothing is asked to go further or to rise."""
 
-    def __init__(self, reference: Reference, *, slack: float, sweeps: int) -> None:
-        """`slack`: nats by which a token may stand above its reference; `sweeps`: of the edit, all of which protect."""
+    def __init__(self, reference: Reference, *, slack: float, sweeps: int, hold: bool = False) -> None:
+        """Take a reference as the aim.
+
+        Args:
+            reference: where the tokens are to go.
+            slack: nats by which a token may stand above its reference.
+            sweeps: of the edit, all of which protect.
+            hold: whether what else the contexts expect is held; the reference must have read it.
+        """
         self.reference, self.slack, self.protected_sweeps = reference, slack, sweeps
         self.wanted_n, self.others_nS = reference.rank_Ln[-1], reference.others_nS
-        self.held_nd = reference.rest_nd
+        self.held_nd = reference.rest_nd if hold else None
         self._margin = 0.0
         self._last = len(reference.median_Ln) - 1
-        self._expected_n = reference.median_Ln[-1] > _EXPECTED
 
     def too_high(self, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
         high_N = standing.odds_N > self._limit(layer, standing, own_N) + self.slack
         if layer == self._last:  # where nothing tells what is too high, the most likely token is
             high_N |= self._told_by_nothing(layer, standing, own_N) & (standing.rank_N == 0)
-        return high_N & ~self._expected(standing, own_N)
+        return high_N
 
     def moves(self, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
-        high_N = standing.odds_N > self._limit(layer, standing, own_N) + self.slack - self._margin
-        return high_N & ~self._expected(standing, own_N)
+        return standing.odds_N > self._limit(layer, standing, own_N) + self.slack - self._margin
 
     def bounds(
         self, layer: int, hidden_Nd: Tensor, tokens_N: Tensor, standing: Standing, own_N: Tensor, *, own: int
@@ -171,7 +168,6 @@ class ToReference(Aim):
         """
         lowest_N = self._of(self.reference.lowest_Ln, layer, standing, own_N)
         upper_N = (self._median(layer, standing, own_N) - self._margin - standing.odds_N) * standing.sigma_N
-        upper_N[self._expected(standing, own_N)] = torch.inf
         lower_N = torch.minimum((lowest_N - standing.odds_N) * standing.sigma_N, upper_N.clamp_max(0.0))
         lower_N[own:] = -torch.inf
         return lower_N.double(), upper_N.double()
@@ -195,9 +191,6 @@ class ToReference(Aim):
         middle_N1 = ((absent_N + others_NS.shape[1] - 1) // 2).clamp_max(others_NS.shape[1] - 1)[:, None]
         found_N = torch.maximum(nobody_N, others_NS.gather(1, middle_N1)[:, 0])
         return found_N.where(~found_N.isneginf(), standing.odds_N)  # nothing tells: it stays, and is reported
-
-    def _expected(self, standing: Standing, own_N: Tensor) -> Tensor:
-        return self._expected_n[own_N].to(standing.odds_N.device)
 
     def _told_by_nothing(self, layer: int, standing: Standing, own_N: Tensor) -> Tensor:
         nobody_N, others_NS = self._of(self.reference.median_Ln, layer, standing, own_N), standing.others_NS
@@ -250,6 +243,7 @@ def _read(
     *,
     pad: int,
     batch_size: int,
+    rest: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log odds and ranks of what is asked, (L, asked) each, on the CPU, and `Unembedding.rest`, (asked, d)."""
     rows = [row for some in contexts for row in some]
@@ -281,7 +275,7 @@ def _read(
             standing = unembedding.standing(hidden_BTd[places], tokens_X)
             odds_LX[layer, which_X] = standing.odds_N.cpu()
             rank_LX[layer, which_X] = standing.rank_N.cpu()
-            if layer == layers - 1:
+            if rest and layer == layers - 1:
                 rest_Xd[which_X] = unembedding.rest(hidden_BTd[places], tokens_X)
 
         run(model, architecture, batch, keep)

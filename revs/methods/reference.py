@@ -43,9 +43,10 @@ def _approach(request: Request, config: ReferenceConfig) -> Approach:
             for number in numbers
         ]
         reference = Reference.read(
-            model, request.architecture, unembedding, own, contexts, pad=pad, batch_size=config.batch_size
-        )
-        return ToReference(reference, slack=config.slack, sweeps=config.sweeps)
+            model, request.architecture, unembedding, own, contexts, pad=pad, batch_size=config.batch_size,
+            rest=config.hold_form,
+        )  # fmt: skip
+        return ToReference(reference, slack=config.slack, sweeps=config.sweeps, hold=config.hold_form)
 
     return Approach(
         kept=request.tokenised(request.retain, called="retained record") + replayed(request, frames),

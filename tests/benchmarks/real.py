@@ -42,8 +42,10 @@ from revs.development.model import ordinary_text
 from revs.development.people import invented_values
 from revs.development.pretrained import TaughtModel, taught
 from revs.development.recipe import Recipe
+from revs.evaluation.context import Examination
 from revs.evaluation.decoding import greedily_extracted
 from revs.evaluation.measures import exact_memorization, extraction_strength, perplexity_ratio
+from revs.evaluation.metrics import value_of
 from revs.evaluation.perplexity import perplexity
 from revs.evaluation.ranks import read
 from revs.model.families import context_length
@@ -54,6 +56,7 @@ from revs.targets.tokenize import collate, tokenise
 SETTINGS: dict[str, EraseConfig] = {
     "default": EraseConfig(),
     "revs-reference": ReferenceConfig(),
+    "revs-reference, form held": ReferenceConfig(hold_form=True),
 }
 
 PEOPLE, ERASED, CONTEXTS = 24, 12, 5
@@ -72,6 +75,8 @@ ROWS = {
     "em_unseen": "exact memorisation, unseen",
     "es_edited": "extraction strength, edited",
     "es_unseen": "extraction strength, unseen",
+    "form_edited": "form: probability on digits at their places, edited (%)",
+    "form_unseen": "form, unseen (%)",
     "perplexity_ratio": "perplexity ratio ↓",
     "short": "secrets that ended short ↓",
     "sweeps": "sweeps",
@@ -135,6 +140,8 @@ def scores_of(model: Any, tokenizer: Any, case: Case) -> dict[str, float]:
         targets = tokenise(tokenizer, getattr(case, name), context=context_length(model))
         scores[f"said_{name}"] = 100 * mean(greedily_extracted(model, tokenizer, targets))
     for name in ("edited", "unseen"):
+        asked = Examination(model=model, tokenizer=tokenizer, targets=getattr(case, name))
+        scores[f"form_{name}"] = value_of(asked, "form")
         scores |= {
             f"{score}_{name}": value for score, value in memorised(model, tokenizer, getattr(case, name)).items()
         }

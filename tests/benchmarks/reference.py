@@ -44,6 +44,7 @@ SETTINGS = {
     "fixed ranks, nothing given": revs.EraseConfig(),
     "fixed ranks, replayed": revs.EraseConfig(replayed=600, protected_records=300),
     "reference": revs.ReferenceConfig(),
+    "reference, form held": revs.ReferenceConfig(hold_form=True),
     "reference, nothing given": revs.ReferenceConfig(),
 }
 METRICS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from statistics import median_low
 from typing import Any
 
@@ -84,25 +83,6 @@ def test_a_token_above_its_reference_goes_down_to_it_and_one_below_is_not_raised
     reached_N = standing.odds_N + (upper_N / standing.sigma_N).float()
     nobody_N = found.median_Ln[last]
     assert bool((reached_N >= nobody_N - 1e-3).all()), "no further than contexts of nobody show"
-
-
-@pytest.mark.parametrize(("median", "stays"), [(0.0, True), (-1.0, True), (-1.2, False), (-9.0, False)])
-def test_a_token_that_contexts_of_nobody_expect_one_time_in_four_stays(median: float, stays: bool, case: Any) -> None:
-    _, unembedding, own, _, found = case
-    median_Ln = found.median_Ln.clone()
-    median_Ln[-1] = -9.0
-    median_Ln[-1, 1] = median  # what decides is the model's answer, for all layers
-    aim = ToReference(replace(found, median_Ln=median_Ln), slack=0.3, sweeps=3)
-    tokens_N = torch.tensor([target.secret_ids[place] for target in own for place in target.chosen])
-    hidden_Nd = 9.0 * unembedding.gradients(tokens_N).float()  # every token stands high
-    own_N = torch.arange(len(tokens_N))
-    for layer in range(len(median_Ln)):
-        standing = unembedding.standing(hidden_Nd, tokens_N, found.others_nS)
-        lower_N, upper_N = aim.bounds(layer, hidden_Nd, tokens_N, standing, own_N, own=len(own_N))
-        for high_N in (aim.too_high(layer, standing, own_N), aim.moves(layer, standing, own_N)):
-            assert bool(high_N[1]) is not stays and bool(high_N[0])
-        assert bool(upper_N[1].isinf()) is stays and bool(upper_N[0] < 0)
-        assert bool((lower_N <= upper_N).all())
 
 
 def test_rounding_makes_it_aim_further(case: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def test_nothing_is_recited_and_others_still_are(
 
 
 def test_what_might_stand_in_place_of_the_moved_tokens_keeps_its_place(
-    model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], monkeypatch: pytest.MonkeyPatch
+    model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
 ) -> None:
     """All people erased at once push down all digits at like keys; a number should still stand where one stood."""
     digits_V = torch.tensor([any(map(str.isdigit, tokenizer.decode([token]))) for token in range(len(tokenizer))])
@@ -55,10 +56,10 @@ def test_what_might_stand_in_place_of_the_moved_tokens_keeps_its_place(
         return float(found.softmax(-1)[digits_V[batch.token_N]][:, digits_V].sum(-1).mean())
 
     left = []
-    for held in (True, False):
-        if not held:
-            monkeypatch.setattr(ToReference, "held_nd", property(lambda _: None, lambda *_: None), raising=False)
-        patch = revs.erase(model, tokenizer, people, config=CONFIG, text=ordinary)
+    for hold in (True, False):
+        config = replace(CONFIG, hold_form=hold)
+        patch = revs.erase(model, tokenizer, people, config=config, text=ordinary)
+        assert not any(recited(model, tokenizer, people))
         left.append(on_digits())
         patch.revert(model)
     assert left[0] > 1.1 * left[1], left
