@@ -255,6 +255,11 @@ def _show_returned(returned: Returned, sampled: int) -> None:
     """What of the erased identifiers was generated, and how much of a look that was."""
     from infra.requests.outcomes import plural
 
+    if not returned.erased:
+        console().print(
+            "nothing was compared: no batch that keeps digests has erased anything here yet", style="yellow"
+        )
+        return
     rows: list[Mapping[str, Any]] = [
         {
             "type": each.type,

@@ -6,10 +6,11 @@ there are `TOKENS` for each dimension and the halves agree; or all of it, if the
 squares of the single neurons differ by no more than `AGREE` of their sum, on average over the neurons of a layer, in
 every layer.
 
-An edit changes the matrices that write the layers' outputs, and little of the keys. So with a cache the moments of one
-night serve the next: an entry is found by the digest of the weights that no edit changes, of the text, and of what else
-decides the moments, and is used as long as it fits: what its first batch gives in the present weights must agree with
-what that batch gave when it was kept, as closely as two halves of a text do.
+An edit changes the matrices that write the layers' outputs, and little of the keys. So with a cache the moments of a
+text serve again, also on an edited model: an entry is found by the digest of the weights that no edit changes, of the
+text, and of what else decides the moments, and is used as long as it fits: what its first batch gives in the present
+weights must agree with what that batch gave when it was kept, as closely as two halves of a text do. An entry that
+cannot be read is none, and what cannot be kept is read again next time: the cache never stops an edit.
 
 Legend: B batch, T positions, m width of the MLP, L layers.
 """
@@ -21,6 +22,8 @@ import json
 import random
 import shutil
 import tempfile
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -32,6 +35,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from revs.errors import RevsWarning
 from revs.model.batch import Batch, batched, windows
 from revs.model.digest import tensor_digest
 from revs.model.families import context_length
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from revs.config import EraseConfig
     from revs.model.adapter import Architecture
 
+_ABANDONED = 86_400  # seconds after which nobody works on a draft any more
 TOKENS = 10  # for each dimension of the widest key
 AGREE = 0.1
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -93,7 +98,13 @@ class TextMoments:
         """By layer, float32, where the layer computes; zeros without text. Kept or read in forward passes."""
         if not self.windows or self._cache is None:
             return self._read(layers)
-        return self._kept(layers) if self._fits else self._read_and_kept(layers)
+        if self._fits and (kept := self._kept(layers)) is not None:
+            return kept
+        self._fits = False
+        found = self._read(layers)
+        if layers.start == 0 or self._draft is not None:
+            self._keep(found, layers)
+        return found
 
     def close(self) -> None:
         """Remove what was kept by half."""
@@ -134,46 +145,55 @@ class TextMoments:
         self._enough = self._enough or len(self._chunks)
         return {layer: total.div_(max(sum(tokens), 1)) for layer, total in sums.items()}
 
-    def _kept(self, layers: range) -> dict[int, Tensor]:
-        from safetensors.torch import load_file
-
+    def _kept(self, layers: range) -> dict[int, Tensor] | None:
+        """From the entry; None where a part of it is damaged or gone."""
         found = {}
         for layer in layers:
-            moment_mm = load_file(self._entry / f"{layer}.safetensors")["moment"]
-            found[layer] = moment_mm.to(device_of(self._writer(layer)))
+            writer = self._writer(layer)
+            width = self._architecture.key_width(self._architecture.decoder_layers(self._model)[layer])
+            moment_mm = _loaded(self._entry / f"{layer}.safetensors", "moment", (width, width))
+            if moment_mm is None:
+                return None
+            found[layer] = moment_mm.to(device_of(writer))
         return found
 
-    def _read_and_kept(self, layers: range) -> dict[int, Tensor]:
-        """Read, and put on disk; after the last layer the entry replaces older ones of this model, in one step."""
+    def _keep(self, moment_Lmm: Mapping[int, Tensor], layers: range) -> None:
+        """Put on disk; after the last layer the entry replaces older ones of this model, in one step."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         assert self._cache is not None
-        if self._draft is None:
-            self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for left in self._cache.glob(f".{self._base}-*"):  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            self._draft = Path(tempfile.mkdtemp(prefix=f".{self._base}-", dir=self._cache))
-        found = self._read(layers)
-        assert self._draft is not None
-        for layer, moment_mm in found.items():
-            save_file({"moment": moment_mm.cpu()}, self._draft / f"{layer}.safetensors")
-        if layers.stop == self._layers:
-            save_file({"squares": torch.cat(self._probe)}, self._draft / "probe.safetensors")
-            for older in self._cache.glob(f"{self._base}-*"):
-                shutil.rmtree(older)
-            self._draft.rename(self._entry)
-        return found
+        try:
+            if self._draft is None:
+                self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for left in self._cache.glob(f".{self._base}-*"):  # by a process that was killed
+                    if time.time() - left.stat().st_mtime > _ABANDONED:
+                        shutil.rmtree(left, ignore_errors=True)
+                self._draft = Path(tempfile.mkdtemp(prefix=f".{self._base}-", dir=self._cache))
+            for layer, moment_mm in moment_Lmm.items():
+                save_file({"moment": moment_mm.cpu()}, self._draft / f"{layer}.safetensors")
+            if layers.stop == self._layers:
+                save_file({"squares": torch.cat(self._probe)}, self._draft / "probe.safetensors")
+                for older in self._cache.glob(f"{self._base}-*"):
+                    shutil.rmtree(older, ignore_errors=True)
+                self._draft.rename(self._entry)
+        except (OSError, SafetensorError) as error:
+            self.close()
+            self._draft = None
+            why = getattr(error, "strerror", None) or "the disk is full or cannot be written to"
+            warnings.warn(
+                f"the moments of the text could not be kept in {self._cache} ({why}); the edit goes on without, and "
+                "reads the text again next time", RevsWarning, stacklevel=2,
+            )  # fmt: skip
 
     @cached_property
     def _fits(self) -> bool:
         """Whether there is an entry, and its first batch gives now what it gave when it was kept."""
-        from safetensors.torch import load_file
-
-        file = self._entry / "probe.safetensors"
-        if not file.exists():
+        widths = [len(squares) for squares in self._probe] if self._entry.is_dir() else []
+        kept = _loaded(self._entry / "probe.safetensors", "squares", (sum(widths),)) if widths else None
+        if kept is None:
             return False
-        kept = torch.split(load_file(file)["squares"], [len(squares) for squares in self._probe])
-        return disagreement(dict(enumerate(self._probe)), dict(enumerate(kept)), (1, 1)) <= AGREE
+        return disagreement(dict(enumerate(self._probe)), dict(enumerate(torch.split(kept, widths))), (1, 1)) <= AGREE
 
     @cached_property
     def _probe(self) -> list[Float[Tensor, " m"]]:
@@ -273,6 +293,18 @@ def disagreement(
         apart_m = (mean_m - other_m).abs() / (mean_m + other_m)
         found = max(found, float(apart_m.nan_to_num(0.0).mean()))  # 0/0: a neuron that is never active
     return found
+
+
+def _loaded(file: Path, name: str, shape: tuple[int, ...]) -> Tensor | None:
+    """The tensor of a file that this program wrote; None where it is not what was written."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        found = load_file(file).get(name)
+    except (OSError, SafetensorError):
+        return None
+    return found if found is not None and found.shape == shape and bool(found.isfinite().all()) else None
 
 
 def _digest(about: object) -> str:

@@ -85,20 +85,28 @@ def find_leaks(
 
     Raises:
         BadInput: as `revs.discover.sample.continuations`.
+        OperationFailed: the model generates nothing.
     """
     from revs.discover.sample import continuations
+    from revs.errors import OperationFailed
 
     generated: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     watch = Watch(erased, detector) if erased is not None else None
-    sampled = with_findings = 0
+    sampled = with_findings = spoken = 0
     for sample in continuations(model, tokenizer, sampling, prompts=prompts):
         found = said_by_the_model(sample, detector)
         sampled += 1
+        spoken += bool(sample.text.strip())
         with_findings += bool(found)
         if watch is not None:
             watch.read(sample, found)
         for identifier in found:
             generated[identifier.canonical()][identifier.value] += 1
+    if not spoken:
+        raise OperationFailed(
+            f"the model generated no text in {sampled} continuations, so nothing can be told of what it knows; give "
+            "the version that is served, with its own tokenizer and generation settings"
+        )
     distinct = [(type_, spellings) for (type_, _), spellings in generated.items()]
     standing, sought = _in_corpus(corpus, distinct)
     return Leaks(

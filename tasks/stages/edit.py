@@ -112,7 +112,7 @@ def _edit(h: Handles, attempt: int) -> Edit:
             retain=m.protect,
             token_counts_V=token_counts(h),
             progress=lambda what, done, total: report("edit weights", done, total, what),
-            cache=h.settings.home / "moments",  # for the next attempt, and the next night
+            cache=h.workspace.folder / "moments",  # for the next attempt
         )
     folder = h.workspace.subfolder(f"candidate-{attempt}")
     try:

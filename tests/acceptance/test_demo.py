@@ -116,15 +116,6 @@ def test_the_report_names_its_batch_and_when_the_old_version_goes(
     assert "<script" not in report and "http://" not in report.replace("http://www.w3.org", "")
 
 
-def test_what_the_edit_read_of_ordinary_text_stays_for_the_next_night_for_its_owner_only(
-    demo_run: Installation, summary: dict[str, Any]
-) -> None:
-    assert summary["aliases"]
-    (entry,) = (demo_run.state / "moments").iterdir()
-    assert entry.stat().st_mode & 0o777 == entry.parent.stat().st_mode & 0o777 == 0o700
-    assert (entry / "probe.safetensors").exists()
-
-
 def test_the_champion_is_version_2_and_version_1_waits_for_its_end(
     versions: tuple[ModelVersion, ModelVersion],
 ) -> None:

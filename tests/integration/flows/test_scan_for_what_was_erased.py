@@ -145,6 +145,9 @@ def test_a_list_on_which_nothing_is_ever_put_is_refused_instead_of_passing(
 ) -> None:
     answer = scan(settings, "--model", models.reciting, "--erased", "--json")
     assert answer.error is None, "digests are kept here, and nothing has been erased yet"
+    assert json.loads(answer.out)["returned"]["types"] == []
+    shown = scan(settings, "--model", models.reciting, "--erased").out
+    assert "nothing was compared" in shown and "with 95 % confidence" not in shown
     monkeypatch.delenv("REVS_KEEP_DIGESTS")
     complete(load_settings(), ERASED)
     answer = scan(settings, "--model", models.reciting, "--erased")
@@ -182,6 +185,19 @@ def test_a_list_can_be_dropped_by_command(settings: Settings, models: Models) ->
     dropped = CliRunner().invoke(app, ["requests", "drop-digests", "--home", str(settings.home)])
     assert dropped.output == "1 digest dropped\n"
     assert scan(settings, "--model", models.reciting, "--erased").error is None
+
+
+def test_a_model_that_says_nothing_is_no_all_clear(
+    settings: Settings, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import revs.discover.sample
+
+    complete(settings, ERASED)
+    nothing = revs.discover.sample.Sample(prompt="", text=" ")
+    monkeypatch.setattr(revs.discover.sample, "continuations", lambda *_, **__: [nothing] * 60)
+    answer = scan(settings, "--model", models.reciting, "--erased")
+    assert isinstance(answer.error, OperationFailed)
+    assert "generated no text in 60 continuations" in str(answer.error)
 
 
 def test_erased_is_asked_of_a_model(settings: Settings, tmp_path: Path) -> None:

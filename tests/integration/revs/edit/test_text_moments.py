@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import os
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import revs
 from revs.edit import text_moments
@@ -44,7 +48,7 @@ def erase(tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: P
 
 @pytest.fixture
 def entries(tmp_path: Path) -> Callable[[], list[Path]]:
-    return lambda: sorted((tmp_path / "a" / "cache").iterdir())
+    return lambda: sorted((tmp_path / "a" / "cache").glob("*"))
 
 
 @pytest.fixture
@@ -161,6 +165,87 @@ def test_the_cache_is_for_its_owner_only_and_its_names_say_nothing(
     ]
 
 
+def _truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:40])
+
+
+def _other_tensors(file: Path, **tensors: torch.Tensor) -> None:
+    save_file(tensors, file)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda entry: _truncate(entry / "probe.safetensors"),
+        lambda entry: _truncate(entry / "0.safetensors"),
+        lambda entry: (entry / "1.safetensors").unlink(),
+        lambda entry: _other_tensors(entry / "1.safetensors", moment=torch.eye(3)),
+        lambda entry: _other_tensors(entry / "2.safetensors", other=torch.eye(3)),
+        lambda entry: _other_tensors(entry / "probe.safetensors", squares=torch.ones(7)),
+        lambda entry: _other_tensors(entry / "1.safetensors", moment=torch.full((64, 64), torch.nan)),
+        lambda entry: (entry.parent / f"{entry.name[:64]}-note.txt").write_text("of somebody else"),
+        lambda entry: (shutil.rmtree(entry), (entry.parent / entry.name).write_text("a file in its place")),
+    ],
+    ids=[
+        "the probe is cut", "a layer is cut", "a layer is gone", "a layer has another shape", "a tensor is another",
+        "the probe has another shape", "a layer is not finite", "a foreign file stands beside", "the entry is a file",
+    ],
+)  # fmt: skip
+def test_a_damaged_entry_is_none_and_never_stops_an_edit(
+    damage: Callable[[Path], object], shared_model: Any, erase: Erase, entries: Callable[[], list[Path]]
+) -> None:
+    expected = erase(shared_model)
+    (entry,) = entries()
+    damage(entry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", revs.RevsWarning)  # where a file stands in the entry's place
+        assert erase(shared_model) == expected
+        assert erase(shared_model) == expected
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_cache_that_is_no_folder_costs_only_the_cache(
+    place: str, shared_model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.warns(revs.RevsWarning, match="could not be kept in"):
+        revs.erase(
+            copy.deepcopy(shared_model), tokenizer, people[:1], config=revs.EraseConfig(**CONFIG), text=ordinary,
+            cache=tmp_path / place,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("cache", ["", "a\0b"])
+def test_what_is_no_path_is_refused_before_anything_is_read(
+    cache: Any, shared_model: Any, tokenizer: Any, people: list[Target]
+) -> None:
+    with pytest.raises(revs.BadInput, match="; give the path of a folder"):
+        revs.erase(shared_model, tokenizer, people[:1], cache=cache)
+
+
+def test_two_that_read_at_once_do_not_stop_each_other(
+    shared_model: Any, tokenizer: Any, people: list[Target], ordinary: list[str], tmp_path: Path
+) -> None:
+    """The second begins while the first is reading, and ends before it."""
+    config, patches = revs.EraseConfig(**CONFIG), []
+
+    def erase(progress: Any = None) -> None:
+        patches.append(
+            revs.erase(
+                copy.deepcopy(shared_model), tokenizer, people[:2], config=config, text=ordinary, cache=tmp_path / "c",
+                progress=progress,
+            )
+        )  # fmt: skip
+
+    def begin_another(stage: str, done: int, _total: int) -> None:
+        if (stage, done) == ("text", 1) and not patches:
+            erase()
+
+    erase(begin_another)
+    assert patches[0] == patches[1]
+    assert len(list((tmp_path / "c").iterdir())) == 1
+
+
 def test_reading_that_is_cut_off_leaves_nothing(
     shared_model: Any, erase: Erase, entries: Callable[[], list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +268,9 @@ def test_a_process_that_was_killed_while_reading_leaves_a_draft_that_the_next_on
     draft = entry.with_name(f".{entry.name[:64]}-x")
     draft.mkdir()
     erase(shared_model, text=["Another text of a few words."])
+    assert draft.exists(), "somebody may be at work on it"
+    os.utime(draft, (0, 0))
+    erase(shared_model)
     assert len(entries()) == 1 and not draft.exists()
 
 
