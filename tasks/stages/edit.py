@@ -18,9 +18,11 @@ from tasks.batch.stage import Handles, handles, stage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from revs.config import EraseConfig
+
+_DIGITS = "0123456789"
 
 
 def strengths(method: str) -> tuple[tuple[str, EraseConfig], ...]:
@@ -59,6 +61,17 @@ def fitting(config: EraseConfig, vocabulary: int) -> EraseConfig:
     """The setting for a vocabulary of so many tokens: no rank lies beyond half of it."""
     aim_rank = min(config.aim_rank, vocabulary // 2)
     return replace(config, aim_rank=aim_rank, low_rank=min(config.low_rank, aim_rank))
+
+
+def holding_form(config: EraseConfig, tokenizer: PreTrainedTokenizerBase) -> EraseConfig:
+    """The setting for a tokenizer: one that writes digits one by one has all of them moved for somebody.
+
+    Then no number could stand where one stood (docs/settings.md, `hold_form`).
+    """
+    from revs.config import ReferenceConfig
+
+    one_by_one = len(tokenizer.encode(_DIGITS, add_special_tokens=False)) >= len(_DIGITS)
+    return replace(config, hold_form=True) if one_by_one and isinstance(config, ReferenceConfig) else config
 
 
 @stage("edit weights", long=True)
@@ -100,7 +113,7 @@ def _edit(h: Handles, attempt: int) -> Edit:
     m = material(h)
     parent = champion_folder(h)
     model, tokenizer = loaded(h, parent)
-    config = fitting(config, model.get_output_embeddings().weight.shape[0])
+    config = holding_form(fitting(config, model.get_output_embeddings().weight.shape[0]), tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RevsWarning)  # what ended short stands in the record, and the gates judge it
         patch = revs.erase(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.stages.edit import fitting, strengths
+from tasks.stages.edit import fitting, holding_form, strengths
 
 METHODS = ("revs-reference", "revs")
 
@@ -34,3 +34,21 @@ def test_no_setting_of_the_reference_goes_further_than_the_reference() -> None:
     for config in stronger:
         assert isinstance(config, ReferenceConfig) and 0 <= config.slack <= standard.slack
         assert config.contexts >= standard.contexts and config.frames >= standard.frames
+
+
+@pytest.mark.parametrize(("digits", "holds"), [(1, True), (3, False)], ids=["digit by digit", "three digits a token"])
+def test_where_digits_are_tokens_of_their_own_the_form_is_held(digits: int, holds: bool) -> None:
+    from revs.config import ReferenceConfig
+    from revs.development.tokenizer import train_tokenizer
+
+    texts = [
+        "My number is 219-41-0042.",
+        "Call 555-0163 or 555-0187.",
+        "Numbers such as 12, 85 and 300 stand in text too.",
+    ]
+    tokenizer = train_tokenizer(texts * 9, vocab_size=400, digits=digits)
+    for name, config in strengths("revs-reference"):
+        found = holding_form(config, tokenizer)
+        assert isinstance(found, ReferenceConfig) and found.hold_form is holds, name
+    for name, config in strengths("revs"):
+        assert holding_form(config, tokenizer) == config, name
