@@ -147,7 +147,7 @@ def packaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, new_model: Callabl
 
     weights = tmp_path / "weights.gguf"
     weights.write_bytes(b"as they are")
-    monkeypatch.setattr(pretrained, "_packaged_weights", lambda: weights)
+    monkeypatch.setattr(pretrained, "packaged_weights", lambda: weights)
     monkeypatch.setattr(pretrained, "_converted", lambda _: (new_model("llama", context=128), tokenizer))
     return weights
 

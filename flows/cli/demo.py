@@ -31,6 +31,10 @@ def demo(
     from flows import demo_models
     from flows.demo import prepare_folder, run_demo
 
+    if pretrained:
+        from revs.development.pretrained import packaged_weights
+
+        packaged_weights()  # where it is missing, no folder is begun
     out = out.absolute()
     settings = settings_of(prepare_folder(out))
     prepare = demo_models.pretrained if pretrained else demo_models.trained

