@@ -87,7 +87,7 @@ def erase(
     if config.method not in METHODS:
         raise BadInput(f"method {config.method!r} is unknown; known methods: {', '.join(sorted(METHODS))}")
     targets, retain = targets_given(targets, "targets"), targets_given(retain, "retain")
-    if cache is not None and (not isinstance(cache, str | Path) or not str(cache).strip("\0") or "\0" in str(cache)):
+    if cache is not None and (not isinstance(cache, str | Path) or not str(cache) or "\0" in str(cache)):
         raise BadInput(f"cache is {cache!r}; give the path of a folder")
     text, cache = texts_given(text, "text"), None if cache is None else Path(cache).expanduser()
     patch = METHODS[config.method](

@@ -73,9 +73,7 @@ class TextMoments:
     ) -> None:
         """`cache`: a folder of entries, for its owner only; the newest of each model stays."""
         self._model, self._architecture, self._config, self._cache = model, architecture, config, cache
-        found = sorted(
-            windows(tokenizer, text, context_length(model))
-        )  # the order in which it is given does not matter
+        found = sorted(windows(tokenizer, text, context_length(model)))  # in whatever order the text was given
         random.Random(f"moments {config.seed}").shuffle(found)
         self.windows = [TokenisedTarget(ids=ids, start=len(ids) - 1, chosen=()) for ids in found]
         self._pad = pad_id(model, tokenizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import string
 import warnings
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from revs.config import EraseConfig
-
-_DIGITS = "0123456789"
 
 
 def strengths(method: str) -> tuple[tuple[str, EraseConfig], ...]:
@@ -70,7 +69,7 @@ def holding_form(config: EraseConfig, tokenizer: PreTrainedTokenizerBase) -> Era
     """
     from revs.config import ReferenceConfig
 
-    one_by_one = len(tokenizer.encode(_DIGITS, add_special_tokens=False)) >= len(_DIGITS)
+    one_by_one = len(tokenizer.encode(string.digits, add_special_tokens=False)) >= len(string.digits)
     return replace(config, hold_form=True) if one_by_one and isinstance(config, ReferenceConfig) else config
 
 
