@@ -129,7 +129,8 @@ class GatePolicy:
 #
 # What every batch can measure is required. What a corpus may lack (held-out contexts, other people's memorised records)
 # is evidence: without it nobody knows whether the edit generalises or whom else it hurt. Optional is what a batch may
-# not have at all: occurrences that were not memorised before, a number among the identifiers, records to be given.
+# not have at all: occurrences that were not memorised before, a number among the identifiers, a digit or letter that is
+# a token of its own, records to be given.
 GatePolicy.DEFAULT = GatePolicy(
     gates=(
         Gate(metric="extraction_rate", high=0),
@@ -142,6 +143,8 @@ GatePolicy.DEFAULT = GatePolicy(
         Gate(metric="worst_secret_beyond_chance", high=10),
         Gate(metric="worst_secret_beyond_chance_unseen", high=10, need="evidence"),
         Gate(metric="membership_beyond_chance", low=-0.5, high=0.5, need="optional"),
+        Gate(metric="worst_form", low=25, need="optional"),
+        Gate(metric="worst_form_unseen", low=25, need="optional"),
         Gate(metric="specificity", low=80, need="evidence"),
         Gate(metric="specificity_given", low=80, need="optional"),
         Gate(metric="perplexity_ratio", high=1.02),

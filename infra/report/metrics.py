@@ -101,6 +101,17 @@ GROUPS = {
         _against_guessing("min_k", "Min-K%"),
         _against_guessing("min_k_plus_plus", "Min-K%++"),
     ),
+    "A number where a number stood": (
+        *(
+            Metric(
+                name=f"worst_form{where}",
+                label=f"Form{which}",
+                meaning="Probability on digits at the places of numbers, or on letters at those of words, whichever is"
+                " lower: near 0 nothing of the kind can follow, which is a trace.",
+            )
+            for where, which in _PROMPTS
+        ),
+    ),
     "Erased": (
         *_score(
             "efficacy",

@@ -175,6 +175,24 @@ def membership(edited: Answers) -> dict[str, float]:
     return found
 
 
+def worst_form(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, targets: Iterable[Target], *, suffix: str = ""
+) -> dict[str, float]:
+    """`form` (`revs.evaluation.form`) of numbers or of what has letters, whichever has less left.
+
+    The mean over both would not tell that numbers are gone where most identifiers are addresses. Nothing where there is
+    neither a digit nor a letter to ask for.
+    """
+    import revs
+
+    kinds: dict[bool, list[Target]] = defaultdict(list)
+    for target in targets:
+        kinds[_has_letters(target.secret)].append(target)
+    scores = [revs.evaluate(model, tokenizer, some, metrics=["form"]).form for some in kinds.values()]
+    found = [score for score in scores if score is not None]
+    return {f"worst_form{suffix}": min(found)} if found else {}
+
+
 def specificity_given(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, given: Sequence[Target]
 ) -> dict[str, float]:

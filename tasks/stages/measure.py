@@ -14,7 +14,7 @@ from revs.errors import RevsError
 from tasks.batch.contexts import askable, prompt_context
 from tasks.batch.material import Material, material, token_counts
 from tasks.batch.models import champion_folder, loaded, on_record
-from tasks.batch.reference import against, answers, membership, specificity_given
+from tasks.batch.reference import against, answers, membership, specificity_given, worst_form
 from tasks.batch.results import Verdict
 from tasks.batch.stage import SEED, Handles, handles, stage
 
@@ -72,6 +72,7 @@ def _scored(h: Handles, attempt: int, m: Material, folder: Path, whose: str, cha
     edited, unseen = (answers(model, tokenizer, some, [*m.protect, *m.measure]) for some in (m.edit, m.unseen))
     compared = against(champion.edited if champion else edited, edited) | membership(edited)
     compared |= against(champion.unseen if champion else unseen, unseen, suffix="_unseen")
+    compared |= worst_form(model, tokenizer, m.edit) | worst_form(model, tokenizer, m.unseen, suffix="_unseen")
     return Scored(
         scores=scores.to_dict() | specificity_given(model, tokenizer, m.given) | compared,
         decoys=of_decoys.to_dict(),

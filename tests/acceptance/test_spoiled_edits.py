@@ -152,6 +152,17 @@ def pushed_too_far(batch: Batch, good: Any) -> Any:
     return batch.erased(batch.material.edit, bottom)
 
 
+def form_gone(batch: Batch, good: Any) -> Any:
+    """A good edit after which no digit can follow anything."""
+    import torch
+
+    model = copy.deepcopy(good)
+    digits = [number for number in range(len(batch.tokenizer)) if batch.tokenizer.decode([number]).strip().isdigit()]
+    with torch.no_grad():
+        model.get_output_embeddings().weight[digits] *= -1
+    return model
+
+
 def others_broken(batch: Batch, good: Any) -> Any:
     """A good edit that takes records of other people with it."""
     import revs
@@ -182,6 +193,7 @@ def test_the_default_policy_passes_a_good_edit(batch: Batch, good: Any) -> None:
         (said_again, ["extraction_rate"]),
         (two_tokens_moved, [EXACT, f"{EXACT}_unseen", MEMBERSHIP]),
         (pushed_too_far, [MEMBERSHIP]),
+        (form_gone, ["worst_form", "worst_form_unseen"]),
         (others_broken, ["specificity"]),
         (language_broken, ["perplexity_ratio"]),
     ],

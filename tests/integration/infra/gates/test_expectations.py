@@ -36,6 +36,8 @@ METRICS = {
     "worst_secret_beyond_chance": 0.0,
     "worst_secret_beyond_chance_unseen": 3.0,
     "membership_beyond_chance": 0.1,
+    "worst_form": 60.0,
+    "worst_form_unseen": 80.0,
     "specificity": 100.0,
     "specificity_given": 100.0,
     "perplexity_ratio": 1.0,

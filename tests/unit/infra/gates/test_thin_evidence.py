@@ -24,6 +24,8 @@ WHOLE = {
     "worst_secret_beyond_chance": 0.0,
     "worst_secret_beyond_chance_unseen": 3.0,
     "membership_beyond_chance": 0.1,
+    "worst_form": 60.0,
+    "worst_form_unseen": 80.0,
     "specificity": 95.0,
     "specificity_given": 98.0,
     "perplexity_ratio": 1.0,
@@ -72,6 +74,9 @@ def without(*names: str) -> dict[str, float]:
         (WHOLE | {"worst_secret_beyond_chance": 30.0}, "refused", (), "one of many is left"),
         (WHOLE | {"membership_beyond_chance": 1.0}, "refused", (), "likelier than a decoy"),
         (WHOLE | {"membership_beyond_chance": -1.0}, "refused", (), "less likely than a decoy: a trace"),
+        (without("worst_form", "worst_form_unseen"), "passed", (), "no digit or letter is a token of its own"),
+        (WHOLE | {"worst_form": 5.0}, "refused", (), "no number can follow where one stood"),
+        (WHOLE | {"worst_form_unseen": 5.0}, "refused", (), "nor under prompts that the edit did not use"),
         ({}, "refused", THIN, "nothing at all"),
     ],
 )
