@@ -21,13 +21,12 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from infra.requests.tables import SCHEMA_VERSION, Base, Meta
+from infra.requests import schema
 from revs.errors import BadInput, OperationFailed
 
 T = TypeVar("T")
 
 LOCK_SECONDS = 30
-_UPGRADED_BY_NEW_TABLES = frozenset({"1"})  # schemas whose tables are those of today, with some missing
 _ATTEMPTS = 5  # of a transaction that lost a race for a constraint
 
 
@@ -35,7 +34,7 @@ class Database:
     """The database of the request store; every transaction opens its own session. Safe to use from several threads."""
 
     def __init__(self, url: str, *, key_check: str) -> None:
-        """Connect, create the tables where they are missing and check that they fit.
+        """Connect, and bring the tables to those of today where they are missing or older.
 
         Args:
             url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
@@ -43,11 +42,12 @@ class Database:
 
         Raises:
             BadInput: The URL is of neither database, or its driver is not installed.
-            OperationFailed: No database answers there, it is no request store, or it belongs to another key.
+            OperationFailed: No database answers there, or its store is of a newer program or of another key.
         """
         self._engine = _engine(url)
         self._writing = sessionmaker(self._engine.execution_options(revs_write=True), expire_on_commit=False)
-        self.write(lambda session: _prepare(session, key_check))
+        if not self.read(lambda session: schema.is_current(session, key_check)):
+            self.write(lambda session: schema.migrate(session, key_check))
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in one transaction; again, in a fresh one, when another writer came first.
@@ -94,22 +94,6 @@ class Database:
         self._engine.dispose()
 
 
-def _prepare(session: Session, key_check: str) -> None:
-    Base.metadata.create_all(session.connection())  # of an older store, the tables that it lacks
-    version = session.get(Meta, "schema_version")
-    if version is not None and version.value in _UPGRADED_BY_NEW_TABLES:
-        version.value = SCHEMA_VERSION
-    for name, mine, remedy in (
-        ("schema_version", SCHEMA_VERSION, "it was made by another version of revs; use that version"),
-        ("key_check", key_check, "the deployment key is not the one it was made with; restore that key"),
-    ):
-        stored = session.get(Meta, name)
-        if stored is None:
-            session.add(Meta(name=name, value=mine))
-        elif stored.value != mine:
-            raise OperationFailed(f"the request store cannot be used: {remedy}; nothing was changed")
-
-
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
@@ -131,6 +115,7 @@ def _engine(url: str) -> Engine:
             # A connection a transaction: the last one to close also folds the write-ahead log into the file.
             options |= {"poolclass": NullPool, "connect_args": {"timeout": LOCK_SECONDS}}
         elif backend == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
             options |= {"pool_pre_ping": True}
         if backend not in {"sqlite", "postgresql"} or (
             backend == "sqlite" and parsed.database in {None, "", ":memory:"}
@@ -140,7 +125,9 @@ def _engine(url: str) -> Engine:
     except ArgumentError:  # its text shows the address, which may hold a password
         raise BadInput("REVS_DATABASE_URL is not a database address such as sqlite:////path/file.db") from None
     except ModuleNotFoundError as error:
-        raise BadInput(f"REVS_DATABASE_URL needs the driver {error.name}; install it") from None
+        raise BadInput(
+            f"REVS_DATABASE_URL needs the driver {error.name}; for PostgreSQL run: pip install 'revs[postgres]'"
+        ) from None
     if backend == "sqlite":
         _create_private(Path(str(parsed.database)))
         with _one_line_errors():

@@ -1,4 +1,4 @@
-"""The tables of the request store, the same on SQLite and PostgreSQL.
+"""The tables of the request store, the same on SQLite and PostgreSQL; `migrations` makes them.
 
 Payloads stand in a table of their own, so that destroying one deletes a row. What must hold whoever writes is a
 constraint: one open batch a model, one pending request a demand, one submission a file, an audit log without edits.
@@ -9,13 +9,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import DDL, JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, event
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infra.requests.records import BatchStatus, OutcomeKind, RequestStatus
-
-SCHEMA_VERSION = "2"
-"""Moves when an older program would misread a store. A table that older programs leave alone does not move it."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -179,26 +176,3 @@ class Event(Base):
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
     request_id: Mapped[str | None] = mapped_column(ForeignKey("requests.id"), index=True)
     detail: Mapped[dict[str, Any]]
-
-
-def _append_only(statement: str, dialect: str) -> None:
-    ddl = DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy has left it untyped
-    event.listen(Event.__table__, "after_create", ddl.execute_if(dialect=dialect))
-
-
-for _change in ("UPDATE", "DELETE"):
-    _append_only(
-        f"CREATE TRIGGER events_no_{_change.lower()} BEFORE {_change} ON events "
-        "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
-        "sqlite",
-    )
-_append_only(
-    "CREATE OR REPLACE FUNCTION refuse_event_change() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$",
-    "postgresql",
-)
-_append_only(
-    "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
-    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change()",
-    "postgresql",
-)

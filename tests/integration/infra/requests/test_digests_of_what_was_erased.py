@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_requests import KEY, complete, line, open_store, opened, payloads, settled, stored_bytes
+from stored_requests import KEY, complete, line, opened, payloads, settled, stored_bytes
 
 from infra.keys.vault import Vault
 from infra.requests import RequestStore
@@ -185,30 +184,3 @@ def test_under_another_key_the_list_is_not_compared_but_refused(hand_in, tmp_pat
     run_batch(keeping(tmp_path))
     with pytest.raises(OperationFailed, match="the deployment key is not the one it was made with"):
         keeping(tmp_path, key=bytes(32))
-
-
-def old_1(folder: Path) -> None:
-    connection = sqlite3.connect(folder / "requests.db")
-    connection.executescript((Path(__file__).parents[3] / "cases" / "store_of_schema_1.sql").read_text())
-    connection.close()
-
-
-def old_2(folder: Path) -> None:
-    store = open_store(folder)
-    store.add({"subject": "s", "received": "2026-11-02", "identifiers": []}, model="demo")
-    connection = sqlite3.connect(folder / "requests.db")
-    connection.execute("DROP TABLE erased_digests")
-    connection.close()
-
-
-@pytest.mark.parametrize("make", [old_1, old_2], ids=["schema 1", "schema 2 without the list"])
-def test_a_store_that_an_earlier_program_made_opens_gets_a_list_and_stays_one_that_it_can_open(
-    tmp_path: Path, make: Callable[[Path], None]
-) -> None:
-    make(tmp_path)
-    before = open_store(tmp_path).list()
-    store = keeping(tmp_path)
-    assert store.list() == before and len(store.erased()) == 0
-    connection = sqlite3.connect(tmp_path / "requests.db")
-    assert connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone() == ("2",)
-    connection.close()

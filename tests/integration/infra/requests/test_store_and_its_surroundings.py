@@ -108,7 +108,7 @@ def test_a_store_of_another_version_is_refused(store, tmp_path) -> None:
     connection.execute("UPDATE meta SET value = '999' WHERE name = 'schema_version'")
     connection.commit()
     connection.close()
-    with pytest.raises(OperationFailed, match="another version of revs"):
+    with pytest.raises(OperationFailed, match="newer version of revs"):
         open_store(tmp_path)
 
 

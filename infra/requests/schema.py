@@ -1,0 +1,80 @@
+"""Brings a request store to the schema of this program: Alembic's migrations, in one transaction or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+from sqlalchemy.orm import Session
+
+from infra.requests.tables import Meta
+from revs.errors import OperationFailed
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"
+"""The newest migration, as its file says."""
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_VERSIONED_BY_ALEMBIC = "3"  # what programs from before the migrations read: they leave such a store alone
+_BEFORE_MIGRATIONS = frozenset({"1", "2"})
+_ADVISORY_LOCK = 7388  # any number, the same in every process: on PostgreSQL one migrates at a time
+
+
+def is_current(session: Session, key_check: str) -> bool:
+    """Whether a store needs nothing done to it before it is used.
+
+    Raises:
+        OperationFailed: It cannot be used: it was made with another deployment key, or by a newer program.
+    """
+    names = set(inspect(session.connection()).get_table_names())
+    if "meta" not in names:
+        return False
+    stored = {name: getattr(session.get(Meta, name), "value", None) for name in ("key_check", "schema_version")}
+    if stored["key_check"] not in {None, key_check}:
+        raise _unusable("the deployment key is not the one it was made with; restore that key")
+    version = None
+    if "alembic_version" in names:
+        version = session.scalar(text("SELECT version_num FROM alembic_version"))
+    if stored["schema_version"] not in {None, *_BEFORE_MIGRATIONS, _VERSIONED_BY_ALEMBIC}:
+        raise _newer()
+    return version == HEAD and stored["key_check"] is not None
+
+
+def migrate(session: Session, key_check: str) -> None:
+    """Make the tables, or bring those of an older store to today's; nothing where another process was faster.
+
+    Raises:
+        OperationFailed: As `is_current`.
+    """
+    if session.connection().dialect.name == "postgresql":
+        session.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+    if is_current(session, key_check):
+        return
+    from alembic import command  # not needed by a store that is current
+    from alembic.util import CommandError
+
+    try:
+        command.upgrade(_config(session), "head")
+    except CommandError:  # the store names a migration that is not among ours
+        raise _newer() from None
+    session.merge(Meta(name="schema_version", value=_VERSIONED_BY_ALEMBIC))
+    session.merge(Meta(name="key_check", value=key_check))
+
+
+def _config(session: Session) -> Config:
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": session.connection()})
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _newer() -> OperationFailed:
+    return _unusable("it was made by a newer version of revs; use that version")
+
+
+def _unusable(remedy: str) -> OperationFailed:
+    return OperationFailed(f"the request store cannot be used: {remedy}; nothing was changed")
