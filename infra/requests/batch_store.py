@@ -1,0 +1,180 @@
+"""Batches of the request store: who works on one, what is in it, how it ends. Every method is one transaction."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from infra.keys.vault import Vault
+from infra.requests import closing, leases, opening, rows, shredding, submissions, tables
+from infra.requests.database import Database
+from infra.requests.leases import Holder, Lease
+from infra.requests.records import Batch, ClosingStatus, Identifier, IdentifierOutcome
+
+
+class BatchStore:
+    """The part of `RequestStore` that runs work with."""
+
+    def __init__(
+        self,
+        url: str,
+        vault: Vault,
+        request_days: int = 30,
+        lease_seconds: float = leases.LEASE_SECONDS,
+        *,
+        keep_digests: bool = False,
+    ) -> None:
+        """Open the store; create it where there is none.
+
+        Args:
+            url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
+            vault: Seals payloads and makes pseudonyms.
+            request_days: Days from the received to the due date of a request that names no due date.
+            lease_seconds: How long a batch is held for a run that gives no sign of life.
+            keep_digests: Completed requests leave keyed digests of their identifiers behind, for `erased`.
+
+        Raises:
+            BadInput: The URL is of neither database.
+            OperationFailed: No database answers there, or it was made with another deployment key.
+        """
+        self._vault = vault
+        self._request_days = request_days
+        self._lease_seconds = lease_seconds
+        self._keep_digests = keep_digests
+        self._database = Database(url, key_check=vault.pseudonym("revs request store", kind="key check"))
+        shredding.settle(self._database)
+
+    def open_batch(self, *, model: str, corpus: str, source: str) -> Batch | None:
+        """Return the model's unfinished batch as it was opened; without one, open one with all its received requests.
+
+        The calling thread holds the batch from then on. None when no request waits.
+
+        Raises:
+            BatchHeld: Another live run works on it.
+        """
+
+        def work(session: Session) -> tuple[Batch, int] | None:
+            batch = opening.open_batch(session, model=model, corpus=corpus, source=source)
+            return None if batch is None else (batch, leases.take(session, batch.id, self._lease_seconds))
+
+        opened = self._database.write(work)
+        if opened is None:
+            return None
+        batch, token = opened
+        leases.register(self._database, batch.id, token, self._lease_seconds)
+        return batch
+
+    def batch(self, batch_id: str) -> Batch:
+        """Return one batch.
+
+        Raises:
+            BadInput: There is none with this id.
+        """
+        return self._database.read(lambda session: rows.batch(session, rows.batch_row(session, batch_id)))
+
+    def batches(self, model: str | None = None) -> builtins.list[Batch]:
+        """Return the batches, oldest first."""
+        query = rows.matching(tables.Batch, model=model).order_by(tables.Batch.opened_at, tables.Batch.id)
+        return self._database.read(lambda session: [rows.batch(session, row) for row in session.scalars(query)])
+
+    def identifiers(self, batch_id: str) -> dict[str, tuple[Identifier, ...]]:
+        """Return the identifiers of the batch's requests that are still processing, by request id, due first.
+
+        They are personal data: keep them in this process's memory.
+
+        Raises:
+            BadInput: There is no such batch.
+            OperationFailed: A payload does not open, or is not the one that was stored with its request.
+        """
+        held = self._database.read(lambda session: submissions.payloads(session, batch_id))
+        return {id_: submissions.unseal(self._vault, id_, digest, sealed) for id_, digest, sealed in held}
+
+    def unreadable(self, batch_id: str) -> dict[str, str]:
+        """Return the requests that are still processing and whose payload cannot be used, each with the reason.
+
+        Raises:
+            BadInput: There is no such batch.
+        """
+        held = self._database.read(lambda session: submissions.payloads(session, batch_id))
+        reasons = {id_: submissions.unusable(self._vault, id_, digest, sealed) for id_, digest, sealed in held}
+        return {id_: reason for id_, reason in reasons.items() if reason}
+
+    def close_batch(
+        self,
+        batch_id: str,
+        *,
+        status: ClosingStatus,
+        outcome: dict[str, Any],
+        outcomes: Sequence[IdentifierOutcome] = (),
+    ) -> None:
+        """End a batch. Idempotent: closing it again in the same way changes nothing.
+
+        "completed" and "refused" complete those of the requests still processing of which every identifier has an
+        outcome that is settled, and destroy their payloads; the others go to a human as failed, with the reason.
+        "waiting" hands all of them to a human, until `accept_batch`. "failed" and "abandoned" send them back to
+        `received`.
+        The event `payloads.destroyed` is logged once no byte of them is left in the database files; when another
+        process keeps it busy, that happens when the store is next opened.
+
+        Args:
+            batch_id: A batch of this store.
+            status: How it ended.
+            outcome: Safe values that JSON can hold; numbers that it cannot (NaN, infinity) become null.
+            outcomes: What became of the identifiers of its requests.
+
+        Raises:
+            BadInput: There is no such batch, or it is already closed in another way.
+            BatchHeld: Another run works on it.
+        """
+        vault, keep = self._vault, self._keep_digests
+        self._database.write(
+            lambda session: closing.close(session, vault, batch_id, status, outcome, outcomes, keep_digests=keep)
+        )
+        shredding.settle(self._database)
+
+    def accept_batch(self, batch_id: str, *, by: str, outcome: dict[str, Any] | None = None) -> None:
+        """Complete a waiting batch, whose candidate a human promoted. Idempotent.
+
+        Its requests that are still with a human, and of which every identifier is settled, are completed and their
+        payloads destroyed; the others stay where they are.
+
+        Args:
+            batch_id: A batch of this store.
+            by: Who decided; for the audit log.
+            outcome: What takes the place of the recorded outcome; None leaves that.
+
+        Raises:
+            BadInput: There is no such batch, or it does not wait for a decision.
+            BatchHeld: A run works on it.
+        """
+        vault, keep = self._vault, self._keep_digests
+        self._database.write(lambda session: closing.accept(session, vault, batch_id, by, outcome, keep_digests=keep))
+        shredding.settle(self._database)
+
+    def outcomes(self, request_id: str | None = None, batch_id: str | None = None) -> builtins.list[IdentifierOutcome]:
+        """Return the outcomes that match, by request and number; of a request alone, those of its latest batch."""
+        return self._database.read(lambda session: closing.find_outcomes(session, request_id, batch_id))
+
+    def hold(self, batch_id: str, *, force: bool = False) -> Lease:
+        """Return this process's lease of a batch, open or closed; takes it where the process has none.
+
+        Args:
+            batch_id: A batch of this store.
+            force: Take it from a live holder, whose writes are refused from then on.
+
+        Raises:
+            BadInput: There is no such batch.
+            BatchHeld: Another run works on it, or took it over from this process.
+        """
+        return leases.hold(self._database, batch_id, self._lease_seconds, force=force)
+
+    def release(self, batch_id: str) -> None:
+        """Give this process's lease of a batch back, if it has one."""
+        leases.give_back(self._database, batch_id)
+
+    def holder(self, batch_id: str) -> Holder | None:
+        """Return who works on a batch; None where nobody does."""
+        return self._database.read(lambda session: leases.holder_of(session, batch_id))
