@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from flows.cli import batches, bench, requests
+from flows.cli import batches, bench, decisions, requests
 from flows.cli.audit import audit
 from flows.cli.demo import demo
 from flows.cli.doctor import doctor
@@ -27,6 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show local variables, and those may hold personal data
     rich_markup_mode=None,
 )
+for decision in (decisions.verify, decisions.withdraw, decisions.hold, decisions.release, decisions.retry):
+    requests.app.command()(decision)
 for command in (demo, process, gate, promote, audit, scan, serve, doctor, expectations):
     app.command()(command)
 app.add_typer(bench.app, name="bench")

@@ -186,30 +186,6 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
     )
 
 
-@app.command()
-def retry(request_ids: list[str], home: Home = None) -> None:
-    """Put failed requests back in line, after their cause was mended.
-
-    Example: revs requests retry R-0a1b2c3d R-4e5f6a7b
-    """
-    from revs.errors import BadInput
-
-    store = store_of(settings_of(home))
-    refused, back = [], 0
-    for request_id in request_ids:
-        try:
-            in_line = store.retry(request_id)
-        except BadInput as error:
-            refused.append(str(error))
-            continue
-        back += 1
-        if in_line != request_id:
-            console().print(f"{request_id} is the same demand as {in_line}, which waits already; folded into it")
-    console().print(f"{back} back in line")
-    if refused:
-        raise BadInput("; ".join(refused))
-
-
 @app.command("drop-digests")
 def drop_digests(home: Home = None, as_json: Json = False) -> None:
     """Delete the keyed digests of what was erased (REVS_KEEP_DIGESTS); `revs scan --erased` then knows of none.

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import erased, leases, rows, shredding, submissions, tables
+from infra.requests import erased, leases, lifecycle, rows, shredding, submissions, tables
 from infra.requests.outcomes import WAITING, described
 from infra.requests.records import SETTLED, ClosingStatus, Identifier, IdentifierOutcome
 from revs.errors import BadInput, OperationFailed
@@ -53,7 +53,7 @@ def close(
     requests = rows.due_first(session, batch_id=batch_id, status="processing")
     if status in ("failed", "abandoned"):
         for request in requests:
-            _send_back(session, request, row)
+            lifecycle.move(session, request, "send_back", batch_id=row.id)
     else:
         done = _settle(session, vault, row, requests, otherwise=WAITING if status == "waiting" else None)
         _shred(session, vault, row, done, keep_digests=keep_digests)
@@ -138,7 +138,7 @@ def _settle(
         if reason is None:
             done.append(request)
         else:
-            _hand_over(session, request, batch, reason)
+            lifecycle.move(session, request, "fail", reason=reason, batch_id=batch.id)
     return done
 
 
@@ -148,20 +148,9 @@ def _shred(
     if keep_digests and requests:
         erased.keep(session, vault, batch, (each for one in requests for each in _identifiers(session, vault, one)))
     for request in requests:
-        request.status, request.reason, request.closed_at = "completed", None, rows.now()
-        rows.log(session, "request.completed", batch_id=batch.id, request_id=request.id)
+        lifecycle.move(session, request, "complete", batch_id=batch.id)
     if requests:
         shredding.destroy(session, batch.id, [request.id for request in requests])
-
-
-def _hand_over(session: Session, request: tables.Request, batch: tables.Batch, reason: str) -> None:
-    request.status, request.reason, request.closed_at = "failed", reason, batch.closed_at
-    rows.log(session, "request.failed", batch_id=batch.id, request_id=request.id, detail={"reason": reason})
-
-
-def _send_back(session: Session, request: tables.Request, batch: tables.Batch) -> None:
-    request.status, request.batch_id = "received", None
-    rows.log(session, "request.received", batch_id=batch.id, request_id=request.id)
 
 
 def _store_outcomes(session: Session, batch: tables.Batch, outcomes: Iterable[IdentifierOutcome]) -> None:

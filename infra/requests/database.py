@@ -49,7 +49,9 @@ class Database:
         with contextlib.ExitStack() as unless_ready:
             unless_ready.callback(self._engine.dispose)
             if not self.read(lambda session: schema.is_current(session, key_check)):
-                self.write(lambda session: schema.migrate(session, key_check))
+                migrating = sessionmaker(self._engine.execution_options(revs_write=True, revs_migrate=True))
+                with _one_line_errors(), migrating.begin() as session:
+                    schema.migrate(session, key_check)
             unless_ready.pop_all()
 
     def write(self, work: Callable[[Session], T]) -> T:
@@ -177,7 +179,10 @@ def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> No
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("revs_write", False)
+    options = connection.get_execution_options()
+    if options.get("revs_migrate"):  # a table that is rebuilt is gone for a moment; checked when it is done
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    writes = options.get("revs_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 

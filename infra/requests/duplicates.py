@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import rows, tables
+from infra.requests import lifecycle, rows, tables
 from infra.requests.submissions import pending, take_earlier_dates
 
 
@@ -21,13 +21,12 @@ def revive(session: Session, first: tables.Request) -> None:
         return
     session.flush()  # the first one is pending no longer, before another is
     *others, latest = waiting
-    latest.status, latest.duplicate_of, latest.closed_at = "received", None, None
     for other in others:
         other.duplicate_of = latest.id
         if other.due < latest.due:
             latest.due = max(other.due, latest.received)
     _require_payload(session, latest, instead=first)
-    rows.log(session, "request.received", request_id=latest.id, detail={"instead_of": first.id})
+    lifecycle.move(session, latest, "revive", detail={"instead_of": first.id})
 
 
 def fold_into_newer(session: Session, row: tables.Request) -> tables.Request | None:
@@ -37,10 +36,10 @@ def fold_into_newer(session: Session, row: tables.Request) -> tables.Request | N
         return None
     for other in _duplicates(session, row.id):
         other.duplicate_of = newer.id
-    row.status, row.duplicate_of, row.reason, row.batch_id = "duplicate", newer.id, None, None
+    row.duplicate_of = newer.id
     for request_id, what, move in take_earlier_dates(newer, row):
         rows.log(session, what, request_id=request_id, detail=move)
-    rows.log(session, "request.duplicate", request_id=row.id, detail={"duplicate_of": newer.id})
+    lifecycle.move(session, row, "fold", detail={"duplicate_of": newer.id})
     return newer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import rows, tables
+from infra.requests import lifecycle, rows, tables
 from infra.requests.records import Batch
 
 
@@ -30,9 +30,9 @@ def open_batch(session: Session, *, model: str, corpus: str, source: str) -> Bat
     if not waiting:
         session.rollback()
         return None
-    for position, request in enumerate(waiting):
-        request.status, request.batch_id = "processing", row.id
-        session.add(tables.Member(batch_id=row.id, request_id=request.id, position=position))
     rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting)})
+    for position, request in enumerate(waiting):
+        lifecycle.move(session, request, "take", batch_id=row.id)
+        session.add(tables.Member(batch_id=row.id, request_id=request.id, position=position))
     session.flush()
     return rows.batch(session, row)

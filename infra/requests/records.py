@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
-RequestStatus = Literal["received", "processing", "completed", "rejected", "failed", "duplicate"]
+RequestStatus = Literal[
+    "unverified", "received", "processing", "on_hold", "completed", "rejected", "failed", "duplicate", "withdrawn"
+]
 BatchStatus = Literal["open", "completed", "refused", "failed", "waiting", "abandoned"]
 ClosingStatus = Literal["completed", "refused", "failed", "waiting", "abandoned"]
 OutcomeKind = Literal["edited", "not_memorised", "memorised", "not_probed", "not_found", "refused"]
@@ -110,6 +112,8 @@ class RequestView:
     reason: str | None
     duplicate_of: str | None
     batch_id: str | None
+    case_id: str  # shared by the requests of one person's demand, one for each model
+    submitted_by: str | None
     submitted_at: datetime
     closed_at: datetime | None
 

@@ -31,6 +31,11 @@ def new_request_id() -> str:
     return "R-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
 
 
+def new_case_id() -> str:
+    """Return C- and 40 random bits: it tells nothing about the person."""
+    return new_request_id().replace("R", "C", 1)
+
+
 def new_batch_id() -> str:
     """Return B-, the date in UTC and 24 random bits; batches of different days sort by day."""
     return f"B-{now():%Y%m%d}-{secrets.token_hex(3)}"

@@ -14,7 +14,7 @@ from revs.errors import OperationFailed
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration, as its file says."""
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -60,6 +60,8 @@ def migrate(session: Session, key_check: str) -> None:
         command.upgrade(_config(session), "head")
     except CommandError:  # the store names a migration that is not among ours
         raise _newer() from None
+    if session.connection().dialect.name == "sqlite" and session.execute(text("PRAGMA foreign_key_check")).first():
+        raise _unusable("some of its rows refer to others that are missing; restore it from a backup")
     session.merge(Meta(name="schema_version", value=_VERSIONED_BY_ALEMBIC))
     session.merge(Meta(name="key_check", value=key_check))
 

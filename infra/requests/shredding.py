@@ -14,23 +14,29 @@ from sqlalchemy.orm import Session
 from infra.requests import rows, tables
 from infra.requests.database import Database
 
-_OWED = "residue:"  # + batch id
+_OWED = "residue:"  # + the id of the batch, or of the request that ended outside of one
 _OWED_NOTES = select(tables.Meta.name).where(tables.Meta.name.startswith(_OWED, autoescape=True))
 
 
-def destroy(session: Session, batch_id: str, request_ids: Iterable[str]) -> None:
-    """Delete the payloads of these requests and of their duplicates; note that their bytes are still to be removed."""
+def destroy(session: Session, because_of: str, request_ids: Iterable[str]) -> None:
+    """Delete the payloads of these requests and of their duplicates; note that their bytes are still to be removed.
+
+    Args:
+        session: The transaction.
+        because_of: The batch that completed them, or the one request itself; for the log.
+        request_ids: The requests.
+    """
     for request_id in request_ids:
         same = select(tables.Request.id).where(tables.Request.duplicate_of == request_id)
         held = tables.Payload.request_id
         session.execute(delete(tables.Payload).where((held == request_id) | held.in_(same)))
-    session.merge(tables.Meta(name=_OWED + batch_id, value="pending"))
+    session.merge(tables.Meta(name=_OWED + because_of, value="pending"))
 
 
 def settle(database: Database) -> bool:
     """Remove the bytes that deleted payloads left in the database files; return whether none are left.
 
-    Logs `payloads.destroyed` for each batch that was owed it.
+    Logs `payloads.destroyed` for each batch and request that was owed it.
     """
     owed = database.read(lambda session: list(session.scalars(_OWED_NOTES)))
     if not owed:
@@ -43,7 +49,10 @@ def settle(database: Database) -> bool:
             note = session.get(tables.Meta, name)
             if note is not None:  # another process may have settled it meanwhile
                 session.delete(note)
-                rows.log(session, "payloads.destroyed", batch_id=name.removeprefix(_OWED))
+                owner = name.removeprefix(_OWED)
+                alone = session.get(tables.Request, owner) is not None
+                batch_id, request_id = (None, owner) if alone else (owner, None)
+                rows.log(session, "payloads.destroyed", batch_id=batch_id, request_id=request_id)
 
     database.write(work)
     return True

@@ -1,8 +1,7 @@
 """Deletion requests and batches: the one place that knows what state each of them is in.
 
-received → processing → completed | rejected | failed;  received → rejected | failed;  duplicate and rejected on intake;
-failed → received by `retry`, → completed by `accept_batch`;  duplicate → received when its first one is rejected.
-How a batch ends, and what that does to its requests: `closing`. Every method is one transaction.
+The states and the steps between them: `lifecycle`. What people decide: `decisions`. How a batch ends, and what that
+does to its requests: `closing`. Every method is one transaction.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import addresses, duplicates, erased, leases, rows, submissions, tables
+from infra.requests import addresses, decisions, erased, leases, rows, shredding, submissions, tables
 from infra.requests.batch_store import BatchStore
 from infra.requests.erased import ErasedList
 from infra.requests.intake import parse_requests, read_source
+from infra.requests.lifecycle import HoldGround
 from infra.requests.records import (
     Event,
     Intake,
@@ -63,13 +63,34 @@ class RequestStore(BatchStore):
             generation = rows.new_request_id()
         return self._submit(read_source(path), name=str(path), model=model, generation=generation, models=models)
 
-    def add(self, request: dict[str, Any], *, model: str) -> Intake:
-        """Take one request, given as the JSON object that a line of a request file holds; otherwise like `add_file`."""
+    def add(
+        self,
+        request: dict[str, Any],
+        *,
+        model: str,
+        by: str | None = None,
+        verified: bool = True,
+        models: Collection[str] | None = None,
+        generation: str = "",
+    ) -> Intake:
+        """Take one request, given as the JSON object that a line of a request file holds; otherwise like `add_file`.
+
+        Args:
+            request: Its fields.
+            model: The model it is meant for where it names none.
+            by: Who hands it in; they cannot verify it.
+            verified: Whether it is known that who asks is who they say; else it waits for `verify`.
+            models: As of `add_file`.
+            generation: As of `add_file`; any text that tells this submission from an equal one.
+        """
         try:
             line = json.dumps(request, sort_keys=True)
         except (TypeError, ValueError, RecursionError):  # the error's text may show a value
             raise BadInput("the request is not a JSON object; give the fields a line of a request file has") from None
-        return self._submit(line.encode(), name="request.jsonl", model=model)
+        return self._submit(
+            line.encode(), name="request.jsonl", model=model, generation=generation, models=models, by=by,
+            verified=verified,
+        )  # fmt: skip
 
     def list(
         self, *, model: str | None = None, status: RequestStatus | None = None, batch_id: str | None = None
@@ -95,7 +116,7 @@ class RequestStore(BatchStore):
         Raises:
             BadInput: There is no such request, or it is already closed in another way.
         """
-        self._set_aside(request_id, "rejected", reason)
+        self._database.write(lambda session: decisions.set_aside(session, request_id, "reject", reason))
 
     def fail(self, request_id: str, reason: str) -> None:
         """Set a request aside for a human because processing it failed. Its payload stays sealed. Idempotent.
@@ -103,9 +124,9 @@ class RequestStore(BatchStore):
         Raises:
             BadInput: There is no such request, or it is already closed in another way.
         """
-        self._set_aside(request_id, "failed", reason)
+        self._database.write(lambda session: decisions.set_aside(session, request_id, "fail", reason))
 
-    def retry(self, request_id: str) -> str:
+    def retry(self, request_id: str, *, by: str = "operator") -> str:
         """Put a failed request back in line, once a human has mended the cause. Idempotent.
 
         Returns:
@@ -115,21 +136,40 @@ class RequestStore(BatchStore):
         Raises:
             BadInput: There is no such request, or it is neither failed nor received.
         """
+        return self._database.write(lambda session: decisions.back_in_line(session, request_id, "retry", by=by))
 
-        def work(session: Session) -> str:
-            row = rows.request_row(session, request_id)
-            if row.status == "received":
-                return row.id
-            if row.status != "failed":
-                raise BadInput(f"request {request_id} is {row.status}; only a failed one can be put back in line")
-            newer = duplicates.fold_into_newer(session, row)
-            if newer is not None:
-                return newer.id
-            row.status, row.reason, row.closed_at, row.batch_id = "received", None, None, None
-            rows.log(session, "request.retried", request_id=request_id)
-            return row.id
+    def verify(self, request_id: str, *, by: str) -> str:
+        """Put a request in line whose sender is who they say. Idempotent; returns as `retry`.
 
-        return self._database.write(work)
+        Raises:
+            BadInput: There is no such request, it is neither unverified nor received, or `by` submitted it.
+        """
+        return self._database.write(lambda session: decisions.back_in_line(session, request_id, "verify", by=by))
+
+    def withdraw(self, request_id: str, *, by: str) -> None:
+        """End a request because the person no longer asks, and destroy its payload. Idempotent; a duplicate goes on.
+
+        Raises:
+            BadInput: There is no such request, or it is in a batch or at another end.
+        """
+        if self._database.write(lambda session: decisions.withdraw(session, request_id, by=by)):
+            shredding.settle(self._database)
+
+    def put_on_hold(self, request_id: str, *, ground: HoldGround, by: str) -> None:
+        """Keep a request that waits from being processed. Its payload stays sealed, its due date as it is. Idempotent.
+
+        Raises:
+            BadInput: There is no such request or ground, or the request does not wait.
+        """
+        self._database.write(lambda session: decisions.hold(session, request_id, ground=ground, by=by))
+
+    def release_hold(self, request_id: str, *, by: str) -> None:
+        """Let a request that was on hold wait for the next batch. Idempotent.
+
+        Raises:
+            BadInput: There is no such request, or it is neither on hold nor received.
+        """
+        self._database.write(lambda session: decisions.back_in_line(session, request_id, "release", by=by))
 
     def erased(self, model: str | None = None) -> ErasedList:
         """Return the digests that were kept of what was erased from a model; None: from any."""
@@ -185,7 +225,15 @@ class RequestStore(BatchStore):
         self._database.close()
 
     def _submit(
-        self, data: bytes, *, name: str, model: str, generation: str = "", models: Collection[str] | None = None
+        self,
+        data: bytes,
+        *,
+        name: str,
+        model: str,
+        generation: str,
+        models: Collection[str] | None,
+        by: str | None = None,
+        verified: bool = True,
     ) -> Intake:
         if "/" in model or ":" in model or not any(map(str.isalnum, model)):
             raise BadInput(f"{model!r} cannot be the name of a registered model; give the name alone, such as 'demo'")
@@ -198,24 +246,8 @@ class RequestStore(BatchStore):
         return self._database.write(
             lambda session: (
                 submissions.find(session, mark)
-                or submissions.store(session, self._vault, mark, entries, model=model, request_days=days)
+                or submissions.store(
+                    session, self._vault, mark, entries, model=model, request_days=days, by=by, verified=verified
+                )
             )
         )
-
-    def _set_aside(self, request_id: str, status: RequestStatus, reason: str) -> None:
-        def work(session: Session) -> None:
-            row = rows.request_row(session, request_id)
-            if row.status == status:
-                return
-            if row.status not in {"received", "processing"}:
-                raise BadInput(f"request {request_id} is already {row.status}; it cannot become {status}")
-            if row.batch_id is not None:
-                leases.guard(session, row.batch_id)
-            row.status, row.reason, row.closed_at = status, reason, rows.now()
-            rows.log(
-                session, f"request.{status}", batch_id=row.batch_id, request_id=request_id, detail={"reason": reason}
-            )
-            if status == "rejected":
-                duplicates.revive(session, row)
-
-        self._database.write(work)

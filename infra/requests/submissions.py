@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from infra.keys.vault import Sealed, Vault
 from infra.requests import rows, tables
+from infra.requests.lifecycle import PENDING
 from infra.requests.records import Demand, Entry, Identifier, Intake, Sought
 from revs.errors import OperationFailed
 
 _Move = tuple[str, str, dict[str, Any]]  # request id, event, what was moved
-_PENDING = ("received", "processing")
 _ONCE_BLIND = frozenset({"PERSON"})  # digests that earlier programs stored take names in any case as one
 _CHUNK = 500  # values in one IN (...); SQLite's older limit is 999 in a statement
 
@@ -41,13 +41,24 @@ def find(session: Session, mark: str) -> Intake | None:
 
 
 def store(
-    session: Session, vault: Vault, mark: str, entries: Sequence[Entry], *, model: str, request_days: int
+    session: Session,
+    vault: Vault,
+    mark: str,
+    entries: Sequence[Entry],
+    *,
+    model: str,
+    request_days: int,
+    by: str | None,
+    verified: bool,
 ) -> Intake:
-    """Store a new submission; `entries` is in the order of the file."""
+    """Store a new submission; `entries` is in the order of the file. See `RequestStore.add`."""
     submission = tables.Submission(fingerprint=mark, submitted_at=rows.now())
     session.add(submission)
     session.flush()
     stored = [_request(vault, submission, entry, model=model, request_days=request_days) for entry in entries]
+    for row in stored:
+        row.submitted_by = by
+        row.status = "unverified" if row.status == "received" and not verified else row.status
     moves = _fold(session, stored)
     session.add_all(stored)
     session.flush()
@@ -55,7 +66,7 @@ def store(
         # A duplicate keeps its payload too, as long as the first one does: it goes on where the first one is rejected.
         found = vault.seal(_payload(entry.demand) if entry.demand else entry.raw)
         session.add(tables.Payload(request_id=row.id, wrapped_key=found.wrapped_key, ciphertext=found.ciphertext))
-        detail = {"duplicate_of": row.duplicate_of} if row.duplicate_of else {}
+        detail = ({"duplicate_of": row.duplicate_of} if row.duplicate_of else {}) | ({"by": by} if by else {})
         rows.log(session, f"request.{row.status}", request_id=row.id, detail=detail)
     for request_id, what, move in moves:
         rows.log(session, what, request_id=request_id, detail=move)
@@ -124,6 +135,7 @@ def _request(
         id=rows.new_request_id(),
         submission_id=submission.id,
         line=entry.line,
+        case_id=rows.new_case_id(),
         submitted_at=submission.submitted_at,
     )
     row.reason = f"{row.id}, {entry.reason}" if entry.reason else None
@@ -171,7 +183,7 @@ def pending(session: Session, digests: Sequence[str]) -> dict[str, tables.Reques
     found: dict[str, tables.Request] = {}
     for start in range(0, len(digests), _CHUNK):
         query = select(tables.Request).where(
-            tables.Request.digest.in_(digests[start : start + _CHUNK]), tables.Request.status.in_(_PENDING)
+            tables.Request.digest.in_(digests[start : start + _CHUNK]), tables.Request.status.in_(PENDING)
         )
         found.update({row.digest: row for row in session.scalars(query.with_for_update())})
     return found

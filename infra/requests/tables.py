@@ -73,7 +73,7 @@ Index("one_open_batch_a_model", Batch.model, unique=True, sqlite_where=_OPEN, po
 
 class Request(Base):
     __tablename__ = "requests"
-    __table_args__ = (UniqueConstraint("submission_id", "line"),)
+    __table_args__ = (UniqueConstraint("submission_id", "line", "model", name="one_request_a_line_and_model"),)
 
     id: Mapped[str] = mapped_column(String(20), primary_key=True)
     submission_id: Mapped[int] = mapped_column(ForeignKey("submissions.id"))
@@ -88,11 +88,13 @@ class Request(Base):
     reason: Mapped[str | None]
     duplicate_of: Mapped[str | None] = mapped_column(ForeignKey("requests.id"))
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
+    case_id: Mapped[str] = mapped_column(String(20), index=True)
+    submitted_by: Mapped[str | None] = mapped_column(String(100))
     submitted_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
 
 
-_PENDING = Request.status.in_(["received", "processing"])
+_PENDING = Request.status.in_(["received", "processing", "on_hold"])  # `lifecycle.PENDING`
 Index("one_pending_request_a_demand", Request.digest, unique=True, sqlite_where=_PENDING, postgresql_where=_PENDING)
 
 

@@ -1,0 +1,93 @@
+"""`revs requests verify`, `withdraw`, `hold`, `release`, `retry`: what people decide about requests."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from flows.cli.common import Home, console, settings_of
+from flows.cli.requests import store_of
+
+if TYPE_CHECKING:
+    from infra.requests.lifecycle import HoldGround
+
+Ids = Annotated[list[str], typer.Argument(help="Requests, by id.", metavar="REQUEST_ID...")]
+By = Annotated[
+    str | None, typer.Option(help="Who decides, for the audit log; default: who is logged in.", show_default=False)
+]
+
+
+def verify(request_ids: Ids, by: By = None, home: Home = None) -> None:
+    """Put requests in line whose sender is who they say; whoever submitted one cannot verify it.
+
+    Example: revs requests verify R-0a1b2c3d --by ana
+    """
+    store, who = store_of(settings_of(home)), _who(by)
+    _each(request_ids, "verified", lambda request_id: store.verify(request_id, by=who))
+
+
+def withdraw(request_ids: Ids, by: By = None, home: Home = None) -> None:
+    """End requests because the person no longer asks, and destroy what they hold. There is no way back.
+
+    Example: revs requests withdraw R-0a1b2c3d --by ana
+    """
+    store, who = store_of(settings_of(home)), _who(by)
+    _each(request_ids, "withdrawn", lambda request_id: store.withdraw(request_id, by=who))
+
+
+def hold(
+    request_ids: Ids,
+    ground: Annotated[str, typer.Option(help="legal_hold, objection or identity.")],
+    by: By = None,
+    home: Home = None,
+) -> None:
+    """Keep requests that wait from being processed, until they are released. Their due dates stay.
+
+    Example: revs requests hold R-0a1b2c3d --ground legal_hold --by ana
+    """
+    store, who, why = store_of(settings_of(home)), _who(by), cast("HoldGround", ground)
+    _each(request_ids, "on hold", lambda request_id: store.put_on_hold(request_id, ground=why, by=who))
+
+
+def release(request_ids: Ids, by: By = None, home: Home = None) -> None:
+    """Let requests that were on hold wait for the next batch.
+
+    Example: revs requests release R-0a1b2c3d --by ana
+    """
+    store, who = store_of(settings_of(home)), _who(by)
+    _each(request_ids, "back in line", lambda request_id: store.release_hold(request_id, by=who))
+
+
+def retry(request_ids: Ids, by: By = None, home: Home = None) -> None:
+    """Put failed requests back in line, after their cause was mended.
+
+    Example: revs requests retry R-0a1b2c3d R-4e5f6a7b
+    """
+    store, who = store_of(settings_of(home)), _who(by)
+    _each(request_ids, "back in line", lambda request_id: store.retry(request_id, by=who))
+
+
+def _who(by: str | None) -> str:
+    return by if by is not None else getpass.getuser()
+
+
+def _each(request_ids: Sequence[str], done: str, decide: Callable[[str], str | None]) -> None:
+    """Decide for one after the other; those that are refused are named together at the end."""
+    from revs.errors import BadInput
+
+    refused, count = [], 0
+    for request_id in request_ids:
+        try:
+            in_line = decide(request_id)
+        except BadInput as error:
+            refused.append(str(error))
+            continue
+        count += 1
+        if in_line is not None and in_line != request_id:
+            console().print(f"{request_id} is the same demand as {in_line}, which waits already; folded into it")
+    console().print(f"{count} {done}")
+    if refused:
+        raise BadInput("; ".join(refused))

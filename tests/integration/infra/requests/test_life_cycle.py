@@ -1,0 +1,216 @@
+"""Every step that a request can take, and those that it cannot; what people may decide, and what that leaves behind."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from sqlalchemy import create_engine, text
+from stored_requests import KEY, complete, line, opened, stored_bytes
+
+from infra.keys.vault import Vault
+from infra.requests import RequestStore, lifecycle
+from infra.requests.records import RequestStatus
+from revs.errors import BadInput
+
+REQUESTS = Path(lifecycle.__file__).parent
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RequestStore]:
+    """A store on either database."""
+    on_sqlite = f"sqlite:///{tmp_path / 'requests.db'}"
+    url = on_sqlite if request.param == "sqlite" else request.getfixturevalue("new_postgres")()
+    store = RequestStore(url, Vault(KEY))
+    yield store
+    store.close()
+
+
+def demand(number: int) -> dict[str, Any]:
+    import json
+
+    found: dict[str, Any] = json.loads(line(number))
+    return found
+
+
+def added(store: RequestStore, number: int = 1, **options: Any) -> str:
+    intake = store.add(demand(number), model="demo", generation=f"{next(COUNT)}", **options)
+    (request_id,) = (*intake.accepted, *intake.duplicates)
+    return request_id
+
+
+COUNT = itertools.count()
+
+
+def unverified(store: RequestStore) -> str:
+    return added(store, by="door", verified=False)
+
+
+def processing(store: RequestStore) -> str:
+    request_id = added(store)
+    opened(store)
+    return request_id
+
+
+def completed(store: RequestStore) -> str:
+    request_id = added(store)
+    complete(store, opened(store).id)
+    return request_id
+
+
+def on_hold(store: RequestStore) -> str:
+    request_id = added(store)
+    store.put_on_hold(request_id, ground="legal_hold", by="Ana")
+    return request_id
+
+
+def ended(how: str) -> Callable[[RequestStore], str]:
+    def make(store: RequestStore) -> str:
+        request_id = added(store)
+        if how == "withdraw":
+            store.withdraw(request_id, by="Ana")
+        else:
+            getattr(store, how)(request_id, "because")
+        return request_id
+
+    return make
+
+
+def duplicate(store: RequestStore) -> str:
+    added(store)
+    return added(store)
+
+
+STATES: dict[RequestStatus, Callable[[RequestStore], str]] = {
+    "unverified": unverified,
+    "received": added,
+    "processing": processing,
+    "on_hold": on_hold,
+    "completed": completed,
+    "rejected": ended("reject"),
+    "failed": ended("fail"),
+    "withdrawn": ended("withdraw"),
+    "duplicate": duplicate,
+}
+DECISIONS: dict[str, tuple[RequestStatus, Callable[[RequestStore, str], object]]] = {
+    "verify": ("received", lambda store, id_: store.verify(id_, by="Bo")),
+    "reject": ("rejected", lambda store, id_: store.reject(id_, "because")),
+    "fail": ("failed", lambda store, id_: store.fail(id_, "because")),
+    "retry": ("received", lambda store, id_: store.retry(id_, by="Bo")),
+    "withdraw": ("withdrawn", lambda store, id_: store.withdraw(id_, by="Bo")),
+    "hold": ("on_hold", lambda store, id_: store.put_on_hold(id_, ground="objection", by="Bo")),
+    "release": ("received", lambda store, id_: store.release_hold(id_, by="Bo")),
+}
+
+
+def test_every_state_is_tried() -> None:
+    assert set(STATES) == set(get_args(RequestStatus))
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_a_decision_is_taken_where_the_table_has_the_step_and_refused_in_one_line_elsewhere(
+    store: RequestStore, state: RequestStatus, decision: str
+) -> None:
+    request_id = STATES[state](store)
+    assert store.get(request_id).status == state
+    before = (store.list(), store.events())
+    target, decide = DECISIONS[decision]
+    if state in lifecycle.STEPS[decision].sources:
+        decide(store, request_id)
+        assert store.get(request_id).status == target
+        last = store.events(request_id=request_id)
+        assert lifecycle.STEPS[decision].event in [event.event for event in last]
+    elif state == target:
+        decide(store, request_id)
+        assert (store.list(), store.events()) == before, "again changes nothing"
+    else:
+        with pytest.raises(BadInput, match=request_id):
+            decide(store, request_id)
+        assert (store.list(), store.events()) == before, "refused changes nothing"
+
+
+def test_no_other_code_sets_the_state_of_a_request_that_stands() -> None:
+    setting = {
+        path.name
+        for path in REQUESTS.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "status" and isinstance(node.ctx, ast.Store)
+    }
+    assert setting == {"lifecycle.py", "submissions.py", "closing.py"}  # new requests; batches
+
+
+def test_what_waits_for_verification_or_is_on_hold_is_in_no_batch(either: RequestStore) -> None:
+    first, second, third = added(either, 1), added(either, 2), added(either, 3, by="door", verified=False)
+    either.put_on_hold(second, ground="legal_hold", by="Ana")
+    batch = opened(either)
+    assert batch.request_ids == (first,)
+    complete(either, batch.id)
+    assert either.open_batch(model="demo", corpus="corpus/", source="models:/demo/1") is None
+    either.release_hold(second, by="Ana")
+    either.verify(third, by="Bo")
+    assert set(opened(either).request_ids) == {second, third}
+
+
+def test_who_submitted_a_request_cannot_verify_it(either: RequestStore) -> None:
+    request_id = unverified(either)
+    with pytest.raises(BadInput, match="submitted by door, who cannot verify it"):
+        either.verify(request_id, by="door")
+    assert either.get(request_id).status == "unverified"
+
+
+def test_a_demand_under_a_legal_hold_is_not_processed_by_handing_it_in_again(either: RequestStore) -> None:
+    first = on_hold(either)
+    again = added(either)
+    assert either.get(again).duplicate_of == first
+    assert either.open_batch(model="demo", corpus="corpus/", source="models:/demo/1") is None
+
+
+def test_an_unverified_demand_hides_no_verified_one_and_is_folded_into_it_when_it_is_verified(
+    either: RequestStore,
+) -> None:
+    doubtful = unverified(either)
+    sure = added(either)
+    assert either.get(sure).status == "received"
+    assert either.verify(doubtful, by="Bo") == sure
+    assert either.get(doubtful).duplicate_of == sure
+
+
+def test_a_withdrawn_request_leaves_no_byte_of_its_payload_and_says_so(store: RequestStore, tmp_path: Path) -> None:
+    request_id = added(store)
+    engine = create_engine(f"sqlite:///{tmp_path / 'requests.db'}")
+    with engine.connect() as connection:
+        (sealed,) = connection.scalars(text("SELECT ciphertext FROM payloads")).all()
+    engine.dispose()
+    assert sealed in stored_bytes(tmp_path)
+    store.withdraw(request_id, by="Ana")
+    assert sealed not in stored_bytes(tmp_path)
+    assert [event.event for event in store.events(request_id=request_id)][-2:] == [
+        "request.withdrawn",
+        "payloads.destroyed",
+    ]
+
+
+def test_a_duplicate_goes_on_where_its_first_one_is_withdrawn(either: RequestStore) -> None:
+    first, second = added(either), added(either)
+    either.withdraw(first, by="Ana")
+    batch = opened(either)
+    assert batch.request_ids == (second,)
+    assert list(either.identifiers(batch.id)) == [second]
+
+
+def test_decisions_name_who_took_them(either: RequestStore) -> None:
+    request_id = on_hold(either)
+    either.release_hold(request_id, by="Bo")
+    assert [event.detail for event in either.events(request_id=request_id)][1:] == [
+        {"by": "Ana", "reason": "legal_hold"},
+        {"by": "Bo"},
+    ]
+    with pytest.raises(BadInput, match="who decides"):
+        either.withdraw(request_id, by=" ")
+    with pytest.raises(BadInput, match="'caprice' is no ground"):
+        either.put_on_hold(request_id, ground="caprice", by="Ana")  # type: ignore[arg-type]  # what a caller may send
