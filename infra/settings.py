@@ -13,7 +13,7 @@ from revs.errors import BadInput, OperationFailed
 
 # Fields whose value may be shown in an error; the others may carry a password or are one.
 _PRINTABLE = frozenset(
-    {"home", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers", "device"}
+    {"home", "log_heads", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers", "device"}
     | {"stage_timeout", "method", "keep_digests"}
 )
 
@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     """Completed requests leave a keyed digest of each identifier, so that `revs scan --erased` notices if a model
     generates one again. Off: nothing that could name anybody stays. With the deployment key a digest still is personal
     data: who holds it can try every number there is."""
+    log_heads: Path | None = None
+    """File to which the end of the audit log is added whenever a batch ends. It must lie where those who can write to
+    the database cannot: then an end that was cut off is found. Unset: nothing is kept elsewhere."""
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from flows.cli import batches, bench, decisions, requests
+from flows.cli import batches, bench, decisions, log, requests
 from flows.cli.audit import audit
 from flows.cli.demo import demo
 from flows.cli.doctor import doctor
@@ -34,6 +34,7 @@ for command in (demo, process, gate, promote, audit, scan, serve, doctor, expect
 app.add_typer(bench.app, name="bench")
 app.add_typer(requests.app, name="requests")
 app.add_typer(batches.app, name="batches")
+app.add_typer(log.app, name="log")
 
 
 def main() -> None:

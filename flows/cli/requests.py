@@ -20,12 +20,9 @@ app = typer.Typer(help="Hand in, list, show and retry deletion requests.", no_ar
 
 def store_of(settings: Settings) -> RequestStore:
     """The request store of the installation."""
-    from infra.keys.vault import Vault
     from infra.requests import RequestStore
 
-    return RequestStore(
-        settings.requests_url, Vault.from_settings(settings), settings.request_days, keep_digests=settings.keep_digests
-    )
+    return RequestStore.from_settings(settings)
 
 
 def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -> Intake:

@@ -1,6 +1,7 @@
 """Pseudonyms and sealed payloads, both under keys derived from the deployment key.
 
-deployment key ─HKDF─┬─ MAC key  → pseudonym(value) = HMAC-SHA256(MAC key, kind ‖ 0 ‖ value)
+deployment key ─HKDF─┬─ event key → MAC of each line of the audit log
+                     ├─ MAC key  → pseudonym(value) = HMAC-SHA256(MAC key, kind ‖ 0 ‖ value)
                      └─ wrap key → wrapped_key = Fernet(wrap key, data key);  ciphertext = Fernet(data key, plaintext)
 
 Every payload has its own data key: to destroy a payload, destroy its wrapped key.
@@ -34,11 +35,12 @@ class Sealed:
 class Vault:
     """Turns personal data into pseudonyms and sealed payloads. Lives in process memory only: it cannot be pickled."""
 
-    __slots__ = ("_mac_key", "_wrap")
+    __slots__ = ("_event_key", "_mac_key", "_wrap")
 
     def __init__(self, deployment_key: bytes) -> None:
         """Derive the keys from 32 random bytes."""
         self._mac_key = _derive(deployment_key, b"revs/1/pseudonym")
+        self._event_key = _derive(deployment_key, b"revs/1/events")
         self._wrap = Fernet(base64.urlsafe_b64encode(_derive(deployment_key, b"revs/1/wrap")))
 
     @classmethod
@@ -59,6 +61,12 @@ class Vault:
         assert kind and "\0" not in kind
         mac = hmac.HMAC(self._mac_key, hashes.SHA256())
         mac.update(kind.encode() + b"\0" + value.encode("utf-8", "surrogatepass"))
+        return mac.finalize().hex()
+
+    def sign_event(self, data: bytes) -> str:
+        """Return the MAC of a line of the audit log, 64 hex digits."""
+        mac = hmac.HMAC(self._event_key, hashes.SHA256())
+        mac.update(data)
         return mac.finalize().hex()
 
     def seal(self, plaintext: bytes) -> Sealed:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import closing, leases, opening, rows, shredding, submissions, tables
+from infra.requests import chain, closing, heads, leases, opening, rows, shredding, submissions, tables
 from infra.requests.database import Database
 from infra.requests.leases import Holder, Lease
 from infra.requests.records import Batch, ClosingStatus, Identifier, IdentifierOutcome
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
 
 
 class BatchStore:
@@ -26,6 +30,7 @@ class BatchStore:
         lease_seconds: float = leases.LEASE_SECONDS,
         *,
         keep_digests: bool = False,
+        log_heads: Path | None = None,
     ) -> None:
         """Open the store; create it where there is none.
 
@@ -35,6 +40,7 @@ class BatchStore:
             request_days: Days from the received to the due date of a request that names no due date.
             lease_seconds: How long a batch is held for a run that gives no sign of life.
             keep_digests: Completed requests leave keyed digests of their identifiers behind, for `erased`.
+            log_heads: File to which the end of the audit log is added when a batch ends.
 
         Raises:
             BadInput: The URL is of neither database.
@@ -44,8 +50,27 @@ class BatchStore:
         self._request_days = request_days
         self._lease_seconds = lease_seconds
         self._keep_digests = keep_digests
-        self._database = Database(url, key_check=vault.pseudonym("revs request store", kind="key check"))
+        self._log_heads = log_heads
+        self._database = Database(
+            url, key_check=vault.pseudonym("revs request store", kind="key check"), sign=vault.sign_event
+        )
         shredding.settle(self._database)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Open the store of this installation.
+
+        Raises:
+            BadInput: As `__init__`, or the deployment key is none.
+            OperationFailed: As `__init__`.
+        """
+        return cls(
+            settings.requests_url,
+            Vault.from_settings(settings),
+            settings.request_days,
+            keep_digests=settings.keep_digests,
+            log_heads=settings.log_heads,
+        )
 
     def open_batch(self, *, model: str, corpus: str, source: str) -> Batch | None:
         """Return the model's unfinished batch as it was opened; without one, open one with all its received requests.
@@ -133,7 +158,7 @@ class BatchStore:
         self._database.write(
             lambda session: closing.close(session, vault, batch_id, status, outcome, outcomes, keep_digests=keep)
         )
-        shredding.settle(self._database)
+        self._batch_ended()
 
     def accept_batch(self, batch_id: str, *, by: str, outcome: dict[str, Any] | None = None) -> None:
         """Complete a waiting batch, whose candidate a human promoted. Idempotent.
@@ -152,7 +177,7 @@ class BatchStore:
         """
         vault, keep = self._vault, self._keep_digests
         self._database.write(lambda session: closing.accept(session, vault, batch_id, by, outcome, keep_digests=keep))
-        shredding.settle(self._database)
+        self._batch_ended()
 
     def outcomes(self, request_id: str | None = None, batch_id: str | None = None) -> builtins.list[IdentifierOutcome]:
         """Return the outcomes that match, by request and number; of a request alone, those of its latest batch."""
@@ -178,3 +203,9 @@ class BatchStore:
     def holder(self, batch_id: str) -> Holder | None:
         """Return who works on a batch; None where nobody does."""
         return self._database.read(lambda session: leases.holder_of(session, batch_id))
+
+    def _batch_ended(self) -> None:
+        shredding.settle(self._database)
+        head = self._database.read(chain.head_of)
+        if self._log_heads is not None and head is not None:
+            heads.append(self._log_heads, head)

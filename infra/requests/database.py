@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from infra.requests import schema
+from infra.requests import chain, schema
 from revs.errors import BadInput, OperationFailed
 
 T = TypeVar("T")
@@ -33,12 +33,13 @@ _ATTEMPTS = 5  # of a transaction that lost a race for a constraint
 class Database:
     """The database of the request store; every transaction opens its own session. Safe to use from several threads."""
 
-    def __init__(self, url: str, *, key_check: str) -> None:
+    def __init__(self, url: str, *, key_check: str, sign: chain.Sign) -> None:
         """Connect, and bring the tables to those of today where they are missing or older.
 
         Args:
             url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
             key_check: A pseudonym of a constant: tells whether the deployment key is the store's own.
+            sign: Makes the MACs of the audit log.
 
         Raises:
             BadInput: The URL is of neither database, or its driver is not installed.
@@ -46,12 +47,14 @@ class Database:
         """
         self._engine = _engine(url)
         self._writing = sessionmaker(self._engine.execution_options(revs_write=True), expire_on_commit=False)
+        event.listen(self._writing, "before_commit", lambda session: chain.link(session, sign))
         with contextlib.ExitStack() as unless_ready:
             unless_ready.callback(self._engine.dispose)
             if not self.read(lambda session: schema.is_current(session, key_check)):
                 migrating = sessionmaker(self._engine.execution_options(revs_write=True, revs_migrate=True))
                 with _one_line_errors(), migrating.begin() as session:
                     schema.migrate(session, key_check)
+                    chain.begin(session, sign)
             unless_ready.pop_all()
 
     def write(self, work: Callable[[Session], T]) -> T:

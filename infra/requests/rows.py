@@ -93,5 +93,6 @@ def log(
     request_id: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Append to the audit log; it stands if and only if the caller's transaction does."""
-    session.add(tables.Event(at=now(), event=what, batch_id=batch_id, request_id=request_id, detail=detail or {}))
+    """Append to the audit log; it stands if and only if the caller's transaction does (`chain.link`)."""
+    event = tables.Event(at=now(), event=what, batch_id=batch_id, request_id=request_id, detail=detail or {})
+    session.info.setdefault("logged", []).append(event)

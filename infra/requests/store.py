@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import addresses, decisions, erased, leases, rows, shredding, submissions, tables
+from infra.requests import addresses, chain, decisions, erased, leases, rows, shredding, submissions, tables
 from infra.requests.batch_store import BatchStore
 from infra.requests.erased import ErasedList
 from infra.requests.intake import parse_requests, read_source
@@ -26,7 +26,7 @@ from infra.requests.records import (
     RequestStatus,
     RequestView,
 )
-from revs.errors import BadInput
+from revs.errors import BadInput, OperationFailed
 
 
 class RequestStore(BatchStore):
@@ -219,6 +219,25 @@ class RequestStore(BatchStore):
         """Return the lines of the audit log that match, oldest first."""
         query = rows.matching(tables.Event, batch_id=batch_id, request_id=request_id).order_by(tables.Event.id)
         return self._database.read(lambda session: [rows.record(Event, row) for row in session.scalars(query)])
+
+    def log_problems(self, heads: Iterable[chain.Head] = ()) -> builtins.list[str]:
+        """Return what is wrong with the audit log, a line each: changed, moved, missing or cut off. Reads all of it.
+
+        Args:
+            heads: Ends of the log that were kept elsewhere: without one a log whose end was cut off with care passes.
+        """
+        return self._database.read(lambda session: [*chain.problems(session, self._vault.sign_event, heads)])
+
+    def log_head(self) -> chain.Head:
+        """Return the end of the audit log, to be kept elsewhere.
+
+        Raises:
+            OperationFailed: It is no longer on record.
+        """
+        head = self._database.read(chain.head_of)
+        if head is None:
+            raise OperationFailed("where the audit log ends is no longer on record: restore the request store")
+        return head
 
     def close(self) -> None:
         """Give back database connections; the store opens new ones when it is used again."""

@@ -168,7 +168,7 @@ class Address(Base):
 
 
 class Event(Base):
-    """The audit log; triggers refuse every change of a line that stands."""
+    """The audit log; triggers refuse every change of a line that stands, the chain shows what was changed anyway."""
 
     __tablename__ = "events"
 
@@ -178,3 +178,4 @@ class Event(Base):
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
     request_id: Mapped[str | None] = mapped_column(ForeignKey("requests.id"), index=True)
     detail: Mapped[dict[str, Any]]
+    mac: Mapped[str | None] = mapped_column(String(64))  # `chain`; none of events from before there was one

@@ -18,7 +18,6 @@ from prefect.utilities.timeout import timeout
 
 from infra.batches.records import Key
 from infra.batches.workspace import Workspace
-from infra.keys.vault import Vault
 from infra.registry import Registry
 from infra.requests import Batch, BatchHeld, Identifier, Lease, RequestStore
 from infra.running.progress import report
@@ -147,9 +146,7 @@ class Handles:
 
 
 def open_store(settings: Settings) -> RequestStore:
-    return RequestStore(
-        settings.requests_url, Vault.from_settings(settings), settings.request_days, keep_digests=settings.keep_digests
-    )
+    return RequestStore.from_settings(settings)
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -14,6 +14,7 @@ from infra.permissions import open_to_others
 from infra.registry import Registry
 from infra.registry.service import local_path
 from infra.requests import RequestStore
+from infra.requests.heads import read as read_heads
 from infra.settings import Settings
 from revs.errors import OperationFailed, RevsError
 from tasks.batch.stage import open_registry, open_store
@@ -44,6 +45,7 @@ def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
         "home": _home,
         "permissions": _permissions,
         "request store and key": _store,
+        "audit log": _log,
         "requests": _requests,
         "batches": _batches,
         "registry": _registry,
@@ -102,6 +104,17 @@ def _permissions(settings: Settings) -> str:
 def _store(settings: Settings) -> str:
     waiting = open_store(settings).list(status="received")
     return f"{len(waiting)} requests wait"
+
+
+def _log(settings: Settings) -> str:
+    noted = read_heads(settings.log_heads) if settings.log_heads else []
+    store = open_store(settings)
+    if problems := store.log_problems(noted):
+        _refuse([*problems[:_NAMED_AT_MOST], "do not rely on it: restore the request store, find out who had access"])
+    elsewhere = f"{len(noted)} ends of it noted in {settings.log_heads}" if settings.log_heads else (
+        "no end of it is noted elsewhere (REVS_LOG_HEADS), so one that was cut off with care would pass"
+    )  # fmt: skip
+    return f"{store.log_head().count} events as they were written; {elsewhere}"
 
 
 def _requests(settings: Settings) -> str:

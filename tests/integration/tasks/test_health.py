@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from flows.cli.app import app
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed
+from tasks.batch.stage import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -243,3 +244,14 @@ def test_doctor_ends_with_1_and_names_what_is_not_in_order(here: Installation) -
     error = doctor(here.settings)[1]
     assert isinstance(error, OperationFailed) and error.exit_code == 1
     assert str(error).startswith("not in order: model demo;")
+
+
+def test_an_audit_log_that_was_changed_is_found(here: Installation) -> None:
+    open_store(here.settings).record("note")
+    assert "1 events as they were written" in doctor(here.settings)[0]["audit log"]["finding"]
+    with sqlite3.connect(here.settings.home / "requests.db") as database:
+        database.execute("DROP TRIGGER events_no_delete")
+        database.execute("DELETE FROM events WHERE id = (SELECT max(id) FROM events)")
+    database.close()
+    finding = findings(here.settings)["audit log"]
+    assert "its end was cut off" in finding and "events_no_delete" in finding and "do not rely on it" in finding

@@ -1,0 +1,149 @@
+"""The audit log as a chain: what was changed, moved, put in or taken out afterwards is found.
+
+Each event carries HMAC-SHA256(key of events, MAC of the event before ‖ canonical JSON of this one). Who can write to
+the database but has not the deployment key can make no event that fits. The number and MAC of the last event stand in
+`meta`; who cuts the end off and puts an earlier pair there is found by a copy of a later pair elsewhere (`heads`).
+
+Events from before there was a chain are one link of it: their MAC is over all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from infra.requests import tables
+
+Sign = Callable[[bytes], str]
+"""HMAC under the key of events, as 64 hex digits."""
+
+HEAD, GENESIS = "events_head", "events_genesis"
+_ROWS = 1000  # read at once
+_TRIGGERS = {"sqlite": {"events_no_update", "events_no_delete"}, "postgresql": {"events_append_only"}}
+_TRIGGERS_THERE = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events'",
+    "postgresql": "SELECT tgname FROM pg_trigger WHERE tgrelid = 'events'::regclass AND tgenabled = 'O'",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The end of the chain at one time: how many events there were, and the MAC of the last."""
+
+    count: int
+    mac: str
+
+    @classmethod
+    def parse(cls, value: str) -> Head:
+        """Read what `str` gives back."""
+        count, _, mac = value.partition(":")
+        return cls(count=int(count), mac=mac)
+
+    def __str__(self) -> str:
+        return f"{self.count}:{self.mac}"
+
+
+def begin(session: Session, sign: Sign) -> None:
+    """Begin the chain after the events that are there already, once."""
+    if session.get(tables.Meta, HEAD) is not None:
+        return
+    latest = session.scalar(select(tables.Event.id).order_by(tables.Event.id.desc()).limit(1)) or 0
+    start = Head(count=latest, mac=_of_all(session, sign, latest))
+    session.add_all(tables.Meta(name=name, value=str(start)) for name in (GENESIS, HEAD))
+
+
+def link(session: Session, sign: Sign) -> None:
+    """Append what a transaction logged (`rows.log`) to the chain.
+
+    As the last thing before it is committed: from here to the end other writers wait for the end of the chain.
+    """
+    logged: list[tables.Event] = session.info.pop("logged", [])
+    if not logged:
+        return
+    session.flush()
+    row = session.get_one(tables.Meta, HEAD, with_for_update=True, populate_existing=True)
+    head = Head.parse(row.value)
+    for event in logged:
+        event.id = head.count + 1
+        event.mac = sign(head.mac.encode() + _canonical(event))
+        head = Head(count=event.id, mac=event.mac)
+    session.add_all(logged)
+    row.value = str(head)
+
+
+def head_of(session: Session) -> Head | None:
+    """Return the end of the chain; None where nothing was logged yet."""
+    row = session.get(tables.Meta, HEAD)
+    return None if row is None else Head.parse(row.value)
+
+
+def problems(session: Session, sign: Sign, heads: Iterable[Head] = ()) -> Iterator[str]:
+    """Say what is wrong with the audit log, one after the other; nothing where all of it is as it was written.
+
+    Args:
+        session: A transaction that reads.
+        sign: As it was when the events were written.
+        heads: Ends of the chain that were kept elsewhere.
+    """
+    yield from _missing_triggers(session)
+    stored = {name: session.get(tables.Meta, name) for name in (HEAD, GENESIS)}
+    head, genesis = (None if row is None else Head.parse(row.value) for row in stored.values())
+    if head is None or genesis is None:
+        yield "where the log begins and ends is no longer on record"
+        return
+    kept = {each.count: each.mac for each in heads}
+    previous = Head(count=genesis.count, mac=_of_all(session, sign, genesis.count))
+    if previous.mac != genesis.mac:
+        yield f"of the {genesis.count} events from before there was a chain some were changed, added or removed"
+        previous = genesis
+    for event in _events(session, after=genesis.count):
+        if event.id != previous.count + 1:
+            yield f"events {previous.count + 1} to {event.id - 1} are missing"
+        elif event.mac != sign(previous.mac.encode() + _canonical(event)):
+            yield f"event {event.id} was changed, moved or put in afterwards"
+        if kept.pop(event.id, event.mac) != event.mac:
+            yield f"event {event.id} is another one than when the end of the log was noted elsewhere"
+        previous = Head(count=event.id, mac=event.mac or "")
+    if previous != head:
+        yield f"the log ends at event {previous.count}, and should at {head.count}: its end was cut off or changed"
+    yield from (
+        f"the log had {count} events when its end was noted elsewhere: its end was cut off" for count in sorted(kept)
+        if count > previous.count
+    )  # fmt: skip
+
+
+def _of_all(session: Session, sign: Sign, count: int) -> str:
+    mac = sign(b"")
+    for event in _events(session, upto=count):
+        mac = sign(mac.encode() + _canonical(event))
+    return mac
+
+
+def _events(session: Session, *, after: int = 0, upto: int | None = None) -> Iterator[tables.Event]:
+    query = select(tables.Event).where(tables.Event.id > after).order_by(tables.Event.id)
+    if upto is not None:
+        query = query.where(tables.Event.id <= upto)
+    yield from session.scalars(query.execution_options(yield_per=_ROWS))
+
+
+def _canonical(event: tables.Event) -> bytes:
+    said = {
+        "id": event.id,
+        "at": event.at.isoformat(timespec="microseconds"),
+        "event": event.event,
+        "batch_id": event.batch_id,
+        "request_id": event.request_id,
+        "detail": json.loads(json.dumps(event.detail), parse_constant=lambda _: None),  # as the database keeps it
+    }
+    return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _missing_triggers(session: Session) -> Iterator[str]:
+    dialect = session.connection().dialect.name
+    there = set(session.scalars(text(_TRIGGERS_THERE[dialect])))
+    for name in sorted(_TRIGGERS[dialect] - there):
+        yield f"the trigger {name}, which refuses changes of the log, is gone"

@@ -1,0 +1,45 @@
+"""Ends of the audit log, kept in a file that lies elsewhere than the database: one JSON line each, never rewritten."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from infra.requests import rows
+from infra.requests.chain import Head
+from revs.errors import BadInput, OperationFailed
+
+
+def append(path: Path, head: Head) -> None:
+    """Add an end of the log to the file; it is on the disk when this returns.
+
+    Raises:
+        OperationFailed: the file cannot be written.
+    """
+    line = json.dumps({"at": rows.now().isoformat(timespec="seconds"), "count": head.count, "mac": head.mac})
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OperationFailed(
+            f"the end of the audit log cannot be noted in {path} ({error.strerror}); make it writable"
+        ) from None
+
+
+def read(path: Path) -> list[Head]:
+    """Return the ends in the file, in its order; a missing file is an error, an empty one is not.
+
+    Raises:
+        BadInput: there is no such file, or a line in it is none of ours.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return [Head(count=int(line["count"]), mac=str(line["mac"])) for line in lines]
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); name the file of 'revs log head --append'") from None
+    except (ValueError, TypeError, KeyError):
+        raise BadInput(f"{path} has a line that 'revs log head --append' did not write; restore it") from None

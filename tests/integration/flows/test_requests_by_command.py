@@ -1,0 +1,105 @@
+"""What people decide about requests by command, and `revs log`: what they say, refuse and leave behind."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from infra.requests import RequestStore
+from infra.settings import Settings, load_settings
+
+GOOD = {"subject": "customer 1", "received": "2026-11-02", "identifiers": [{"type": "US_SSN", "value": "219-41-0001"}]}
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Revs = Callable[..., Answer]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("REVS_LOG_HEADS", str(tmp_path / "heads.jsonl"))
+    return load_settings()
+
+
+@pytest.fixture
+def store(settings: Settings) -> RequestStore:
+    return RequestStore.from_settings(settings)
+
+
+@pytest.fixture
+def revs(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Revs:
+    """`revs` in this process; every error is one line and shows no identifier."""
+    from flows.cli import main
+
+    monkeypatch.setattr("infra.running.prefect_settings.prepare", lambda _: None)
+
+    def run(*arguments: str | Path) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["revs", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        answer = Answer(int(ended.value.code or 0), said.out, said.err)
+        assert "219-41" not in answer.out + answer.err
+        assert not answer.code or (answer.err.count("\n") == 1 and answer.err.startswith("error: "))
+        return answer
+
+    return run
+
+
+def test_a_request_is_held_released_and_withdrawn_and_the_log_says_by_whom(revs: Revs, store: RequestStore) -> None:
+    (request_id,) = store.add(GOOD, model="demo").accepted
+    assert revs("requests", "hold", request_id, "--ground", "legal_hold", "--by", "ana").out == "1 on hold\n"
+    assert store.get(request_id).reason == "legal_hold"
+    assert revs("requests", "release", request_id, "--by", "bo").code == 0
+    assert revs("requests", "withdraw", request_id, "--by", "bo").out == "1 withdrawn\n"
+    assert store.get(request_id).status == "withdrawn"
+    assert [event.detail.get("by") for event in store.events(request_id=request_id)] == [None, "ana", "bo", "bo", None]
+
+
+def test_what_cannot_be_decided_is_named_and_the_others_are_decided(revs: Revs, store: RequestStore) -> None:
+    (request_id,) = store.add(GOOD, model="demo").accepted
+    answer = revs("requests", "withdraw", "R-00000000", request_id)
+    assert (answer.code, answer.out) == (2, "1 withdrawn\n")
+    assert "there is no request R-00000000" in answer.err
+    again = revs("requests", "retry", request_id)
+    assert again.code == 2 and f"request {request_id} is withdrawn; it cannot become received" in again.err
+
+
+def test_a_demand_from_an_unknown_sender_waits_until_somebody_else_verifies_it(revs: Revs, store: RequestStore) -> None:
+    (request_id,) = store.add(GOOD, model="demo", by="door", verified=False).accepted
+    assert request_id in revs("requests", "list", "--status", "unverified").out
+    refused = revs("requests", "verify", request_id, "--by", "door")
+    assert refused.code == 2 and "who cannot verify it" in refused.err
+    assert revs("requests", "verify", request_id, "--by", "ana").out == "1 verified\n"
+    assert store.get(request_id).status == "received"
+
+
+def test_the_log_is_verified_and_a_changed_line_ends_in_an_error(
+    revs: Revs, store: RequestStore, settings: Settings
+) -> None:
+    store.add(GOOD, model="demo")
+    shown = revs("log", "head", "--append", settings.log_heads or "")
+    count, mac = shown.out.split()
+    assert (count, len(mac)) == ("1", 64)
+    assert revs("log", "verify").out == "1 events, all as they were written; 1 ends noted elsewhere\n"
+    with sqlite3.connect(settings.home / "requests.db") as connection:
+        connection.execute("DROP TRIGGER events_no_update")
+        connection.execute("UPDATE events SET event = 'request.completed'")
+    connection.close()
+    answer = revs("log", "verify", "--json")
+    assert answer.code == 1 and "the audit log is not as it was written (2 findings)" in answer.err
+    assert json.loads(answer.out)["problems"][1] == "event 1 was changed, moved or put in afterwards"
+    assert "event 1 was changed" in revs("log", "verify").out

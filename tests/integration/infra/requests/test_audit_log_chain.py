@@ -1,0 +1,197 @@
+"""The audit log as a chain: whatever is done to it behind the program's back is found, on both databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, text
+from stored_requests import KEY, complete, line, open_store, opened
+
+from infra.keys.vault import Vault
+from infra.requests import RequestStore, chain, heads
+from infra.requests.chain import Head
+from revs.errors import BadInput, OperationFailed
+
+CASES = Path(__file__).parents[3] / "cases"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    on_sqlite = f"sqlite:///{tmp_path / 'requests.db'}"
+    return on_sqlite if request.param == "sqlite" else str(request.getfixturevalue("new_postgres")())
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[RequestStore]:
+    found = RequestStore(url, Vault(KEY))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """The same database, for who goes behind the program's back."""
+    found = create_engine(url)
+    yield found
+    found.dispose()
+
+
+def ten_events(store: RequestStore) -> None:
+    for number in range(10):
+        store.record(f"note {number}", detail={"number": number, "share": 0.1 + number / 7, "name": "Zoë"})
+
+
+def without_triggers(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ALTER TABLE events DISABLE TRIGGER ALL"))
+    else:
+        for name in ("events_no_update", "events_no_delete"):
+            connection.execute(text(f"DROP TRIGGER {name}"))
+
+
+def with_triggers(connection: Connection, before: list[str]) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ALTER TABLE events ENABLE TRIGGER ALL"))
+    else:
+        for statement in before:
+            connection.execute(text(statement))
+
+
+def tamper(engine: Engine, *statements: str) -> None:
+    """Change the log as an administrator of the database could: triggers off, the change, triggers on again."""
+    with engine.begin() as connection:
+        before = []
+        if connection.dialect.name == "sqlite":
+            before = list(connection.scalars(text("SELECT sql FROM sqlite_master WHERE type = 'trigger'")))
+        without_triggers(connection)
+        for statement in statements:
+            connection.execute(text(statement))
+        with_triggers(connection, before)
+
+
+@pytest.mark.parametrize(
+    ("statements", "found"),
+    [
+        (["UPDATE events SET event = 'other' WHERE id = 4"], "event 4 was changed"),
+        (["""UPDATE events SET detail = '{"number": 99}' WHERE id = 4"""], "event 4 was changed"),
+        (["UPDATE events SET at = '2020-01-01 00:00:00+00:00' WHERE id = 4"], "event 4 was changed"),
+        (["UPDATE events SET mac = NULL WHERE id = 4"], "event 4 was changed"),
+        (["DELETE FROM events WHERE id = 4"], "events 4 to 4 are missing"),
+        (["DELETE FROM events WHERE id < 4"], "events 1 to 3 are missing"),
+        (["DELETE FROM events WHERE id > 8"], "its end was cut off"),
+        (["DELETE FROM events"], "its end was cut off"),
+        (
+            [f"UPDATE events SET id = {new} WHERE id = {old}" for old, new in ((4, -1), (5, 4), (-1, 5))],
+            "event 4 was changed, moved",
+        ),
+        (
+            [
+                "INSERT INTO events (id, at, event, detail, mac) "
+                "SELECT 11, at, event, detail, mac FROM events WHERE id = 10"
+            ],
+            "event 11 was changed, moved or put in",
+        ),
+        (["DELETE FROM meta WHERE name = 'events_head'"], "no longer on record"),
+        (["DELETE FROM meta WHERE name LIKE 'events_%'", "UPDATE events SET mac = NULL"], "no longer on record"),
+    ],
+)
+def test_a_log_that_was_changed_behind_the_programs_back_is_found(
+    store: RequestStore, engine: Engine, statements: list[str], found: str
+) -> None:
+    ten_events(store)
+    assert store.log_problems() == []
+    tamper(engine, *statements)
+    assert any(found in problem for problem in store.log_problems()), store.log_problems()
+
+
+def test_triggers_that_are_gone_are_found(store: RequestStore, engine: Engine) -> None:
+    with engine.begin() as connection:
+        without_triggers(connection)
+    assert any("refuses changes of the log, is gone" in problem for problem in store.log_problems())
+
+
+def test_a_replaced_line_is_found_though_no_trigger_of_sqlite_sees_it(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    ten_events(store)
+    with sqlite3.connect(tmp_path / "requests.db") as connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO events "
+            "SELECT id, at, 'x', batch_id, request_id, detail, mac FROM events WHERE id = 4"
+        )
+    connection.close()
+    assert store.log_problems() == ["event 4 was changed, moved or put in afterwards"]
+
+
+def test_an_end_that_was_cut_off_with_care_is_found_by_a_later_end_noted_elsewhere(
+    store: RequestStore, engine: Engine
+) -> None:
+    ten_events(store)
+    early = store.log_head()
+    store.record("what somebody wants to hide")
+    late = store.log_head()
+    tamper(engine, "DELETE FROM events WHERE id = 11", f"UPDATE meta SET value = '{early}' WHERE name = 'events_head'")
+    assert store.log_problems([early]) == []
+    (problem,) = store.log_problems([early, late])
+    assert "had 11 events when its end was noted elsewhere" in problem
+    store.record("something else in its place")
+    (problem,) = store.log_problems([early, late])
+    assert "event 11 is another one than" in problem
+
+
+def test_events_from_before_there_was_a_chain_are_its_first_link(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "requests.db")
+    connection.executescript((CASES / "store_of_schema_1.sql").read_text())
+    (before,) = connection.execute("SELECT count(*) FROM events").fetchone()
+    store = open_store(tmp_path)
+    assert before > 1 and store.log_problems() == []
+    store.record("the first of the chain")
+    assert store.log_problems() == []
+    connection.executescript("DROP TRIGGER events_no_update; UPDATE events SET event = 'x' WHERE id = 1")
+    connection.close()
+    assert any("before there was a chain" in problem for problem in store.log_problems())
+
+
+def test_another_key_makes_no_event_that_fits(url: str, store: RequestStore) -> None:
+    ten_events(store)
+    forged = Vault(bytes(32))
+    found = store._database.read(lambda session: [*chain.problems(session, forged.sign_event)])
+    assert len(found) == 11, "the beginning, and each of them"
+
+
+def test_when_a_batch_ends_the_end_of_the_log_is_noted_elsewhere(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere.jsonl"
+    store = RequestStore(url, Vault(KEY), log_heads=path)
+    (tmp_path / "r.jsonl").write_text(line(1))
+    store.add_file(tmp_path / "r.jsonl", model="demo")
+    complete(store, opened(store).id)
+    (noted,) = heads.read(path)
+    assert noted == store.log_head()
+    assert store.log_problems([noted]) == []
+    assert store.log_problems([Head(count=noted.count, mac="0" * 64)])
+    store.close()
+
+
+def test_a_file_of_ends_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"missing.jsonl cannot be read"):
+        heads.read(tmp_path / "missing.jsonl")
+    (tmp_path / "bad.jsonl").write_text('{"count": 1}\n')
+    with pytest.raises(BadInput, match="has a line that"):
+        heads.read(tmp_path / "bad.jsonl")
+    with pytest.raises(OperationFailed, match="cannot be noted in"):
+        heads.append(tmp_path / "missing" / "heads.jsonl", Head(count=1, mac=""))
+
+
+def writers(store: RequestStore, count: int) -> list[Callable[[], None]]:
+    return [lambda number=number: store.record(f"note {number}") for number in range(count)]  # type: ignore[misc]
+
+
+def test_threads_that_log_at_once_make_one_chain(store: RequestStore) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda write: write(), writers(store, 60)))
+    assert store.log_head().count == 60
+    assert store.log_problems() == []
