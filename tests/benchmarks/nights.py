@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,8 @@ def main() -> None:
         one, unseen, *kept = (said(model, tokenizer, some) if some else float("nan") for some in known)
         figures = (one, unseen, *memorised(model, tokenizer, first, original), *kept)
         ratio = perplexity(model, tokenizer, made.held_out) / before
-        table.add_row(str(night + 1), *(f"{value:.0f}" for value in figures), f"{ratio:.4f}", f"{seconds:.0f}")
+        shown = ("" if isnan(value) else f"{value:.0f}" for value in figures)  # nobody waits after the last night
+        table.add_row(str(night + 1), *shown, f"{ratio:.4f}", f"{seconds:.0f}")
     moments.cleanup()
     Console(width=110).print(table)
 
