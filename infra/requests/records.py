@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
+from infra.requests.regimes import Regime
+
 RequestStatus = Literal["received", "processing", "completed", "rejected", "failed", "duplicate"]
 BatchStatus = Literal["open", "completed", "refused", "failed", "waiting", "abandoned"]
 ClosingStatus = Literal["completed", "refused", "failed", "waiting", "abandoned"]
@@ -73,6 +75,7 @@ class Demand(Sought):
 
     received: date
     due: date
+    regime: Regime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,10 @@ class RequestView:
     batch_id: str | None
     submitted_at: datetime
     closed_at: datetime | None
+    regime: str  # its id
+    policy: dict[str, Any]  # the regime as it was when the request was stored; empty if that was before there were any
+    extended_at: datetime | None
+    acknowledged_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

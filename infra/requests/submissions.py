@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence, Set
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from infra.keys.vault import Sealed, Vault
 from infra.requests import rows, tables
+from infra.requests.clock import Clock, noticed_due
 from infra.requests.records import Demand, Entry, Identifier, Intake, Sought
 from revs.errors import OperationFailed
 
@@ -40,15 +40,13 @@ def find(session: Session, mark: str) -> Intake | None:
     return _intake(session.scalars(query).all())
 
 
-def store(
-    session: Session, vault: Vault, mark: str, entries: Sequence[Entry], *, model: str, request_days: int
-) -> Intake:
+def store(session: Session, vault: Vault, mark: str, entries: Sequence[Entry], *, model: str, clock: Clock) -> Intake:
     """Store a new submission; `entries` is in the order of the file."""
     submission = tables.Submission(fingerprint=mark, submitted_at=rows.now())
     session.add(submission)
     session.flush()
-    stored = [_request(vault, submission, entry, model=model, request_days=request_days) for entry in entries]
-    moves = _fold(session, stored)
+    stored = [_request(vault, submission, entry, model=model, clock=clock) for entry in entries]
+    moves = _fold(session, stored, clock)
     session.add_all(stored)
     session.flush()
     for entry, row in zip(entries, stored, strict=True):
@@ -117,9 +115,7 @@ def _intake(stored: Sequence[tables.Request]) -> Intake:
     )
 
 
-def _request(
-    vault: Vault, submission: tables.Submission, entry: Entry, *, model: str, request_days: int
-) -> tables.Request:
+def _request(vault: Vault, submission: tables.Submission, entry: Entry, *, model: str, clock: Clock) -> tables.Request:
     row = tables.Request(
         id=rows.new_request_id(),
         submission_id=submission.id,
@@ -128,10 +124,12 @@ def _request(
     )
     row.reason = f"{row.id}, {entry.reason}" if entry.reason else None
     demand = entry.demand
+    regime = demand.regime if demand else clock.named()
+    row.regime, row.policy = regime.id, regime.frozen_as_json()
     if demand is None:
         row.status, row.closed_at, row.model = "rejected", row.submitted_at, model
-        row.received = row.submitted_at.date()
-        row.due = row.received + timedelta(days=request_days)
+        row.received = clock.day(row.submitted_at)
+        row.due = regime.due_date(row.received)
         row.subject, row.types = "", []
         row.digest = vault.pseudonym(entry.raw.decode("utf-8", "surrogateescape"), kind="line")
     else:
@@ -142,7 +140,7 @@ def _request(
     return row
 
 
-def _fold(session: Session, new: Sequence[tables.Request]) -> list[_Move]:
+def _fold(session: Session, new: Sequence[tables.Request], clock: Clock) -> list[_Move]:
     """Make duplicates of those whose demand is pending, in the store or earlier in the same submission."""
     moves: list[_Move] = []
     waiting = pending(session, [row.digest for row in new])
@@ -151,15 +149,21 @@ def _fold(session: Session, new: Sequence[tables.Request]) -> list[_Move]:
         if first is row:
             continue
         row.status, row.duplicate_of, row.closed_at = "duplicate", first.id, row.submitted_at
-        moves += take_earlier_dates(first, row)
+        moves += take_earlier_dates(first, row, clock)
     return moves
 
 
-def take_earlier_dates(first: tables.Request, other: tables.Request) -> list[_Move]:
-    """Give the first request the earlier dates of the two: whichever is the correction, no deadline is missed by it."""
+def take_earlier_dates(first: tables.Request, other: tables.Request, clock: Clock) -> list[_Move]:
+    """Give the first request the earlier dates of the two: whichever is the correction, no deadline is missed by it.
+
+    Where the first one was extended, the other is due with that extension if its notice covers it: see `noticed_due`.
+    """
     moves: list[_Move] = []
-    for what, field in (("request.received_moved_back", "received"), ("request.due_moved_forward", "due")):
-        mine, theirs = getattr(first, field), getattr(other, field)
+    for what, field, theirs in (
+        ("request.received_moved_back", "received", other.received),
+        ("request.due_moved_forward", "due", noticed_due(clock, first, other)),
+    ):
+        mine = getattr(first, field)
         if theirs < mine:
             setattr(first, field, theirs)
             moves.append((first.id, what, {"from": f"{mine}", "to": f"{theirs}", "because_of": other.id}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infra.requests.records import BatchStatus, OutcomeKind, RequestStatus
@@ -90,6 +90,10 @@ class Request(Base):
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
     submitted_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    regime: Mapped[str] = mapped_column(server_default="days")
+    policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # the regime on the day it was stored
+    extended_at: Mapped[datetime | None]
+    acknowledged_at: Mapped[datetime | None]
 
 
 _PENDING = Request.status.in_(["received", "processing"])

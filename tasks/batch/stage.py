@@ -20,7 +20,7 @@ from infra.batches.records import Key
 from infra.batches.workspace import Workspace
 from infra.keys.vault import Vault
 from infra.registry import Registry
-from infra.requests import Batch, BatchHeld, Identifier, Lease, RequestStore
+from infra.requests import Batch, BatchHeld, Clock, Identifier, Lease, RequestStore
 from infra.running.progress import report
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed, RevsError
@@ -148,7 +148,7 @@ class Handles:
 
 def open_store(settings: Settings) -> RequestStore:
     return RequestStore(
-        settings.requests_url, Vault.from_settings(settings), settings.request_days, keep_digests=settings.keep_digests
+        settings.requests_url, Vault.from_settings(settings), Clock.of(settings), keep_digests=settings.keep_digests
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version as version_of
 
@@ -13,7 +12,7 @@ from infra.device import resolve_device
 from infra.permissions import open_to_others
 from infra.registry import Registry
 from infra.registry.service import local_path
-from infra.requests import RequestStore
+from infra.requests import Clock, RequestStore
 from infra.settings import Settings
 from revs.errors import OperationFailed, RevsError
 from tasks.batch.stage import open_registry, open_store
@@ -107,7 +106,7 @@ def _store(settings: Settings) -> str:
 def _requests(settings: Settings) -> str:
     store, names = open_store(settings), set(open_registry(settings).names())
     pending = [view for view in store.list() if view.status in _PENDING]
-    today = datetime.now(UTC).date()
+    today = Clock.of(settings).today()
     overdue = [view.id for view in pending if view.due < today]
     lost = [view for view in pending if view.status == "received" and view.model not in names]
     problems = []

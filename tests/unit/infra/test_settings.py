@@ -25,7 +25,12 @@ def test_everything_lies_below_the_home_folder_by_default(tmp_path: Path) -> Non
     assert settings.tracking_uri == f"sqlite:///{home}/mlflow.db"
     assert settings.artifact_uri == f"file://{home}/artifacts"
     assert (settings.prefect_home, settings.work_dir) == (home / "prefect", home / "batches")
-    assert (settings.request_days, settings.retention_days) == (30, 30)
+    assert (settings.regime, settings.request_days, settings.time_zone, settings.at_risk_days) == (
+        "gdpr",
+        None,
+        "UTC",
+        7,
+    )
 
 
 def test_a_new_home_folder_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.requests.clock import Clock
 from infra.requests.intake import parse_requests, read_source
 from infra.requests.records import IDENTIFIER_TYPES, Demand, Entry, Identifier
 from revs.errors import BadInput
@@ -32,7 +33,7 @@ LEAKS = ("219-41", "5522", "Zorblatt", "customer 17", "zz@example.com")
 
 def parse(data: bytes | str, *, name: str = "r.jsonl") -> list[Entry]:
     raw = data.encode() if isinstance(data, str) else data
-    return parse_requests(raw, name=name, model="demo", request_days=30)
+    return parse_requests(raw, name=name, model="demo", clock=Clock())
 
 
 def demand(data: bytes | str, *, name: str = "r.jsonl") -> Demand:
