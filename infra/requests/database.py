@@ -46,8 +46,11 @@ class Database:
         """
         self._engine = _engine(url)
         self._writing = sessionmaker(self._engine.execution_options(revs_write=True), expire_on_commit=False)
-        if not self.read(lambda session: schema.is_current(session, key_check)):
-            self.write(lambda session: schema.migrate(session, key_check))
+        with contextlib.ExitStack() as opened:
+            opened.callback(self.close)  # a store that is refused keeps no connection
+            if not self.read(lambda session: schema.is_current(session, key_check)):
+                self.write(lambda session: schema.migrate(session, key_check))
+            opened.pop_all()
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in one transaction; again, in a fresh one, when another writer came first.

@@ -70,6 +70,12 @@ def test_a_home_with_spaces_and_percent_signs_makes_usable_addresses(tmp_path: P
     [
         ("REVS_REQUEST_DAYS", "soon", "REVS_REQUEST_DAYS=soon: "),
         ("REVS_REQUEST_DAYS", "0", "REVS_REQUEST_DAYS=0: "),
+        ("REVS_REGIME", "the law", "REVS_REGIME=the law: "),
+        ("REVS_TIME_ZONE", "Vienna", "REVS_TIME_ZONE=Vienna: is not the name of a time zone such as Europe/Vienna"),
+        ("REVS_TIME_ZONE", "Europe", "REVS_TIME_ZONE=Europe: "),  # a folder of zones
+        ("REVS_TIME_ZONE", "../../etc/passwd", "REVS_TIME_ZONE=../../etc/passwd: "),
+        ("REVS_TIME_ZONE", "x" * 300, "REVS_TIME_ZONE=xxx"),
+        ("REVS_AT_RISK_DAYS", "-1", "REVS_AT_RISK_DAYS=-1: "),
         ("REVS_RETENTION_DAYS", "-1", "REVS_RETENTION_DAYS=-1: "),
         ("REVS_HOME", "/tmp/what?", "REVS_HOME=/tmp/what?: "),
         ("REVS_DEVICE", "gpu", "REVS_DEVICE=gpu: "),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,22 +11,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 from stored_requests import KEY, open_store
 
 from infra.keys.vault import Vault
 from infra.requests import schema, tables
 from infra.requests.store import RequestStore
-from revs.errors import OperationFailed
+from revs.errors import BadInput, OperationFailed
 
 CASES = Path(__file__).parents[3] / "cases"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'requests.db'}"
-    return str(request.getfixturevalue("new_postgres")())
 
 
 def old_store(folder: Path, statements: str) -> None:
@@ -94,3 +88,43 @@ def test_a_wrong_key_writes_nothing(tmp_path: Path) -> None:
         RequestStore(f"sqlite:///{tmp_path / 'requests.db'}", Vault(bytes(32)))
     assert list(connection.iterdump()) == before
     connection.close()
+
+
+def test_the_columns_of_due_dates_come_and_go_and_come_again(url: str) -> None:
+    from alembic import command
+
+    RequestStore(url, Vault(KEY)).close()
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).with_name("migrations")))
+    added = {"regime", "policy", "extended_at", "acknowledged_at"}
+    for move, revision, there in ((command.downgrade, "0001", set()), (command.upgrade, "0002", added)):
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            move(config, revision)
+        with engine.connect() as connection:
+            columns = {column["name"] for column in inspect(connection).get_columns("requests")}
+            assert columns & added == there
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.Base.metadata) == []
+    engine.dispose()
+
+
+def test_requests_of_an_older_store_keep_their_dates_and_promise_nothing_more(tmp_path: Path) -> None:
+    old_store(tmp_path, "")
+    connection = sqlite3.connect(tmp_path / "requests.db")
+    before = connection.execute("SELECT id, received, due FROM requests ORDER BY id").fetchall()
+    connection.close()
+    store = open_store(tmp_path)
+    views = sorted(store.list(), key=lambda view: view.id)
+    assert [(view.id, f"{view.received}", f"{view.due}") for view in views] == before
+    assert {(view.regime, str(view.policy), view.extended_at, view.acknowledged_at) for view in views} == {
+        ("days", "{}", None, None)
+    }
+    first = store.timeliness(date(2026, 12, 3))[0]
+    assert (first.state, first.days_left, first.acknowledgement) == ("overdue", -1, "not_asked")
+    with pytest.raises(
+        BadInput, match=f"the regime of request {first.id}, days, has no extension; answer it by 2026-12"
+    ):
+        store.extend(first.id, reason="complexity", by="a privacy officer")
+    assert store.acknowledge(first.id, by="a privacy officer")
