@@ -75,7 +75,7 @@ def _row(found: Timeliness) -> dict[str, Any]:
 def extend(
     request_id: str,
     reason: Annotated[
-        str, typer.Option(help="A code of the request's regime: complexity, number, reasonably_necessary.")
+        str, typer.Option(help="A code of the request's regime, such as complexity; a wrong one lists them.")
     ],
     by: By = None,
     home: Home = None,

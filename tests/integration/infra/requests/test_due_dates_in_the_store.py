@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 from stored_requests import KEY, complete, line, opened
 
 from infra.keys.vault import Vault
-from infra.requests import Clock, IdentifierOutcome, RequestStore, regimes, rows
+from infra.requests import Clock, IdentifierOutcome, RequestStore, clock, regimes, rows
 from revs.errors import BadInput
 
 OFFICER = "a privacy officer"
@@ -55,8 +55,9 @@ def events(store: RequestStore, request_id: str) -> list[str]:
 def test_the_policy_of_the_day_is_frozen_with_the_request(both: RequestStore, monkeypatch: pytest.MonkeyPatch) -> None:
     id_ = hand_in(both, regime="ccpa")
     today = regimes.regimes()
-    longer = today["ccpa"].model_copy(update={"extension": None, "acknowledge_business_days": 1})
-    monkeypatch.setattr(regimes, "regimes", lambda: {**today, "ccpa": longer})
+    another = today["ccpa"].model_copy(update={"extension": None, "acknowledge_business_days": 1})
+    for module in (regimes, clock):
+        monkeypatch.setattr(module, "regimes", lambda: {**today, "ccpa": another})
     assert regimes.frozen(both.get(id_).policy) == today["ccpa"]
     assert both.get(id_).regime == "ccpa"
     assert both.extend(id_, reason="reasonably_necessary", by=OFFICER) == date(2027, 1, 31)
