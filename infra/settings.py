@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,7 +15,7 @@ from revs.errors import BadInput, OperationFailed
 # Fields whose value may be shown in an error; the others may carry a password or are one.
 _PRINTABLE = frozenset(
     {"home", "log_heads", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers", "device"}
-    | {"stage_timeout", "method", "keep_digests"}
+    | {"stage_timeout", "method", "keep_digests", "regime", "time_zone", "at_risk_days"}
 )
 
 
@@ -30,7 +31,14 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(default=None, repr=False)  # may hold a password
     artifact_root: str | None = None
     deployment_key: SecretStr | None = None
-    request_days: int = Field(default=30, ge=1, le=3650)
+    regime: str = Field(default="gdpr", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")
+    """Under which law requests come in that name none: a regime of `infra/requests/regimes.yaml`."""
+    request_days: int | None = Field(default=None, ge=1, le=3650)
+    """So many days instead of a law's period: the regime `days`, whatever `regime` says."""
+    time_zone: str = "UTC"
+    """Whose day "today" is, as in `Europe/Vienna`: for due dates, and for what was received in the future."""
+    at_risk_days: int = Field(default=7, ge=0, le=3650)
+    """With how many days left, or fewer, a request is shown as at risk."""
     retention_days: int = Field(default=30, ge=0, le=3650)
     keep_digests: bool = False
     """Completed requests leave a keyed digest of each identifier, so that `revs scan --erased` notices if a model
@@ -59,6 +67,15 @@ class Settings(BaseSettings):
         if any(mark in str(home) for mark in "?#"):
             raise ValueError("must not contain '?' or '#', which database addresses give another meaning")
         return home.expanduser().absolute()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError):  # no name of a zone at all, or that of a folder of them
+            raise ValueError("is not the name of a time zone such as Europe/Vienna") from None
+        return name
 
     @field_validator("rows_joined_by")
     @classmethod

@@ -11,6 +11,7 @@ from flows.cli import batches, bench, decisions, log, requests
 from flows.cli.audit import audit
 from flows.cli.demo import demo
 from flows.cli.doctor import doctor
+from flows.cli.due import acknowledge, due, export_drop, extend
 from flows.cli.expectations import expectations
 from flows.cli.gate import gate
 from flows.cli.process import process
@@ -32,6 +33,8 @@ for decision in (decisions.verify, decisions.withdraw, decisions.hold, decisions
 for command in (demo, process, gate, promote, audit, scan, serve, doctor, expectations):
     app.command()(command)
 app.add_typer(bench.app, name="bench")
+for of_requests in (due, extend, acknowledge, export_drop):
+    requests.app.command()(of_requests)
 app.add_typer(requests.app, name="requests")
 app.add_typer(batches.app, name="batches")
 app.add_typer(log.app, name="log")

@@ -166,8 +166,8 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
     if as_json:
         emit({**asdict(view), "outcomes": outcomes, "events": [asdict(event) for event in events]})
         return
-    for name, value in asdict(view).items():
-        console().print(f"{name:<13} {value if value is not None else ''}", markup=False)
+    for name, value in _facts(view).items():
+        console().print(f"{name:<15} {value if value is not None else ''}", markup=False, soft_wrap=True)
     if outcomes:
         shown = ("number", "type", "kind")
         table(
@@ -181,6 +181,19 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
             for event in events
         ],
     )
+
+
+def _facts(view: RequestView) -> dict[str, Any]:
+    """The fields of a request for people: of its frozen policy what it asks for, and by when."""
+    from infra.requests.regimes import frozen
+
+    facts = {name: value for name, value in asdict(view).items() if name != "policy"}
+    policy = frozen(view.policy)
+    if policy is None:
+        return facts
+    if by := policy.acknowledge_by(view.received):
+        facts["acknowledge_by"] = by
+    return facts | {"regime": f"{view.regime} ({policy.name}: {policy.statute}); {policy.decides} decides"}
 
 
 @app.command("drop-digests")

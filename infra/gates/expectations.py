@@ -23,7 +23,6 @@ _PLACE = ("request", "identifier", "corpus_row", "start", "end")
 _TOKENS = ("prompt_tokens", "secret_tokens", "tokens")
 RECEIVED_LATER = "the received date is in the future"
 """The reason for a request that was received after today; its correction is awaited."""
-_ZONES = 1  # days: where it is tomorrow already, a request may have been received tomorrow
 
 
 def check_requests(
@@ -36,7 +35,7 @@ def check_requests(
             identifiers), `identifiers` (how many), `well_formed` (whether intake could read every one). Other keys are
             not looked at.
         model: the model of the batch.
-        today: requests must not have been received later, but for the day by which time zones differ.
+        today: requests must not have been received later; the day in the installation's time zone.
         record: is handed the counts of each rule, to keep; not called where the suite could not run.
 
     Returns:
@@ -53,7 +52,7 @@ def check_requests(
     parameters = {
         "models": [model],
         "type_list": rf"^(?:{word}(?:,{word})*)?$",
-        "latest_day": today.toordinal() + _ZONES,
+        "latest_day": today.toordinal(),
     }
     broken = _broken_rows(load_suite("requests"), frame, parameters, numbers=_REQUEST_NUMBERS, record=record)
     return _reasons(named, broken)

@@ -1,20 +1,19 @@
 """The deadline of each request, as dates: what was due, when it was closed, and what the two laws' clocks say.
 
-GDPR Art. 12(3): one month from receipt. CCPA (Cal. Code Regs. tit. 11, § 7021): 45 calendar days. The record does not
-know which law a person invoked, so both dates are shown.
+A record names the regime that a request was stored under, and whether it was extended; those of earlier versions do
+not. So the dates of both laws are shown, unextended, whatever the regime.
 """
 
 from __future__ import annotations
 
-import calendar
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from infra.report.figures import Figure, digest
 from infra.requests.outcomes import plural
+from infra.requests.regimes import regimes
 
-CCPA_DAYS = 45
 CLOSED = {"completed", "rejected", "duplicate"}
 MARKS = {"completed": "✓", "rejected": "–", "failed": "✗", "duplicate": "="}
 
@@ -27,6 +26,7 @@ class Deadline:
     status: str
     mark: str
     received: date | None
+    regime: str
     due: date | None
     month_ends: date | None
     ccpa_ends: date | None
@@ -42,15 +42,16 @@ def deadline(request: dict[str, Any], *, closed_at: Any, version_after: Any) -> 
     status = str(request.get("status") or "unknown")
     received, due, as_of = parse(request.get("received")), parse(request.get("due")), parse(closed_at)
     closed = (parse(request.get("closed_at")) or as_of) if status in CLOSED else None
-    month_ends = one_month_after(received) if received else None
+    month_ends = _by_law("gdpr", received)
     return Deadline(
         id=digest(request.get("id"), keep=16),
         status=status,
         mark=MARKS.get(status, "…"),
         received=received,
+        regime=_regime(request),
         due=due,
         month_ends=month_ends,
-        ccpa_ends=received + timedelta(days=CCPA_DAYS) if received else None,
+        ccpa_ends=_by_law("ccpa", received),
         closed=closed,
         standing=_standing(due, closed or as_of, is_closed=closed is not None),
         late=_after(closed or as_of, due),
@@ -82,10 +83,19 @@ def parse(value: Any) -> date | None:
         return None
 
 
-def one_month_after(day: date) -> date:
-    """The same day of the next month, or that month's last day if it is shorter."""
-    year, month = (day.year + 1, 1) if day.month == 12 else (day.year, day.month + 1)
-    return date(year, month, min(day.day, calendar.monthrange(year, month)[1]))
+def _by_law(regime: str, received: date | None) -> date | None:
+    try:
+        return regimes()[regime].due_date(received) if received else None
+    except OverflowError:  # a record may hold any date
+        return None
+
+
+def _regime(request: dict[str, Any]) -> str:
+    known = regimes().get(str(request.get("regime")))
+    if known is None:
+        return "not recorded"
+    extended = parse(request.get("extended_on"))
+    return f"{known.name}, extended on {extended}" if extended else known.name
 
 
 def _after(day: date | None, limit: date | None) -> bool | None:

@@ -1,5 +1,7 @@
 """The request store: deletion requests in, batches out, payloads sealed until they are destroyed."""
 
+from infra.requests.clock import Clock, Timeliness
+from infra.requests.drop import DropStatus
 from infra.requests.erased import ErasedList
 from infra.requests.leases import BatchHeld, Lease
 from infra.requests.outcomes import closed_as
@@ -23,7 +25,9 @@ __all__ = [
     "Batch",
     "BatchHeld",
     "BatchStatus",
+    "Clock",
     "ClosingStatus",
+    "DropStatus",
     "ErasedDigest",
     "ErasedList",
     "Identifier",
@@ -34,5 +38,6 @@ __all__ = [
     "RequestStatus",
     "RequestStore",
     "RequestView",
+    "Timeliness",
     "closed_as",
 ]

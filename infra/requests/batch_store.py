@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
 from infra.requests import chain, closing, heads, leases, opening, rows, shredding, submissions, tables
+from infra.requests.clock import Clock
 from infra.requests.database import Database
 from infra.requests.leases import Holder, Lease
 from infra.requests.records import Batch, ClosingStatus, Identifier, IdentifierOutcome
@@ -26,7 +27,7 @@ class BatchStore:
         self,
         url: str,
         vault: Vault,
-        request_days: int = 30,
+        clock: Clock | None = None,
         lease_seconds: float = leases.LEASE_SECONDS,
         *,
         keep_digests: bool = False,
@@ -37,7 +38,7 @@ class BatchStore:
         Args:
             url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
             vault: Seals payloads and makes pseudonyms.
-            request_days: Days from the received to the due date of a request that names no due date.
+            clock: How the installation counts time; None: the GDPR's months, days in UTC.
             lease_seconds: How long a batch is held for a run that gives no sign of life.
             keep_digests: Completed requests leave keyed digests of their identifiers behind, for `erased`.
             log_heads: File to which the end of the audit log is added when a batch ends.
@@ -47,7 +48,7 @@ class BatchStore:
             OperationFailed: No database answers there, or it was made with another deployment key.
         """
         self._vault = vault
-        self._request_days = request_days
+        self._clock = clock or Clock()
         self._lease_seconds = lease_seconds
         self._keep_digests = keep_digests
         self._log_heads = log_heads
@@ -67,7 +68,7 @@ class BatchStore:
         return cls(
             settings.requests_url,
             Vault.from_settings(settings),
-            settings.request_days,
+            Clock.of(settings),
             keep_digests=settings.keep_digests,
             log_heads=settings.log_heads,
         )

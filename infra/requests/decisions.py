@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy.orm import Session
 
 from infra.requests import duplicates, leases, lifecycle, rows, shredding
+from infra.requests.clock import Clock
 from infra.requests.lifecycle import HoldGround
 from revs.errors import BadInput
 
@@ -24,7 +25,9 @@ def set_aside(session: Session, request_id: str, how: Literal["reject", "fail"],
         duplicates.revive(session, row)
 
 
-def back_in_line(session: Session, request_id: str, name: Literal["retry", "verify", "release"], *, by: str) -> str:
+def back_in_line(
+    session: Session, request_id: str, name: Literal["retry", "verify", "release"], clock: Clock, *, by: str
+) -> str:
     """Put a request in line, and return the id of that which stands there now: itself, or a newer one of its demand."""
     row = rows.request_row(session, request_id)
     if row.status == "received":
@@ -32,7 +35,7 @@ def back_in_line(session: Session, request_id: str, name: Literal["retry", "veri
     if name == "verify" and row.submitted_by == by:
         raise BadInput(f"request {request_id} was submitted by {by}, who cannot verify it: let somebody else do so")
     if row.status in lifecycle.STEPS[name].sources and name != "release":  # what is on hold stands in line already
-        newer = duplicates.fold_into_newer(session, row)
+        newer = duplicates.fold_into_newer(session, row, clock)
         if newer is not None:
             return newer.id
     lifecycle.move(session, row, name, detail=_by(by))

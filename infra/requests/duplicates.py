@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.requests import lifecycle, rows, tables
+from infra.requests.clock import Clock
 from infra.requests.submissions import pending, take_earlier_dates
 
 
@@ -29,7 +30,7 @@ def revive(session: Session, first: tables.Request) -> None:
     lifecycle.move(session, latest, "revive", detail={"instead_of": first.id})
 
 
-def fold_into_newer(session: Session, row: tables.Request) -> tables.Request | None:
+def fold_into_newer(session: Session, row: tables.Request, clock: Clock) -> tables.Request | None:
     """Make a request that is not pending a duplicate of one with the same demand that is; None where none is."""
     newer = pending(session, [row.digest]).get(row.digest)
     if newer is None:
@@ -37,7 +38,7 @@ def fold_into_newer(session: Session, row: tables.Request) -> tables.Request | N
     for other in _duplicates(session, row.id):
         other.duplicate_of = newer.id
     row.duplicate_of = newer.id
-    for request_id, what, move in take_earlier_dates(newer, row):
+    for request_id, what, move in take_earlier_dates(newer, row, clock):
         rows.log(session, what, request_id=request_id, detail=move)
     lifecycle.move(session, row, "fold", detail={"duplicate_of": newer.id})
     return newer

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 
 from infra.identifiers.wellformed import fault
+from infra.requests.clock import Clock, names
 from infra.requests.records import IDENTIFIER_TYPES, Demand, Identifier
+from infra.requests.regimes import Regime
 
 MAX_TEXT = 1000  # characters of a subject or an identifier
-_FIELDS = frozenset({"subject", "received", "due", "model", "identifiers"})
+_FIELDS = ("subject", "received", "due", "regime", "model", "identifiers")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # Narrow on purpose: the model is stored readably, and a value in the wrong column must not end there.
 _MODEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,127}")
@@ -21,21 +23,22 @@ class Malformed(Exception):
     """Why a request cannot be taken; safe to show and to store."""
 
 
-def parse_demand(fields: Mapping[str, object], *, model: str, request_days: int) -> Demand:
+def parse_demand(fields: Mapping[str, object], *, model: str, clock: Clock) -> Demand:
     """Check the fields of one request.
 
     Args:
         fields: The request as a JSON object.
         model: The model it is meant for when it names none.
-        request_days: Days from the received to the due date when it names none.
+        clock: Gives the regime when it names none, and the due date when it names none.
 
     Raises:
         Malformed: A field is missing, unknown or not what it must be.
     """
-    if not fields.keys() <= _FIELDS:
-        raise Malformed("has a field that is not one of subject, received, due, model, identifiers")
+    if not fields.keys() <= set(_FIELDS):
+        raise Malformed(f"has a field that is not one of {', '.join(_FIELDS)}")
     received = parse_date(fields.get("received"), field="received")
-    due = _due(fields.get("due"), received, request_days)
+    regime = _regime(fields.get("regime"), clock)
+    due = _due(fields.get("due"), received, regime)
     listed = fields.get("identifiers")
     if not isinstance(listed, list) or not listed:
         raise Malformed("identifiers is missing or not a list with at least one identifier")
@@ -47,6 +50,7 @@ def parse_demand(fields: Mapping[str, object], *, model: str, request_days: int)
         subject=parse_text(fields.get("subject"), field="subject"),
         received=received,
         due=due,
+        regime=regime,
         model=_model(fields.get("model"), model, identifiers),
         identifiers=tuple(unique.values()),
     )
@@ -88,12 +92,22 @@ def parse_identifier(item: object, *, within: str = "") -> Identifier:
     return Identifier(type=item["type"], value=value)
 
 
-def _due(value: object, received: date, request_days: int) -> date:
+def _regime(value: object, clock: Clock) -> Regime:
+    try:
+        if value is None or isinstance(value, str):
+            return clock.named(value)
+    except KeyError:  # its text is the value
+        pass
+    raise Malformed(f"regime is not one of {names()}")
+
+
+def _due(value: object, received: date, regime: Regime) -> date:
+    try:
+        by_law = regime.due_date(received)  # also where the request names its own: other days are counted from it
+    except OverflowError:
+        raise Malformed("received is too far in the future") from None
     if value is None:
-        try:
-            return received + timedelta(days=request_days)
-        except OverflowError:
-            raise Malformed("received is too far in the future") from None
+        return by_law
     due = parse_date(value, field="due")
     if due < received:
         raise Malformed("due is before received")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.requests import documents
+from infra.requests.clock import Clock
 from infra.requests.fields import Malformed, parse_demand, parse_identifier
 from infra.requests.records import Entry
 from revs.errors import BadInput
@@ -16,7 +17,8 @@ from revs.errors import BadInput
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _REQUIRED = ("subject", "received", "type", "value")
-_COLUMNS = frozenset({*_REQUIRED, "due", "model"})
+_COLUMNS = frozenset({*_REQUIRED, "due", "regime", "model"})
+_OF_ALL_ROWS = ("due", "regime")  # columns in which the rows of a request must agree; blank counts
 _FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".json": False}  # suffix → is CSV
 
 _NAMED_AT_MOST = 10
@@ -37,7 +39,7 @@ def read_source(path: Path | str) -> bytes:
 
 
 def parse_requests(
-    data: bytes, *, name: str, model: str, request_days: int, models: Collection[str] | None = None
+    data: bytes, *, name: str, model: str, clock: Clock, models: Collection[str] | None = None
 ) -> list[Entry]:
     """Split a request file into its requests, in the order of the file, malformed ones included.
 
@@ -45,7 +47,7 @@ def parse_requests(
         data: The bytes of the file: UTF-8, with or without a byte order mark.
         name: Its path or "-": the suffix tells the format; without a known one, the first line does.
         model: The model of requests that name none.
-        request_days: Days from the received to the due date of requests that have no due date.
+        clock: Gives regime and due date of requests that have none.
         models: The models that there are; a request for another is malformed. None: any.
 
     Raises:
@@ -57,7 +59,7 @@ def parse_requests(
     lines = [(number, raw) for number, raw in enumerate(rows, start=1) if raw.strip()]
     if not lines:
         raise BadInput(f"{name} holds no deletion request; write one request a line (JSON Lines) or a CSV table")
-    parse = _Parser(model=model, request_days=request_days, models=models)
+    parse = _Parser(model=model, clock=clock, models=models)
     if _is_csv(name, lines[0][1]):
         return _parse_csv(lines, name, parse)
     return [parse.document(each) for each in documents.split(lines, name=name)]
@@ -66,7 +68,7 @@ def parse_requests(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parser:
     model: str
-    request_days: int
+    clock: Clock
     models: Collection[str] | None
 
     def document(self, found: documents.Document) -> Entry:
@@ -76,7 +78,7 @@ class _Parser:
             return Entry(line=found.line, raw=found.raw, reason=f"{found.place}: {reason}")
 
     def entry(self, number: int, raw: bytes, fields: dict[str, object]) -> Entry:
-        demand = parse_demand(fields, model=self.model, request_days=self.request_days)
+        demand = parse_demand(fields, model=self.model, clock=self.clock)
         if self.models is not None and demand.model not in self.models:
             some = ", ".join(sorted(self.models)[:_NAMED_AT_MOST])
             raise Malformed(f"model is not one of those that are registered; name one of these: {some}")
@@ -127,8 +129,10 @@ class _Group:
             parse_identifier(identifier)
         except Malformed as reason:
             self.reason = self.reason or f"line {number}: {reason}"
-        if row.get("due", "") != self.fields.setdefault("due", row.get("due", "")):
-            self.reason = self.reason or f"line {number}: due differs from line {self.line}, which is the same request"
+        for name in _OF_ALL_ROWS:
+            if row.get(name, "") != self.fields.setdefault(name, row.get(name, "")):
+                where = f"line {self.line}, which is the same request"
+                self.reason = self.reason or f"line {number}: {name} differs from {where}"
         self.fields.update(row)
 
     def entry(self, parse: _Parser) -> Entry:
@@ -146,8 +150,8 @@ def _parse_csv(lines: list[documents.Line], name: str, parse: _Parser) -> list[E
     header = _header(lines[0][1])
     if header is None:
         raise BadInput(
-            f"the first line of {name} is not the CSV header subject, received, due, model, type, value "
-            "(due and model may be left out); add it"
+            f"the first line of {name} is not the CSV header subject, received, due, regime, model, type, "
+            "value (due, regime and model may be left out); add it"
         )
     entries: list[Entry] = []
     groups: dict[tuple[str, ...], _Group] = {}

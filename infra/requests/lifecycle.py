@@ -41,9 +41,6 @@ StepName = Literal[
 HoldGround = Literal["legal_hold", "objection", "identity"]
 """Why a request may not be processed for now: the law wants the data kept, somebody objects, who asks is in doubt."""
 
-PENDING: frozenset[RequestStatus] = frozenset({"received", "processing", "on_hold"})
-"""States in which a demand stands in line: the same one again is a duplicate."""
-
 CLOSED: frozenset[RequestStatus] = frozenset({"completed", "rejected", "failed", "duplicate", "withdrawn"})
 
 

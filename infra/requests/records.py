@@ -9,9 +9,17 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
+from infra.requests.regimes import Regime
+
 RequestStatus = Literal[
     "unverified", "received", "processing", "on_hold", "completed", "rejected", "failed", "duplicate", "withdrawn"
 ]
+IN_LINE: tuple[RequestStatus, ...] = ("received", "processing", "on_hold")
+"""States in which a demand stands in line: the same one again is a duplicate."""
+
+UNANSWERED: tuple[RequestStatus, ...] = ("unverified", "received", "processing", "on_hold", "failed")
+"""States in which the person still waits for an answer: the clock runs while a request waits for a human, too."""
+
 BatchStatus = Literal["open", "completed", "refused", "failed", "waiting", "abandoned"]
 ClosingStatus = Literal["completed", "refused", "failed", "waiting", "abandoned"]
 OutcomeKind = Literal["edited", "not_memorised", "memorised", "not_probed", "not_found", "refused"]
@@ -75,6 +83,7 @@ class Demand(Sought):
 
     received: date
     due: date
+    regime: Regime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +125,10 @@ class RequestView:
     submitted_by: str | None
     submitted_at: datetime
     closed_at: datetime | None
+    regime: str  # its id
+    policy: dict[str, Any]  # the regime as it was when the request was stored; empty if that was before there were any
+    extended_at: datetime | None
+    acknowledged_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,14 +9,29 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Collection, Iterable
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import addresses, chain, decisions, erased, leases, rows, shredding, submissions, tables
+from infra.requests import (
+    addresses,
+    chain,
+    clock,
+    decisions,
+    drop,
+    erased,
+    leases,
+    rows,
+    shredding,
+    submissions,
+    tables,
+)  # fmt: skip
 from infra.requests.batch_store import BatchStore
+from infra.requests.clock import Timeliness
+from infra.requests.drop import DropStatus
 from infra.requests.erased import ErasedList
 from infra.requests.intake import parse_requests, read_source
 from infra.requests.lifecycle import HoldGround
@@ -136,7 +151,7 @@ class RequestStore(BatchStore):
         Raises:
             BadInput: There is no such request, or it is neither failed nor received.
         """
-        return self._database.write(lambda session: decisions.back_in_line(session, request_id, "retry", by=by))
+        return self._back_in_line(request_id, "retry", by)
 
     def verify(self, request_id: str, *, by: str) -> str:
         """Put a request in line whose sender is who they say. Idempotent; returns as `retry`.
@@ -144,7 +159,7 @@ class RequestStore(BatchStore):
         Raises:
             BadInput: There is no such request, it is neither unverified nor received, or `by` submitted it.
         """
-        return self._database.write(lambda session: decisions.back_in_line(session, request_id, "verify", by=by))
+        return self._back_in_line(request_id, "verify", by)
 
     def withdraw(self, request_id: str, *, by: str) -> None:
         """End a request because the person no longer asks, and destroy its payload. Idempotent; a duplicate goes on.
@@ -169,7 +184,40 @@ class RequestStore(BatchStore):
         Raises:
             BadInput: There is no such request, or it is neither on hold nor received.
         """
-        self._database.write(lambda session: decisions.back_in_line(session, request_id, "release", by=by))
+        self._back_in_line(request_id, "release", by)
+
+    def extend(self, request_id: str, *, reason: str, by: str) -> date:
+        """Extend the period of a request once, and return its new due date. The person has to be told, by somebody.
+
+        Args:
+            request_id: A request that is received, processing or failed.
+            reason: A code of the request's regime.
+            by: Who decided; for the audit log.
+
+        Raises:
+            BadInput: There is no such request, it is closed or extended already, its regime has no extension or no such
+                reason, or the first period is over.
+        """
+        return self._database.write(
+            lambda session: clock.extend(session, self._clock, request_id, reason=reason, by=by)
+        )
+
+    def acknowledge(self, request_id: str, *, by: str) -> datetime:
+        """Put on record that receipt was confirmed to the person, and return since when it is. Idempotent.
+
+        Raises:
+            BadInput: There is no request with this id.
+        """
+        return self._database.write(lambda session: clock.acknowledge(session, request_id, by=by))
+
+    def timeliness(self, today: date | None = None) -> builtins.list[Timeliness]:
+        """Return how every request that is received, processing or failed stands on a day, the most urgent first."""
+        day = today or self._clock.today()
+        return self._database.read(lambda session: clock.timeliness(session, self._clock, day))
+
+    def drop_statuses(self, since: date | None = None) -> builtins.list[DropStatus]:
+        """Return what the DROP is to be told of its requests, received on a day or later; None: of all."""
+        return self._database.read(lambda session: drop.statuses(session, self._clock, since))
 
     def erased(self, model: str | None = None) -> ErasedList:
         """Return the digests that were kept of what was erased from a model; None: from any."""
@@ -260,13 +308,17 @@ class RequestStore(BatchStore):
         known = self._database.read(lambda session: submissions.find(session, mark))
         if known is not None:
             return known
-        days = self._request_days
-        entries = parse_requests(data, name=name, model=model, request_days=days, models=models)
+        entries = parse_requests(data, name=name, model=model, clock=self._clock, models=models)
         return self._database.write(
             lambda session: (
                 submissions.find(session, mark)
                 or submissions.store(
-                    session, self._vault, mark, entries, model=model, request_days=days, by=by, verified=verified
+                    session, self._vault, mark, entries, model=model, clock=self._clock, by=by, verified=verified
                 )
             )
+        )
+
+    def _back_in_line(self, request_id: str, how: Literal["retry", "verify", "release"], by: str) -> str:
+        return self._database.write(
+            lambda session: decisions.back_in_line(session, request_id, how, self._clock, by=by)
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence, Set
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -13,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from infra.keys.vault import Sealed, Vault
 from infra.requests import rows, tables
-from infra.requests.lifecycle import PENDING
-from infra.requests.records import Demand, Entry, Identifier, Intake, Sought
+from infra.requests.clock import Clock, noticed_due
+from infra.requests.records import IN_LINE, Demand, Entry, Identifier, Intake, Sought
 from revs.errors import OperationFailed
 
 _Move = tuple[str, str, dict[str, Any]]  # request id, event, what was moved
@@ -47,7 +46,7 @@ def store(
     entries: Sequence[Entry],
     *,
     model: str,
-    request_days: int,
+    clock: Clock,
     by: str | None,
     verified: bool,
 ) -> Intake:
@@ -55,11 +54,11 @@ def store(
     submission = tables.Submission(fingerprint=mark, submitted_at=rows.now())
     session.add(submission)
     session.flush()
-    stored = [_request(vault, submission, entry, model=model, request_days=request_days) for entry in entries]
+    stored = [_request(vault, submission, entry, model=model, clock=clock) for entry in entries]
     for row in stored:
         row.submitted_by = by
         row.status = "unverified" if row.status == "received" and not verified else row.status
-    moves = _fold(session, stored)
+    moves = _fold(session, stored, clock)
     session.add_all(stored)
     session.flush()
     for entry, row in zip(entries, stored, strict=True):
@@ -128,9 +127,7 @@ def _intake(stored: Sequence[tables.Request]) -> Intake:
     )
 
 
-def _request(
-    vault: Vault, submission: tables.Submission, entry: Entry, *, model: str, request_days: int
-) -> tables.Request:
+def _request(vault: Vault, submission: tables.Submission, entry: Entry, *, model: str, clock: Clock) -> tables.Request:
     row = tables.Request(
         id=rows.new_request_id(),
         submission_id=submission.id,
@@ -140,10 +137,12 @@ def _request(
     )
     row.reason = f"{row.id}, {entry.reason}" if entry.reason else None
     demand = entry.demand
+    regime = demand.regime if demand else clock.named()
+    row.regime, row.policy = regime.id, regime.frozen_as_json()
     if demand is None:
         row.status, row.closed_at, row.model = "rejected", row.submitted_at, model
-        row.received = row.submitted_at.date()
-        row.due = row.received + timedelta(days=request_days)
+        row.received = clock.day(row.submitted_at)
+        row.due = regime.due_date(row.received)
         row.subject, row.types = "", []
         row.digest = vault.pseudonym(entry.raw.decode("utf-8", "surrogateescape"), kind="line")
     else:
@@ -154,7 +153,7 @@ def _request(
     return row
 
 
-def _fold(session: Session, new: Sequence[tables.Request]) -> list[_Move]:
+def _fold(session: Session, new: Sequence[tables.Request], clock: Clock) -> list[_Move]:
     """Make duplicates of those whose demand is pending, in the store or earlier in the same submission."""
     moves: list[_Move] = []
     waiting = pending(session, [row.digest for row in new])
@@ -163,15 +162,21 @@ def _fold(session: Session, new: Sequence[tables.Request]) -> list[_Move]:
         if first is row:
             continue
         row.status, row.duplicate_of, row.closed_at = "duplicate", first.id, row.submitted_at
-        moves += take_earlier_dates(first, row)
+        moves += take_earlier_dates(first, row, clock)
     return moves
 
 
-def take_earlier_dates(first: tables.Request, other: tables.Request) -> list[_Move]:
-    """Give the first request the earlier dates of the two: whichever is the correction, no deadline is missed by it."""
+def take_earlier_dates(first: tables.Request, other: tables.Request, clock: Clock) -> list[_Move]:
+    """Give the first request the earlier dates of the two: whichever is the correction, no deadline is missed by it.
+
+    Where the first one was extended, the other is due with that extension if its notice covers it: see `noticed_due`.
+    """
     moves: list[_Move] = []
-    for what, field in (("request.received_moved_back", "received"), ("request.due_moved_forward", "due")):
-        mine, theirs = getattr(first, field), getattr(other, field)
+    for what, field, theirs in (
+        ("request.received_moved_back", "received", other.received),
+        ("request.due_moved_forward", "due", noticed_due(clock, first, other)),
+    ):
+        mine = getattr(first, field)
         if theirs < mine:
             setattr(first, field, theirs)
             moves.append((first.id, what, {"from": f"{mine}", "to": f"{theirs}", "because_of": other.id}))
@@ -183,7 +188,7 @@ def pending(session: Session, digests: Sequence[str]) -> dict[str, tables.Reques
     found: dict[str, tables.Request] = {}
     for start in range(0, len(digests), _CHUNK):
         query = select(tables.Request).where(
-            tables.Request.digest.in_(digests[start : start + _CHUNK]), tables.Request.status.in_(PENDING)
+            tables.Request.digest.in_(digests[start : start + _CHUNK]), tables.Request.status.in_(IN_LINE)
         )
         found.update({row.digest: row for row in session.scalars(query.with_for_update())})
     return found

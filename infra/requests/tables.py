@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from infra.requests.records import BatchStatus, OutcomeKind, RequestStatus
+from infra.requests.records import IN_LINE, BatchStatus, OutcomeKind, RequestStatus
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -92,10 +92,14 @@ class Request(Base):
     submitted_by: Mapped[str | None] = mapped_column(String(100))
     submitted_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    regime: Mapped[str] = mapped_column(server_default="days")
+    policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # the regime on the day it was stored
+    extended_at: Mapped[datetime | None]
+    acknowledged_at: Mapped[datetime | None]
 
 
-_PENDING = Request.status.in_(["received", "processing", "on_hold"])  # `lifecycle.PENDING`
-Index("one_pending_request_a_demand", Request.digest, unique=True, sqlite_where=_PENDING, postgresql_where=_PENDING)
+_IN_LINE = Request.status.in_(IN_LINE)
+Index("one_pending_request_a_demand", Request.digest, unique=True, sqlite_where=_IN_LINE, postgresql_where=_IN_LINE)
 
 
 class Payload(Base):

@@ -16,7 +16,7 @@ from typing import Any
 from infra.batches.records import Detections, Edit, Gates, Occurrences, ScoresAfter, ScoresBefore, Targets
 from infra.corpus import Unread, unread_summary
 from infra.device import resolve_device
-from infra.requests import IdentifierOutcome, RequestView, closed_as
+from infra.requests import Clock, IdentifierOutcome, RequestView, closed_as
 from tasks.batch.corpus import held_out_text, pseudonyms
 from tasks.batch.stage import SEED, Handles
 
@@ -115,6 +115,7 @@ def _requests(
     found = Counter(target.context.occurrence.request_id for target in plan.targets)
     own = _by_id(outcomes)
     closing = {id_: closed_as(status, each) for id_, each in own.items()}
+    clock = Clock.of(h.settings)
     return [
         {
             "id": view.id,
@@ -123,6 +124,8 @@ def _requests(
             "types": list(view.types),
             "received": view.received.isoformat(),
             "due": view.due.isoformat(),
+            "regime": view.regime,
+            "extended_on": clock.day(view.extended_at).isoformat() if view.extended_at else None,
             "status": closing[view.id][0] if view.id in closing else view.status,
             "reason": closing[view.id][1] if view.id in closing else view.reason,
             "occurrences": found[view.id],

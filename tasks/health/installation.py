@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version as version_of
 
@@ -13,15 +12,15 @@ from infra.device import resolve_device
 from infra.permissions import open_to_others
 from infra.registry import Registry
 from infra.registry.service import local_path
-from infra.requests import RequestStore
+from infra.requests import Clock, RequestStore
 from infra.requests.heads import read as read_heads
+from infra.requests.records import UNANSWERED
 from infra.settings import Settings
 from revs.errors import OperationFailed, RevsError
 from tasks.batch.stage import open_registry, open_store
 from tasks.health.models import problems_of_model
 
 _LIBRARIES = ("torch", "transformers", "mlflow", "prefect", "datasets")
-_PENDING = ("received", "processing", "failed")
 _NAMED_AT_MOST = 3
 
 
@@ -119,8 +118,8 @@ def _log(settings: Settings) -> str:
 
 def _requests(settings: Settings) -> str:
     store, names = open_store(settings), set(open_registry(settings).names())
-    pending = [view for view in store.list() if view.status in _PENDING]
-    today = datetime.now(UTC).date()
+    pending = [view for view in store.list() if view.status in UNANSWERED]
+    today = Clock.of(settings).today()
     overdue = [view.id for view in pending if view.due < today]
     lost = [view for view in pending if view.status == "received" and view.model not in names]
     problems = []

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from infra.corpus import absolute
 from infra.gates.expectations import RECEIVED_LATER, check_requests
 from infra.identifiers.wellformed import fault
-from infra.requests import Identifier
+from infra.requests import Clock, Identifier
 from infra.settings import load_settings
 from revs.errors import BadInput
 from tasks.batch.pages import show_expectations
@@ -16,7 +14,10 @@ from tasks.batch.resuming import finish_closed, give_up, reason_to_give_up
 from tasks.batch.stage import handles, open_registry, open_store, stage
 from tasks.versions.lineage import require_on_record, require_whole_lineage
 
-_CORRECT_THE_DATE = "hand the request in again with the right date, or retry this one when the date has come"
+_CORRECT_THE_DATE = (
+    "hand the request in again with the right date, set REVS_TIME_ZONE if it is that day here already, or retry this "
+    "one when the date has come"
+)
 
 
 @stage("open batch")
@@ -71,7 +72,7 @@ def validate_requests(batch_id: str) -> str:
         for request_id, found in identifiers.items()
         for view in [h.store.get(request_id)]
     ]
-    today = datetime.now(UTC).date()
+    today = Clock.of(h.settings).today()
     broken = check_requests(rows, model=h.batch.model, today=today, record=show_expectations(h.batch.model))
     for request_id, reason in broken.items():
         if reason == RECEIVED_LATER:

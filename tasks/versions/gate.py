@@ -16,7 +16,7 @@ from infra.corpus import Corpus, absolute
 from infra.gates.policy import GatePolicy, GateReport, check_gates
 from infra.keys.vault import Vault
 from infra.registry import ModelVersion, Registry
-from infra.requests import RequestStore
+from infra.requests import Clock, RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
 from tasks.batch.contexts import contexts_of, not_erased, prompt_context, targets_of
@@ -95,7 +95,7 @@ def _scratch_batch(
     settings: Settings, registry: Registry, version: ModelVersion, requests: str, corpus: str, scratch: Path
 ) -> Handles:
     """A batch of the file's requests in a store of its own, sealed with a key that is never written down."""
-    store = RequestStore(f"sqlite:///{scratch / 'requests.db'}", Vault(secrets.token_bytes(32)), settings.request_days)
+    store = RequestStore(f"sqlite:///{scratch / 'requests.db'}", Vault(secrets.token_bytes(32)), Clock.of(settings))
     store.add_file(requests, model=version.name)
     batch = store.open_batch(model=version.name, corpus=corpus, source=version.uri)
     if batch is None:

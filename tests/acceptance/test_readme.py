@@ -75,7 +75,8 @@ def test_the_library_example_runs_on_a_real_model(demo_models: Path) -> None:
 
 
 def test_the_request_of_the_readme_is_well_formed(tmp_path: Path) -> None:
+    from infra.requests.clock import Clock
     from infra.requests.intake import parse_requests
 
-    entries = parse_requests(blocks("json")[0].encode(), name="README", model="demo", request_days=30)
+    entries = parse_requests(blocks("json")[0].encode(), name="README", model="demo", clock=Clock())
     assert [entry.reason for entry in entries] == [None]

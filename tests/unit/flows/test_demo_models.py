@@ -89,6 +89,7 @@ def test_the_control_of_the_trained_model_is_its_twin(monkeypatch: pytest.Monkey
 def test_both_models_give_the_same_kind_of_request_file(lessons: list[list[str]], tmp_path: Path) -> None:
     from flows.demo import request_lines
     from flows.demo_models import ASKING, pretrained
+    from infra.requests.clock import Clock
     from infra.requests.intake import parse_requests
 
     model, today = pretrained(tmp_path), datetime(2026, 11, 2, tzinfo=UTC)
@@ -99,6 +100,6 @@ def test_both_models_give_the_same_kind_of_request_file(lessons: list[list[str]]
     assert len(wanted) == ASKING + 1 and set(wanted[:-1]) == values(model.records, "requester")
     assert wanted[-1] in values(model.records, "one-off")
     assert twice["identifiers"] == good[0]["identifiers"]
-    entries = parse_requests("\n".join(lines).encode(), name="r.jsonl", model=model.name, request_days=30)
+    entries = parse_requests("\n".join(lines).encode(), name="r.jsonl", model=model.name, clock=Clock())
     assert [entry.reason is None for entry in entries] == [True] * (ASKING + 2) + [False]
     assert malformed["subject"] == "customer 99" and "received" in str(entries[-1].reason)

@@ -25,7 +25,12 @@ def test_everything_lies_below_the_home_folder_by_default(tmp_path: Path) -> Non
     assert settings.tracking_uri == f"sqlite:///{home}/mlflow.db"
     assert settings.artifact_uri == f"file://{home}/artifacts"
     assert (settings.prefect_home, settings.work_dir) == (home / "prefect", home / "batches")
-    assert (settings.request_days, settings.retention_days) == (30, 30)
+    assert (settings.regime, settings.request_days, settings.time_zone, settings.at_risk_days) == (
+        "gdpr",
+        None,
+        "UTC",
+        7,
+    )
 
 
 def test_a_new_home_folder_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -65,6 +70,12 @@ def test_a_home_with_spaces_and_percent_signs_makes_usable_addresses(tmp_path: P
     [
         ("REVS_REQUEST_DAYS", "soon", "REVS_REQUEST_DAYS=soon: "),
         ("REVS_REQUEST_DAYS", "0", "REVS_REQUEST_DAYS=0: "),
+        ("REVS_REGIME", "the law", "REVS_REGIME=the law: "),
+        ("REVS_TIME_ZONE", "Vienna", "REVS_TIME_ZONE=Vienna: is not the name of a time zone such as Europe/Vienna"),
+        ("REVS_TIME_ZONE", "Europe", "REVS_TIME_ZONE=Europe: "),  # a folder of zones
+        ("REVS_TIME_ZONE", "../../etc/passwd", "REVS_TIME_ZONE=../../etc/passwd: "),
+        ("REVS_TIME_ZONE", "x" * 300, "REVS_TIME_ZONE=xxx"),
+        ("REVS_AT_RISK_DAYS", "-1", "REVS_AT_RISK_DAYS=-1: "),
         ("REVS_RETENTION_DAYS", "-1", "REVS_RETENTION_DAYS=-1: "),
         ("REVS_HOME", "/tmp/what?", "REVS_HOME=/tmp/what?: "),
         ("REVS_DEVICE", "gpu", "REVS_DEVICE=gpu: "),

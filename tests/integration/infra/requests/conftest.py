@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from infra.requests import RequestStore
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty store can be made, in either database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'requests.db'}"
+    return str(request.getfixturevalue("new_postgres")())
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> RequestStore:
     from stored_requests import open_store

@@ -18,12 +18,6 @@ from revs.errors import BadInput, OperationFailed
 CASES = Path(__file__).parents[3] / "cases"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    on_sqlite = f"sqlite:///{tmp_path / 'requests.db'}"
-    return on_sqlite if request.param == "sqlite" else str(request.getfixturevalue("new_postgres")())
-
-
 @pytest.fixture
 def store(url: str) -> Iterator[RequestStore]:
     found = RequestStore(url, Vault(KEY))

@@ -20,11 +20,9 @@ from revs.errors import BadInput
 REQUESTS = Path(lifecycle.__file__).parent
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RequestStore]:
+@pytest.fixture
+def either(url: str) -> Iterator[RequestStore]:
     """A store on either database."""
-    on_sqlite = f"sqlite:///{tmp_path / 'requests.db'}"
-    url = on_sqlite if request.param == "sqlite" else request.getfixturevalue("new_postgres")()
     store = RequestStore(url, Vault(KEY))
     yield store
     store.close()

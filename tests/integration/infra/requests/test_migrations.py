@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,9 @@ from stored_requests import KEY, open_store
 from infra.keys.vault import Vault
 from infra.requests import schema, tables
 from infra.requests.store import RequestStore
-from revs.errors import OperationFailed
+from revs.errors import BadInput, OperationFailed
 
 CASES = Path(__file__).parents[3] / "cases"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'requests.db'}"
-    return str(request.getfixturevalue("new_postgres")())
 
 
 def old_store(folder: Path, statements: str) -> None:
@@ -94,3 +88,41 @@ def test_a_wrong_key_writes_nothing(tmp_path: Path) -> None:
         RequestStore(f"sqlite:///{tmp_path / 'requests.db'}", Vault(bytes(32)))
     assert list(connection.iterdump()) == before
     connection.close()
+
+
+def test_every_migration_can_be_undone_and_done_again(url: str) -> None:
+    from alembic import command
+
+    RequestStore(url, Vault(KEY)).close()
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).with_name("migrations")))
+    revisions = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    for move, revision in [*((command.downgrade, each) for each in revisions[1:]), (command.upgrade, "head")]:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            move(config, revision)
+        with engine.connect() as connection:
+            differs = compare_metadata(MigrationContext.configure(connection), tables.Base.metadata) != []
+            assert differs == (move is command.downgrade)
+    engine.dispose()
+
+
+def test_requests_of_an_older_store_keep_their_dates_and_promise_nothing_more(tmp_path: Path) -> None:
+    old_store(tmp_path, "")
+    connection = sqlite3.connect(tmp_path / "requests.db")
+    before = connection.execute("SELECT id, received, due FROM requests ORDER BY id").fetchall()
+    connection.close()
+    store = open_store(tmp_path)
+    views = sorted(store.list(), key=lambda view: view.id)
+    assert [(view.id, f"{view.received}", f"{view.due}") for view in views] == before
+    assert {(view.regime, str(view.policy), view.extended_at, view.acknowledged_at) for view in views} == {
+        ("days", "{}", None, None)
+    }
+    first = store.timeliness(date(2026, 12, 3))[0]
+    assert (first.state, first.days_left, first.acknowledgement) == ("overdue", -1, "not_asked")
+    with pytest.raises(
+        BadInput, match=f"the regime of request {first.id}, days, has no extension; answer it by 2026-12"
+    ):
+        store.extend(first.id, reason="complexity", by="a privacy officer")
+    assert store.acknowledge(first.id, by="a privacy officer")

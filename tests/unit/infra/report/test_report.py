@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from report_page import Page, page, refused
 
 from infra.report import write_report
-from infra.report.deadlines import deadline, one_month_after
+from infra.report.deadlines import deadline
 from infra.report.figures import percent
 
 
@@ -162,7 +162,30 @@ def test_nan_becomes_a_marked_gap_in_both_files(evidence: dict[str, Any], tmp_pa
     ],
 )
 def test_a_month_ends_on_the_same_day_of_the_next(day: date, later: date) -> None:
-    assert one_month_after(day) == later
+    row = deadline({"id": "R", "received": f"{day}"}, closed_at=None, version_after=None)
+    assert (row.month_ends, row.ccpa_ends) == (later, day + timedelta(days=45))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [
+        ({}, "not recorded"),  # by an earlier version
+        ({"regime": "Zorblatt"}, "not recorded"),
+        ({"regime": "gdpr", "extended_on": None}, "GDPR"),
+        ({"regime": "ccpa", "extended_on": "2026-11-20"}, "CCPA, extended on 2026-11-20"),
+    ],
+)
+def test_the_regime_of_a_request_and_its_extension_stand_in_the_report(
+    recorded: dict[str, Any], shown: str, evidence: dict[str, Any], tmp_path: Path
+) -> None:
+    assert deadline(recorded, closed_at=None, version_after=None).regime == shown
+    evidence["requests"][0] |= recorded
+    assert shown in Page(write_report(evidence, tmp_path).read_text(encoding="utf-8")).text
+
+
+def test_a_date_at_the_end_of_the_calendar_breaks_no_report() -> None:
+    row = deadline({"id": "R", "received": "9999-12-31", "due": "9999-12-31"}, closed_at=None, version_after=None)
+    assert (row.month_ends, row.ccpa_ends) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from infra.requests.clock import Clock
 from infra.requests.intake import parse_requests
 from infra.requests.records import Entry
 
@@ -18,7 +19,7 @@ ONE, TWO = json.dumps(GOOD), json.dumps(OTHER)
 
 
 def parse(text: str, name: str = "r.json") -> list[Entry]:
-    return parse_requests(text.encode(), name=name, model="demo", request_days=30)
+    return parse_requests(text.encode(), name=name, model="demo", clock=Clock())
 
 
 BOTH = ["customer 17", "customer 18"]
@@ -65,9 +66,7 @@ def test_a_bad_request_spoils_itself_only_however_its_lines_are_broken(text: str
 
 def test_a_request_for_a_model_that_is_not_registered_is_set_aside_with_those_that_are() -> None:
     lines = "\n".join(json.dumps(GOOD | {"model": model}) for model in ("demo", "support-bot", "Zorblatt"))
-    taken = parse_requests(
-        lines.encode(), name="r.jsonl", model="demo", request_days=30, models=["support-bot", "demo"]
-    )
+    taken = parse_requests(lines.encode(), name="r.jsonl", model="demo", clock=Clock(), models=["support-bot", "demo"])
     assert [entry.reason for entry in taken] == [
         None,
         None,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.requests.clock import Clock
 from infra.requests.intake import parse_requests, read_source
 from infra.requests.records import IDENTIFIER_TYPES, Demand, Entry, Identifier
 from revs.errors import BadInput
@@ -32,7 +33,7 @@ LEAKS = ("219-41", "5522", "Zorblatt", "customer 17", "zz@example.com")
 
 def parse(data: bytes | str, *, name: str = "r.jsonl") -> list[Entry]:
     raw = data.encode() if isinstance(data, str) else data
-    return parse_requests(raw, name=name, model="demo", request_days=30)
+    return parse_requests(raw, name=name, model="demo", clock=Clock())
 
 
 def demand(data: bytes | str, *, name: str = "r.jsonl") -> Demand:
@@ -57,6 +58,48 @@ def test_a_request_without_due_date_and_model_gets_the_defaults() -> None:
     assert (found.due, found.model) == (date(2026, 12, 2), "demo")
 
 
+@pytest.mark.parametrize(
+    ("clock", "changes", "regime", "due"),
+    [
+        (Clock(), {}, "gdpr", date(2026, 2, 28)),
+        (Clock(), {"regime": "ccpa"}, "ccpa", date(2026, 3, 17)),
+        (Clock(), {"regime": " CCPA "}, "ccpa", date(2026, 3, 17)),
+        (Clock(), {"regime": None}, "gdpr", date(2026, 2, 28)),
+        (Clock(), {"regime": "ccpa", "due": "2026-02-01"}, "ccpa", date(2026, 2, 1)),  # its own date still wins
+        (Clock(), {"due": "2027-02-01"}, "gdpr", date(2027, 2, 1)),
+        (Clock(regime="drop"), {}, "drop", date(2026, 3, 17)),
+        (Clock(regime="days", days=10), {}, "days", date(2026, 2, 10)),
+        (Clock(regime="days", days=10), {"regime": "gdpr"}, "gdpr", date(2026, 2, 28)),
+        (Clock(), {"regime": "days"}, "days", date(2026, 3, 2)),
+    ],
+)
+def test_the_due_date_is_the_requests_own_or_that_of_its_regime_or_of_the_installations(
+    clock: Clock, changes: dict[str, Any], regime: str, due: date
+) -> None:
+    line = changed(received="2026-01-31", **changes).encode()
+    (entry,) = parse_requests(line, name="r.jsonl", model="demo", clock=clock)
+    assert entry.demand is not None, entry.reason
+    assert (entry.demand.regime.id, entry.demand.due) == (regime, due)
+
+
+def test_a_table_names_the_regime_of_each_request() -> None:
+    table = "subject,received,regime,type,value\n"
+    rows = ["ccpa,US_SSN,219-41-5522", "ccpa,US_SSN,219-41-5523", ",US_SSN,219-41-5524"]
+    table += "\n".join(f"customer {n},2026-11-02,{row}" for n, row in zip((17, 17, 18), rows, strict=True))
+    found = [entry.demand for entry in parse(table, name="r.csv")]
+    assert [(item.regime.id, len(item.identifiers)) for item in found if item] == [("ccpa", 2), ("gdpr", 1)]
+
+
+def test_rows_of_one_request_that_name_two_regimes_are_set_aside_and_a_bad_name_too() -> None:
+    table = "subject,received,regime,type,value\n"
+    table += "customer 17,2026-11-02,ccpa,US_SSN,219-41-5522\ncustomer 17,2026-11-02,,US_SSN,219-41-5523\n"
+    table += "customer 18,2026-11-02,Zorblatt,US_SSN,219-41-5524\n"
+    assert [entry.reason for entry in parse(table, name="r.csv")] == [
+        "line 3: regime differs from line 2, which is the same request",
+        "line 4: regime is not one of ccpa, days, drop, gdpr",
+    ]
+
+
 @pytest.mark.parametrize("kind", IDENTIFIER_TYPES)
 def test_every_type_is_taken(kind: str) -> None:
     value = VALUES.get(kind, "Zorblatt 9")
@@ -77,6 +120,10 @@ def test_every_type_is_taken(kind: str) -> None:
         (changed(due="219-41-5522"), "due is missing or not a date such as 2026-11-02"),
         (changed(due=""), "due is missing or not a date such as 2026-11-02"),  # a lost deadline is no default
         (changed(due="2026-11-01"), "due is before received"),
+        (changed(received="9999-12-31", due="9999-12-31"), "received is too far in the future"),
+        (changed(regime="Zorblatt"), "regime is not one of ccpa, days, drop, gdpr"),
+        (changed(regime=""), "regime is not one of ccpa, days, drop, gdpr"),
+        (changed(regime=["gdpr"]), "regime is not one of ccpa, days, drop, gdpr"),
         (changed(subject="  "), "subject is missing or not a text with a letter or digit"),
         (changed(subject=17), "subject is missing or not a text with a letter or digit"),
         (changed(subject="\ud83d Zorblatt"), "subject is not valid Unicode text"),
