@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from registered import REQUEST, Installation, flip_last_bit
 from typer.testing import CliRunner
 
 from flows.cli.app import app
+from infra.requests import rows
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed
 from tasks.batch.stage import open_store
@@ -152,6 +154,24 @@ def test_requests_that_nobody_will_process_in_time_are_found(
     hand_in(here)
     finding = findings(here.settings)["requests"]
     assert named in finding and remedy in finding
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "is_overdue"),
+    [
+        ("UTC", "2026-12-02T23:30:00+00:00", False),  # the last day, to its end
+        ("Europe/Vienna", "2026-12-02T23:30:00+00:00", True),
+        ("America/Los_Angeles", "2026-12-03T06:00:00+00:00", False),
+        ("UTC", "2026-12-03T06:00:00+00:00", True),
+    ],
+)
+def test_what_is_overdue_is_asked_of_the_day_in_the_installations_zone(
+    here: Installation, monkeypatch: pytest.MonkeyPatch, zone: str, moment: str, is_overdue: bool
+) -> None:
+    here.store.add(REQUEST | {"received": "2026-11-02"}, model="demo")
+    monkeypatch.setattr(rows, "now", lambda: datetime.fromisoformat(moment))
+    monkeypatch.setenv("REVS_TIME_ZONE", zone)
+    assert ("requests" in findings(here.settings)) == is_overdue
 
 
 def test_a_batch_that_is_open_while_nobody_works_on_it_is_found(

@@ -18,7 +18,7 @@ import tasks.versions.audit
 from infra.batches.records import Detections, PromotedVersion, RegisteredVersion
 from infra.batches.workspace import Workspace
 from infra.registry import ModelVersion
-from infra.requests import BatchHeld, IdentifierOutcome, RequestStore
+from infra.requests import BatchHeld, IdentifierOutcome, RequestStore, rows
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed
 from tasks.batch.resuming import REPORT_OWED, give_up, report_owed
@@ -199,7 +199,7 @@ def test_one_broken_payload_goes_to_a_human_and_the_batch_goes_on(
     assert "does not open" in (store.get(broken).reason or "")
 
 
-DATES = [(0, "processing"), (1, "processing"), (2, "failed"), (400, "failed")]
+DATES = [(0, "processing"), (1, "failed"), (400, "failed")]
 
 
 @pytest.mark.parametrize(("days", "status"), DATES)
@@ -214,6 +214,25 @@ def test_a_date_that_is_still_to_come_goes_to_a_human_and_its_correction_waits(
     if status == "failed":
         assert "hand the request in again with the right date" in (store.get(later).reason or "")
         assert store.get(add(store, 2)).status == "received"
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "status"),
+    [
+        ("UTC", "2026-11-30T23:30:00+00:00", "failed"),
+        ("Europe/Vienna", "2026-11-30T23:30:00+00:00", "processing"),  # it is December there already
+        ("America/Los_Angeles", "2026-12-01T06:00:00+00:00", "failed"),  # and still November there
+    ],
+)
+def test_what_is_still_to_come_is_asked_of_the_day_in_the_installations_zone(
+    store: RequestStore, champion: Any, monkeypatch: pytest.MonkeyPatch, zone: str, moment: str, status: str
+) -> None:
+    later = add(store, 2, received="2026-12-01")
+    batch_id = run()
+    monkeypatch.setenv("REVS_TIME_ZONE", zone)
+    monkeypatch.setattr(rows, "now", lambda: datetime.fromisoformat(moment))
+    validate_requests.fn(batch_id)
+    assert store.get(later).status == status
 
 
 # ---- stages and the lease
