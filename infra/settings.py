@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(default=None, repr=False)  # may hold a password
     artifact_root: str | None = None
     deployment_key: SecretStr | None = None
+    earlier_keys: SecretStr | None = None
+    """Deployment keys that were in use before `deployment_key`, the latest first, commas between; see `revs keys`."""
     regime: str = Field(default="gdpr", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")
     """Under which law requests come in that name none: a regime of `infra/requests/regimes.yaml`."""
     request_days: int | None = Field(default=None, ge=1, le=3650)

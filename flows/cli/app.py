@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from flows.cli import batches, bench, decisions, log, requests
+from flows.cli import batches, bench, decisions, keys, log, requests
 from flows.cli.audit import audit
 from flows.cli.demo import demo
 from flows.cli.doctor import doctor
@@ -38,6 +38,7 @@ for of_requests in (due, extend, acknowledge, export_drop):
 app.add_typer(requests.app, name="requests")
 app.add_typer(batches.app, name="batches")
 app.add_typer(log.app, name="log")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

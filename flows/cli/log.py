@@ -26,18 +26,18 @@ def verify(
 
     Example: revs log verify --heads /mnt/elsewhere/log-heads.jsonl
     """
-    from infra.requests.heads import read
+    from infra.requests.heads import noted, read
     from revs.errors import OperationFailed
 
     settings = settings_of(home)
-    store, path = store_of(settings), heads or settings.log_heads
-    noted = read(path) if path else []
-    problems = store.log_problems(noted)
+    store = store_of(settings)
+    ends = read(heads) if heads else noted(settings.log_heads)
+    problems = store.log_problems(ends)
     count = store.log_head().count if not problems else None
-    noted_ends = f"{len(noted)} ends noted elsewhere" if path else "no end noted elsewhere to compare with"
+    noted_ends = f"{len(ends)} ends noted elsewhere" if ends else "no end noted elsewhere to compare with"
     if as_json or not problems:
         text = f"{count} events, all as they were written; {noted_ends}"
-        answer({"events": count, "heads": len(noted), "problems": problems}, text, as_json=as_json)
+        answer({"events": count, "heads": len(ends), "problems": problems}, text, as_json=as_json)
     else:
         for problem in problems:
             console().print(problem, style="red", markup=False)

@@ -1,4 +1,7 @@
-"""The deployment key on disk: 32 random bytes as urlsafe base64, made once, readable by its owner only."""
+"""Deployment keys on disk: 32 random bytes each as urlsafe base64, a line each, readable by their owner only.
+
+The first is the key that is used; the others are earlier ones, which still open and find what was stored under them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from revs.errors import BadInput, OperationFailed
@@ -36,36 +40,67 @@ def decode_key(text: str, *, origin: str) -> bytes:
     return key
 
 
-def read_or_create_key(path: Path) -> bytes:
-    """Return the key kept in `path`; where there is none, make one, so that of several first callers all get the same.
+def read_or_create_keys(path: Path) -> list[bytes]:
+    """Return the keys kept in `path`, that in use first; where there is none, make one: of several callers all get it.
 
     Raises:
         BadInput: The file holds no key, or others than its owner may read it.
         OperationFailed: The file cannot be read or written.
     """
     try:
-        if not path.exists():
-            _create(path)
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise BadInput(f"{path} can be read by others than its owner; run: chmod 600 {path}")
-        return decode_key(path.read_text(encoding="ascii", errors="replace"), origin=str(path))
+        with contextlib.suppress(FileExistsError):
+            if not path.exists():
+                _write(path, [_new()], replace=False)
+        return _read(path)
     except OSError as error:
-        raise OperationFailed(
-            f"the deployment key {path} cannot be read or made ({error.strerror}); nothing was stored or changed"
-        ) from None
+        raise _unusable(path, error) from None
 
 
-def _create(path: Path) -> None:
-    # Written in full under another name, then linked: `link` never replaces, so no reader sees half a key and of two
-    # processes only one wins.
+def add_key(path: Path) -> list[bytes]:
+    """Put a new key before those kept in `path`, and return all. The file is the old one or the new one at any time.
+
+    Raises:
+        BadInput: As `read_or_create_keys`.
+        OperationFailed: As `read_or_create_keys`.
+    """
+    keys = [_new(), *read_or_create_keys(path)]
+    try:
+        _write(path, keys, replace=True)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    return keys
+
+
+def _read(path: Path) -> list[bytes]:
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise BadInput(f"{path} can be read by others than its owner; run: chmod 600 {path}")
+    lines = path.read_text(encoding="ascii", errors="replace").split() or [""]
+    return [decode_key(line, origin=str(path)) for line in lines]
+
+
+def _new() -> bytes:
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def _write(path: Path, keys: Sequence[bytes], *, replace: bool) -> None:
+    # Written in full under another name first, so no reader sees half a key. `link` never replaces: of two processes
+    # that make the first key only one wins.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
+            file.write(b"".join(base64.urlsafe_b64encode(key) + b"\n" for key in keys))
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
+        if replace:
+            os.replace(draft, path)
+        else:
             os.link(draft, path)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
+
+
+def _unusable(path: Path, error: OSError) -> OperationFailed:
+    return OperationFailed(
+        f"the deployment key {path} cannot be read or made ({error.strerror}); nothing was stored or changed"
+    )

@@ -5,6 +5,9 @@ deployment key ─HKDF─┬─ event key → MAC of each line of the audit log
                      └─ wrap key → wrapped_key = Fernet(wrap key, data key);  ciphertext = Fernet(data key, plaintext)
 
 Every payload has its own data key: to destroy a payload, destroy its wrapped key.
+
+There may be earlier deployment keys beside the one in use: what was sealed or named under them still opens and is
+found, nothing new is. `infra.requests.rotation` brings what is stored to the key in use.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from infra.keys.keyfile import decode_key, read_or_create_key
+from infra.keys.keyfile import decode_key, read_or_create_keys
 from revs.errors import OperationFailed
 
 if TYPE_CHECKING:
@@ -35,13 +38,15 @@ class Sealed:
 class Vault:
     """Turns personal data into pseudonyms and sealed payloads. Lives in process memory only: it cannot be pickled."""
 
-    __slots__ = ("_event_key", "_mac_key", "_wrap")
+    __slots__ = ("_event_keys", "_mac_keys", "_wrap")
 
-    def __init__(self, deployment_key: bytes) -> None:
-        """Derive the keys from 32 random bytes."""
-        self._mac_key = _derive(deployment_key, b"revs/1/pseudonym")
-        self._event_key = _derive(deployment_key, b"revs/1/events")
-        self._wrap = Fernet(base64.urlsafe_b64encode(_derive(deployment_key, b"revs/1/wrap")))
+    def __init__(self, deployment_key: bytes, *earlier: bytes) -> None:
+        """Derive the keys from 32 random bytes, and those of earlier deployment keys, the latest first."""
+        keys = (deployment_key, *earlier)
+        self._mac_keys = [_derive(key, b"revs/1/pseudonym") for key in keys]
+        self._event_keys = [_derive(key, b"revs/1/events") for key in keys]
+        wraps = [Fernet(base64.urlsafe_b64encode(_derive(key, b"revs/1/wrap"))) for key in keys]
+        self._wrap = MultiFernet(wraps)  # encrypts with the first
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Vault:
@@ -51,23 +56,29 @@ class Vault:
             BadInput: The key in the settings or in the key file is none.
             OperationFailed: The key file cannot be read or written.
         """
-        if settings.deployment_key is not None:
-            text = settings.deployment_key.get_secret_value()
-            return cls(decode_key(text, origin="REVS_DEPLOYMENT_KEY"))
-        return cls(read_or_create_key(settings.key_file))
+        if settings.deployment_key is None:
+            return cls(*read_or_create_keys(settings.key_file))
+        earlier = settings.earlier_keys.get_secret_value() if settings.earlier_keys else ""
+        key = decode_key(settings.deployment_key.get_secret_value(), origin="REVS_DEPLOYMENT_KEY")
+        return cls(key, *(decode_key(text, origin="a key of REVS_EARLIER_KEYS") for text in earlier.split(",") if text))
 
     def pseudonym(self, value: str, *, kind: str) -> str:
         """Return 64 hex digits that stand for `value`: the same for the same value, kind and deployment key."""
+        return self.pseudonyms(value, kind=kind)[0]
+
+    def pseudonyms(self, value: str, *, kind: str) -> list[str]:
+        """Return what stands, or once stood, for `value`: under the deployment key in use first, then earlier ones."""
         assert kind and "\0" not in kind
-        mac = hmac.HMAC(self._mac_key, hashes.SHA256())
-        mac.update(kind.encode() + b"\0" + value.encode("utf-8", "surrogatepass"))
-        return mac.finalize().hex()
+        data = kind.encode() + b"\0" + value.encode("utf-8", "surrogatepass")
+        return [_mac(key, data) for key in self._mac_keys]
 
     def sign_event(self, data: bytes) -> str:
         """Return the MAC of a line of the audit log, 64 hex digits."""
-        mac = hmac.HMAC(self._event_key, hashes.SHA256())
-        mac.update(data)
-        return mac.finalize().hex()
+        return _mac(self._event_keys[0], data)
+
+    def event_macs(self, data: bytes) -> list[str]:
+        """Return the MACs that a line may have: under the deployment key in use first, then earlier ones."""
+        return [_mac(key, data) for key in self._event_keys]
 
     def seal(self, plaintext: bytes) -> Sealed:
         """Encrypt under a fresh data key."""
@@ -83,10 +94,18 @@ class Vault:
         try:
             return Fernet(self._wrap.decrypt(sealed.wrapped_key)).decrypt(sealed.ciphertext)
         except (InvalidToken, ValueError):
-            raise OperationFailed(
-                "a sealed payload does not open: the deployment key is not the one it was sealed with, or the payload "
-                "was altered; restore the deployment key and try again, nothing was changed"
-            ) from None
+            raise _does_not_open() from None
+
+    def rewrapped(self, sealed: Sealed) -> Sealed:
+        """Return the same payload under the deployment key in use; its data key and its bytes stay.
+
+        Raises:
+            OperationFailed: As `open`.
+        """
+        try:
+            return Sealed(wrapped_key=self._wrap.rotate(sealed.wrapped_key), ciphertext=sealed.ciphertext)
+        except (InvalidToken, ValueError):
+            raise _does_not_open() from None
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a vault holds keys and is never pickled; pass settings and open it again")
@@ -94,3 +113,16 @@ class Vault:
 
 def _derive(deployment_key: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=purpose).derive(deployment_key)
+
+
+def _mac(key: bytes, data: bytes) -> str:
+    mac = hmac.HMAC(key, hashes.SHA256())
+    mac.update(data)
+    return mac.finalize().hex()
+
+
+def _does_not_open() -> OperationFailed:
+    return OperationFailed(
+        "a sealed payload does not open: the deployment key is not the one it was sealed with, or the payload "
+        "was altered; restore the deployment key and try again, nothing was changed"
+    )

@@ -16,11 +16,13 @@ _DIGITS = 24
 
 
 def keep(session: Session, vault: Vault, address: str) -> str:
-    """Put an address on record and return its reference."""
-    reference = _PREFIX + vault.pseudonym(address, kind="address")[:_DIGITS]
-    if session.get(tables.Address, reference) is None:
-        session.add(tables.Address(reference=reference, address=address))
-    return reference
+    """Put an address on record and return its reference, that of an earlier deployment key where it has one."""
+    references = [_PREFIX + name[:_DIGITS] for name in vault.pseudonyms(address, kind="address")]
+    for reference in references:
+        if session.get(tables.Address, reference) is not None:
+            return reference
+    session.add(tables.Address(reference=references[0], address=address))
+    return references[0]
 
 
 def find(session: Session, reference: str) -> str:

@@ -52,9 +52,8 @@ class BatchStore:
         self._lease_seconds = lease_seconds
         self._keep_digests = keep_digests
         self._log_heads = log_heads
-        self._database = Database(
-            url, key_check=vault.pseudonym("revs request store", kind="key check"), sign=vault.sign_event
-        )
+        self._key_checks = vault.pseudonyms("revs request store", kind="key check")
+        self._database = Database(url, key_checks=self._key_checks, sign=vault.sign_event)
         shredding.settle(self._database)
 
     @classmethod

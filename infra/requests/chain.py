@@ -10,16 +10,20 @@ Events from before there was a chain are one link of it: their MAC is over all o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from infra.requests import tables
+from revs.errors import OperationFailed
 
 Sign = Callable[[bytes], str]
 """HMAC under the key of events, as 64 hex digits."""
+
+Macs = Callable[[bytes], Sequence[str]]
+"""The same under the key in use, and under each earlier one."""
 
 HEAD, GENESIS = "events_head", "events_genesis"
 _ROWS = 1000  # read at once
@@ -56,15 +60,23 @@ def begin(session: Session, sign: Sign) -> None:
     session.add_all(tables.Meta(name=name, value=str(start)) for name in (GENESIS, HEAD))
 
 
-def link(session: Session, sign: Sign) -> None:
+def link(session: Session, sign: Sign, key_check: str) -> None:
     """Append what a transaction logged (`rows.log`) to the chain.
 
     As the last thing before it is committed: from here to the end other writers wait for the end of the chain.
+
+    Raises:
+        OperationFailed: The deployment key in use is not the store's any more, or not yet: `rotation`.
     """
     logged: list[tables.Event] = session.info.pop("logged", [])
     if not logged:
         return
     session.flush()
+    if session.get_one(tables.Meta, "key_check").value != key_check:
+        raise OperationFailed(
+            "the deployment key was changed, and what is stored is under another one than this process uses; nothing "
+            "was stored: run 'revs keys rotate', then start again what was running"
+        )
     row = session.get_one(tables.Meta, HEAD, with_for_update=True, populate_existing=True)
     head = Head.parse(row.value)
     for event in logged:
@@ -81,12 +93,12 @@ def head_of(session: Session) -> Head | None:
     return None if row is None else Head.parse(row.value)
 
 
-def problems(session: Session, sign: Sign, heads: Iterable[Head] = ()) -> Iterator[str]:
+def problems(session: Session, macs: Macs, heads: Iterable[Head] = ()) -> Iterator[str]:
     """Say what is wrong with the audit log, one after the other; nothing where all of it is as it was written.
 
     Args:
         session: A transaction that reads.
-        sign: As it was when the events were written.
+        macs: Of every deployment key that there was. One that came into use is not followed by an earlier one.
         heads: Ends of the chain that were kept elsewhere.
     """
     yield from _missing_triggers(session)
@@ -96,15 +108,19 @@ def problems(session: Session, sign: Sign, heads: Iterable[Head] = ()) -> Iterat
         yield "where the log begins and ends is no longer on record"
         return
     kept = {each.count: each.mac for each in heads}
-    previous = Head(count=genesis.count, mac=_of_all(session, sign, genesis.count))
-    if previous.mac != genesis.mac:
+    latest = len(macs(b"")) - 1  # the earliest key is the last
+    keys = range(latest + 1)
+    begun = [_of_all(session, lambda data, key=key: macs(data)[key], genesis.count) for key in keys]  # type: ignore[misc]
+    if genesis.mac not in begun:
         yield f"of the {genesis.count} events from before there was a chain some were changed, added or removed"
-        previous = genesis
+    previous = genesis
     for event in _events(session, after=genesis.count):
         if event.id != previous.count + 1:
             yield f"events {previous.count + 1} to {event.id - 1} are missing"
-        elif event.mac != sign(previous.mac.encode() + _canonical(event)):
+        elif event.mac not in (fitting := macs(previous.mac.encode() + _canonical(event))[: latest + 1]):
             yield f"event {event.id} was changed, moved or put in afterwards"
+        else:
+            latest = fitting.index(event.mac)
         if kept.pop(event.id, event.mac) != event.mac:
             yield f"event {event.id} is another one than when the end of the log was noted elsewhere"
         previous = Head(count=event.id, mac=event.mac or "")

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,12 +33,13 @@ _ATTEMPTS = 5  # of a transaction that lost a race for a constraint
 class Database:
     """The database of the request store; every transaction opens its own session. Safe to use from several threads."""
 
-    def __init__(self, url: str, *, key_check: str, sign: chain.Sign) -> None:
+    def __init__(self, url: str, *, key_checks: Sequence[str], sign: chain.Sign) -> None:
         """Connect, and bring the tables to those of today where they are missing or older.
 
         Args:
             url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
-            key_check: A pseudonym of a constant: tells whether the deployment key is the store's own.
+            key_checks: Pseudonyms of a constant, under the deployment key in use and under each earlier one: they tell
+                whether the store is theirs. A new store is under the first.
             sign: Makes the MACs of the audit log.
 
         Raises:
@@ -47,13 +48,13 @@ class Database:
         """
         self._engine = _engine(url)
         self._writing = sessionmaker(self._engine.execution_options(revs_write=True), expire_on_commit=False)
-        event.listen(self._writing, "before_commit", lambda session: chain.link(session, sign))
+        event.listen(self._writing, "before_commit", lambda session: chain.link(session, sign, key_checks[0]))
         with contextlib.ExitStack() as unless_ready:
             unless_ready.callback(self._engine.dispose)
-            if not self.read(lambda session: schema.is_current(session, key_check)):
+            if not self.read(lambda session: schema.is_current(session, key_checks)):
                 migrating = sessionmaker(self._engine.execution_options(revs_write=True, revs_migrate=True))
                 with _one_line_errors(), migrating.begin() as session:
-                    schema.migrate(session, key_check)
+                    schema.migrate(session, key_checks)
                     chain.begin(session, sign)
             unless_ready.pop_all()
 

@@ -55,21 +55,24 @@ class ErasedList:
         A value that a detector takes for another type than the one it was erased under is found as well.
         """
         asked = self.by_type.keys() if types is None else self.by_type.keys() & types
-        digests = (digest_of(self._vault, Identifier(type=type_, value=value)) for type_ in asked)
+        digests = (each for type_ in asked for each in digests_of(self._vault, Identifier(type=type_, value=value)))
         found = (self._entries[digest] for digest in digests if digest in self._entries)
         return [max(entries, key=lambda entry: entry.erased_on) for entries in found]
 
 
-def digest_of(vault: Vault, identifier: Identifier) -> str:
-    """Return the digest of an identifier, the same for all of its spellings; case tells only in own strings."""
+def digests_of(vault: Vault, identifier: Identifier) -> list[str]:
+    """Return the digest of an identifier, the same for all of its spellings; case tells only in own strings.
+
+    Under the deployment key in use first, then under earlier ones.
+    """
     type_, value = identifier.type, identifier.value
     form = fold(value, casefold=False).text.strip() if type_ == "CUSTOM" else identity(type_, value)
-    return vault.pseudonym(form, kind=f"erased {type_}")
+    return vault.pseudonyms(form, kind=f"erased {type_}")
 
 
 def keep(session: Session, vault: Vault, batch: tables.Batch, identifiers: Iterable[Identifier]) -> None:
     """Put the identifiers of a batch's completed requests on the list; of one that stands there the day moves."""
-    types = {digest_of(vault, each): each.type for each in identifiers}
+    types = {digests_of(vault, each)[0]: each.type for each in identifiers}
     for digest in sorted(types):
         row = tables.ErasedDigest(digest=digest, model=batch.model, type=types[digest], erased_on=rows.now().date())
         session.merge(row)

@@ -30,6 +30,15 @@ def append(path: Path, head: Head) -> None:
         ) from None
 
 
+def noted(path: Path | None) -> list[Head]:
+    """Return the ends that this installation noted; none where it notes none, or no batch has ended yet.
+
+    Raises:
+        BadInput: as `read`.
+    """
+    return read(path) if path is not None and path.exists() else []
+
+
 def read(path: Path) -> list[Head]:
     """Return the ends in the file, in its order; a missing file is an error, an empty one is not.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ _BEFORE_MIGRATIONS = frozenset({"1", "2"})
 _ADVISORY_LOCK = 7388  # any number, the same in every process: on PostgreSQL one migrates at a time
 
 
-def is_current(session: Session, key_check: str) -> bool:
+def is_current(session: Session, key_checks: Sequence[str]) -> bool:
     """Whether a store needs nothing done to it before it is used.
 
     Raises:
@@ -33,7 +34,7 @@ def is_current(session: Session, key_check: str) -> bool:
     if "meta" not in names:
         return False
     stored = {name: getattr(session.get(Meta, name), "value", None) for name in ("key_check", "schema_version")}
-    if stored["key_check"] not in {None, key_check}:
+    if stored["key_check"] not in {None, *key_checks}:
         raise _unusable("the deployment key is not the one it was made with; restore that key")
     version = None
     if "alembic_version" in names:
@@ -43,7 +44,7 @@ def is_current(session: Session, key_check: str) -> bool:
     return version == HEAD and stored["key_check"] is not None
 
 
-def migrate(session: Session, key_check: str) -> None:
+def migrate(session: Session, key_checks: Sequence[str]) -> None:
     """Make the tables, or bring those of an older store to today's; nothing where another process was faster.
 
     Raises:
@@ -51,7 +52,7 @@ def migrate(session: Session, key_check: str) -> None:
     """
     if session.connection().dialect.name == "postgresql":
         session.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-    if is_current(session, key_check):
+    if is_current(session, key_checks):
         return
     from alembic import command  # not needed by a store that is current
     from alembic.util import CommandError
@@ -63,7 +64,8 @@ def migrate(session: Session, key_check: str) -> None:
     if session.connection().dialect.name == "sqlite" and session.execute(text("PRAGMA foreign_key_check")).first():
         raise _unusable("some of its rows refer to others that are missing; restore it from a backup")
     session.merge(Meta(name="schema_version", value=_VERSIONED_BY_ALEMBIC))
-    session.merge(Meta(name="key_check", value=key_check))
+    if session.get(Meta, "key_check") is None:
+        session.add(Meta(name="key_check", value=key_checks[0]))
 
 
 def _config(session: Session) -> Config:

@@ -24,6 +24,7 @@ from infra.requests import (
     drop,
     erased,
     leases,
+    rotation,
     rows,
     shredding,
     submissions,
@@ -274,7 +275,7 @@ class RequestStore(BatchStore):
         Args:
             heads: Ends of the log that were kept elsewhere: without one a log whose end was cut off with care passes.
         """
-        return self._database.read(lambda session: [*chain.problems(session, self._vault.sign_event, heads)])
+        return self._database.read(lambda session: [*chain.problems(session, self._vault.event_macs, heads)])
 
     def log_head(self) -> chain.Head:
         """Return the end of the audit log, to be kept elsewhere.
@@ -286,6 +287,25 @@ class RequestStore(BatchStore):
         if head is None:
             raise OperationFailed("where the audit log ends is no longer on record: restore the request store")
         return head
+
+    def must_rotate(self) -> bool:
+        """Whether what is stored is under an earlier deployment key than the one in use."""
+        return self._database.read(lambda session: rotation.is_due(session, self._key_checks))
+
+    def rotate(self) -> tuple[int, bool]:
+        """Bring every payload to the deployment key in use; nothing else is stored until that was done.
+
+        Returns:
+            How many payloads there are, and whether no byte of what was wrapped under the earlier key is left in the
+            files: another process may keep the database busy.
+
+        Raises:
+            OperationFailed: A batch is open, or a payload does not open.
+        """
+        count = self._database.write(
+            lambda session: rotation.bring_to_key_in_use(session, self._vault, self._key_checks)
+        )
+        return count, self._database.vacuum()
 
     def close(self) -> None:
         """Give back database connections; the store opens new ones when it is used again."""
@@ -304,16 +324,16 @@ class RequestStore(BatchStore):
     ) -> Intake:
         if "/" in model or ":" in model or not any(map(str.isalnum, model)):
             raise BadInput(f"{model!r} cannot be the name of a registered model; give the name alone, such as 'demo'")
-        mark = submissions.fingerprint(self._vault, data, model, generation)
-        known = self._database.read(lambda session: submissions.find(session, mark))
+        marks = submissions.fingerprints(self._vault, data, model, generation)
+        known = self._database.read(lambda session: submissions.find(session, marks))
         if known is not None:
             return known
         entries = parse_requests(data, name=name, model=model, clock=self._clock, models=models)
         return self._database.write(
             lambda session: (
-                submissions.find(session, mark)
+                submissions.find(session, marks)
                 or submissions.store(
-                    session, self._vault, mark, entries, model=model, clock=self._clock, by=by, verified=verified
+                    session, self._vault, marks[0], entries, model=model, clock=self._clock, by=by, verified=verified
                 )
             )
         )

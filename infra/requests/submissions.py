@@ -21,18 +21,20 @@ _ONCE_BLIND = frozenset({"PERSON"})  # digests that earlier programs stored take
 _CHUNK = 500  # values in one IN (...); SQLite's older limit is 999 in a statement
 
 
-def fingerprint(vault: Vault, data: bytes, model: str, generation: str) -> str:
+def fingerprints(vault: Vault, data: bytes, model: str, generation: str) -> list[str]:
     """Return what makes two submissions the same: the bytes of the file, and the model it was handed in for.
+
+    Under the deployment key in use first, then under earlier ones.
 
     A model that was trained again is another generation, and may have memorised what an earlier one had forgotten.
     """
     parts = [hashlib.sha256(data).hexdigest(), model, *([generation] if generation else [])]
-    return vault.pseudonym(" ".join(parts), kind="submission")
+    return vault.pseudonyms(" ".join(parts), kind="submission")
 
 
-def find(session: Session, mark: str) -> Intake | None:
-    """Return what became of the submission with this fingerprint, None where there is none."""
-    known = session.scalar(select(tables.Submission.id).where(tables.Submission.fingerprint == mark))
+def find(session: Session, marks: Sequence[str]) -> Intake | None:
+    """Return what became of the submission with one of these fingerprints, None where there is none."""
+    known = session.scalar(select(tables.Submission.id).where(tables.Submission.fingerprint.in_(marks)))
     if known is None:
         return None
     query = select(tables.Request).where(tables.Request.submission_id == known).order_by(tables.Request.line)
@@ -81,7 +83,7 @@ def unseal(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> tuple[
     held = json.loads(vault.open(sealed))
     identifiers = tuple(Identifier(type=kind, value=value) for kind, value in held["identifiers"])
     sought = Sought(model=held["model"], subject=held["subject"], identifiers=identifiers)
-    if digest not in (_digest(vault, sought), _digest(vault, sought, blind=_ONCE_BLIND)):
+    if digest not in (*digests(vault, sought), *digests(vault, sought, blind=_ONCE_BLIND)):
         raise OperationFailed(
             f"the payload of request {request_id} is not the one it was stored with; restore the request store"
         )
@@ -114,8 +116,19 @@ def sealed(row: tables.Payload) -> Sealed:
     return Sealed(wrapped_key=row.wrapped_key, ciphertext=row.ciphertext)
 
 
-def _digest(vault: Vault, sought: Sought, *, blind: Set[str] = frozenset()) -> str:
-    return vault.pseudonym(json.dumps(sought.canonical(blind=blind)), kind="demand")
+def digests(vault: Vault, sought: Sought, *, blind: Set[str] = frozenset()) -> list[str]:
+    """Return what makes two demands the same: under the deployment key in use first, then under earlier ones."""
+    return vault.pseudonyms(json.dumps(sought.canonical(blind=blind)), kind="demand")
+
+
+def line_digest(vault: Vault, raw: bytes) -> str:
+    """Return what stands for a malformed line."""
+    return vault.pseudonym(raw.decode("utf-8", "surrogateescape"), kind="line")
+
+
+def subject_of(vault: Vault, sought: Sought) -> str:
+    """Return what stands for the person who asks."""
+    return vault.pseudonym(sought.subject, kind="subject")
 
 
 def _intake(stored: Sequence[tables.Request]) -> Intake:
@@ -144,12 +157,12 @@ def _request(vault: Vault, submission: tables.Submission, entry: Entry, *, model
         row.received = clock.day(row.submitted_at)
         row.due = regime.due_date(row.received)
         row.subject, row.types = "", []
-        row.digest = vault.pseudonym(entry.raw.decode("utf-8", "surrogateescape"), kind="line")
+        row.digest = line_digest(vault, entry.raw)
     else:
         row.status, row.model, row.received, row.due = "received", demand.model, demand.received, demand.due
-        row.subject = vault.pseudonym(demand.subject, kind="subject")
+        row.subject = subject_of(vault, demand)
         row.types = sorted({identifier.type for identifier in demand.identifiers})
-        row.digest = _digest(vault, demand)
+        row.digest = digests(vault, demand)[0]
     return row
 
 

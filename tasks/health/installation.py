@@ -12,8 +12,7 @@ from infra.device import resolve_device
 from infra.permissions import open_to_others
 from infra.registry import Registry
 from infra.registry.service import local_path
-from infra.requests import Clock, RequestStore
-from infra.requests.heads import read as read_heads
+from infra.requests import Clock, RequestStore, heads
 from infra.requests.records import UNANSWERED
 from infra.settings import Settings
 from revs.errors import OperationFailed, RevsError
@@ -106,7 +105,7 @@ def _store(settings: Settings) -> str:
 
 
 def _log(settings: Settings) -> str:
-    noted = read_heads(settings.log_heads) if settings.log_heads else []
+    noted = heads.noted(settings.log_heads)
     store = open_store(settings)
     if problems := store.log_problems(noted):
         _refuse([*problems[:_NAMED_AT_MOST], "do not rely on it: restore the request store, find out who had access"])

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from infra.keys.keyfile import add_key
 from infra.requests import RequestStore
 from infra.settings import Settings, load_settings
 
@@ -91,6 +92,7 @@ def test_the_log_is_verified_and_a_changed_line_ends_in_an_error(
     revs: Revs, store: RequestStore, settings: Settings
 ) -> None:
     store.add(GOOD, model="demo")
+    assert "no end noted elsewhere" in revs("log", "verify").out
     shown = revs("log", "head", "--append", settings.log_heads or "")
     count, mac = shown.out.split()
     assert (count, len(mac)) == ("1", 64)
@@ -103,3 +105,26 @@ def test_the_log_is_verified_and_a_changed_line_ends_in_an_error(
     assert answer.code == 1 and "the audit log is not as it was written (2 findings)" in answer.err
     assert json.loads(answer.out)["problems"][1] == "event 1 was changed, moved or put in afterwards"
     assert "event 1 was changed" in revs("log", "verify").out
+
+
+def test_the_key_is_rotated_and_what_was_cut_off_is_ended_by_the_same_command(
+    revs: Revs, store: RequestStore, settings: Settings
+) -> None:
+    store.add(GOOD, model="demo")
+    assert revs("keys", "rotate").out == "1 payloads are under the new key\n"
+    assert len(settings.key_file.read_text().split()) == 2
+    assert revs("requests", "list").code == 0 and revs("log", "verify").code == 0
+    add_key(settings.key_file)  # and killed before the store was brought to it
+    refused = revs("requests", "withdraw", store.list()[0].id)
+    assert refused.code == 1 and "run 'revs keys rotate'" in refused.err
+    assert json.loads(revs("keys", "rotate", "--json").out) == {"payloads": 1, "clean": True}
+    assert len(settings.key_file.read_text().split()) == 3, "no further key"
+    assert revs("requests", "withdraw", store.list()[0].id).code == 0
+
+
+def test_an_open_batch_keeps_the_key_as_it_is(revs: Revs, store: RequestStore, settings: Settings) -> None:
+    store.add(GOOD, model="demo")
+    assert store.open_batch(model="demo", corpus="", source="") is not None
+    answer = revs("keys", "rotate")
+    assert answer.code == 2 and "is open" in answer.err
+    assert len(settings.key_file.read_text().split()) == 1

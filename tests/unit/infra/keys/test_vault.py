@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from infra.keys.keyfile import read_or_create_key
+from infra.keys.keyfile import add_key, read_or_create_keys
 from infra.keys.vault import Sealed, Vault
 from infra.settings import Settings
 from revs.errors import BadInput, OperationFailed
@@ -106,7 +106,7 @@ def test_of_many_first_callers_all_get_the_same_key(tmp_path: Path) -> None:
 
     def call() -> None:
         barrier.wait()
-        keys.append(read_or_create_key(tmp_path / "deployment.key"))
+        keys.extend(read_or_create_keys(tmp_path / "deployment.key"))
 
     threads = [threading.Thread(target=call) for _ in range(8)]
     for thread in threads:
@@ -138,18 +138,58 @@ def test_a_damaged_key_file_is_refused_and_kept(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe half a key")
     path.chmod(0o600)
     with pytest.raises(BadInput, match="restore the key"):
-        read_or_create_key(path)
+        read_or_create_keys(path)
     assert path.read_bytes() == b"\xff\xfe half a key"
 
 
 def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "deployment.key"
-    read_or_create_key(path)
+    read_or_create_keys(path)
     path.chmod(0o640)
     with pytest.raises(BadInput, match="chmod 600"):
-        read_or_create_key(path)
+        read_or_create_keys(path)
 
 
 def test_a_key_that_cannot_be_written_is_a_failure_of_the_surroundings(tmp_path: Path) -> None:
     with pytest.raises(OperationFailed, match="nothing was stored"):
-        read_or_create_key(tmp_path / "missing folder" / "deployment.key")
+        read_or_create_keys(tmp_path / "missing folder" / "deployment.key")
+
+
+# ---- earlier keys
+
+
+def test_what_was_sealed_or_named_under_an_earlier_key_still_opens_and_is_found_and_nothing_new_is() -> None:
+    new = Vault(bytes(32), KEY)
+    sealed = VAULT.seal(b"x")
+    assert new.open(sealed) == b"x"
+    assert new.pseudonym("Ada", kind="subject") != VAULT.pseudonym("Ada", kind="subject")
+    assert new.pseudonyms("Ada", kind="subject")[1] == VAULT.pseudonym("Ada", kind="subject")
+    with pytest.raises(OperationFailed, match="does not open"):
+        VAULT.open(new.seal(b"y"))
+
+
+def test_a_payload_that_is_wrapped_anew_opens_without_the_earlier_key() -> None:
+    sealed = VAULT.seal(b"x")
+    again = Vault(bytes(32), KEY).rewrapped(sealed)
+    assert again.ciphertext == sealed.ciphertext and again.wrapped_key != sealed.wrapped_key
+    assert Vault(bytes(32)).open(again) == b"x"
+    with pytest.raises(OperationFailed, match="does not open"):
+        Vault(bytes(32)).rewrapped(sealed)
+
+
+def test_a_new_key_stands_before_the_earlier_ones_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "deployment.key"
+    (first,) = read_or_create_keys(path)
+    second, *earlier = add_key(path)
+    assert earlier == [first] and second != first
+    assert read_or_create_keys(path) == [second, first]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["deployment.key"]
+
+
+def test_earlier_keys_come_from_the_settings_beside_the_one_in_use(tmp_path: Path) -> None:
+    text = [base64.urlsafe_b64encode(key).decode() for key in (bytes(32), KEY)]
+    settings = Settings(home=tmp_path, deployment_key=SecretStr(text[0]), earlier_keys=SecretStr(text[1]))
+    assert Vault.from_settings(settings).open(VAULT.seal(b"x")) == b"x"
+    with pytest.raises(BadInput, match="a key of REVS_EARLIER_KEYS is not"):
+        Vault.from_settings(Settings(home=tmp_path, deployment_key=SecretStr(text[0]), earlier_keys=SecretStr("no")))
