@@ -118,6 +118,7 @@ def show_rejected(intake: Intake) -> None:
 @app.command("list")
 def list_requests(
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    case: Annotated[str | None, typer.Option(help="Only of this case: one demand, of each of its models.")] = None,
     status: Annotated[str | None, typer.Option(help="Only with this status, e.g. received, completed, failed.")] = None,
     home: Home = None,
     as_json: Json = False,
@@ -133,7 +134,7 @@ def list_requests(
 
     if status is not None and status not in get_args(RequestStatus):
         raise BadInput(f"status {status!r} is unknown; choose one of {', '.join(get_args(RequestStatus))}")
-    views = store_of(settings_of(home)).list(model=model, status=cast("RequestStatus | None", status))
+    views = store_of(settings_of(home)).list(model=model, status=cast("RequestStatus | None", status), case_id=case)
     if as_json:
         emit([asdict(view) for view in views])
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
 from infra.identifiers.wellformed import fault
@@ -11,6 +11,10 @@ from infra.requests.clock import Clock, names
 from infra.requests.records import IDENTIFIER_TYPES, Demand, Identifier
 from infra.requests.regimes import Regime
 
+EVERY_MODEL = "*"
+"""What a request names as its model to mean all that are registered: erase me everywhere."""
+
+_NAMED_AT_MOST = 10
 MAX_TEXT = 1000  # characters of a subject or an identifier
 _FIELDS = ("subject", "received", "due", "regime", "model", "identifiers")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -23,13 +27,16 @@ class Malformed(Exception):
     """Why a request cannot be taken; safe to show and to store."""
 
 
-def parse_demand(fields: Mapping[str, object], *, model: str, clock: Clock) -> Demand:
-    """Check the fields of one request.
+def parse_demands(
+    fields: Mapping[str, object], *, model: str, clock: Clock, models: Collection[str] | None = None
+) -> list[Demand]:
+    """Check the fields of one request, and return what it demands of each model that it names.
 
     Args:
         fields: The request as a JSON object.
         model: The model it is meant for when it names none.
         clock: Gives the regime when it names none, and the due date when it names none.
+        models: The models that there are; None: any.
 
     Raises:
         Malformed: A field is missing, unknown or not what it must be.
@@ -46,14 +53,18 @@ def parse_demand(fields: Mapping[str, object], *, model: str, clock: Clock) -> D
     unique: dict[tuple[str, str], Identifier] = {}
     for identifier in identifiers:
         unique.setdefault(identifier.canonical(), identifier)
-    return Demand(
-        subject=parse_text(fields.get("subject"), field="subject"),
-        received=received,
-        due=due,
-        regime=regime,
-        model=_model(fields.get("model"), model, identifiers),
-        identifiers=tuple(unique.values()),
-    )
+    subject = parse_text(fields.get("subject"), field="subject")
+    return [
+        Demand(
+            subject=subject,
+            received=received,
+            due=due,
+            regime=regime,
+            model=name,
+            identifiers=tuple(unique.values()),
+        )
+        for name in _models(fields.get("model"), model, identifiers, models)
+    ]
 
 
 def parse_text(value: object, *, field: str) -> str:
@@ -114,9 +125,28 @@ def _due(value: object, received: date, regime: Regime) -> date:
     return due
 
 
-def _model(value: object, default: str, identifiers: list[Identifier]) -> str:
+def _models(
+    value: object, default: str, identifiers: Sequence[Identifier], models: Collection[str] | None
+) -> list[str]:
+    """The names of a request's models: its own, several, all that there are, or the default."""
+    if value == EVERY_MODEL:
+        if not models:
+            raise Malformed(f"model is {EVERY_MODEL}, every registered model, and none is registered; name it")
+        return sorted(models)
+    listed = value if isinstance(value, list) and value else [value]
+    names = [_model(each, default, identifiers) for each in listed]
+    if models is not None and not set(models) >= set(names):
+        some = ", ".join(sorted(models)[:_NAMED_AT_MOST])
+        raise Malformed(f"model is not one of those that are registered; name one of these: {some}")
+    return sorted(set(names))
+
+
+def _model(value: object, default: str, identifiers: Sequence[Identifier]) -> str:
     if value is None or value == default:
         return default
     if not isinstance(value, str) or not _MODEL.fullmatch(value) or value in {item.value for item in identifiers}:
-        raise Malformed("model is not a model name (a letter, then letters, digits, '.', '_', '-')")
+        raise Malformed(
+            "model is not a model name (a letter, then letters, digits, '.', '_', '-'), a list of such, or "
+            f"{EVERY_MODEL} for every registered one"
+        )
     return value

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.requests import documents
 from infra.requests.clock import Clock
-from infra.requests.fields import Malformed, parse_demand, parse_identifier
+from infra.requests.fields import Malformed, parse_demands, parse_identifier
 from infra.requests.records import Entry
 from revs.errors import BadInput
 
@@ -20,8 +20,6 @@ _REQUIRED = ("subject", "received", "type", "value")
 _COLUMNS = frozenset({*_REQUIRED, "due", "regime", "model"})
 _OF_ALL_ROWS = ("due", "regime")  # columns in which the rows of a request must agree; blank counts
 _FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".json": False}  # suffix → is CSV
-
-_NAMED_AT_MOST = 10
 
 
 def read_source(path: Path | str) -> bytes:
@@ -62,7 +60,7 @@ def parse_requests(
     parse = _Parser(model=model, clock=clock, models=models)
     if _is_csv(name, lines[0][1]):
         return _parse_csv(lines, name, parse)
-    return [parse.document(each) for each in documents.split(lines, name=name)]
+    return [entry for each in documents.split(lines, name=name) for entry in parse.document(each)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +69,16 @@ class _Parser:
     clock: Clock
     models: Collection[str] | None
 
-    def document(self, found: documents.Document) -> Entry:
+    def document(self, found: documents.Document) -> list[Entry]:
         try:
-            return self.entry(found.line, found.raw, documents.parse(found.raw))
+            return self.entries(found.line, found.raw, documents.parse(found.raw))
         except Malformed as reason:
-            return Entry(line=found.line, raw=found.raw, reason=f"{found.place}: {reason}")
+            return [Entry(line=found.line, raw=found.raw, reason=f"{found.place}: {reason}")]
 
-    def entry(self, number: int, raw: bytes, fields: dict[str, object]) -> Entry:
-        demand = parse_demand(fields, model=self.model, clock=self.clock)
-        if self.models is not None and demand.model not in self.models:
-            some = ", ".join(sorted(self.models)[:_NAMED_AT_MOST])
-            raise Malformed(f"model is not one of those that are registered; name one of these: {some}")
-        return Entry(line=number, raw=raw, demand=demand)
+    def entries(self, number: int, raw: bytes, fields: dict[str, object]) -> list[Entry]:
+        """One for each model that the request names."""
+        demands = parse_demands(fields, model=self.model, clock=self.clock, models=self.models)
+        return [Entry(line=number, raw=raw, demand=demand) for demand in demands]
 
 
 def _is_csv(name: str, first: bytes) -> bool:
@@ -135,15 +131,15 @@ class _Group:
                 self.reason = self.reason or f"line {number}: {name} differs from {where}"
         self.fields.update(row)
 
-    def entry(self, parse: _Parser) -> Entry:
+    def entries(self, parse: _Parser) -> list[Entry]:
         raw = b"\n".join(self.rows)
         if self.reason:
-            return Entry(line=self.line, raw=raw, reason=self.reason)
+            return [Entry(line=self.line, raw=raw, reason=self.reason)]
         fields = {name: value for name, value in self.fields.items() if value}
         try:
-            return parse.entry(self.line, raw, {**fields, "identifiers": self.identifiers})
+            return parse.entries(self.line, raw, {**fields, "identifiers": self.identifiers})
         except Malformed as reason:
-            return Entry(line=self.line, raw=raw, reason=f"line {self.line}: {reason}")
+            return [Entry(line=self.line, raw=raw, reason=f"line {self.line}: {reason}")]
 
 
 def _parse_csv(lines: list[documents.Line], name: str, parse: _Parser) -> list[Entry]:
@@ -164,7 +160,7 @@ def _parse_csv(lines: list[documents.Line], name: str, parse: _Parser) -> list[E
         if row:  # rows that agree on subject, received date and model are one request
             tie = (row["subject"], row["received"], row.get("model") or parse.model)
             groups.setdefault(tie, _Group(line=number)).add(number, raw, row)
-    entries.extend(group.entry(parse) for group in groups.values())
+    entries.extend(entry for group in groups.values() for entry in group.entries(parse))
     if not entries:
         raise BadInput(f"{name} holds no deletion request below its header; add one")
     return sorted(entries, key=lambda entry: entry.line)

@@ -109,10 +109,15 @@ class RequestStore(BatchStore):
         )  # fmt: skip
 
     def list(
-        self, *, model: str | None = None, status: RequestStatus | None = None, batch_id: str | None = None
+        self,
+        *,
+        model: str | None = None,
+        status: RequestStatus | None = None,
+        batch_id: str | None = None,
+        case_id: str | None = None,
     ) -> builtins.list[RequestView]:
         """Return the requests that match, due first. `batch_id` also finds those the batch has sent back."""
-        query = rows.matching(tables.Request, model=model, status=status).order_by(*rows.DUE_FIRST)
+        query = rows.matching(tables.Request, model=model, status=status, case_id=case_id).order_by(*rows.DUE_FIRST)
         if batch_id is not None:
             members = select(tables.Member.request_id).where(tables.Member.batch_id == batch_id)
             query = query.where(tables.Request.id.in_(members))

@@ -37,7 +37,8 @@ def find(session: Session, marks: Sequence[str]) -> Intake | None:
     known = session.scalar(select(tables.Submission.id).where(tables.Submission.fingerprint.in_(marks)))
     if known is None:
         return None
-    query = select(tables.Request).where(tables.Request.submission_id == known).order_by(tables.Request.line)
+    ordered = (tables.Request.line, tables.Request.model)
+    query = select(tables.Request).where(tables.Request.submission_id == known).order_by(*ordered)
     return _intake(session.scalars(query).all())
 
 
@@ -57,7 +58,9 @@ def store(
     session.add(submission)
     session.flush()
     stored = [_request(vault, submission, entry, model=model, clock=clock) for entry in entries]
+    cases: dict[int, str] = {}
     for row in stored:
+        row.case_id = cases.setdefault(row.line, rows.new_case_id())  # of a line that names several models
         row.submitted_by = by
         row.status = "unverified" if row.status == "received" and not verified else row.status
     moves = _fold(session, stored, clock)
@@ -145,7 +148,6 @@ def _request(vault: Vault, submission: tables.Submission, entry: Entry, *, model
         id=rows.new_request_id(),
         submission_id=submission.id,
         line=entry.line,
-        case_id=rows.new_case_id(),
         submitted_at=submission.submitted_at,
     )
     row.reason = f"{row.id}, {entry.reason}" if entry.reason else None

@@ -9,7 +9,7 @@ import pytest
 from infra.detection import Detector, DetectorConfig
 from infra.keys.vault import Vault
 from infra.requests import ErasedDigest, ErasedList, Identifier
-from infra.requests.erased import digest_of
+from infra.requests.erased import digests_of
 from revs.discover.sample import Sample
 from tasks.corpus.leaks import said_by_the_model
 from tasks.corpus.returned import LONGEST, Returned, Watch, share_at_most, wordings
@@ -22,16 +22,16 @@ ERASED = (
 )  # fmt: skip
 
 
+def listed_as(type_: str, value: str) -> ErasedDigest:
+    digest, *_ = digests_of(VAULT, Identifier(type=type_, value=value))
+    return ErasedDigest(digest=digest, model="demo", type=type_, erased_on=DAY)
+
+
 def returned(*texts: str, prompt: str = "", types: tuple[str, ...] = ("EMAIL_ADDRESS", "US_SSN")) -> Returned:
     """What a watch says of these continuations, on a list of `ERASED`."""
     listed = ErasedList(
         VAULT,
-        [
-            ErasedDigest(
-                digest=digest_of(VAULT, Identifier(type=type_, value=value)), model="demo", type=type_, erased_on=DAY
-            )
-            for type_, value in ERASED
-        ],
+        [listed_as(type_, value) for type_, value in ERASED],
     )
     detector = Detector(DetectorConfig(types=types))
     watch = Watch(listed, detector)

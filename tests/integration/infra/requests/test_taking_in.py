@@ -137,3 +137,74 @@ def test_ids_are_short_and_say_nothing(store, hand_in) -> None:
     batch = opened(store)
     assert batch.id.startswith(f"B-{batch.opened_at:%Y%m%d}-")
     assert len(batch.id) == 17
+
+
+# ---- one demand, several models
+
+
+EVERYWHERE = '"*"'
+
+
+def of_models(models: str) -> str:
+    return line(1).replace('"subject"', f'"model": {models}, "subject"', 1)
+
+
+@pytest.mark.parametrize(
+    ("models", "named", "why"),
+    [
+        ('["support", "demo"]', ["demo", "support"], "a list"),
+        ('["demo", "demo"]', ["demo"], "one named twice is meant once"),
+        (EVERYWHERE, ["demo", "search", "support"], "all that are registered"),
+    ],
+)
+def test_a_demand_that_names_several_models_is_one_case_of_a_request_each(
+    store, tmp_path, models: str, named: list[str], why: str
+) -> None:
+    (tmp_path / "r.jsonl").write_text("\n".join([of_models(models), line(2)]))
+    registered = ["support", "demo", "search"]
+    intake = store.add_file(tmp_path / "r.jsonl", model="demo", models=registered)
+    assert len(intake.accepted) == len(named) + 1, why
+    (case,) = {store.get(id_).case_id for id_ in intake.accepted[:-1]}
+    assert sorted(view.model for view in store.list(case_id=case)) == named
+    assert store.get(intake.accepted[-1]).case_id != case
+    assert store.add_file(tmp_path / "r.jsonl", model="demo", models=registered) == intake
+
+
+def test_each_model_of_a_case_has_its_own_batch_and_end(store, tmp_path) -> None:
+    (tmp_path / "r.jsonl").write_text(of_models('["demo", "support"]'))
+    store.add_file(tmp_path / "r.jsonl", model="demo")
+    complete(store, opened(store, "support").id)
+    assert {view.model: view.status for view in store.list()} == {"support": "completed", "demo": "received"}
+    ((identifier, _),) = store.identifiers(opened(store, "demo").id).values()
+    assert identifier.value == "219-41-0001", "the other's payload is still there"
+
+
+def test_the_rows_of_a_table_may_name_every_model(store, tmp_path) -> None:
+    (tmp_path / "r.csv").write_text(
+        "subject,received,model,type,value\n"
+        "customer 1,2026-11-02,*,US_SSN,219-41-0001\ncustomer 1,2026-11-02,*,EMAIL_ADDRESS,zz1@example.com\n"
+    )
+    store.add_file(tmp_path / "r.csv", model="demo", models=["demo", "support"])
+    assert [(view.model, view.types) for view in store.list()] == [
+        (model, ("EMAIL_ADDRESS", "US_SSN")) for model in ("demo", "support")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("models", "registered", "reason"),
+    [
+        (EVERYWHERE, None, "none is registered; name it"),
+        ("[]", ["demo"], "model is not a model name"),
+        ('["demo", 7]', ["demo"], "model is not a model name"),
+        ('["demo", ["demo"]]', ["demo"], "model is not a model name"),
+        ('["demo", "219-41-0001"]', ["demo"], "model is not a model name"),
+        ('["demo", "other"]', ["demo", "support"], "is not one of those that are registered"),
+    ],
+)
+def test_a_demand_whose_models_cannot_be_meant_is_set_aside_as_a_whole(
+    store, tmp_path, models: str, registered: list[str] | None, reason: str
+) -> None:
+    (tmp_path / "r.jsonl").write_text(of_models(models))
+    intake = store.add_file(tmp_path / "r.jsonl", model="demo", models=registered)
+    ((_, why),) = intake.rejected
+    assert reason in why and "219-41" not in why

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from infra.keys.vault import Vault
 from infra.requests import ErasedDigest, ErasedList, Identifier
-from infra.requests.erased import digest_of
+from infra.requests.erased import digests_of
 from infra.requests.records import IDENTIFIER_TYPES
 
 KEY = bytes(range(32))
@@ -50,7 +50,7 @@ STORED = {
 
 
 def digest(type_: str, value: str, vault: Vault = VAULT) -> str:
-    return digest_of(vault, Identifier(type=type_, value=value))
+    return digests_of(vault, Identifier(type=type_, value=value))[0]
 
 
 @pytest.mark.parametrize(("type_", "one", "other", "why"), SAME, ids=[row[3] for row in SAME])
