@@ -14,7 +14,17 @@ from revs.errors import BadInput, OperationFailed
 
 # Fields whose value may be shown in an error; the others may carry a password or are one.
 _PRINTABLE = frozenset(
-    {"home", "log_heads", "artifact_root", "request_days", "retention_days", "task_runner", "task_workers", "device"}
+    {
+        "home",
+        "log_heads",
+        "rejected_days",
+        "artifact_root",
+        "request_days",
+        "retention_days",
+        "task_runner",
+        "task_workers",
+        "device",
+    }
     | {"stage_timeout", "method", "keep_digests", "regime", "time_zone", "at_risk_days"}
 )
 
@@ -41,6 +51,8 @@ class Settings(BaseSettings):
     """Whose day "today" is, as in `Europe/Vienna`: for due dates, and for what was received in the future."""
     at_risk_days: int = Field(default=7, ge=0, le=3650)
     """With how many days left, or fewer, a request is shown as at risk."""
+    rejected_days: int = Field(default=90, ge=0, le=3650)
+    """For how many days the sealed content of rejected requests is kept, so that they can be looked into."""
     retention_days: int = Field(default=30, ge=0, le=3650)
     keep_digests: bool = False
     """Completed requests leave a keyed digest of each identifier, so that `revs scan --erased` notices if a model

@@ -7,8 +7,9 @@ between the two, or a busy database, only delays it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from infra.requests import rows, tables
@@ -31,6 +32,23 @@ def destroy(session: Session, because_of: str, request_ids: Iterable[str]) -> No
         held = tables.Payload.request_id
         session.execute(delete(tables.Payload).where((held == request_id) | held.in_(same)))
     session.merge(tables.Meta(name=_OWED + because_of, value="pending"))
+
+
+def expired(before: datetime) -> Select[tuple[str]]:
+    """Return the query for the rejected requests that were closed before a moment and still have their payload."""
+    held = select(tables.Payload.request_id)
+    return select(tables.Request.id).where(
+        tables.Request.status == "rejected", tables.Request.closed_at < before, tables.Request.id.in_(held)
+    )
+
+
+def expire(session: Session, before: datetime) -> int:
+    """Delete the payloads of rejected requests that were closed before a moment; return how many there were."""
+    found = session.scalars(expired(before)).all()
+    for request_id in found:
+        destroy(session, request_id, [request_id])
+        rows.log(session, "payload.expired", request_id=request_id)
+    return len(found)
 
 
 def settle(database: Database) -> bool:

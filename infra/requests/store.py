@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Collection, Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -224,6 +224,18 @@ class RequestStore(BatchStore):
     def drop_statuses(self, since: date | None = None) -> builtins.list[DropStatus]:
         """Return what the DROP is to be told of its requests, received on a day or later; None: of all."""
         return self._database.read(lambda session: drop.statuses(session, self._clock, since))
+
+    def destroy_expired(self, *, days: int) -> int:
+        """Destroy the payloads of requests that were rejected more than so many days ago; return how many there were.
+
+        What waits for a human, as failed, is kept: the person was promised an answer, and it is needed for that.
+        """
+        before = rows.now() - timedelta(days=days)
+        if not self._database.read(lambda session: session.scalars(shredding.expired(before).limit(1)).first()):
+            return 0
+        count = self._database.write(lambda session: shredding.expire(session, before))
+        shredding.settle(self._database)
+        return count
 
     def erased(self, model: str | None = None) -> ErasedList:
         """Return the digests that were kept of what was erased from a model; None: from any."""

@@ -40,6 +40,7 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     corpus = corpus or champion.tags.get("revs.corpus")
     if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
+    store.destroy_expired(days=settings.rejected_days)
     finish_closed(settings, store, model)
     batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
     if batch is not None and (reason := reason_to_give_up(settings, batch, champion)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +14,7 @@ from sqlalchemy import create_engine, text
 from stored_requests import KEY, complete, line, opened, stored_bytes
 
 from infra.keys.vault import Vault
-from infra.requests import RequestStore, lifecycle
+from infra.requests import RequestStore, lifecycle, rows
 from infra.requests.records import RequestStatus
 from revs.errors import BadInput
 
@@ -212,3 +213,22 @@ def test_decisions_name_who_took_them(either: RequestStore) -> None:
         either.withdraw(request_id, by=" ")
     with pytest.raises(BadInput, match="'caprice' is no ground"):
         either.put_on_hold(request_id, ground="caprice", by="Ana")  # type: ignore[arg-type]  # what a caller may send
+
+
+def test_the_payload_of_what_was_rejected_is_destroyed_after_its_days_and_that_of_what_failed_is_kept(
+    either: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejected, failed = added(either, 1), added(either, 2)
+    either.reject(rejected, "because")
+    either.fail(failed, "because")
+    assert either.destroy_expired(days=90) == 0
+    today = rows.now()
+    monkeypatch.setattr(rows, "now", lambda: today + timedelta(days=91))
+    assert either.destroy_expired(days=90) == 1
+    assert either.destroy_expired(days=90) == 0
+    assert [event.event for event in either.events(request_id=rejected)][-2:] == [
+        "payload.expired",
+        "payloads.destroyed",
+    ]
+    either.retry(failed, by="Ana")
+    assert list(either.identifiers(opened(either).id)) == [failed]
