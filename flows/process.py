@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from prefect import flow
+from prefect.logging import get_run_logger
 
 from flows.shards import over_shards
 from infra.requests import BatchHeld
@@ -13,6 +14,7 @@ from infra.settings import load_settings
 from tasks.batch.pages import log_requests, name_run, progress_on_page, show_batch
 from tasks.batch.results import Closed, Verdict
 from tasks.batch.stage import held
+from tasks.notify import notify
 from tasks.stages.choose import choose_target_tokens, count_shard, uncounted_shards
 from tasks.stages.detect import detect_identifiers
 from tasks.stages.edit import edit_weights, strengths
@@ -48,19 +50,28 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
     """
     with turn(model), progress_on_page(model):
         try:
-            batch = open_batch(model, corpus)
-        except BatchHeld:
-            if not is_scheduled():
-                raise
-            name_run(model, "another run is at work")
-            return None
-        if batch is None:
-            name_run(model, "no request waits")
-            return None
-        name_run(model, batch.batch_id, f"batch:{batch.batch_id}")
-        with held(batch.batch_id):
-            log_requests(batch.batch_id)
-            return process_batch(batch.batch_id)
+            return process_waiting(model, corpus)
+        finally:
+            if problem := notify(load_settings()):
+                get_run_logger().warning(problem)
+
+
+def process_waiting(model: str, corpus: str | None) -> Processed | None:
+    """Open or resume the batch of a model and process it; None where there is nothing to do."""
+    try:
+        batch = open_batch(model, corpus)
+    except BatchHeld:
+        if not is_scheduled():
+            raise
+        name_run(model, "another run is at work")
+        return None
+    if batch is None:
+        name_run(model, "no request waits")
+        return None
+    name_run(model, batch.batch_id, f"batch:{batch.batch_id}")
+    with held(batch.batch_id):
+        log_requests(batch.batch_id)
+        return process_batch(batch.batch_id)
 
 
 def process_batch(batch_id: str) -> Processed:

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     log_heads: Path | None = None
     """File to which the end of the audit log is added whenever a batch ends. It must lie where those who can write to
     the database cannot: then an end that was cut off is found. Unset: nothing is kept elsewhere."""
+    notices: SecretStr | None = None
+    """Where people are told what happened to requests: Apprise URLs, separated by spaces. They may hold passwords."""
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""

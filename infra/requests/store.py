@@ -8,44 +8,40 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from infra.requests import (
     addresses,
-    chain,
     clock,
     decisions,
     drop,
     erased,
-    leases,
     rotation,
     rows,
     shredding,
     submissions,
     tables,
 )  # fmt: skip
-from infra.requests.batch_store import BatchStore
 from infra.requests.clock import Timeliness
 from infra.requests.drop import DropStatus
 from infra.requests.erased import ErasedList
 from infra.requests.intake import parse_requests, read_source
 from infra.requests.lifecycle import HoldGround
+from infra.requests.log_store import LogStore
 from infra.requests.records import (
-    Event,
     Intake,
     RequestStatus,
     RequestView,
 )
-from revs.errors import BadInput, OperationFailed
+from revs.errors import BadInput
 
 
-class RequestStore(BatchStore):
+class RequestStore(LogStore):
     """The request store of one installation. Safe to use from several threads and processes at once.
 
     Every method raises `OperationFailed` when the database fails, and then has stored nothing.
@@ -256,54 +252,6 @@ class RequestStore(BatchStore):
             BadInput: A reference that is not on record here.
         """
         return self._database.read(lambda session: addresses.find(session, reference))
-
-    def record(
-        self,
-        event: str,
-        *,
-        batch_id: str | None = None,
-        request_id: str | None = None,
-        detail: dict[str, Any] | None = None,
-    ) -> None:
-        """Append a line to the audit log. Only safe values: ids, counts, digests, dates, decisions.
-
-        Raises:
-            BadInput: There is no such batch or request.
-        """
-
-        def work(session: Session) -> None:
-            if batch_id is not None:
-                rows.batch_row(session, batch_id)
-                leases.guard(session, batch_id)
-            if request_id is not None:
-                rows.request_row(session, request_id)
-            rows.log(session, event, batch_id=batch_id, request_id=request_id, detail=detail)
-
-        self._database.write(work)
-
-    def events(self, batch_id: str | None = None, request_id: str | None = None) -> builtins.list[Event]:
-        """Return the lines of the audit log that match, oldest first."""
-        query = rows.matching(tables.Event, batch_id=batch_id, request_id=request_id).order_by(tables.Event.id)
-        return self._database.read(lambda session: [rows.record(Event, row) for row in session.scalars(query)])
-
-    def log_problems(self, heads: Iterable[chain.Head] = ()) -> builtins.list[str]:
-        """Return what is wrong with the audit log, a line each: changed, moved, missing or cut off. Reads all of it.
-
-        Args:
-            heads: Ends of the log that were kept elsewhere: without one a log whose end was cut off with care passes.
-        """
-        return self._database.read(lambda session: [*chain.problems(session, self._vault.event_macs, heads)])
-
-    def log_head(self) -> chain.Head:
-        """Return the end of the audit log, to be kept elsewhere.
-
-        Raises:
-            OperationFailed: It is no longer on record.
-        """
-        head = self._database.read(chain.head_of)
-        if head is None:
-            raise OperationFailed("where the audit log ends is no longer on record: restore the request store")
-        return head
 
     def must_rotate(self) -> bool:
         """Whether what is stored is under an earlier deployment key than the one in use."""

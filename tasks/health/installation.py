@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version as version_of
 
+from infra import notices
 from infra.device import resolve_device
 from infra.permissions import open_to_others
 from infra.registry import Registry
@@ -44,6 +45,7 @@ def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
         "permissions": _permissions,
         "request store and key": _store,
         "audit log": _log,
+        "notices": _notices,
         "requests": _requests,
         "batches": _batches,
         "registry": _registry,
@@ -113,6 +115,18 @@ def _log(settings: Settings) -> str:
         "no end of it is noted elsewhere (REVS_LOG_HEADS), so one that was cut off with care would pass"
     )  # fmt: skip
     return f"{store.log_head().count} events as they were written; {elsewhere}"
+
+
+def _notices(settings: Settings) -> str:
+    if settings.notices is None:
+        return "nobody is told what happens to requests (REVS_NOTICES)"
+    waiting = notices.behind(open_store(settings), settings.notices.get_secret_value())
+    _refuse(
+        f"{place} was not told of {count} events: see what it says to 'revs notices send'"
+        for place, count in waiting.items()
+        if count
+    )
+    return f"{', '.join(waiting)}: told of everything"
 
 
 def _requests(settings: Settings) -> str:

@@ -1,0 +1,111 @@
+"""The audit log of the request store: written, read, checked, and how far each place was told of it."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from infra.requests import chain, clock, leases, rows, tables
+from infra.requests.batch_store import BatchStore
+from infra.requests.records import Event
+from revs.errors import OperationFailed
+
+_TOLD = "told:"  # + what stands for a place
+
+
+class LogStore(BatchStore):
+    """The part of `RequestStore` that keeps the log."""
+
+    def record(
+        self,
+        event: str,
+        *,
+        batch_id: str | None = None,
+        request_id: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """Append a line to the audit log. Only safe values: ids, counts, digests, dates, decisions.
+
+        Raises:
+            BadInput: There is no such batch or request.
+        """
+
+        def work(session: Session) -> None:
+            if batch_id is not None:
+                rows.batch_row(session, batch_id)
+                leases.guard(session, batch_id)
+            if request_id is not None:
+                rows.request_row(session, request_id)
+            rows.log(session, event, batch_id=batch_id, request_id=request_id, detail=detail)
+
+        self._database.write(work)
+
+    def events(self, batch_id: str | None = None, request_id: str | None = None) -> builtins.list[Event]:
+        """Return the lines of the audit log that match, oldest first."""
+        query = rows.matching(tables.Event, batch_id=batch_id, request_id=request_id).order_by(tables.Event.id)
+        return self._database.read(lambda session: [rows.record(Event, row) for row in session.scalars(query)])
+
+    def log_problems(self, heads: Iterable[chain.Head] = ()) -> builtins.list[str]:
+        """Return what is wrong with the audit log, a line each: changed, moved, missing or cut off. Reads all of it.
+
+        Args:
+            heads: Ends of the log that were kept elsewhere: without one a log whose end was cut off with care passes.
+        """
+        return self._database.read(lambda session: [*chain.problems(session, self._vault.event_macs, heads)])
+
+    def log_head(self) -> chain.Head:
+        """Return the end of the audit log, to be kept elsewhere.
+
+        Raises:
+            OperationFailed: It is no longer on record.
+        """
+        head = self._database.read(chain.head_of)
+        if head is None:
+            raise OperationFailed("where the audit log ends is no longer on record: restore the request store")
+        return head
+
+    def log_urgency(self) -> int:
+        """Log `request.at_risk` and `request.overdue` of unanswered requests, each once; return how many were new."""
+
+        def work(session: Session) -> int:
+            today = self._clock.today()
+            found = {
+                each.id: "request.overdue" if each.is_overdue else "request.at_risk"
+                for each in clock.timeliness(session, self._clock, today)
+                if each.is_overdue or each.state == "at_risk"
+            }
+            kinds = ("request.overdue", "request.at_risk")
+            query = select(tables.Event.request_id, tables.Event.event).where(tables.Event.event.in_(kinds))
+            logged = {(request_id, event) for request_id, event in session.execute(query)}
+            new = [(id_, event) for id_, event in found.items() if (id_, event) not in logged]
+            for request_id, event in new:
+                rows.log(session, event, request_id=request_id)
+            return len(new)
+
+        return self._database.write(work)
+
+    def events_after(self, event_id: int) -> builtins.list[Event]:
+        """Return the lines of the log after one of them, oldest first."""
+        query = select(tables.Event).where(tables.Event.id > event_id).order_by(tables.Event.id)
+        return self._database.read(lambda session: [rows.record(Event, row) for row in session.scalars(query)])
+
+    def told(self, place: str) -> int:
+        """Return up to which line of the log a place was told; a place that is new is told from now on."""
+
+        def work(session: Session) -> int:
+            row = session.get(tables.Meta, _TOLD + place)
+            if row is None:
+                head = chain.head_of(session)
+                row = tables.Meta(name=_TOLD + place, value=str(head.count if head else 0))
+                session.add(row)
+            return int(row.value)
+
+        return self._database.write(work)
+
+    def note_told(self, place: str, event_id: int) -> None:
+        """Put on record up to which line of the log a place was told."""
+        self._database.write(lambda session: session.merge(tables.Meta(name=_TOLD + place, value=str(event_id))))
