@@ -11,10 +11,10 @@ from flows.shards import over_shards
 from infra.requests import BatchHeld
 from infra.running.deployment import is_scheduled, turn
 from infra.settings import load_settings
+from tasks.batch.notify import notify
 from tasks.batch.pages import log_requests, name_run, progress_on_page, show_batch
 from tasks.batch.results import Closed, Verdict
 from tasks.batch.stage import held
-from tasks.notify import notify
 from tasks.stages.choose import choose_target_tokens, count_shard, uncounted_shards
 from tasks.stages.detect import detect_identifiers
 from tasks.stages.edit import edit_weights, strengths

@@ -25,7 +25,7 @@ def send(home: Home = None, as_json: Json = False) -> None:
     """
     from infra import notices
     from revs.errors import BadInput, OperationFailed
-    from tasks.notify import refused
+    from tasks.batch.notify import refused
 
     settings = settings_of(home)
     if settings.notices is None:
