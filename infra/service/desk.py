@@ -1,0 +1,225 @@
+"""What the service does, whichever face asks: submit, look up, list, act. Here alone roles are asked for."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Protocol, cast
+
+from infra.requests import IdentifierOutcome, Intake, RequestStore, RequestView
+from infra.requests.answers import AnotherBody, Answers
+from infra.requests.overview import CLOSED, Counts, Overview, Page
+from infra.requests.records import Event
+from infra.requests.tokens import Token, Tokens
+from infra.service.problems import Problem
+from infra.service.roles import ACTIONS, MAY
+from infra.service.submission import read_submission
+from revs.errors import BadInput
+
+_ID_LENGTH = 10
+_ID_LETTERS = frozenset("0123456789abcdefghjkmnpqrstvwxyz")
+
+
+class _Intake(Protocol):
+    """How the store takes a request from here; the actions on one request are called by name: `roles.ACTIONS`."""
+
+    def add(
+        self,
+        request: dict[str, Any],
+        *,
+        model: str,
+        by: str,
+        verified: bool = False,
+        models: Collection[str] | None = None,
+        generation: str = "",
+    ) -> Intake: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One request and all that is known of it; no value."""
+
+    view: RequestView
+    outcomes: tuple[IdentifierOutcome, ...]
+    events: tuple[Event, ...]
+    actions: tuple[str, ...]  # that the token may do, and its state allows
+
+
+class Desk:
+    """Serves tokens on a request store.
+
+    Args:
+        store: The request store.
+        models: Returns the registered models.
+        generation: Returns what a model was trained as: see `RequestStore.add_file`.
+        request_days: Days from the received to the due date of a request that names no due date.
+    """
+
+    def __init__(
+        self,
+        store: RequestStore,
+        *,
+        models: Callable[[], Collection[str]],
+        generation: Callable[[str], str] = lambda _: "",
+        request_days: int = 30,
+    ) -> None:
+        self._store, self.models, self._generation, self._days = store, models, generation, request_days
+        self._tokens, self._answers, self._overview = Tokens(store), Answers(store), Overview(store)
+
+    def known(self, secret: str) -> Token | None:
+        """Return the usable token with this secret, None where there is none."""
+        return self._tokens.known(secret)
+
+    def still(self, token_id: str) -> Token | None:
+        """Return the token with this id where it is usable, None where it is not."""
+        return self._tokens.still(token_id)
+
+    def submit(self, who: Token, body: bytes, *, key: str | None = None) -> list[dict[str, str]]:
+        """Store all requests of a body, or none where one is malformed; return id and result of each.
+
+        Args:
+            who: Submits.
+            body: See `submission`.
+            key: The same token, key and body give the same answer. None: a submission of its own.
+
+        Raises:
+            Problem: The role does not allow it, the body is not valid, or the key was sent with another one.
+        """
+        require(who, "submit")
+        models = self.models()
+        requests = read_submission(body, models=models, request_days=self._days)
+        if key is None:
+            return self._stored(who, requests, models, secrets.token_hex(16))
+        try:
+            known = self._answers.begin(who.id, key, body)
+        except AnotherBody as error:
+            raise Problem("another-body", str(error)) from None
+        if known is None:
+            # Cut off before its end, the same call goes on: the store takes the same submission once.
+            known = self._answers.end(who.id, key, {"requests": self._stored(who, requests, models, key)})
+        return list(known["requests"])
+
+    def _stored(
+        self, who: Token, requests: list[tuple[dict[str, Any], str]], models: Collection[str], once: str
+    ) -> list[dict[str, str]]:
+        stored = []
+        for number, (request, model) in enumerate(requests):
+            generation = " ".join([self._generation(model), who.id, str(number), once])
+            intake = cast(_Intake, self._store).add(
+                request, model=model, by=who.name, verified=False, models=models, generation=generation
+            )
+            stored.append(_receipt(intake))
+        return stored
+
+    def case(self, who: Token, request_id: str) -> Case:
+        """Return a request. A submitter sees those that its own token submitted, without their history.
+
+        Raises:
+            Problem: There is none that this token may see.
+        """
+        require(who, "read")
+        try:
+            if not is_request_id(request_id):
+                raise BadInput("no id")
+            view = self._store.get(request_id)
+        except BadInput:  # its text shows what was asked for, which may be anything
+            raise Problem("unknown-request") from None
+        events = self._store.events(request_id=request_id)
+        if who.role == "submitter" and _submitter(events) != who.name:
+            raise Problem("unknown-request")
+        return Case(
+            view=view,
+            outcomes=tuple(self._store.outcomes(request_id)),
+            events=tuple(events) if who.role in MAY["history"] else (),
+            actions=tuple(name for name in ACTIONS if self._offered(who, name, view, events)),
+        )
+
+    def page(self, who: Token, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Page:
+        """Return some of the requests that match, most urgent first; Problem where the role does not allow it."""
+        require(who, "list")
+        return self._overview.page(statuses=statuses, due_by=due_by, offset=offset, limit=limit)
+
+    def counts(self, who: Token | None = None) -> Counts:
+        """Return how many requests there are; without a token: for the probe of the service itself."""
+        if who is not None:
+            require(who, "metrics")
+        return self._overview.counts(today())
+
+    def act(self, who: Token, name: str, request_id: str, told: str | None = None) -> Case:
+        """Do something to a request and return it as it is then.
+
+        Args:
+            who: Does it.
+            name: A key of `ACTIONS`.
+            request_id: The request.
+            told: What the action's field is, where it has one.
+
+        Raises:
+            Problem: The role does not allow it, there is no such request, or the store refuses.
+        """
+        require(who, name)
+        action, case = ACTIONS[name], self.case(who, request_id)
+        if name == "verify" and _submitter(self._store.events(request_id=request_id)) == who.name:
+            raise Problem("own-request")
+        if action.field is not None and told not in action.choices:
+            raise Problem("invalid", errors=[(f"/{action.field}", f"is not one of {', '.join(action.choices)}")])
+        method = getattr(self._store, action.method, None)
+        if method is None:
+            raise Problem("not-yet")
+        arguments: dict[str, Any] = {} if name == "retry" else {"by": who.name}
+        if action.field is not None:
+            arguments[action.field] = told
+        if name == "retry" and case.view.status == "failed":
+            # The store's own line of a retry has no name.
+            self._store.record("request.retry_asked", request_id=request_id, detail={"by": who.name})
+        try:
+            method(request_id, **arguments)
+        except BadInput as error:  # the store's own words: id, state, remedy
+            raise Problem("state", str(error)) from None
+        return self.case(who, request_id)
+
+    def _offered(self, who: Token, name: str, view: RequestView, events: list[Event]) -> bool:
+        action = ACTIONS[name]
+        if (
+            who.role not in action.roles
+            or view.status not in action.statuses
+            or not hasattr(self._store, action.method)
+        ):
+            return False
+        return name != "verify" or _submitter(events) != who.name
+
+
+def require(who: Token, what: str) -> None:
+    """Raise Problem where the role of a token does not allow something."""
+    if who.role not in MAY[what]:
+        raise Problem("role")
+
+
+def is_request_id(text: str) -> bool:
+    """Whether a text has the form of a request id: what has not is never looked up, logged or shown."""
+    return len(text) == _ID_LENGTH and text.startswith("R-") and set(text[2:]) <= _ID_LETTERS
+
+
+def today() -> date:
+    """The day in UTC, as the store has it."""
+    return datetime.now(UTC).date()
+
+
+def days_left(view: RequestView) -> int | None:
+    """Days until a request is due, negative once it is overdue; None where nothing has to be done any more."""
+    return None if view.status in CLOSED else (view.due - today()).days
+
+
+def _submitter(events: list[Event]) -> str | None:
+    """The name of the token that submitted a request, as the first line of its history says."""
+    return events[0].detail.get("by") if events else None
+
+
+def _receipt(intake: Intake) -> dict[str, str]:
+    if intake.accepted:
+        return {"id": intake.accepted[0], "result": "accepted"}
+    if intake.duplicates:
+        return {"id": intake.duplicates[0], "result": "duplicate"}
+    return {"id": intake.rejected[0][0], "result": "rejected"}

@@ -1,0 +1,268 @@
+"""The officers' pages: forms and lists, rendered here, without a script. A value is taken and never shown again."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import APIRouter, Depends, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from infra.requests.outcomes import described
+from infra.requests.overview import CLOSED
+from infra.requests.records import IDENTIFIER_TYPES, SETTLED
+from infra.requests.tokens import Token
+from infra.service.api import PAGE, desk_of
+from infra.service.desk import Desk, days_left, today
+from infra.service.guard import client_of, note_token
+from infra.service.languages import COOKIE, FOLDER, chosen
+from infra.service.metrics import STATUSES
+from infra.service.problems import Problem
+from infra.service.roles import ACTIONS, MAY
+from infra.service.sessions import Session
+
+ROWS = (3, 10, 25)
+_MOST_FIELDS = 200
+_FORM = "application/x-www-form-urlencoded"
+_NOT_OPEN = frozenset(CLOSED)
+_OPEN = tuple(status for status in STATUSES if status not in _NOT_OPEN)
+
+router = APIRouter(include_in_schema=False)
+
+
+class LoginFirst(Exception):
+    """Nobody is logged in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One call of a page: the call, its session, who is logged in, and the form that was sent."""
+
+    request: Request
+    session: Session
+    who: Token | None
+    form: Mapping[str, str]
+
+    @property
+    def token(self) -> Token:
+        """Who is logged in; LoginFirst where nobody is."""
+        if self.who is None:
+            raise LoginFirst
+        return self.who
+
+    def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """Return a page for this visit."""
+        return page(self.request, template, status, session=self.session, who=self.who, **values)
+
+
+async def visit(request: Request, desk: Annotated[Desk, Depends(desk_of)]) -> Visit:
+    """Return the visit; a form that is not of its session is refused before anything is done.
+
+    Raises:
+        Problem: A form came from elsewhere or is none.
+    """
+    session: Session = request.app.state.sessions.of(request)
+    form = await _form(request) if request.method == "POST" else {}
+    if request.method == "POST":
+        elsewhere = request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
+        if elsewhere or not session.sent(form.get("csrf")):
+            raise Problem("stale-form")
+    who = await run_in_threadpool(desk.still, session.token_id) if session.token_id else None
+    if who is not None:
+        note_token(request.scope, who.id)
+    return Visit(request=request, session=session, who=who, form=form)
+
+
+Visiting = Annotated[Visit, Depends(visit)]
+At = Annotated[Desk, Depends(desk_of)]
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form; of one that comes twice the last."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise Problem("bad-form")
+    text = await request.body()
+    try:
+        return dict(parse_qsl(text.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"))
+    except ValueError:  # no UTF-8, or too many fields; the error's text may show them
+        raise Problem("bad-form") from None
+
+
+def page(
+    request: Request, template: str, status: int = 200, *, session: Session, who: Token | None, **values: Any
+) -> HTMLResponse:
+    """Render a page in the language of the call; keeps the session, and the language where one was asked for."""
+    asked = request.query_params.get("lang")
+    code = chosen(request, asked)
+    values.setdefault("query", "")
+    text = request.app.state.languages[code].render(
+        template, {"session": session, "who": who, "may": _may(who), "here": _here(request), **values}
+    )
+    response = HTMLResponse(text, status)
+    response.headers["Content-Language"] = code
+    response.headers["Vary"] = "Accept-Language, Cookie"
+    request.app.state.sessions.keep(request, response, session)
+    if asked == code:
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, code, max_age=31_536_000, secure=secure, httponly=True, samesite="strict")
+    return response
+
+
+def _may(who: Token | None) -> frozenset[str]:
+    return frozenset(what for what, roles in MAY.items() if who is not None and who.role in roles)
+
+
+def _here(request: Request) -> str:
+    """The path of the page, for the links that change its language; of a page that is none, the first one."""
+    route = getattr(request.scope.get("route"), "path", "")
+    if route == "/requests/{request_id}":
+        return request.url.path
+    return route if route in {"/", "/login", "/submit"} else "/"
+
+
+@router.get("/style.css")
+def style() -> FileResponse:
+    return FileResponse(FOLDER / "service.css", media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+
+@router.get("/login")
+def login_form(at: Visiting) -> Response:
+    return RedirectResponse("/", 303) if at.who else at.page("login.html.j2", refused=False)
+
+
+@router.post("/login")
+def log_in(at: Visiting, desk: At) -> Response:
+    rates = at.request.app.state.rates
+    rates.refuse_guessers(client_of(at.request.scope))
+    who = desk.known(at.form.get("token", "").strip())
+    if who is None:
+        rates.failed(client_of(at.request.scope))
+        return at.page("login.html.j2", 401, refused=True)
+    response = RedirectResponse("/", 303)
+    # Another session than before: what somebody planted in the browser opens nothing.
+    at.request.app.state.sessions.keep(at.request, response, Session(token_id=who.id))
+    return response
+
+
+@router.post("/logout")
+def log_out(at: Visiting) -> Response:
+    response = RedirectResponse("/login", 303)
+    at.request.app.state.sessions.end(at.request, response, at.session)
+    return response
+
+
+@router.get("/")
+def list_page(at: Visiting, desk: At) -> Response:
+    if "list" not in _may(at.token):
+        return RedirectResponse("/submit", 303)
+    asked = at.request.query_params
+    status = asked.get("status", "open")
+    statuses = {"open": _OPEN, "all": ()}.get(status, (status,) if status in STATUSES else None)
+    number = asked.get("page", "1")
+    if statuses is None or not (number.isascii() and number.isdigit() and 1 <= int(number[:7]) <= 1_000_000):
+        raise Problem("unknown-path")
+    found = desk.page(at.token, statuses=statuses, due_by=None, offset=(int(number) - 1) * PAGE, limit=PAGE)
+    return at.page(
+        "list.html.j2",
+        rows=[(view, days_left(view)) for view in found.requests],
+        total=found.total,
+        counts=desk.counts(at.token),
+        filtered=status,
+        statuses=STATUSES,
+        page=int(number),
+        pages=max(1, -(-found.total // PAGE)),
+        query=urlencode({"status": status}) + "&",
+    )
+
+
+@router.get("/submit")
+def submit_form(at: Visiting, desk: At) -> Response:
+    if "submit" not in _may(at.token):
+        raise Problem("role")
+    rows = at.request.query_params.get("rows", "")
+    count = int(rows) if rows in map(str, ROWS) else ROWS[0]
+    return _submit_page(at, desk, count=count, query=urlencode({"rows": count}) + "&")
+
+
+def _submit_page(at: Visit, desk: Desk, *, count: int, status: int = 200, **values: Any) -> HTMLResponse:
+    defaults: dict[str, Any] = {
+        "received": today().isoformat(),
+        "model": "",
+        "types": [],
+        "errors": (),
+        "taken": None,
+    }
+    return at.page(
+        "submit.html.j2",
+        status,
+        **defaults | values | {"key": secrets.token_urlsafe(16)},
+        types_known=IDENTIFIER_TYPES,
+        models=sorted(desk.models()),
+        count=count,
+        counts_known=ROWS,
+    )
+
+
+@router.post("/submit")
+def submit(at: Visiting, desk: At) -> Response:
+    form = at.form
+    count = int(form.get("rows", "")) if form.get("rows", "") in map(str, ROWS) else ROWS[0]
+    kinds = [form.get(f"type-{number}", "") for number in range(count)]
+    values = [form.get(f"value-{number}", "") for number in range(count)]
+    filled = [(kind, value) for kind, value in zip(kinds, values, strict=True) if value.strip()]
+    document: dict[str, Any] = {
+        "subject": form.get("subject", ""),
+        "received": form.get("received", ""),
+        "identifiers": [{"type": kind, "value": value} for kind, value in filled],
+    }
+    if form.get("model"):
+        document["model"] = form["model"]
+    key = form.get("key") or secrets.token_urlsafe(16)
+    try:
+        (taken,) = desk.submit(at.token, json.dumps(document).encode(), key=f"form {key}")
+    except Problem as problem:
+        if problem.code not in {"invalid", "no-model", "another-body"}:
+            raise
+        errors = [detail for _, detail in problem.errors] or [problem.detail]
+        kept = {"types": [kind if kind in IDENTIFIER_TYPES else "" for kind in kinds]}
+        return _submit_page(at, desk, count=count, status=problem.kind.status, errors=errors, **kept)
+    return _submit_page(at, desk, count=ROWS[0], taken=taken, status=201)
+
+
+@router.get("/requests/{request_id}")
+def request_page(request_id: str, at: Visiting, desk: At) -> Response:
+    return _request_page(at, desk, request_id)
+
+
+def _request_page(at: Visit, desk: Desk, request_id: str, *, status: int = 200, refused: str | None = None) -> Response:
+    case = desk.case(at.token, request_id)
+    done = at.request.query_params.get("done")
+    return at.page(
+        "request.html.j2",
+        status,
+        case=case,
+        left=days_left(case.view),
+        facts={each.name: getattr(case.view, each.name) for each in fields(case.view)},
+        outcomes=[(each, described(each.kind, each.detail), each.kind in SETTLED) for each in case.outcomes],
+        actions={name: ACTIONS[name] for name in case.actions},
+        done=done if done in ACTIONS else None,
+        refused=refused,
+    )
+
+
+@router.post("/requests/{request_id}/{action}")
+def act(request_id: str, action: str, at: Visiting, desk: At) -> Response:
+    if action not in ACTIONS:
+        raise Problem("unknown-path")
+    try:
+        desk.act(at.token, action, request_id, at.form.get(ACTIONS[action].field or ""))
+    except Problem as problem:
+        if problem.code not in {"state", "own-request", "invalid", "not-yet"}:
+            raise
+        return _request_page(at, desk, request_id, status=problem.kind.status, refused=problem.detail)
+    return RedirectResponse(f"/requests/{request_id}?{urlencode({'done': action})}", 303)
