@@ -12,7 +12,7 @@ from infra.requests import rows, tables
 from infra.requests.batch_store import BatchStore
 from infra.requests.records import RequestView
 
-CLOSED = ("completed", "rejected", "duplicate", "withdrawn")
+ENDED = ("completed", "rejected", "duplicate", "withdrawn")
 """What nobody has to do anything about; every other status is open, also those that wait for a human."""
 AT_RISK_DAYS = 7
 
@@ -56,7 +56,7 @@ class Overview:
             wanted.append(tables.Request.status.in_(statuses))
         if due_by is not None:
             wanted.append(tables.Request.due <= due_by)
-        closed = case((tables.Request.status.in_(CLOSED), 1), else_=0)
+        closed = case((tables.Request.status.in_(ENDED), 1), else_=0)
         query = select(tables.Request).where(*wanted).order_by(closed, *rows.DUE_FIRST, tables.Request.id)
         count = select(func.count()).select_from(tables.Request).where(*wanted)
         return self._database.read(
@@ -69,7 +69,7 @@ class Overview:
     def counts(self, today: date) -> Counts:
         """Return how many requests there are on a day; those at risk are due within `AT_RISK_DAYS`."""
         by_status = select(tables.Request.status, func.count()).group_by(tables.Request.status)
-        open_ = tables.Request.status.not_in(CLOSED)
+        open_ = tables.Request.status.not_in(ENDED)
         overdue = select(func.count()).where(open_, tables.Request.due < today)
         soon = today + timedelta(days=AT_RISK_DAYS)
         at_risk = select(func.count()).where(open_, tables.Request.due >= today, tables.Request.due <= soon)

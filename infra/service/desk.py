@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Protocol, cast
+from typing import Any
 
 from infra.requests import IdentifierOutcome, Intake, RequestStore, RequestView
 from infra.requests.answers import AnotherBody, Answers
-from infra.requests.overview import CLOSED, Counts, Overview, Page
+from infra.requests.overview import ENDED, Counts, Overview, Page
 from infra.requests.records import Event
 from infra.requests.tokens import Token, Tokens
 from infra.service.problems import Problem
@@ -20,21 +20,6 @@ from revs.errors import BadInput
 
 _ID_LENGTH = 10
 _ID_LETTERS = frozenset("0123456789abcdefghjkmnpqrstvwxyz")
-
-
-class _Intake(Protocol):
-    """How the store takes a request from here; the actions on one request are called by name: `roles.ACTIONS`."""
-
-    def add(
-        self,
-        request: dict[str, Any],
-        *,
-        model: str,
-        by: str,
-        verified: bool = False,
-        models: Collection[str] | None = None,
-        generation: str = "",
-    ) -> Intake: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +92,7 @@ class Desk:
         stored = []
         for number, (request, model) in enumerate(requests):
             generation = " ".join([self._generation(model), who.id, str(number), once])
-            intake = cast(_Intake, self._store).add(
+            intake = self._store.add(
                 request, model=model, by=who.name, verified=False, models=models, generation=generation
             )
             stored.append(_receipt(intake))
@@ -126,14 +111,13 @@ class Desk:
             view = self._store.get(request_id)
         except BadInput:  # its text shows what was asked for, which may be anything
             raise Problem("unknown-request") from None
-        events = self._store.events(request_id=request_id)
-        if who.role == "submitter" and _submitter(events) != who.name:
+        if who.role == "submitter" and view.submitted_by != who.name:
             raise Problem("unknown-request")
         return Case(
             view=view,
             outcomes=tuple(self._store.outcomes(request_id)),
-            events=tuple(events) if who.role in MAY["history"] else (),
-            actions=tuple(name for name in ACTIONS if self._offered(who, name, view, events)),
+            events=tuple(self._store.events(request_id=request_id)) if who.role in MAY["history"] else (),
+            actions=tuple(name for name in ACTIONS if self._offered(who, name, view)),
         )
 
     def page(self, who: Token, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Page:
@@ -161,26 +145,23 @@ class Desk:
         """
         require(who, name)
         action, case = ACTIONS[name], self.case(who, request_id)
-        if name == "verify" and _submitter(self._store.events(request_id=request_id)) == who.name:
+        if name == "verify" and case.view.submitted_by == who.name:
             raise Problem("own-request")
         if action.field is not None and told not in action.choices:
             raise Problem("invalid", errors=[(f"/{action.field}", f"is not one of {', '.join(action.choices)}")])
         method = getattr(self._store, action.method, None)
         if method is None:
             raise Problem("not-yet")
-        arguments: dict[str, Any] = {} if name == "retry" else {"by": who.name}
+        arguments: dict[str, Any] = {"by": who.name}
         if action.field is not None:
             arguments[action.field] = told
-        if name == "retry" and case.view.status == "failed":
-            # The store's own line of a retry has no name.
-            self._store.record("request.retry_asked", request_id=request_id, detail={"by": who.name})
         try:
             method(request_id, **arguments)
         except BadInput as error:  # the store's own words: id, state, remedy
             raise Problem("state", str(error)) from None
         return self.case(who, request_id)
 
-    def _offered(self, who: Token, name: str, view: RequestView, events: list[Event]) -> bool:
+    def _offered(self, who: Token, name: str, view: RequestView) -> bool:
         action = ACTIONS[name]
         if (
             who.role not in action.roles
@@ -188,7 +169,7 @@ class Desk:
             or not hasattr(self._store, action.method)
         ):
             return False
-        return name != "verify" or _submitter(events) != who.name
+        return name != "verify" or view.submitted_by != who.name
 
 
 def require(who: Token, what: str) -> None:
@@ -209,12 +190,7 @@ def today() -> date:
 
 def days_left(view: RequestView) -> int | None:
     """Days until a request is due, negative once it is overdue; None where nothing has to be done any more."""
-    return None if view.status in CLOSED else (view.due - today()).days
-
-
-def _submitter(events: list[Event]) -> str | None:
-    """The name of the token that submitted a request, as the first line of its history says."""
-    return events[0].detail.get("by") if events else None
+    return None if view.status in ENDED else (view.due - today()).days
 
 
 def _receipt(intake: Intake) -> dict[str, str]:

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from infra.requests.overview import AT_RISK_DAYS, Counts
 from infra.requests.records import RequestStatus
 
-STATUSES: tuple[str, ...] = tuple(dict.fromkeys([*get_args(RequestStatus), "unverified", "on_hold", "withdrawn"]))
+STATUSES: tuple[str, ...] = get_args(RequestStatus)
 
 
 class _Requests(Collector):

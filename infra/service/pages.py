@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from infra.requests.outcomes import described
-from infra.requests.overview import CLOSED
+from infra.requests.overview import ENDED
 from infra.requests.records import IDENTIFIER_TYPES, SETTLED
 from infra.requests.tokens import Token
 from infra.service.api import PAGE, desk_of
@@ -29,7 +29,7 @@ from infra.service.sessions import Session
 ROWS = (3, 10, 25)
 _MOST_FIELDS = 200
 _FORM = "application/x-www-form-urlencoded"
-_NOT_OPEN = frozenset(CLOSED)
+_NOT_OPEN = frozenset(ENDED)
 _OPEN = tuple(status for status in STATUSES if status not in _NOT_OPEN)
 
 router = APIRouter(include_in_schema=False)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
+from infra.requests.lifecycle import STEPS, HoldGround
+from infra.requests.overview import ENDED
+from infra.requests.records import RequestStatus
 from infra.requests.tokens import Role
 
-GROUNDS = ("legal_hold", "objection")
+GROUNDS: tuple[str, ...] = get_args(HoldGround)
 """Why a request may be put on hold."""
 REASONS = ("complexity", "number_of_requests", "complexity_and_number")
 """Why a deadline may be extended (Art. 12(3) GDPR). Codes and no free text: the audit log cannot forget a name."""
@@ -14,6 +18,9 @@ REASONS = ("complexity", "number_of_requests", "complexity_and_number")
 _EVERYBODY: frozenset[Role] = frozenset({"submitter", "officer", "operator", "auditor"})
 _INSIDE: frozenset[Role] = frozenset({"officer", "operator", "auditor"})
 _OFFICER: frozenset[Role] = frozenset({"officer"})
+
+
+_OPEN: frozenset[RequestStatus] = frozenset(get_args(RequestStatus)) - set(ENDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,28 +37,21 @@ class Action:
 
     method: str
     roles: frozenset[Role]
-    statuses: frozenset[str]
+    statuses: frozenset[RequestStatus]
     field: str | None = None
     choices: tuple[str, ...] = ()
 
 
-_WAITS = frozenset({"unverified", "received", "processing", "on_hold", "failed"})
 ACTIONS: dict[str, Action] = {
-    "verify": Action(method="verify", roles=_OFFICER, statuses=frozenset({"unverified"})),
-    "acknowledge": Action(method="acknowledge", roles=_OFFICER, statuses=_WAITS),
-    "extend": Action(method="extend", roles=_OFFICER, statuses=_WAITS, field="reason", choices=REASONS),
+    "verify": Action(method="verify", roles=_OFFICER, statuses=STEPS["verify"].sources),
+    "acknowledge": Action(method="acknowledge", roles=_OFFICER, statuses=_OPEN),
+    "extend": Action(method="extend", roles=_OFFICER, statuses=_OPEN, field="reason", choices=REASONS),
     "hold": Action(
-        method="put_on_hold",
-        roles=_OFFICER,
-        statuses=frozenset({"unverified", "received", "failed"}),
-        field="ground",
-        choices=GROUNDS,
+        method="put_on_hold", roles=_OFFICER, statuses=STEPS["hold"].sources, field="ground", choices=GROUNDS
     ),
-    "release": Action(method="release_hold", roles=_OFFICER, statuses=frozenset({"on_hold"})),
-    "retry": Action(method="retry", roles=frozenset({"officer", "operator"}), statuses=frozenset({"failed"})),
-    "withdraw": Action(
-        method="withdraw", roles=_OFFICER, statuses=frozenset({"unverified", "received", "on_hold", "failed"})
-    ),
+    "release": Action(method="release_hold", roles=_OFFICER, statuses=STEPS["release"].sources),
+    "retry": Action(method="retry", roles=frozenset({"officer", "operator"}), statuses=STEPS["retry"].sources),
+    "withdraw": Action(method="withdraw", roles=_OFFICER, statuses=STEPS["withdraw"].sources),
 }
 MAY: dict[str, frozenset[Role]] = {
     "submit": frozenset({"submitter", "officer"}),

@@ -22,6 +22,7 @@ _ROW: dict[str, Any] = {
     "types": ["EMAIL_ADDRESS"],
     "reason": None,
     "duplicate_of": None,
+    "case_id": "C-4e5f6a7b",
     "submitted_at": "2026-11-02T09:30:00Z",
     "closed_at": None,
 }
@@ -77,6 +78,7 @@ class RequestRow(BaseModel):
     types: list[str]
     reason: str | None
     duplicate_of: str | None
+    case_id: str = Field(description="shared by the requests of one demand, one for each model")
     submitted_at: datetime
     closed_at: datetime | None
 
