@@ -27,6 +27,8 @@ from infra.service.roles import ACTIONS, MAY
 from infra.service.sessions import Session
 
 ROWS = (3, 10, 25)
+CERTAIN = frozenset({"withdraw"})
+"""What cannot be undone, so that its form asks once more."""
 _MOST_FIELDS = 200
 _FORM = "application/x-www-form-urlencoded"
 _NOT_OPEN = frozenset(ENDED)
@@ -250,6 +252,7 @@ def _request_page(at: Visit, desk: Desk, request_id: str, *, status: int = 200, 
         facts={each.name: getattr(case.view, each.name) for each in fields(case.view)},
         outcomes=[(each, described(each.kind, each.detail), each.kind in SETTLED) for each in case.outcomes],
         actions={name: ACTIONS[name] for name in case.actions},
+        certain=CERTAIN,
         done=done if done in ACTIONS else None,
         refused=refused,
     )
@@ -259,6 +262,8 @@ def _request_page(at: Visit, desk: Desk, request_id: str, *, status: int = 200, 
 def act(request_id: str, action: str, at: Visiting, desk: At) -> Response:
     if action not in ACTIONS:
         raise Problem("unknown-path")
+    if action in CERTAIN and at.form.get("sure") != "yes":
+        return _request_page(at, desk, request_id, status=422, refused="this cannot be undone: say that you are sure")
     try:
         desk.act(at.token, action, request_id, at.form.get(ACTIONS[action].field or ""))
     except Problem as problem:
