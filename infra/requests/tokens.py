@@ -66,9 +66,7 @@ class Tokens:
         if role not in ROLES:
             raise BadInput(f"role {role!r} is unknown; choose one of {', '.join(ROLES)}")
         if not _NAME.fullmatch(name):
-            raise BadInput(
-                "the name must be 1 to 80 of A-Z a-z 0-9 . _ - and space, the first a letter or digit"
-            )
+            raise BadInput("the name must be 1 to 80 of A-Z a-z 0-9 . _ - and space, the first a letter or digit")
         if not 1 <= days <= MAX_DAYS:
             raise BadInput(f"{days} days are out of bounds; give 1 to {MAX_DAYS}")
         random = secrets.token_bytes(_BYTES)

@@ -115,10 +115,16 @@ def _places(error: RequestValidationError) -> set[tuple[str, str]]:
 
 
 def _documented(app: FastAPI, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The OpenAPI document, with the schema of problems."""
+    """The OpenAPI document, with the schema of problems in the place of FastAPI's own."""
     document = make()
     schemas = document["components"]["schemas"]
     if "ProblemDocument" not in schemas:
         own = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= own.pop("$defs") | {"ProblemDocument": own}
+    # FastAPI's own form of a refusal, which repeats what was sent: no call ends in it.
+    for call in (call for found in document["paths"].values() for call in found.values()):
+        if "HTTPValidationError" in str(call["responses"].get("422")):
+            del call["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
     return document

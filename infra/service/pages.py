@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
@@ -18,7 +19,7 @@ from infra.requests.overview import ENDED
 from infra.requests.records import IDENTIFIER_TYPES, SETTLED
 from infra.requests.tokens import Token
 from infra.service.api import PAGE, desk_of
-from infra.service.desk import Desk, days_left, today
+from infra.service.desk import Desk, days_left, is_request_id, today
 from infra.service.guard import client_of, note_token
 from infra.service.languages import COOKIE, FOLDER, chosen
 from infra.service.metrics import STATUSES
@@ -30,6 +31,8 @@ ROWS = (3, 10, 25)
 CERTAIN = frozenset({"withdraw"})
 """What cannot be undone, so that its form asks once more."""
 _MOST_FIELDS = 200
+_IDENTIFIER = re.compile(r"/identifiers/(\d+)")
+_WITHIN = re.compile(r"^identifiers\[\d+\]\.?")
 _FORM = "application/x-www-form-urlencoded"
 _NOT_OPEN = frozenset(ENDED)
 _OPEN = tuple(status for status in STATUSES if status not in _NOT_OPEN)
@@ -122,8 +125,9 @@ def _may(who: Token | None) -> frozenset[str]:
 def _here(request: Request) -> str:
     """The path of the page, for the links that change its language; of a page that is none, the first one."""
     route = getattr(request.scope.get("route"), "path", "")
-    if route == "/requests/{request_id}":
-        return request.url.path
+    request_id = request.path_params.get("request_id", "")
+    if route == "/requests/{request_id}" and is_request_id(request_id):  # what is no id is not shown
+        return f"/requests/{request_id}"
     return route if route in {"/", "/login", "/submit"} else "/"
 
 
@@ -216,11 +220,11 @@ def submit(at: Visiting, desk: At) -> Response:
     count = int(form.get("rows", "")) if form.get("rows", "") in map(str, ROWS) else ROWS[0]
     kinds = [form.get(f"type-{number}", "") for number in range(count)]
     values = [form.get(f"value-{number}", "") for number in range(count)]
-    filled = [(kind, value) for kind, value in zip(kinds, values, strict=True) if value.strip()]
+    filled = [number for number, value in enumerate(values) if value.strip()]
     document: dict[str, Any] = {
         "subject": form.get("subject", ""),
         "received": form.get("received", ""),
-        "identifiers": [{"type": kind, "value": value} for kind, value in filled],
+        "identifiers": [{"type": kinds[number], "value": values[number]} for number in filled],
     }
     if form.get("model"):
         document["model"] = form["model"]
@@ -230,10 +234,18 @@ def submit(at: Visiting, desk: At) -> Response:
     except Problem as problem:
         if problem.code not in {"invalid", "no-model", "another-body"}:
             raise
-        errors = [detail for _, detail in problem.errors] or [problem.detail]
+        errors = [_in_form(pointer, detail, filled) for pointer, detail in problem.errors] or [(None, problem.detail)]
         kept = {"types": [kind if kind in IDENTIFIER_TYPES else "" for kind in kinds]}
         return _submit_page(at, desk, count=count, status=problem.kind.status, errors=errors, **kept)
     return _submit_page(at, desk, count=ROWS[0], taken=taken, status=201)
+
+
+def _in_form(pointer: str, detail: str, filled: Sequence[int]) -> tuple[int | None, str]:
+    """The row of the form that an error is about, if it is about one, and what is wrong there."""
+    place = _IDENTIFIER.match(pointer)
+    if place is None:
+        return None, detail
+    return filled[int(place[1])], _WITHIN.sub("", detail)
 
 
 @router.get("/requests/{request_id}")
