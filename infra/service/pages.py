@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
@@ -101,7 +102,7 @@ async def _form(request: Request) -> dict[str, str]:
 def page(
     request: Request, template: str, status: int = 200, *, session: Session, who: Token | None, **values: Any
 ) -> HTMLResponse:
-    """Render a page in the language of the call; keeps the session, and the language where one was asked for."""
+    """Render a page in the language of the call; keeps a new session, and the language where one was asked for."""
     asked = request.query_params.get("lang")
     code = chosen(request, asked)
     values.setdefault("query", "")
@@ -111,7 +112,8 @@ def page(
     response = HTMLResponse(text, status)
     response.headers["Content-Language"] = code
     response.headers["Vary"] = "Accept-Language, Cookie"
-    request.app.state.sessions.keep(request, response, session)
+    if session.is_new:
+        request.app.state.sessions.keep(request, response, session)
     if asked == code:
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, code, max_age=31_536_000, secure=secure, httponly=True, samesite="strict")
@@ -230,9 +232,11 @@ def submit(at: Visiting, desk: At) -> Response:
         document["model"] = form["model"]
     key = form.get("key") or secrets.token_urlsafe(16)
     try:
-        (taken,) = desk.submit(at.token, json.dumps(document).encode(), key=f"form {key}")
+        # Sent twice, the same form is one request; sent again with something mended, it is another.
+        body = json.dumps(document).encode()
+        (taken,) = desk.submit(at.token, body, key=f"form {key} {hashlib.sha256(body).hexdigest()}")
     except Problem as problem:
-        if problem.code not in {"invalid", "no-model", "another-body"}:
+        if problem.code not in {"invalid", "no-model"}:
             raise
         errors = [_in_form(pointer, detail, filled) for pointer, detail in problem.errors] or [(None, problem.detail)]
         kept = {"types": [kind if kind in IDENTIFIER_TYPES else "" for kind in kinds]}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from dataclasses import dataclass, field
+from threading import Lock
 
 from cachetools import TTLCache
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -28,6 +29,7 @@ class Session:
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     token_id: str | None = None
+    is_new: bool = True  # its cookie was not sent yet; it is sent once, so that using a session does not prolong it
 
     def sent(self, csrf: str | None) -> bool:
         """Whether a form sent the secret of this session back."""
@@ -44,15 +46,17 @@ class Sessions:
     def __init__(self, key: str) -> None:
         self._signer = URLSafeTimedSerializer(key, salt="revs service session")
         self._ended: TTLCache[str, bool] = TTLCache(_MOST_ENDED, SECONDS)
+        self._lock = Lock()
 
     def of(self, request: Request) -> Session:
         """Return the session of a call, a new one where it has none that can be used."""
         try:
             found = self._signer.loads(request.cookies.get(_name(request), ""), max_age=SECONDS)
-            session = Session(id=found["id"], csrf=found["csrf"], token_id=found["token"])
+            session = Session(id=found["id"], csrf=found["csrf"], token_id=found["token"], is_new=False)
         except (BadData, KeyError, TypeError):
             return Session()
-        return Session() if session.id in self._ended else session
+        with self._lock:
+            return Session() if session.id in self._ended else session
 
     def keep(self, request: Request, response: Response, session: Session) -> None:
         """Send the session's cookie along: for this site and no script, over TLS alone where the call came over it."""
@@ -64,7 +68,8 @@ class Sessions:
 
     def end(self, request: Request, response: Response, session: Session) -> None:
         """Log out: the cookie is taken away, and opens nothing even where it was copied."""
-        self._ended[session.id] = True
+        with self._lock:
+            self._ended[session.id] = True
         secure = request.url.scheme == "https"
         response.delete_cookie(_name(request), path="/", secure=secure, httponly=True, samesite="strict")
 
