@@ -102,7 +102,6 @@ def _service(settings: Settings) -> FastAPI:
         models=models,
         generation=generation,
         session_key=Vault.from_settings(settings).pseudonym("session key", kind="service"),
-        request_days=settings.request_days,
     )
 
 

@@ -122,7 +122,7 @@ def list_requests(
     """List requests, most urgent first, 50 a page; roles: officer, operator, auditor."""
     found = desk.page(who, statuses=known_statuses(status or []), due_by=due, offset=(page - 1) * PAGE, limit=PAGE)
     return RequestPage(
-        requests=[RequestRow.of(view) for view in found.requests],
+        requests=[RequestRow.of(view, desk.days_left(view)) for view in found.requests],
         total=found.total,
         page=page,
         pages=max(1, -(-found.total // PAGE)),
@@ -154,7 +154,7 @@ def _add(name: str) -> None:
     def telling(request_id: str, who: Who, desk: At, body: Body) -> RequestOut:
         return RequestOut.of_case(desk.act(who, name, request_id, _told(read_json(body), str(action.field))))
 
-    codes = ["no-token", "role", "unknown-request", "state", "not-yet"]
+    codes = ["no-token", "role", "unknown-request", "state"]
     codes += ["own-request"] if name == "verify" else []
     codes += ["not-json", "too-large", "media-type", "invalid"] if action.field else []
     router.add_api_route(
@@ -200,7 +200,7 @@ def health() -> dict[str, str]:
 @open_router.get("/ready", response_model=State, responses=documented())
 def ready(desk: At) -> dict[str, str]:
     """Whether the request store answers too; 503 where it does not. No token needed."""
-    desk.counts()
+    desk.ready()
     return {"status": "ok"}
 
 

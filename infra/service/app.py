@@ -37,7 +37,6 @@ def new_app(
     models: Callable[[], Collection[str]],
     session_key: str,
     generation: Callable[[str], str] = lambda _: "",
-    request_days: int = 30,
     rates: Rates | None = None,
 ) -> FastAPI:
     """Return the service of a request store.
@@ -47,7 +46,6 @@ def new_app(
         models: Returns the registered models: requests for others are refused.
         session_key: Signs the session cookies; the same key keeps sessions over a restart.
         generation: Returns what a model was trained as: see `RequestStore.add_file`.
-        request_days: Days from the received to the due date of a request that names no due date.
         rates: How often an address may call; None: the default.
     """
     app = FastAPI(
@@ -58,7 +56,7 @@ def new_app(
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
     )
-    app.state.desk = Desk(store, models=models, generation=generation, request_days=request_days)
+    app.state.desk = Desk(store, models=models, generation=generation)
     app.state.sessions = Sessions(session_key)
     app.state.languages = languages()
     app.state.rates = rates or Rates()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from infra.requests import IdentifierOutcome, Intake, RequestStore, RequestView
 from infra.requests.answers import AnotherBody, Answers
-from infra.requests.overview import ENDED, Counts, Overview, Page
-from infra.requests.records import Event
+from infra.requests.overview import Overview, Page
+from infra.requests.records import UNANSWERED, Event
+from infra.requests.regimes import frozen
 from infra.requests.tokens import Token, Tokens
 from infra.service.problems import Problem
 from infra.service.roles import ACTIONS, MAY
@@ -23,13 +24,23 @@ _ID_LETTERS = frozenset("0123456789abcdefghjkmnpqrstvwxyz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many requests there are: by status; with a day passed by which something had to be done; due soon."""
+
+    by_status: Mapping[str, int]
+    overdue: int
+    at_risk: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One request and all that is known of it; no value."""
 
     view: RequestView
     outcomes: tuple[IdentifierOutcome, ...]
     events: tuple[Event, ...]
-    actions: tuple[str, ...]  # that the token may do, and its state allows
+    actions: Mapping[str, tuple[str, ...]]  # that the token may do and its state allows, with what may be told
+    days_left: int | None  # until it is due, negative once it is overdue; None once it is answered
 
 
 class Desk:
@@ -39,7 +50,6 @@ class Desk:
         store: The request store.
         models: Returns the registered models.
         generation: Returns what a model was trained as: see `RequestStore.add_file`.
-        request_days: Days from the received to the due date of a request that names no due date.
     """
 
     def __init__(
@@ -48,10 +58,10 @@ class Desk:
         *,
         models: Callable[[], Collection[str]],
         generation: Callable[[str], str] = lambda _: "",
-        request_days: int = 30,
     ) -> None:
-        self._store, self.models, self._generation, self._days = store, models, generation, request_days
+        self._store, self.models, self._generation = store, models, generation
         self._tokens, self._answers, self._overview = Tokens(store), Answers(store), Overview(store)
+        self.clock = self._overview.clock
 
     def known(self, secret: str) -> Token | None:
         """Return the usable token with this secret, None where there is none."""
@@ -74,7 +84,7 @@ class Desk:
         """
         require(who, "submit")
         models = self.models()
-        requests = read_submission(body, models=models, request_days=self._days)
+        requests = read_submission(body, models=models, clock=self.clock)
         if key is None:
             return self._stored(who, requests, models, secrets.token_hex(16))
         try:
@@ -117,7 +127,8 @@ class Desk:
             view=view,
             outcomes=tuple(self._store.outcomes(request_id)),
             events=tuple(self._store.events(request_id=request_id)) if who.role in MAY["history"] else (),
-            actions=tuple(name for name in ACTIONS if self._offered(who, name, view)),
+            actions={name: _choices(name, view) for name in ACTIONS if _offered(who, name, view)},
+            days_left=self.days_left(view),
         )
 
     def page(self, who: Token, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Page:
@@ -125,11 +136,21 @@ class Desk:
         require(who, "list")
         return self._overview.page(statuses=statuses, due_by=due_by, offset=offset, limit=limit)
 
-    def counts(self, who: Token | None = None) -> Counts:
-        """Return how many requests there are; without a token: for the probe of the service itself."""
-        if who is not None:
-            require(who, "metrics")
-        return self._overview.counts(today())
+    def counts(self, who: Token) -> Counts:
+        """Return how many requests there are; Problem where the role does not allow it."""
+        require(who, "metrics")
+        standing = self._store.timeliness()
+        overdue = sum(each.is_overdue for each in standing)
+        at_risk = sum(each.state == "at_risk" and not each.is_overdue for each in standing)
+        return Counts(by_status=self._overview.by_status(), overdue=overdue, at_risk=at_risk)
+
+    def ready(self) -> None:
+        """Ask the store for something; OperationFailed where it does not answer."""
+        self._overview.by_status()
+
+    def days_left(self, view: RequestView) -> int | None:
+        """Return the days until a request is due, negative once it is overdue; None once it is answered."""
+        return (view.due - self.clock.today()).days if view.status in UNANSWERED else None
 
     def act(self, who: Token, name: str, request_id: str, told: str | None = None) -> Case:
         """Do something to a request and return it as it is then.
@@ -147,29 +168,41 @@ class Desk:
         action, case = ACTIONS[name], self.case(who, request_id)
         if name == "verify" and case.view.submitted_by == who.name:
             raise Problem("own-request")
-        if action.field is not None and told not in action.choices:
-            raise Problem("invalid", errors=[(f"/{action.field}", f"is not one of {', '.join(action.choices)}")])
-        method = getattr(self._store, action.method, None)
-        if method is None:
-            raise Problem("not-yet")
+        choices = _choices(name, case.view)
+        if choices and told not in choices:
+            raise Problem("invalid", errors=[(f"/{action.field}", f"is not one of {', '.join(choices)}")])
         arguments: dict[str, Any] = {"by": who.name}
         if action.field is not None:
             arguments[action.field] = told
         try:
-            method(request_id, **arguments)
+            getattr(self._store, action.method)(request_id, **arguments)
         except BadInput as error:  # the store's own words: id, state, remedy
             raise Problem("state", str(error)) from None
         return self.case(who, request_id)
 
-    def _offered(self, who: Token, name: str, view: RequestView) -> bool:
-        action = ACTIONS[name]
-        if (
-            who.role not in action.roles
-            or view.status not in action.statuses
-            or not hasattr(self._store, action.method)
-        ):
-            return False
-        return name != "verify" or view.submitted_by != who.name
+
+def _offered(who: Token, name: str, view: RequestView) -> bool:
+    """Whether a token may do this, the state of the request allows it, and it was not done for good."""
+    action = ACTIONS[name]
+    if who.role not in action.roles or view.status not in action.statuses:
+        return False
+    match name:
+        case "verify":
+            return view.submitted_by != who.name
+        case "acknowledge":
+            return view.acknowledged_at is None
+        case "extend":
+            return view.extended_at is None and bool(_choices(name, view))
+        case _:
+            return True
+
+
+def _choices(name: str, view: RequestView) -> tuple[str, ...]:
+    """What an action may be told: to extend, what the law of the request names; none where it has no extension."""
+    if name != "extend":
+        return ACTIONS[name].choices
+    policy = frozen(view.policy)
+    return policy.extension.reasons if policy and policy.extension else ()
 
 
 def require(who: Token, what: str) -> None:
@@ -181,16 +214,6 @@ def require(who: Token, what: str) -> None:
 def is_request_id(text: str) -> bool:
     """Whether a text has the form of a request id: what has not is never looked up, logged or shown."""
     return len(text) == _ID_LENGTH and text.startswith("R-") and set(text[2:]) <= _ID_LETTERS
-
-
-def today() -> date:
-    """The day in UTC, as the store has it."""
-    return datetime.now(UTC).date()
-
-
-def days_left(view: RequestView) -> int | None:
-    """Days until a request is due, negative once it is overdue; None where nothing has to be done any more."""
-    return None if view.status in ENDED else (view.due - today()).days
 
 
 def _receipt(intake: Intake) -> dict[str, str]:

@@ -10,8 +10,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from infra.requests.overview import AT_RISK_DAYS, Counts
 from infra.requests.records import RequestStatus
+from infra.service.desk import Counts
 
 STATUSES: tuple[str, ...] = get_args(RequestStatus)
 
@@ -25,8 +25,9 @@ class _Requests(Collector):
         for status in STATUSES:
             by_status.add_metric([status], self._counts.by_status.get(status, 0))
         yield by_status
-        yield GaugeMetricFamily("revs_requests_overdue", "Open requests past their due date.", self._counts.overdue)
-        soon = f"Open requests due within {AT_RISK_DAYS} days."
+        late = "Unanswered requests of which a day has passed by which something had to be done."
+        yield GaugeMetricFamily("revs_requests_overdue", late, self._counts.overdue)
+        soon = "Unanswered requests that are due soon (REVS_AT_RISK_DAYS)."
         yield GaugeMetricFamily("revs_requests_at_risk", soon, self._counts.at_risk)
 
 

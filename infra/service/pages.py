@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -16,11 +16,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from infra.requests.outcomes import described
-from infra.requests.overview import ENDED
-from infra.requests.records import IDENTIFIER_TYPES, SETTLED
+from infra.requests.records import IDENTIFIER_TYPES, SETTLED, UNANSWERED
+from infra.requests.regimes import frozen, regimes
 from infra.requests.tokens import Token
 from infra.service.api import PAGE, desk_of
-from infra.service.desk import Desk, days_left, is_request_id, today
+from infra.service.desk import Desk, is_request_id
 from infra.service.guard import client_of, note_token
 from infra.service.languages import COOKIE, FOLDER, chosen
 from infra.service.metrics import STATUSES
@@ -35,8 +35,6 @@ _MOST_FIELDS = 200
 _IDENTIFIER = re.compile(r"/identifiers/(\d+)")
 _WITHIN = re.compile(r"^identifiers\[\d+\]\.?")
 _FORM = "application/x-www-form-urlencoded"
-_NOT_OPEN = frozenset(ENDED)
-_OPEN = tuple(status for status in STATUSES if status not in _NOT_OPEN)
 
 router = APIRouter(include_in_schema=False)
 
@@ -170,14 +168,14 @@ def list_page(at: Visiting, desk: At) -> Response:
         return RedirectResponse("/submit", 303)
     asked = at.request.query_params
     status = asked.get("status", "open")
-    statuses = {"open": _OPEN, "all": ()}.get(status, (status,) if status in STATUSES else None)
+    statuses = {"open": UNANSWERED, "all": ()}.get(status, (status,) if status in STATUSES else None)
     number = asked.get("page", "1")
     if statuses is None or not (number.isascii() and number.isdigit() and 1 <= int(number[:7]) <= 1_000_000):
         raise Problem("unknown-path")
     found = desk.page(at.token, statuses=statuses, due_by=None, offset=(int(number) - 1) * PAGE, limit=PAGE)
     return at.page(
         "list.html.j2",
-        rows=[(view, days_left(view)) for view in found.requests],
+        rows=[(view, desk.days_left(view)) for view in found.requests],
         total=found.total,
         counts=desk.counts(at.token),
         filtered=status,
@@ -199,8 +197,9 @@ def submit_form(at: Visiting, desk: At) -> Response:
 
 def _submit_page(at: Visit, desk: Desk, *, count: int, status: int = 200, **values: Any) -> HTMLResponse:
     defaults: dict[str, Any] = {
-        "received": today().isoformat(),
+        "received": desk.clock.today().isoformat(),
         "model": "",
+        "regime": desk.clock.regime,
         "types": [],
         "errors": (),
         "taken": None,
@@ -210,6 +209,7 @@ def _submit_page(at: Visit, desk: Desk, *, count: int, status: int = 200, **valu
         status,
         **defaults | values | {"key": secrets.token_urlsafe(16)},
         types_known=IDENTIFIER_TYPES,
+        regimes=regimes(),
         models=sorted(desk.models()),
         count=count,
         counts_known=ROWS,
@@ -228,8 +228,7 @@ def submit(at: Visiting, desk: At) -> Response:
         "received": form.get("received", ""),
         "identifiers": [{"type": kinds[number], "value": values[number]} for number in filled],
     }
-    if form.get("model"):
-        document["model"] = form["model"]
+    document |= {name: form[name] for name in ("regime", "model") if form.get(name)}
     key = form.get("key") or secrets.token_urlsafe(16)
     try:
         # Sent twice, the same form is one request; sent again with something mended, it is another.
@@ -259,15 +258,16 @@ def request_page(request_id: str, at: Visiting, desk: At) -> Response:
 
 def _request_page(at: Visit, desk: Desk, request_id: str, *, status: int = 200, refused: str | None = None) -> Response:
     case = desk.case(at.token, request_id)
+    policy = frozen(case.view.policy)
     done = at.request.query_params.get("done")
     return at.page(
         "request.html.j2",
         status,
         case=case,
-        left=days_left(case.view),
-        facts={each.name: getattr(case.view, each.name) for each in fields(case.view)},
+        policy=policy,
+        acknowledge_by=policy.acknowledge_by(case.view.received) if policy else None,
         outcomes=[(each, described(each.kind, each.detail), each.kind in SETTLED) for each in case.outcomes],
-        actions={name: ACTIONS[name] for name in case.actions},
+        actions=ACTIONS,
         certain=CERTAIN,
         done=done if done in ACTIONS else None,
         refused=refused,

@@ -43,7 +43,6 @@ KINDS: dict[str, Kind] = {
     ),
     "too-many": Kind(429, "Too many calls", "too many calls from this address; wait the seconds of Retry-After"),
     "fault": Kind(500, "Fault in the service", "the service failed, and its log names the fault; try again"),
-    "not-yet": Kind(501, "Not supported", "the request store of this installation cannot do that; update revs"),
     "unavailable": Kind(503, "Store not available", "the request store cannot be used now; try again later"),
 }
 

@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from typing import get_args
 
 from infra.requests.lifecycle import STEPS, HoldGround
-from infra.requests.overview import ENDED
-from infra.requests.records import RequestStatus
+from infra.requests.records import UNANSWERED, RequestStatus
+from infra.requests.regimes import regimes
 from infra.requests.tokens import Role
 
 GROUNDS: tuple[str, ...] = get_args(HoldGround)
 """Why a request may be put on hold."""
-REASONS = ("complexity", "number_of_requests", "complexity_and_number")
-"""Why a deadline may be extended (Art. 12(3) GDPR). Codes and no free text: the audit log cannot forget a name."""
+REASONS: tuple[str, ...] = tuple(
+    sorted({code for each in regimes().values() if each.extension for code in each.extension.reasons})
+)
+"""Why a period may be extended, in any law. Codes and no free text: the audit log cannot forget a name."""
 
 _EVERYBODY: frozenset[Role] = frozenset({"submitter", "officer", "operator", "auditor"})
 _INSIDE: frozenset[Role] = frozenset({"officer", "operator", "auditor"})
 _OFFICER: frozenset[Role] = frozenset({"officer"})
 
 
-_OPEN: frozenset[RequestStatus] = frozenset(get_args(RequestStatus)) - set(ENDED)
+_OPEN: frozenset[RequestStatus] = frozenset(UNANSWERED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Action:
         roles: Who may do it.
         statuses: In which it is offered; the store decides in the end.
         field: What it has to be told, by name; None: nothing.
-        choices: What may be told.
+        choices: What may be told; to extend, what the law of the request names of these.
     """
 
     method: str

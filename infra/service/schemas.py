@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from infra.requests.outcomes import described
 from infra.requests.records import IDENTIFIER_TYPES, SETTLED, RequestView
-from infra.service.desk import Case, days_left
+from infra.requests.regimes import frozen, regimes
+from infra.service.desk import Case
 
 _ID = "R-0a1b2c3d"
 _DATES = {"received": "2026-11-02", "due": "2026-12-02"}
+_MADE = frozenset({"days_left", "acknowledge_by"})  # not a field of the stored request
 _ROW: dict[str, Any] = {
     "id": _ID,
     "model": "support-bot",
@@ -25,6 +27,10 @@ _ROW: dict[str, Any] = {
     "case_id": "C-4e5f6a7b",
     "submitted_at": "2026-11-02T09:30:00Z",
     "closed_at": None,
+    "regime": "gdpr",
+    "extended_at": None,
+    "acknowledged_at": None,
+    "acknowledge_by": None,
 }
 
 
@@ -74,18 +80,22 @@ class RequestRow(BaseModel):
     status: str
     received: date
     due: date
-    days_left: int | None = Field(description="negative once overdue; null once nothing has to be done any more")
+    days_left: int | None = Field(description="negative once overdue; null once answered")
     types: list[str]
     reason: str | None
     duplicate_of: str | None
     case_id: str = Field(description="shared by the requests of one demand, one for each model")
     submitted_at: datetime
     closed_at: datetime | None
+    regime: str = Field(description="the law it came in under")
+    extended_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledge_by: date | None = Field(description="until when receipt has to be confirmed; null: nothing asks for it")
 
     @classmethod
-    def of(cls, view: RequestView) -> RequestRow:
+    def of(cls, view: RequestView, days_left: int | None) -> RequestRow:
         """Return a stored request as the API shows it."""
-        return cls(**row(view))
+        return cls(**row(view, days_left))
 
 
 class OutcomeOut(BaseModel):
@@ -149,7 +159,7 @@ class RequestOut(RequestRow):
             EventOut(at=each.at, event=each.event, by=each.detail.get("by"), batch_id=each.batch_id)
             for each in case.events
         ]
-        return cls(**row(case.view), outcomes=outcomes, history=history, actions=list(case.actions))
+        return cls(**row(case.view, case.days_left), outcomes=outcomes, history=history, actions=list(case.actions))
 
 
 class RequestPage(BaseModel):
@@ -171,10 +181,12 @@ class State(BaseModel):
     status: Literal["ok"]
 
 
-def row(view: RequestView) -> dict[str, Any]:
+def row(view: RequestView, days_left: int | None) -> dict[str, Any]:
     """Return the fields of a request that the API shows; neither subject nor digest."""
-    fields = {name: getattr(view, name) for name in RequestRow.model_fields if name != "days_left"}
-    return fields | {"types": list(view.types), "days_left": days_left(view)}
+    fields = {name: getattr(view, name) for name in RequestRow.model_fields if name not in _MADE}
+    policy = frozen(view.policy)
+    by = policy.acknowledge_by(view.received) if policy else None
+    return fields | {"types": list(view.types), "days_left": days_left, "acknowledge_by": by}
 
 
 _IDENTIFIER = {
@@ -193,7 +205,8 @@ _REQUEST = {
     "properties": {
         "subject": {"type": "string", "maxLength": 1000, "description": "whom it is about, in the submitter's words"},
         "received": {"type": "string", "format": "date"},
-        "due": {"type": "string", "format": "date", "description": "left out: by the installation's rule"},
+        "due": {"type": "string", "format": "date", "description": "left out: as the regime says"},
+        "regime": {"enum": sorted(regimes()), "description": "left out: the installation's"},
         "model": {"type": "string", "description": "a registered model; may be left out where there is one alone"},
         "identifiers": {"type": "array", "minItems": 1, "items": _IDENTIFIER},
     },

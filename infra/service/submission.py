@@ -7,11 +7,12 @@ import re
 from collections.abc import Collection
 from typing import Any, NoReturn
 
+from infra.requests.clock import Clock
 from infra.requests.fields import Malformed, parse_demand
 from infra.service.problems import Problem
 
 MOST = 100  # requests in one body
-_PLACE = re.compile(r"(identifiers)\[(\d+)\](?:\.(type|value))?|(subject|received|due|model|identifiers)\b")
+_PLACE = re.compile(r"(identifiers)\[(\d+)\](?:\.(type|value))?|(subject|received|due|regime|model|identifiers)\b")
 
 
 def read_json(body: bytes) -> Any:
@@ -26,15 +27,13 @@ def read_json(body: bytes) -> Any:
         raise Problem("not-json") from None
 
 
-def read_submission(
-    body: bytes, *, models: Collection[str], request_days: int = 30
-) -> list[tuple[dict[str, Any], str]]:
+def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> list[tuple[dict[str, Any], str]]:
     """Return the requests of a body, each with the model it is for; all of them are well-formed.
 
     Args:
         body: As it was sent.
         models: Those that are registered; where there is one alone, a request need not name it.
-        request_days: Days from the received to the due date of requests that have no due date.
+        clock: Gives regime and due date of requests that have none.
 
     Raises:
         Problem: Any of them is malformed; the problem names all places, never a value.
@@ -48,7 +47,7 @@ def read_submission(
     errors, good = [], []
     for number, document in enumerate(documents):
         try:
-            good.append((document, _model_of(document, models, request_days)))
+            good.append((document, _model_of(document, models, clock)))
         except Malformed as reason:
             errors.append((f"/{number}" * isinstance(found, list) + _pointer(str(reason)), str(reason)))
     if errors:
@@ -56,13 +55,13 @@ def read_submission(
     return good
 
 
-def _model_of(document: object, models: Collection[str], request_days: int) -> str:
+def _model_of(document: object, models: Collection[str], clock: Clock) -> str:
     if not isinstance(document, dict):
         raise Malformed("the request is not a JSON object")
     some = ", ".join(sorted(models)[:10])
     if document.get("model") is None and len(models) > 1:
         raise Malformed(f"model is missing, and there is more than one; name one of these: {some}")
-    model = parse_demand(document, model=next(iter(models)), request_days=request_days).model
+    model = parse_demand(document, model=next(iter(models)), clock=clock).model
     if model not in models:
         raise Malformed(f"model is not one of those that are registered; name one of these: {some}")
     return model

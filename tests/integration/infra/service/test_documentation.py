@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from served import GOOD, Served
 
+from infra.requests.clock import Clock
 from infra.service.problems import KINDS
 from infra.service.submission import read_submission
 
@@ -57,7 +58,7 @@ def test_the_examples_of_submissions_are_taken(document: dict[str, Any], served:
     body = document["paths"]["/v1/requests"]["post"]["requestBody"]["content"]["application/json"]
     for example in body["examples"].values():
         assert served.client("submitter").post("/v1/requests", json=example["value"]).status_code == 201
-    assert read_submission(b"[" + str(GOOD).replace("'", '"').encode() + b"]", models=["demo"])
+    assert read_submission(b"[" + str(GOOD).replace("'", '"').encode() + b"]", models=["demo"], clock=Clock())
 
 
 def test_every_kind_of_problem_has_a_remedy_in_one_line() -> None:
