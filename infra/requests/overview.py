@@ -1,12 +1,15 @@
-"""Pages and counts of requests, for those who look at many: the database sorts and counts, not the program."""
+"""Pages and counts of requests, for those who look at many: the database sorts and counts, not the program.
+
+The unanswered ones, of which there are few, come from `RequestStore.timeliness`, the most urgent first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, func, select
 
 from infra.requests import rows, tables
 from infra.requests.batch_store import BatchStore
@@ -28,10 +31,14 @@ class Overview:
         self._database = store._database  # the package's own: one engine a store
         self.clock = store._clock
 
-    def page(
-        self, *, statuses: Collection[str] = (), due_by: date | None = None, offset: int = 0, limit: int = 50
-    ) -> Page:
-        """Return the requests that match, the unanswered ones first, due first.
+    def views(self, ids: Sequence[str]) -> tuple[RequestView, ...]:
+        """Return the requests with these ids, at most some hundreds, in this order."""
+        query = select(tables.Request).where(tables.Request.id.in_(ids))
+        found = self._database.read(lambda session: {row.id: rows.view(row) for row in session.scalars(query)})
+        return tuple(found[id_] for id_ in ids if id_ in found)
+
+    def answered(self, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Page:
+        """Return those of the answered requests that match, due first.
 
         Args:
             statuses: Only with one of these; none: all.
@@ -39,13 +46,12 @@ class Overview:
             offset: How many to leave out at the beginning.
             limit: How many to return at most.
         """
-        wanted: list[ColumnElement[bool]] = []
+        wanted: list[ColumnElement[bool]] = [tables.Request.status.not_in(UNANSWERED)]
         if statuses:
             wanted.append(tables.Request.status.in_(statuses))
         if due_by is not None:
             wanted.append(tables.Request.due <= due_by)
-        answered = case((tables.Request.status.in_(UNANSWERED), 0), else_=1)
-        query = select(tables.Request).where(*wanted).order_by(answered, *rows.DUE_FIRST, tables.Request.id)
+        query = select(tables.Request).where(*wanted).order_by(*rows.DUE_FIRST, tables.Request.id)
         count = select(func.count()).select_from(tables.Request).where(*wanted)
         return self._database.read(
             lambda session: Page(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from infra.requests import IdentifierOutcome, Intake, RequestStore, RequestView
 from infra.requests.answers import AnotherBody, Answers
+from infra.requests.clock import State, Timeliness, state
 from infra.requests.overview import Overview, Page
 from infra.requests.records import UNANSWERED, Event
 from infra.requests.regimes import frozen
@@ -33,6 +34,13 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found(Page):
+    """A page of a list, and how every unanswered request stands."""
+
+    standing: Sequence[Timeliness]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One request and all that is known of it; no value."""
 
@@ -40,6 +48,7 @@ class Case:
     outcomes: tuple[IdentifierOutcome, ...]
     events: tuple[Event, ...]
     actions: Mapping[str, tuple[str, ...]]  # that the token may do and its state allows, with what may be told
+    state: State | None  # None once it is answered
     days_left: int | None  # until it is due, negative once it is overdue; None once it is answered
 
 
@@ -128,18 +137,38 @@ class Desk:
             outcomes=tuple(self._store.outcomes(request_id)),
             events=tuple(self._store.events(request_id=request_id)) if who.role in MAY["history"] else (),
             actions={name: _choices(name, view) for name in ACTIONS if _offered(who, name, view)},
+            state=self.state(view),
             days_left=self.days_left(view),
         )
 
-    def page(self, who: Token, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Page:
-        """Return some of the requests that match, most urgent first; Problem where the role does not allow it."""
-        require(who, "list")
-        return self._overview.page(statuses=statuses, due_by=due_by, offset=offset, limit=limit)
+    def page(self, who: Token, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Found:
+        """Return some of the requests that match: the unanswered ones, most urgent first, then the answered ones.
 
-    def counts(self, who: Token) -> Counts:
-        """Return how many requests there are; Problem where the role does not allow it."""
-        require(who, "metrics")
+        Raises:
+            Problem: The role does not allow it.
+        """
+        require(who, "list")
         standing = self._store.timeliness()
+        wanted = [
+            each.id
+            for each in standing
+            if (not statuses or each.status in statuses) and (due_by is None or each.due <= due_by)
+        ]
+        first = self._overview.views(wanted[offset : offset + limit])
+        before, left = max(0, offset - len(wanted)), limit - len(first)
+        answered = self._overview.answered(statuses=statuses, due_by=due_by, offset=before, limit=left)
+        total = len(wanted) + answered.total
+        return Found(requests=first + answered.requests, total=total, standing=standing)
+
+    def counts(self, who: Token, standing: Sequence[Timeliness] | None = None) -> Counts:
+        """Return how many requests there are; Problem where the role does not allow it.
+
+        Args:
+            who: Asks.
+            standing: What the store said of the unanswered ones just now; None: it is asked again.
+        """
+        require(who, "metrics")
+        standing = self._store.timeliness() if standing is None else standing
         overdue = sum(each.is_overdue for each in standing)
         at_risk = sum(each.state == "at_risk" and not each.is_overdue for each in standing)
         return Counts(by_status=self._overview.by_status(), overdue=overdue, at_risk=at_risk)
@@ -147,6 +176,12 @@ class Desk:
     def ready(self) -> None:
         """Ask the store for something; OperationFailed where it does not answer."""
         self._overview.by_status()
+
+    def state(self, view: RequestView) -> State | None:
+        """Return how the due date of a request stands today; None once it is answered."""
+        if view.status not in UNANSWERED:
+            return None
+        return state(view.due, self.clock.today(), at_risk_days=self.clock.at_risk_days)
 
     def days_left(self, view: RequestView) -> int | None:
         """Return the days until a request is due, negative once it is overdue; None once it is answered."""

@@ -175,9 +175,10 @@ def list_page(at: Visiting, desk: At) -> Response:
     found = desk.page(at.token, statuses=statuses, due_by=None, offset=(int(number) - 1) * PAGE, limit=PAGE)
     return at.page(
         "list.html.j2",
-        rows=[(view, desk.days_left(view)) for view in found.requests],
+        rows=[(view, desk.days_left(view), desk.state(view)) for view in found.requests],
         total=found.total,
-        counts=desk.counts(at.token),
+        counts=desk.counts(at.token, found.standing),
+        standing={each.id: each for each in found.standing},
         filtered=status,
         statuses=STATUSES,
         page=int(number),

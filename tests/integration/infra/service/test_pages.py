@@ -234,6 +234,10 @@ def test_the_list_is_filtered_and_has_pages_of_fifty(served: Served) -> None:
         '<tr>\n<th scope="row"'
     )
     assert (first.count('<th scope="row"'), second.count('<th scope="row"')) == (50, 11)
+    served.submitted(subject="ccpa", received=str(datetime.now(UTC).date() - timedelta(days=30)), regime="ccpa")
+    page = client.get("/").text
+    assert page.count('<tr class="failed">') == 2, "in time, but its receipt was not confirmed: it stands on page one"
+    assert page.count("confirm receipt by") == 1
     assert 'rel="next"' in first and 'rel="prev"' in second and 'rel="next"' not in second
     assert "There is no such request." in client.get("/?status=withdrawn").text
     for query in ("status=zz", "page=0", "page=x", "page=²", f"page={'9' * 5000}"):
