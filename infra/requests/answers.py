@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from infra.requests import rows, tables
@@ -33,17 +33,17 @@ class Answers:
         Raises:
             AnotherBody: It sent another body under this key.
         """
-        mark = self._vault.pseudonym(body.decode("utf-8", "surrogateescape"), kind="body of a keyed submission")
-        hashed = self._mark(key)
+        marks = self._vault.pseudonyms(body.decode("utf-8", "surrogateescape"), kind="body of a keyed submission")
 
         def work(session: Session) -> dict[str, Any] | None:
             old = rows.now() - timedelta(days=KEPT_DAYS)
             session.execute(delete(tables.Answer).where(tables.Answer.at < old))
-            row = session.get(tables.Answer, (token_id, hashed), with_for_update=True)
+            row = self._row(session, token_id, key)
             if row is None:
-                session.add(tables.Answer(token_id=token_id, key=hashed, body=mark, at=rows.now(), answer={}))
+                name = self._names(key)[0]
+                session.add(tables.Answer(token_id=token_id, key=name, body=marks[0], at=rows.now(), answer={}))
                 return None
-            if row.body != mark:
+            if row.body not in marks:
                 raise AnotherBody("this Idempotency-Key was sent with another body; use a new key for a new submission")
             return row.answer or None
 
@@ -53,7 +53,7 @@ class Answers:
         """Keep the answer and return it; where another call was faster, that one's."""
 
         def work(session: Session) -> dict[str, Any]:
-            row = session.get(tables.Answer, (token_id, self._mark(key)), with_for_update=True)
+            row = self._row(session, token_id, key)
             if row is None:
                 return answer
             row.answer = row.answer or answer
@@ -61,5 +61,10 @@ class Answers:
 
         return self._database.write(work)
 
-    def _mark(self, key: str) -> str:
-        return self._vault.pseudonym(key, kind="key of a submission")
+    def _row(self, session: Session, token_id: str, key: str) -> tables.Answer | None:
+        """The row of a key, locked; also one that was stored under an earlier deployment key."""
+        query = select(tables.Answer).where(tables.Answer.token_id == token_id, tables.Answer.key.in_(self._names(key)))
+        return session.scalars(query.with_for_update()).first()
+
+    def _names(self, key: str) -> list[str]:
+        return self._vault.pseudonyms(key, kind="key of a submission")

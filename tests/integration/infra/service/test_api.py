@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from served import EMAIL, GOOD, SSN, Served
-from stored_requests import complete, opened
+from stored_requests import KEY, complete, opened
 
+from infra.keys.vault import Vault
 from infra.requests.tokens import ROLES, Tokens
 from infra.service.roles import ACTIONS, MAY
 
@@ -164,6 +165,19 @@ def test_the_same_key_and_body_store_one_request_and_another_body_is_refused(ser
     # The key is that of a token: another's is another.
     served.client("officer").post("/v1/requests", json=GOOD | {"subject": "c"}, headers=keyed)
     assert len(served.store.list()) == 2
+
+
+def test_a_key_is_known_after_the_deployment_key_was_changed_and_forgotten_after_a_week(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyed = {"Idempotency-Key": "k"}
+    before = served.client("submitter").post("/v1/requests", json=GOOD, headers=keyed).text
+    served.store._vault = served.app.state.desk._answers._vault = Vault(bytes(32), KEY)
+    assert served.client("submitter").post("/v1/requests", json=GOOD, headers=keyed).text == before
+    problem(served.client("submitter").post("/v1/requests", json=[GOOD], headers=keyed), 422, "another-body")
+    later = datetime.now(UTC) + timedelta(days=8)
+    monkeypatch.setattr("infra.requests.rows.now", lambda: later)
+    assert served.client("submitter").post("/v1/requests", json=[GOOD], headers=keyed).status_code == 201
 
 
 def test_a_keyed_submission_that_was_cut_off_goes_on(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
