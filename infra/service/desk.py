@@ -17,7 +17,7 @@ from infra.requests.regimes import frozen
 from infra.requests.tokens import Token, Tokens
 from infra.service.problems import Problem
 from infra.service.roles import ACTIONS, MAY
-from infra.service.submission import read_submission
+from infra.service.submission import Wanted, read_submission
 from revs.errors import BadInput
 
 _ID_LENGTH = 10
@@ -45,6 +45,7 @@ class Case:
     """One request and all that is known of it; no value."""
 
     view: RequestView
+    others: tuple[RequestView, ...]  # what the same demand asks of other models
     outcomes: tuple[IdentifierOutcome, ...]
     events: tuple[Event, ...]
     actions: Mapping[str, tuple[str, ...]]  # that the token may do and its state allows, with what may be told
@@ -80,8 +81,8 @@ class Desk:
         """Return the token with this id where it is usable, None where it is not."""
         return self._tokens.still(token_id)
 
-    def submit(self, who: Token, body: bytes, *, key: str | None = None) -> list[dict[str, str]]:
-        """Store all requests of a body, or none where one is malformed; return id and result of each.
+    def submit(self, who: Token, body: bytes, *, key: str | None = None) -> list[dict[str, Any]]:
+        """Store all requests of a body, or none where one is malformed; return what became of each, for each model.
 
         Args:
             who: Submits.
@@ -106,16 +107,27 @@ class Desk:
         return list(known["requests"])
 
     def _stored(
-        self, who: Token, requests: list[tuple[dict[str, Any], str]], models: Collection[str], once: str
-    ) -> list[dict[str, str]]:
+        self, who: Token, requests: Sequence[Wanted], models: Collection[str], once: str
+    ) -> list[dict[str, Any]]:
         stored = []
-        for number, (request, model) in enumerate(requests):
-            generation = " ".join([self._generation(model), who.id, str(number), once])
+        for number, wanted in enumerate(requests):
+            generations = [self._generation(model) for model in wanted.models]
             intake = self._store.add(
-                request, model=model, by=who.name, verified=False, models=models, generation=generation
+                wanted.document,
+                model=wanted.model,
+                by=who.name,
+                verified=False,
+                models=models,
+                generation=" ".join([*generations, who.id, str(number), once]),
             )
-            stored.append(_receipt(intake))
+            stored += [{"number": number} | each for each in self._receipts(intake)]
         return stored
+
+    def _receipts(self, intake: Intake) -> list[dict[str, Any]]:
+        results = dict.fromkeys(intake.accepted, "accepted") | dict.fromkeys(intake.duplicates, "duplicate")
+        results |= {request_id: "rejected" for request_id, _ in intake.rejected}
+        views = sorted(self._overview.views(list(results)), key=lambda view: view.model)
+        return [{"id": v.id, "result": results[v.id], "model": v.model, "case_id": v.case_id} for v in views]
 
     def case(self, who: Token, request_id: str) -> Case:
         """Return a request. A submitter sees those that its own token submitted, without their history.
@@ -134,6 +146,7 @@ class Desk:
             raise Problem("unknown-request")
         return Case(
             view=view,
+            others=tuple(each for each in self._store.list(case_id=view.case_id) if each.id != view.id),
             outcomes=tuple(self._store.outcomes(request_id)),
             events=tuple(self._store.events(request_id=request_id)) if who.role in MAY["history"] else (),
             actions={name: _choices(name, view) for name in ACTIONS if _offered(who, name, view)},
@@ -249,11 +262,3 @@ def require(who: Token, what: str) -> None:
 def is_request_id(text: str) -> bool:
     """Whether a text has the form of a request id: what has not is never looked up, logged or shown."""
     return len(text) == _ID_LENGTH and text.startswith("R-") and set(text[2:]) <= _ID_LETTERS
-
-
-def _receipt(intake: Intake) -> dict[str, str]:
-    if intake.accepted:
-        return {"id": intake.accepted[0], "result": "accepted"}
-    if intake.duplicates:
-        return {"id": intake.duplicates[0], "result": "duplicate"}
-    return {"id": intake.rejected[0][0], "result": "rejected"}

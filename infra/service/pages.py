@@ -203,7 +203,7 @@ def _submit_page(at: Visit, desk: Desk, *, count: int, status: int = 200, **valu
         "regime": desk.clock.regime,
         "types": [],
         "errors": (),
-        "taken": None,
+        "taken": (),
     }
     return at.page(
         "submit.html.j2",
@@ -234,7 +234,7 @@ def submit(at: Visiting, desk: At) -> Response:
     try:
         # Sent twice, the same form is one request; sent again with something mended, it is another.
         body = json.dumps(document).encode()
-        (taken,) = desk.submit(at.token, body, key=f"form {key} {hashlib.sha256(body).hexdigest()}")
+        taken = desk.submit(at.token, body, key=f"form {key} {hashlib.sha256(body).hexdigest()}")
     except Problem as problem:
         if problem.code not in {"invalid", "no-model"}:
             raise

@@ -58,14 +58,19 @@ class ProblemDocument(BaseModel):
 class Submitted(BaseModel):
     """One request as it was taken. A duplicate is the demand of another request that is still pending."""
 
+    number: int = Field(description="which of the list it was, from 0; one that names several models is several")
     id: str
     result: Literal["accepted", "duplicate", "rejected"]
+    model: str
+    case_id: str = Field(description="shared by the requests of one demand, one for each model")
 
 
 class Receipt(BaseModel):
     """What became of the requests of a body, in its order."""
 
-    model_config = _example({"requests": [{"id": _ID, "result": "accepted"}]})
+    model_config = _example(
+        {"requests": [{"number": 0, "id": _ID, "result": "accepted", "model": "support-bot", "case_id": "C-4e5f6a7b"}]}
+    )
 
     requests: list[Submitted]
 
@@ -207,7 +212,10 @@ _REQUEST = {
         "received": {"type": "string", "format": "date"},
         "due": {"type": "string", "format": "date", "description": "left out: as the regime says"},
         "regime": {"enum": sorted(regimes()), "description": "left out: the installation's"},
-        "model": {"type": "string", "description": "a registered model; may be left out where there is one alone"},
+        "model": {
+            "anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}],
+            "description": "registered models, or * for every one; may be left out where there is one alone",
+        },
         "identifiers": {"type": "array", "minItems": 1, "items": _IDENTIFIER},
     },
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from infra.requests.clock import Clock
-from infra.requests.fields import Malformed, parse_demand
+from infra.requests.fields import Malformed, parse_demands
 from infra.service.problems import Problem
 
 MOST = 100  # requests in one body
@@ -27,8 +28,17 @@ def read_json(body: bytes) -> Any:
         raise Problem("not-json") from None
 
 
-def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> list[tuple[dict[str, Any], str]]:
-    """Return the requests of a body, each with the model it is for; all of them are well-formed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A well-formed request of a body: the object, the model that it means if it names none, and all that it is for."""
+
+    document: dict[str, Any] = field(repr=False)
+    model: str
+    models: tuple[str, ...]
+
+
+def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> list[Wanted]:
+    """Return the requests of a body; all of them are well-formed.
 
     Args:
         body: As it was sent.
@@ -47,7 +57,7 @@ def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> li
     errors, good = [], []
     for number, document in enumerate(documents):
         try:
-            good.append((document, _model_of(document, models, clock)))
+            good.append(_wanted(document, models, clock))
         except Malformed as reason:
             errors.append((f"/{number}" * isinstance(found, list) + _pointer(str(reason)), str(reason)))
     if errors:
@@ -55,16 +65,15 @@ def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> li
     return good
 
 
-def _model_of(document: object, models: Collection[str], clock: Clock) -> str:
+def _wanted(document: object, models: Collection[str], clock: Clock) -> Wanted:
     if not isinstance(document, dict):
         raise Malformed("the request is not a JSON object")
-    some = ", ".join(sorted(models)[:10])
     if document.get("model") is None and len(models) > 1:
+        some = ", ".join(sorted(models)[:10])
         raise Malformed(f"model is missing, and there is more than one; name one of these: {some}")
-    model = parse_demand(document, model=next(iter(models)), clock=clock).model
-    if model not in models:
-        raise Malformed(f"model is not one of those that are registered; name one of these: {some}")
-    return model
+    default = next(iter(models))
+    demands = parse_demands(document, model=default, clock=clock, models=models)
+    return Wanted(document=document, model=default, models=tuple(each.model for each in demands))
 
 
 def _pointer(reason: str) -> str:

@@ -82,7 +82,8 @@ def test_a_request_goes_from_submission_to_completion(served_on_both: Served) ->
     answer = served.client("submitter").post("/v1/requests", json=GOOD)
     request_id = answer.json()["requests"][0]["id"]
     assert answer.headers["location"] == f"/v1/requests/{request_id}"
-    assert answer.json() == {"requests": [{"id": request_id, "result": "accepted"}]}
+    (told,) = answer.json()["requests"]
+    assert (told["number"], told["result"], told["model"]) == (0, "accepted", "demo")
     found = client.get(answer.headers["location"]).json()
     assert (found["status"], found["due"], found["types"]) == ("unverified", "2026-12-02", ["EMAIL_ADDRESS", "US_SSN"])
     assert set(found["actions"]) == {"verify", "acknowledge", "extend", "withdraw"}
@@ -238,6 +239,22 @@ def test_only_registered_models_are_taken(
         assert EMAIL not in answer.text and not served.store.list()
     else:
         assert served.store.get(answer.json()["requests"][0]["id"]).model == (named or "demo")
+
+
+def test_a_demand_to_several_models_is_one_case_with_a_request_for_each(served_on_both: Served) -> None:
+    served = served_on_both
+    served.models[:] = ["demo", "other", "third"]
+    body = [GOOD | {"model": ["other", "demo"]}, GOOD | {"model": "*", "subject": "b"}]
+    told = served.client("submitter").post("/v1/requests", json=body).json()["requests"]
+    assert [(each["number"], each["model"]) for each in told] == [
+        (0, "demo"), (0, "other"), (1, "demo"), (1, "other"), (1, "third")
+    ]  # fmt: skip
+    assert len({each["case_id"] for each in told}) == 2
+    assert {view.model for view in served.store.list(case_id=told[0]["case_id"])} == {"demo", "other"}
+    document = problem(
+        served.client("submitter").post("/v1/requests", json=GOOD | {"model": ["demo", EMAIL]}), 422, "invalid"
+    )
+    assert EMAIL not in json.dumps(document)
 
 
 def test_the_list_has_the_most_urgent_first_and_what_is_done_last(served_on_both: Served) -> None:

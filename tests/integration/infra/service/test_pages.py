@@ -175,6 +175,15 @@ def test_a_submitted_value_is_never_shown_again_whether_it_is_taken_or_not(serve
     assert len(served.store.list()) == 1 and served.store.list()[0].submitted_by == "the officer"
 
 
+def test_a_form_for_every_model_is_a_request_for_each_and_their_pages_lead_to_one_another(served: Served) -> None:
+    served.models[:] = ["demo", "other"]
+    client = logged_in(served, "submitter")
+    page = send(client, "/submit", of="/submit", **FORM, model="*").text
+    ids = re.findall(r'href="/requests/(R-\w+)"', page)
+    assert len(ids) == 2 and {served.store.get(each).model for each in ids} == {"demo", "other"}
+    assert f'<a href="/requests/{ids[1]}">other</a>' in client.get(f"/requests/{ids[0]}").text
+
+
 def test_the_same_form_sent_twice_is_one_request(served: Served) -> None:
     client = logged_in(served, "submitter")
     page = client.get("/submit").text
