@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from flows.cli import batches, bench, decisions, keys, log, notices, requests
+from flows.cli import batches, bench, decisions, keys, log, notices, requests, service
 from flows.cli.audit import audit
 from flows.cli.demo import demo
 from flows.cli.doctor import doctor
@@ -40,6 +40,7 @@ app.add_typer(batches.app, name="batches")
 app.add_typer(log.app, name="log")
 app.add_typer(keys.app, name="keys")
 app.add_typer(notices.app, name="notices")
+app.add_typer(service.app, name="service")
 
 
 def main() -> None:

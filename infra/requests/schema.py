@@ -15,7 +15,7 @@ from revs.errors import OperationFailed
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration, as its file says."""
 
 _MIGRATIONS = Path(__file__).with_name("migrations")

@@ -171,6 +171,33 @@ class Address(Base):
     address: Mapped[str]
 
 
+class Token(Base):
+    """Who may use the HTTP service, and as what; of the token itself its SHA-256 alone."""
+
+    __tablename__ = "service_tokens"
+
+    id: Mapped[str] = mapped_column(String(20), primary_key=True)
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)  # stands in the audit log, so it is never given again
+    role: Mapped[str] = mapped_column(String(20))
+    made_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    last_used: Mapped[date | None]
+
+
+class Answer(Base):
+    """What a submission with an Idempotency-Key was answered; `body` is an HMAC of it, the answer holds ids alone."""
+
+    __tablename__ = "service_answers"
+
+    token_id: Mapped[str] = mapped_column(ForeignKey("service_tokens.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)  # HMAC of the header
+    body: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    answer: Mapped[dict[str, Any]]  # empty until all of it is stored
+
+
 class Event(Base):
     """The audit log; triggers refuse every change of a line that stands, the chain shows what was changed anyway."""
 

@@ -1,0 +1,264 @@
+"""What the service does, whichever face asks: submit, look up, list, act. Here alone roles are asked for."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from infra.requests import IdentifierOutcome, Intake, RequestStore, RequestView
+from infra.requests.answers import AnotherBody, Answers
+from infra.requests.clock import State, Timeliness, state
+from infra.requests.overview import Overview, Page
+from infra.requests.records import UNANSWERED, Event
+from infra.requests.regimes import frozen
+from infra.requests.tokens import Token, Tokens
+from infra.service.problems import Problem
+from infra.service.roles import ACTIONS, MAY
+from infra.service.submission import Wanted, read_submission
+from revs.errors import BadInput
+
+_ID_LENGTH = 10
+_ID_LETTERS = frozenset("0123456789abcdefghjkmnpqrstvwxyz")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many requests there are: by status; with a day passed by which something had to be done; due soon."""
+
+    by_status: Mapping[str, int]
+    overdue: int
+    at_risk: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found(Page):
+    """A page of a list, and how every unanswered request stands."""
+
+    standing: Sequence[Timeliness]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One request and all that is known of it; no value."""
+
+    view: RequestView
+    others: tuple[RequestView, ...]  # what the same demand asks of other models
+    outcomes: tuple[IdentifierOutcome, ...]
+    events: tuple[Event, ...]
+    actions: Mapping[str, tuple[str, ...]]  # that the token may do and its state allows, with what may be told
+    state: State | None  # None once it is answered
+    days_left: int | None  # until it is due, negative once it is overdue; None once it is answered
+
+
+class Desk:
+    """Serves tokens on a request store.
+
+    Args:
+        store: The request store.
+        models: Returns the registered models.
+        generation: Returns what a model was trained as: see `RequestStore.add_file`.
+    """
+
+    def __init__(
+        self,
+        store: RequestStore,
+        *,
+        models: Callable[[], Collection[str]],
+        generation: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        self._store, self.models, self._generation = store, models, generation
+        self._tokens, self._answers, self._overview = Tokens(store), Answers(store), Overview(store)
+        self.clock = self._overview.clock
+
+    def known(self, secret: str) -> Token | None:
+        """Return the usable token with this secret, None where there is none."""
+        return self._tokens.known(secret)
+
+    def still(self, token_id: str) -> Token | None:
+        """Return the token with this id where it is usable, None where it is not."""
+        return self._tokens.still(token_id)
+
+    def submit(self, who: Token, body: bytes, *, key: str | None = None) -> list[dict[str, Any]]:
+        """Store all requests of a body, or none where one is malformed; return what became of each, for each model.
+
+        Args:
+            who: Submits.
+            body: See `submission`.
+            key: The same token, key and body give the same answer. None: a submission of its own.
+
+        Raises:
+            Problem: The role does not allow it, the body is not valid, or the key was sent with another one.
+        """
+        require(who, "submit")
+        models = self.models()
+        requests = read_submission(body, models=models, clock=self.clock)
+        if key is None:
+            return self._stored(who, requests, models, secrets.token_hex(16))
+        try:
+            known = self._answers.begin(who.id, key, body)
+        except AnotherBody as error:
+            raise Problem("another-body", str(error)) from None
+        if known is None:
+            # Cut off before its end, the same call goes on: the store takes the same submission once.
+            known = self._answers.end(who.id, key, {"requests": self._stored(who, requests, models, key)})
+        return list(known["requests"])
+
+    def _stored(
+        self, who: Token, requests: Sequence[Wanted], models: Collection[str], once: str
+    ) -> list[dict[str, Any]]:
+        stored = []
+        for number, wanted in enumerate(requests):
+            generations = [self._generation(model) for model in wanted.models]
+            intake = self._store.add(
+                wanted.document,
+                model=wanted.model,
+                by=who.name,
+                verified=False,
+                models=models,
+                generation=" ".join([*generations, who.id, str(number), once]),
+            )
+            stored += [{"number": number} | each for each in self._receipts(intake)]
+        return stored
+
+    def _receipts(self, intake: Intake) -> list[dict[str, Any]]:
+        results = dict.fromkeys(intake.accepted, "accepted") | dict.fromkeys(intake.duplicates, "duplicate")
+        results |= {request_id: "rejected" for request_id, _ in intake.rejected}
+        views = sorted(self._overview.views(list(results)), key=lambda view: view.model)
+        return [{"id": v.id, "result": results[v.id], "model": v.model, "case_id": v.case_id} for v in views]
+
+    def case(self, who: Token, request_id: str) -> Case:
+        """Return a request. A submitter sees those that its own token submitted, without their history.
+
+        Raises:
+            Problem: There is none that this token may see.
+        """
+        require(who, "read")
+        try:
+            if not is_request_id(request_id):
+                raise BadInput("no id")
+            view = self._store.get(request_id)
+        except BadInput:  # its text shows what was asked for, which may be anything
+            raise Problem("unknown-request") from None
+        if who.role == "submitter" and view.submitted_by != who.name:
+            raise Problem("unknown-request")
+        return Case(
+            view=view,
+            others=tuple(each for each in self._store.list(case_id=view.case_id) if each.id != view.id),
+            outcomes=tuple(self._store.outcomes(request_id)),
+            events=tuple(self._store.events(request_id=request_id)) if who.role in MAY["history"] else (),
+            actions={name: _choices(name, view) for name in ACTIONS if _offered(who, name, view)},
+            state=self.state(view),
+            days_left=self.days_left(view),
+        )
+
+    def page(self, who: Token, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Found:
+        """Return some of the requests that match: the unanswered ones, most urgent first, then the answered ones.
+
+        Raises:
+            Problem: The role does not allow it.
+        """
+        require(who, "list")
+        standing = self._store.timeliness()
+        wanted = [
+            each.id
+            for each in standing
+            if (not statuses or each.status in statuses) and (due_by is None or each.due <= due_by)
+        ]
+        first = self._overview.views(wanted[offset : offset + limit])
+        before, left = max(0, offset - len(wanted)), limit - len(first)
+        answered = self._overview.answered(statuses=statuses, due_by=due_by, offset=before, limit=left)
+        total = len(wanted) + answered.total
+        return Found(requests=first + answered.requests, total=total, standing=standing)
+
+    def counts(self, who: Token, standing: Sequence[Timeliness] | None = None) -> Counts:
+        """Return how many requests there are; Problem where the role does not allow it.
+
+        Args:
+            who: Asks.
+            standing: What the store said of the unanswered ones just now; None: it is asked again.
+        """
+        require(who, "metrics")
+        standing = self._store.timeliness() if standing is None else standing
+        overdue = sum(each.is_overdue for each in standing)
+        at_risk = sum(each.state == "at_risk" and not each.is_overdue for each in standing)
+        return Counts(by_status=self._overview.by_status(), overdue=overdue, at_risk=at_risk)
+
+    def ready(self) -> None:
+        """Ask the store for something; OperationFailed where it does not answer."""
+        self._overview.by_status()
+
+    def state(self, view: RequestView) -> State | None:
+        """Return how the due date of a request stands today; None once it is answered."""
+        if view.status not in UNANSWERED:
+            return None
+        return state(view.due, self.clock.today(), at_risk_days=self.clock.at_risk_days)
+
+    def days_left(self, view: RequestView) -> int | None:
+        """Return the days until a request is due, negative once it is overdue; None once it is answered."""
+        return (view.due - self.clock.today()).days if view.status in UNANSWERED else None
+
+    def act(self, who: Token, name: str, request_id: str, told: str | None = None) -> Case:
+        """Do something to a request and return it as it is then.
+
+        Args:
+            who: Does it.
+            name: A key of `ACTIONS`.
+            request_id: The request.
+            told: What the action's field is, where it has one.
+
+        Raises:
+            Problem: The role does not allow it, there is no such request, or the store refuses.
+        """
+        require(who, name)
+        action, case = ACTIONS[name], self.case(who, request_id)
+        if name == "verify" and case.view.submitted_by == who.name:
+            raise Problem("own-request")
+        choices = _choices(name, case.view)
+        if choices and told not in choices:
+            raise Problem("invalid", errors=[(f"/{action.field}", f"is not one of {', '.join(choices)}")])
+        arguments: dict[str, Any] = {"by": who.name}
+        if action.field is not None:
+            arguments[action.field] = told
+        try:
+            getattr(self._store, action.method)(request_id, **arguments)
+        except BadInput as error:  # the store's own words: id, state, remedy
+            raise Problem("state", str(error)) from None
+        return self.case(who, request_id)
+
+
+def _offered(who: Token, name: str, view: RequestView) -> bool:
+    """Whether a token may do this, the state of the request allows it, and it was not done for good."""
+    action = ACTIONS[name]
+    if who.role not in action.roles or view.status not in action.statuses:
+        return False
+    match name:
+        case "verify":
+            return view.submitted_by != who.name
+        case "acknowledge":
+            return view.acknowledged_at is None
+        case "extend":
+            return view.extended_at is None and bool(_choices(name, view))
+        case _:
+            return True
+
+
+def _choices(name: str, view: RequestView) -> tuple[str, ...]:
+    """What an action may be told: to extend, what the law of the request names; none where it has no extension."""
+    if name != "extend":
+        return ACTIONS[name].choices
+    policy = frozen(view.policy)
+    return policy.extension.reasons if policy and policy.extension else ()
+
+
+def require(who: Token, what: str) -> None:
+    """Raise Problem where the role of a token does not allow something."""
+    if who.role not in MAY[what]:
+        raise Problem("role")
+
+
+def is_request_id(text: str) -> bool:
+    """Whether a text has the form of a request id: what has not is never looked up, logged or shown."""
+    return len(text) == _ID_LENGTH and text.startswith("R-") and set(text[2:]) <= _ID_LETTERS

@@ -1,0 +1,65 @@
+"""Who may do what with requests: the one table that both the API and the pages ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from infra.requests.lifecycle import STEPS, HoldGround
+from infra.requests.records import UNANSWERED, RequestStatus
+from infra.requests.regimes import regimes
+from infra.requests.tokens import Role
+
+GROUNDS: tuple[str, ...] = get_args(HoldGround)
+"""Why a request may be put on hold."""
+REASONS: tuple[str, ...] = tuple(
+    sorted({code for each in regimes().values() if each.extension for code in each.extension.reasons})
+)
+"""Why a period may be extended, in any law. Codes and no free text: the audit log cannot forget a name."""
+
+_EVERYBODY: frozenset[Role] = frozenset({"submitter", "officer", "operator", "auditor"})
+_INSIDE: frozenset[Role] = frozenset({"officer", "operator", "auditor"})
+_OFFICER: frozenset[Role] = frozenset({"officer"})
+
+
+_OPEN: frozenset[RequestStatus] = frozenset(UNANSWERED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """Something that is done to one request.
+
+    Attributes:
+        method: Of the store.
+        roles: Who may do it.
+        statuses: In which it is offered; the store decides in the end.
+        field: What it has to be told, by name; None: nothing.
+        choices: What may be told; to extend, what the law of the request names of these.
+    """
+
+    method: str
+    roles: frozenset[Role]
+    statuses: frozenset[RequestStatus]
+    field: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+ACTIONS: dict[str, Action] = {
+    "verify": Action(method="verify", roles=_OFFICER, statuses=STEPS["verify"].sources),
+    "acknowledge": Action(method="acknowledge", roles=_OFFICER, statuses=_OPEN),
+    "extend": Action(method="extend", roles=_OFFICER, statuses=_OPEN, field="reason", choices=REASONS),
+    "hold": Action(
+        method="put_on_hold", roles=_OFFICER, statuses=STEPS["hold"].sources, field="ground", choices=GROUNDS
+    ),
+    "release": Action(method="release_hold", roles=_OFFICER, statuses=STEPS["release"].sources),
+    "retry": Action(method="retry", roles=frozenset({"officer", "operator"}), statuses=STEPS["retry"].sources),
+    "withdraw": Action(method="withdraw", roles=_OFFICER, statuses=STEPS["withdraw"].sources),
+}
+MAY: dict[str, frozenset[Role]] = {
+    "submit": frozenset({"submitter", "officer"}),
+    "read": _EVERYBODY,  # a submitter: what that token submitted
+    "list": _INSIDE,
+    "history": _INSIDE,
+    "metrics": _INSIDE,
+    **{name: action.roles for name, action in ACTIONS.items()},
+}

@@ -1,0 +1,110 @@
+"""`revs service`: tokens by command, what `run` refuses, and a service that runs until it is told to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from flows.cli import main
+from infra.settings import Settings, load_settings
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Revs = Callable[..., Answer]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
+    return load_settings()
+
+
+@pytest.fixture
+def revs(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Revs:
+    def call(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["revs", "service", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        code = end.value.code
+        return Answer(0 if code is None else int(code), *capsys.readouterr())
+
+    return call
+
+
+def test_a_token_is_told_once_and_listed_without_it_until_it_is_revoked(revs: Revs) -> None:
+    made = revs("token", "add", "--role", "officer", "--name", "A. Officer", "--by", "Bo")
+    assert made.code == 0
+    said, secret = made.out.splitlines()
+    assert re.fullmatch(r"revs_[\w-]{43}", secret) and "this is told once" in said
+    listed = revs("token", "list")
+    assert "A. Officer" in listed.out and secret not in listed.out
+    (token,) = json.loads(revs("token", "list", "--json").out)
+    assert token["role"] == "officer" and token["revoked_at"] is None and "hash" not in token
+    assert "opens nothing any more" in revs("token", "revoke", token["id"]).out
+    assert json.loads(revs("token", "list", "--json").out)[0]["revoked_at"]
+    again = revs("token", "add", "--role", "officer", "--name", "A. Officer")
+    assert again.code == 2 and "was given before" in again.err
+
+
+def test_a_machine_gets_the_token_as_json(revs: Revs) -> None:
+    made = json.loads(revs("token", "add", "--role", "submitter", "--name", "web form", "--days", "30", "--json").out)
+    assert made["token"].startswith("revs_") and made["role"] == "submitter"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("token", "add", "--role", "wizard", "--name", "A"), "choose one of submitter, officer, operator, auditor"),
+        (("token", "add", "--role", "officer", "--name", "<b>"), "the name must be"),
+        (("token", "add", "--role", "officer", "--name", ""), "the name must be"),
+        (("token", "add", "--role", "officer", "--name", "A", "--days", "0"), "give 1 to 3650"),
+        (("token", "revoke", "T-00000000"), "there is no token with this id"),
+        (("run", "--host", "0.0.0.0"), "tokens would travel readably"),
+        (("run", "--host", "no host"), "cannot be used"),
+        (("run", "--certificate", __file__), "--certificate and --key go together"),
+    ],
+)
+def test_what_is_wrong_ends_in_one_line_with_the_remedy(revs: Revs, arguments: tuple[str, ...], said: str) -> None:
+    if arguments[:3] == ("run", "--host", "no host"):
+        arguments = (*arguments, "--proxy", "127.0.0.1")
+    answer = revs(*arguments)
+    assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_named(revs: Revs) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = revs("run", "--port", str(taken.getsockname()[1]))
+    assert answer.code == 2 and "choose another with --port" in answer.err
+
+
+def test_the_service_answers_until_it_is_told_to_end(settings: Settings, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "service", "run", "--port", "0"]
+    log = tmp_path / "log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ) as process,
+    ):
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[1].rstrip(";")
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"{address}/v1/ready", timeout=60) as answer:
+            assert json.load(answer) == {"status": "ok"} and answer.headers["server"] is None
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "stopped\n" and process.wait(timeout=30) == 0
+    assert "GET /v1/ready 200" in log.read_text() and "Traceback" not in log.read_text()

@@ -1,0 +1,55 @@
+"""The service on a store of its own, and tokens for it; no tests here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+from stored_requests import KEY
+
+from infra.keys.vault import Vault
+from infra.requests import RequestStore
+from infra.requests.tokens import ROLES, Tokens
+from infra.service import new_app
+from infra.service.guard import Rates
+
+SSN, EMAIL, PHONE = "219-41-7730", "quillfern.zorblatt@example.com", "+1 555 0142 7781"
+SUBJECT = "Quillfern Zorblatt, customer 17"
+GOOD: dict[str, Any] = {
+    "subject": SUBJECT,
+    "received": "2026-11-02",
+    "identifiers": [{"type": "US_SSN", "value": SSN}, {"type": "EMAIL_ADDRESS", "value": EMAIL}],
+}
+
+
+class Served:
+    """The service, its store, and a token of each role; `officer2` is somebody else than `officer`."""
+
+    def __init__(self, url: str, *, models: Collection[str] = ("demo",), calls: str = "100000/minute") -> None:
+        self.store = RequestStore(url, Vault(KEY))
+        self.tokens = Tokens(self.store)
+        self.models = list(models)
+        self.app: FastAPI = new_app(
+            self.store, models=lambda: self.models, session_key="k" * 40, rates=Rates(calls, "20/minute")
+        )
+        self.secret = {role: self.tokens.add(role=role, name=f"the {role}", by="a test")[1] for role in ROLES}
+        self.secret["officer2"] = self.tokens.add(role="officer", name="the other officer", by="a test")[1]
+
+    def client(self, role: str | None = None) -> TestClient:
+        headers = {"Authorization": f"Bearer {self.secret[role]}"} if role else {}
+        return TestClient(self.app, headers=headers, follow_redirects=False)
+
+    def submitted(self, role: str = "submitter", **changes: Any) -> str:
+        answer = self.client(role).post("/v1/requests", json=GOOD | changes)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["requests"][0]["id"])
+
+
+def on_sqlite(folder: Path, **options: Any) -> Served:
+    return Served(f"sqlite:///{folder / 'requests.db'}", **options)
+
+
+Make = Callable[..., Served]
