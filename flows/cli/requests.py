@@ -33,15 +33,15 @@ def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -
     """
     from revs.errors import BadInput
 
-    registry = _registry(settings)
+    registry = registry_of(settings)
     names = registry.names() if registry else []
     if names and model not in names:
         raise BadInput(f"model {model!r} is not registered; name one of these with --model: {', '.join(names)}")
-    generation = _generation(registry, model) if registry and names else ""
+    generation = generation_of(registry, model) if registry and names else ""
     return store_of(settings).add_file(file, model=model, generation=generation, again=again, models=names or None)
 
 
-def _registry(settings: Settings) -> Registry | None:
+def registry_of(settings: Settings) -> Registry | None:
     """The registry; one of our own that was never used is not made just to find it empty."""
     from infra.registry import Registry
 
@@ -50,7 +50,7 @@ def _registry(settings: Settings) -> Registry | None:
     return Registry(settings.tracking_uri, settings.artifact_uri)
 
 
-def _generation(registry: Registry, model: str) -> str:
+def generation_of(registry: Registry, model: str) -> str:
     """The number of the version that was trained, from which the champion was made edit by edit."""
     from revs.errors import BadInput
 
@@ -104,7 +104,7 @@ def add(
             f"{len(intake.duplicates)} duplicates"
         )
         show_rejected(intake)
-        if intake.accepted and _registry(settings) is None:
+        if intake.accepted and registry_of(settings) is None:
             out.print(f"no model is registered here yet; the requests wait until {model!r} is", markup=False)
     refuse_if_nothing_came_in(intake, file)
 

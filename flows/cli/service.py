@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.common import Home, Json, console, emit, settings_of, table
-from flows.cli.requests import _generation, _registry, store_of
+from flows.cli.requests import generation_of, registry_of, store_of
 from revs.errors import BadInput, OperationFailed
 
 if TYPE_CHECKING:
@@ -110,12 +110,12 @@ def _models(settings: Settings) -> tuple[Callable[[], Collection[str]], Callable
     from cachetools import TTLCache, cached
 
     def models() -> Collection[str]:
-        registry = _registry(settings)
+        registry = registry_of(settings)
         return registry.names() if registry else []
 
     def generation(model: str) -> str:
-        registry = _registry(settings)
-        return _generation(registry, model) if registry else ""
+        registry = registry_of(settings)
+        return generation_of(registry, model) if registry else ""
 
     def remembered(ask: Any) -> Any:
         return cached(TTLCache(100, _REMEMBERED_SECONDS), lock=threading.Lock())(ask)

@@ -31,6 +31,9 @@ HOMES = {
     "great_expectations": ("infra.gates",),
     "presidio_analyzer": ("infra.detection",),
     "sqlalchemy": ("infra.requests",),
+    "alembic": ("infra.requests",),
+    "apprise": ("infra.notices",),
+    "fastapi": ("infra.service", "flows.cli.service"),
     "prefect": ("flows", "tasks", "infra.running.deployment"),
 }
 
