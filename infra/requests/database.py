@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -29,6 +29,7 @@ T = TypeVar("T")
 LOCK_SECONDS = 30
 _ATTEMPTS = 10  # of a transaction that lost a race for a constraint, or was the victim of a deadlock
 _LOST_RACES = frozenset({"40001", "40P01"})  # SQLSTATE: serialization failure, deadlock detected
+_MADE = "the store beside this file was made; without this note an empty file would pass for a new store\n"
 _FORBIDDEN = "42501"
 _FILES = "SELECT pg_relation_filenode('payloads'), pg_relation_filenode('erased_digests')"
 
@@ -59,6 +60,7 @@ class Database:
                 with _one_line_errors(), migrating.begin() as session:
                     schema.migrate(session, key_check)
                     chain.begin(session, sign)
+            _note_that_it_was_made(self._engine)
             unless_ready.pop_all()
 
     def write(self, work: Callable[[Session], T]) -> T:
@@ -204,14 +206,41 @@ def _switch_to_wal(path: Path) -> None:
     """Switch a new database to write-ahead logging, once: the file remembers it.
 
     The switch does not wait for locks as everything else does, so processes that create the store at once take turns.
+
+    Raises:
+        OperationFailed: The file holds nothing, and held a store before.
     """
-    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    with os.fdopen(lock, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if _header(path)[18:20] == b"\x02\x02":  # the header's format versions: 2 is write-ahead logging
+    with _locked(path) as note:
+        header = _header(path)
+        if not header and note.read():
+            raise OperationFailed(
+                f"the request store {path} is empty or gone, and there was one: restore it from a backup; to begin a "
+                f"new one all the same, delete {_lock_of(path).name} beside it"
+            )
+        if header[18:20] == b"\x02\x02":  # the header's format versions: 2 is write-ahead logging
             return
         with contextlib.closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _note_that_it_was_made(engine: Engine) -> None:
+    """Leave a note beside a SQLite file: an empty one is no new store from now on."""
+    if engine.dialect.name == "sqlite":
+        with _one_line_errors(), _locked(Path(str(engine.url.database))) as note:
+            if not note.read():
+                note.write(_MADE)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[IO[str]]:
+    lock = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(lock, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def _header(path: Path) -> bytes:
