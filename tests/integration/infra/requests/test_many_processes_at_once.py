@@ -52,7 +52,7 @@ def crowd(url: str, folder: Path, requests: int, limit: float) -> dict[str, obje
 
 
 @pytest.mark.parametrize(
-    ("requests", "limit"), [(400, 120), pytest.param(10_000, 800, marks=pytest.mark.long)], ids=["few", "many"]
+    ("requests", "limit"), [(200, 120), pytest.param(10_000, 800, marks=pytest.mark.long)], ids=["few", "many"]
 )
 def test_nothing_is_lost_or_doubled_when_ten_processes_work_at_once(
     url: str, tmp_path: Path, requests: int, limit: float
