@@ -142,6 +142,10 @@ def wrong(store: RequestStore, ids: dict[str, str]) -> Iterator[str]:
         if ends != (end != "duplicate"):
             yield f"{name} ended {ends} times"
     yield from (f"{view.id} is one that nobody handed in" for view in views.values())
+    said = Counter(e.batch_id or e.request_id for e in store.events() if e.event == "payloads.destroyed")
+    owed = {ids[name] for name, end in ENDS.items() if end == "withdrawn"}
+    if said != Counter({*owed, *(batch.id for batch in store.batches() if batch.status == "completed")}):
+        yield f"payloads were said to be destroyed for {said}"
     taken = {event.event for event in store.events()}
     yield from (f"nobody was ever {step}" for step, found in lifecycle.STEPS.items() if found.event not in taken)
     yield from store.log_problems()
