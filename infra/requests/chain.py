@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from infra.requests import tables
+from revs.errors import OperationFailed
 
 Sign = Callable[[bytes], str]
 """HMAC under the key of events, as 64 hex digits."""
@@ -67,7 +69,7 @@ def link(session: Session, sign: Sign) -> None:
         return
     session.flush()
     row = session.get_one(tables.Meta, HEAD, with_for_update=True, populate_existing=True)
-    head = Head.parse(row.value)
+    head = _parsed(row)
     lines = []
     for event in logged:
         event.id = head.count + 1
@@ -81,7 +83,16 @@ def link(session: Session, sign: Sign) -> None:
 def head_of(session: Session) -> Head | None:
     """Return the end of the chain; None where nothing was logged yet."""
     row = session.get(tables.Meta, HEAD)
-    return None if row is None else Head.parse(row.value)
+    return None if row is None else _parsed(row)
+
+
+def _parsed(row: tables.Meta) -> Head:
+    try:
+        return Head.parse(str(row.value))
+    except ValueError:
+        raise OperationFailed(
+            "where the audit log ends cannot be read, the request store is damaged: restore it from a backup"
+        ) from None
 
 
 def problems(session: Session, sign: Sign, heads: Iterable[Head] = ()) -> Iterator[str]:
@@ -93,8 +104,7 @@ def problems(session: Session, sign: Sign, heads: Iterable[Head] = ()) -> Iterat
         heads: Ends of the chain that were kept elsewhere.
     """
     yield from _missing_triggers(session)
-    stored = {name: session.get(tables.Meta, name) for name in (HEAD, GENESIS)}
-    head, genesis = (None if row is None else Head.parse(row.value) for row in stored.values())
+    head, genesis = _stored(session, HEAD), _stored(session, GENESIS)
     if head is None or genesis is None:
         yield "where the log begins and ends is no longer on record"
         return
@@ -110,13 +120,21 @@ def problems(session: Session, sign: Sign, heads: Iterable[Head] = ()) -> Iterat
             yield f"event {event.id} was changed, moved or put in afterwards"
         if kept.pop(event.id, event.mac) != event.mac:
             yield f"event {event.id} is another one than when the end of the log was noted elsewhere"
-        previous = Head(count=event.id, mac=event.mac or "")
+        previous = Head(count=event.id, mac=str(event.mac or ""))  # bytes, where the file is damaged
     if previous != head:
         yield f"the log ends at event {previous.count}, and should at {head.count}: its end was cut off or changed"
     yield from (
         f"the log had {count} events when its end was noted elsewhere: its end was cut off" for count in sorted(kept)
         if count > previous.count
     )  # fmt: skip
+
+
+def _stored(session: Session, name: str) -> Head | None:
+    """Return an end of the chain that is on record; None where there is none that can be read."""
+    row = session.get(tables.Meta, name)
+    with suppress(OperationFailed):
+        return None if row is None else _parsed(row)
+    return None
 
 
 def _of_all(session: Session, sign: Sign, count: int) -> str:

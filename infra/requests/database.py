@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -128,10 +129,26 @@ def _sqlstate(error: Exception) -> str | None:
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
+def _is_of_a_damaged_row(error: Exception) -> bool:
+    """Whether the driver or SQLAlchemy raised it over what stood in the database: nothing of ours is below them."""
+    if isinstance(error, UnicodeDecodeError):  # sqlite3, which cannot even say what is wrong
+        return True
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = max(number for number, module in enumerate(modules) if module.startswith("infra."))
+    return any(module.startswith("sqlalchemy.") for module in modules[ours + 1 :])
+
+
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
+    except (ValueError, TypeError) as error:
+        if not _is_of_a_damaged_row(error):
+            raise
+        raise OperationFailed(
+            "the request store is damaged (a row holds what its column cannot); nothing was changed: restore it from a "
+            "backup"
+        ) from None
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         # Its text shows statements; only the driver's first line is taken over.
         cause = str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()[0]
@@ -140,9 +157,10 @@ def _one_line_errors() -> Iterator[None]:
                 f"the role in REVS_DATABASE_URL may not do what the request store needs ({cause}); what it held is "
                 "unchanged: let the owner of the tables open it once, and grant the role what docs/reliability.md says"
             ) from None
-        raise OperationFailed(
-            f"the request store cannot be used ({cause}); what it held is unchanged, see to the database and try again"
-        ) from None
+        state = "what it held is unchanged, see to the database and try again"
+        if getattr(error, "connection_invalidated", False):  # lost in the COMMIT itself, it may have been stored
+            state = "see to the database, and look whether the last step was stored before you repeat it"
+        raise OperationFailed(f"the request store cannot be used ({cause}); {state}") from None
 
 
 def _engine(url: str) -> Engine:

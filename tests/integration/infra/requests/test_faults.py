@@ -84,6 +84,24 @@ def test_connections_that_the_server_ended_are_opened_again(new_postgres: Callab
     store.close()
 
 
+def test_a_connection_that_is_lost_in_the_middle_claims_nothing_about_what_was_stored(
+    new_postgres: Callable[[], str],
+) -> None:
+    url = new_postgres()
+    store = RequestStore(url, Vault(KEY))
+
+    def work(session: Any) -> None:
+        pid = session.scalar(text("SELECT pg_backend_pid()"))
+        with administrator(url) as server:
+            server.execute("SELECT pg_terminate_backend(%s)", [pid])
+        session.execute(text("SELECT 1"))
+
+    said = one_line(lambda: store._database.write(work), "look whether the last step was stored")
+    assert "unchanged" not in said
+    store.record("the next call works")
+    store.close()
+
+
 # ---- races
 
 
@@ -224,13 +242,21 @@ def filled(folder: Path) -> Path:
     return folder / "requests.db"
 
 
-def use(folder: Path) -> None:
+def use(folder: Path, rng: random.Random | None = None) -> None:
+    """Look at everything, in any order, and do what is to be done."""
     store = open_store(folder)
-    store.log_problems()
-    store.list()
-    store.events()
-    store.batches()
-    store.timeliness()
+    looks = [
+        store.log_problems,
+        store.log_head,
+        store.list,
+        store.events,
+        store.batches,
+        store.timeliness,
+        store.erased,
+    ]
+    (rng or random.Random(0)).shuffle(looks)
+    for look in looks:
+        look()
     store.add(demand(77), model="demo")
     complete(store, opened(store).id)
 
@@ -269,10 +295,11 @@ def test_a_damaged_file_gives_one_line_or_works_and_never_a_traceback(tmp_path: 
         for path in tmp_path.glob("requests.db-*"):
             path.unlink()
         (tmp_path / "requests.db").write_bytes(whole)
-        for _ in range(5):
-            damage(tmp_path / "requests.db", random.Random(seed))
+        rng = random.Random(seed)
+        for _ in range(rng.choice([1, 5])):
+            damage(tmp_path / "requests.db", rng)
         try:
-            use(tmp_path)
+            use(tmp_path, rng)
         except RevsError as error:
             refused += 1
             assert "\n" not in str(error)
