@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Engine, insert, select
@@ -26,6 +26,8 @@ from infra.requests import erased, leases, lifecycle, rows, shredding, submissio
 from infra.requests.outcomes import WAITING, described
 from infra.requests.records import SETTLED, ClosingStatus, Identifier, IdentifierOutcome
 from revs.errors import BadInput, OperationFailed
+
+_OF_OUTCOME = tuple(field.name for field in fields(IdentifierOutcome))
 
 
 def close(
@@ -226,5 +228,6 @@ def _store_outcomes(
             raise BadInput(f"an outcome is of request {each.request_id}, which batch {batch.id} did not take")
     if latest:
         same: dict[str, Any] = {"batch_id": batch.id, "at": rows.now()}
-        session.execute(insert(tables.Outcome), [asdict(each) | same for each in latest.values()])
+        values = [{name: getattr(each, name) for name in _OF_OUTCOME} | same for each in latest.values()]
+        session.execute(insert(tables.Outcome), values)
     return latest.values()

@@ -32,6 +32,7 @@ _ATTEMPTS = 10  # of a transaction that lost a race for a constraint, or was the
 _LOST_RACES = frozenset({"40001", "40P01"})  # SQLSTATE: serialization failure, deadlock detected
 _MADE = "the store beside this file was made; without this note an empty file would pass for a new store\n"
 _FORBIDDEN = "42501"
+_TAKES_ROWS_APART = ("sqlalchemy.engine.result", "sqlalchemy.engine._py_row", "sqlalchemy.cyextension.resultproxy")
 _FILES = "SELECT pg_relation_filenode('payloads'), pg_relation_filenode('erased_digests')"
 
 
@@ -130,12 +131,12 @@ def _sqlstate(error: Exception) -> str | None:
 
 
 def _is_of_a_damaged_row(error: Exception) -> bool:
-    """Whether the driver or SQLAlchemy raised it over what stood in the database: nothing of ours is below them."""
+    """Whether it was raised over what stood in the database: below our code, where SQLAlchemy takes rows apart."""
     if isinstance(error, UnicodeDecodeError):  # sqlite3, which cannot even say what is wrong
         return True
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     ours = max(number for number, module in enumerate(modules) if module.startswith("infra."))
-    return any(module.startswith("sqlalchemy.") for module in modules[ours + 1 :])
+    return any(module.startswith(_TAKES_ROWS_APART) for module in modules[ours + 1 :])
 
 
 @contextlib.contextmanager
