@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,38 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import create_engine, text
+from store_faults import administrator, demand, one_line
 from stored_requests import KEY, complete, line, open_store, opened
 
 from infra.keys.vault import Vault
 from infra.requests import RequestStore, rows
 from infra.requests.database import Database
-from revs.errors import OperationFailed, RevsError
-
-
-def one_line(call: Callable[[], object], match: str) -> str:
-    with pytest.raises(OperationFailed, match=match) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def demand(number: int) -> dict[str, Any]:
-    import json
-
-    found: dict[str, Any] = json.loads(line(number))
-    return found
-
-
-@contextlib.contextmanager
-def administrator(url: str) -> Iterator[psycopg.Connection[Any]]:
-    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(address, autocommit=True) as connection:
-        yield connection
-
+from revs.errors import RevsError
 
 # ---- away
 
@@ -329,92 +305,3 @@ def test_a_clock_that_goes_back_between_steps_changes_no_order_and_no_end(
     assert store.log_problems() == []
     assert len(store.outcomes(ids[0])) == 2
     store.close()
-
-
-# ---- roles
-
-
-GRANTS = (Path(__file__).parents[4] / "docs" / "reliability.md").read_text().split("```sql\n")[1].split("```")[0]
-
-
-@pytest.fixture
-def as_role(new_postgres: Callable[[], str]) -> Iterator[tuple[str, str]]:
-    """The addresses of one database for its owner and for the program, whose role may do what the page says."""
-    url = new_postgres()
-    with administrator(url) as server:
-        for role in ("revs_owner", "revs_app"):
-            server.execute(f"CREATE ROLE {role} LOGIN")  # type: ignore[arg-type]  # a constant of this file
-        server.execute("GRANT CREATE, USAGE ON SCHEMA public TO revs_owner")
-    yield str(make_url(url).set(username="revs_owner")), str(make_url(url).set(username="revs_app"))
-    with administrator(url) as server:
-        server.execute("DROP OWNED BY revs_owner, revs_app CASCADE")
-        server.execute("DROP ROLE revs_owner, revs_app")
-
-
-def granted(as_role: tuple[str, str]) -> str:
-    owner, app = as_role
-    RequestStore(owner, Vault(KEY)).close()
-    with administrator(str(make_url(owner).set(username="postgres"))) as server:
-        server.execute(GRANTS)  # type: ignore[arg-type]  # the page's own text
-    return app
-
-
-def test_a_role_that_may_make_no_tables_is_told_what_to_do(as_role: tuple[str, str]) -> None:
-    said = one_line(lambda: RequestStore(as_role[1], Vault(KEY)), "the role in REVS_DATABASE_URL may not")
-    assert "docs/reliability.md" in said
-
-
-def test_with_the_grants_of_the_page_the_program_does_all_its_work(as_role: tuple[str, str], tmp_path: Path) -> None:
-    import store_lives
-
-    app = granted(as_role)
-    store = store_lives.opened(app)
-    life = store_lives.Life(store)
-    life.live()
-    store.keep_address("s3://bucket/corpus")
-    assert list(store_lives.wrong(store, life.ids)) == []
-    store.close()
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE events SET event = 'x'",
-        "DELETE FROM events",
-        "TRUNCATE events",
-        "ALTER TABLE events DISABLE TRIGGER ALL",
-        "DROP TRIGGER events_append_only ON events",
-        "DROP TABLE events",
-        "CREATE OR REPLACE FUNCTION refuse_event_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN END $$",
-    ],
-)
-def test_with_the_grants_of_the_page_the_program_can_add_to_the_log_and_not_change_it(
-    as_role: tuple[str, str], statement: str
-) -> None:
-    app = granted(as_role)
-    store = RequestStore(app, Vault(KEY))
-    store.record("note")
-    engine = create_engine(app)
-    with pytest.raises(Exception, match=r"permission denied|must be owner") as caught, engine.begin() as connection:
-        connection.execute(text(statement))
-    assert not isinstance(caught.value, OperationalError)
-    engine.dispose()
-    assert [event.event for event in store.events()] == ["note"]
-    store.close()
-
-
-def test_a_role_that_may_not_rewrite_the_payloads_does_not_say_that_they_are_gone(as_role: tuple[str, str]) -> None:
-    app = granted(as_role)
-    with administrator(str(make_url(app).set(username="postgres"))) as server:
-        server.execute("ALTER TABLE payloads OWNER TO revs_owner")
-        server.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON payloads TO revs_app")
-    store = RequestStore(app, Vault(KEY))
-    store.add(demand(1), model="demo")
-    batch = opened(store)
-    complete(store, batch.id)
-    assert store.batch(batch.id).status == "completed"
-    assert "payloads.destroyed" not in {event.event for event in store.events()}
-    store.close()
-    owner = RequestStore(as_role[0], Vault(KEY))
-    assert "payloads.destroyed" in {event.event for event in owner.events()}, "who may rewrite them does so at once"
-    owner.close()
