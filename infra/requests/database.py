@@ -11,13 +11,14 @@ import fcntl
 import json
 import os
 import sqlite3
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
@@ -27,7 +28,12 @@ from revs.errors import BadInput, OperationFailed
 T = TypeVar("T")
 
 LOCK_SECONDS = 30
-_ATTEMPTS = 5  # of a transaction that lost a race for a constraint
+_ATTEMPTS = 10  # of a transaction that lost a race for a constraint, or was the victim of a deadlock
+_LOST_RACES = frozenset({"40001", "40P01"})  # SQLSTATE: serialization failure, deadlock detected
+_MADE = "the store beside this file was made; without this note an empty file would pass for a new store\n"
+_FORBIDDEN = "42501"
+_TAKES_ROWS_APART = ("sqlalchemy.engine.result", "sqlalchemy.engine._py_row", "sqlalchemy.cyextension.resultproxy")
+_FILES = "SELECT pg_relation_filenode('payloads'), pg_relation_filenode('erased_digests')"
 
 
 class Database:
@@ -47,6 +53,7 @@ class Database:
             OperationFailed: No database answers there, or its store is of a newer program or of another key.
         """
         self._engine = _engine(url)
+        self._reading = _for_reading(self._engine)
         self._writing = sessionmaker(self._engine.execution_options(revs_write=True), expire_on_commit=False)
         event.listen(self._writing, "before_commit", lambda session: chain.link(session, sign, key_checks[0]))
         with contextlib.ExitStack() as unless_ready:
@@ -56,6 +63,7 @@ class Database:
                 with _one_line_errors(), migrating.begin() as session:
                     schema.migrate(session, key_checks)
                     chain.begin(session, sign)
+            _note_that_it_was_made(self._engine)
             unless_ready.pop_all()
 
     def write(self, work: Callable[[Session], T]) -> T:
@@ -66,25 +74,29 @@ class Database:
         """
         with _one_line_errors():
             for _ in range(_ATTEMPTS - 1):
-                with contextlib.suppress(IntegrityError), self._writing.begin() as session:
-                    return work(session)
+                try:
+                    with self._writing.begin() as session:
+                        return work(session)
+                except DBAPIError as error:
+                    if not _lost_a_race(error):
+                        raise
             with self._writing.begin() as session:
                 return work(session)
 
     def read(self, work: Callable[[Session], T]) -> T:
-        """Run `work`, which only reads, on one consistent state.
+        """Run `work`, which only reads, on one consistent state; it waits for no writer, and none for it.
 
         Raises:
             OperationFailed: The database cannot be read.
         """
-        with _one_line_errors(), Session(self._engine) as session:
+        with _one_line_errors(), _WithoutLocks(self._reading) as session:
             return work(session)
 
     def vacuum(self) -> bool:
         """Rewrite what held deleted payloads and digests; return whether no old byte of them is left in the files.
 
-        False means that another process kept the database busy. PostgreSQL's own write-ahead archive, and backups of
-        either database, are beyond its reach.
+        False means that another process kept the database busy, or that the role may not rewrite these tables.
+        PostgreSQL's own write-ahead archive, and backups of either database, are beyond its reach.
         """
         try:
             return _vacuum(self._engine)
@@ -103,16 +115,54 @@ class Database:
         self._engine.dispose()
 
 
+class _WithoutLocks(Session):
+    """A session that only reads: what is locked for a writer (`rows.request_row`) is only looked at."""
+
+    def get(self, *arguments: Any, **options: Any) -> Any:
+        options.pop("with_for_update", None)
+        return super().get(*arguments, **options)
+
+
+def _lost_a_race(error: DBAPIError) -> bool:
+    return isinstance(error, IntegrityError) or _sqlstate(error) in _LOST_RACES
+
+
+def _sqlstate(error: Exception) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def _is_of_a_damaged_row(error: Exception) -> bool:
+    """Whether it was raised over what stood in the database: below our code, where SQLAlchemy takes rows apart."""
+    if isinstance(error, UnicodeDecodeError):  # sqlite3, which cannot even say what is wrong
+        return True
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = max(number for number, module in enumerate(modules) if module.startswith("infra."))
+    return any(module.startswith(_TAKES_ROWS_APART) for module in modules[ours + 1 :])
+
+
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
+    except (ValueError, TypeError) as error:
+        if not _is_of_a_damaged_row(error):
+            raise
+        raise OperationFailed(
+            "the request store is damaged (a row holds what its column cannot); nothing was changed: restore it from a "
+            "backup"
+        ) from None
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         # Its text shows statements; only the driver's first line is taken over.
         cause = str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()[0]
-        raise OperationFailed(
-            f"the request store cannot be used ({cause}); what it held is unchanged, see to the database and try again"
-        ) from None
+        if _sqlstate(error) == _FORBIDDEN:
+            raise OperationFailed(
+                f"the role in REVS_DATABASE_URL may not do what the request store needs ({cause}); what it held is "
+                "unchanged: let the owner of the tables open it once, and grant the role what docs/reliability.md says"
+            ) from None
+        state = "what it held is unchanged, see to the database and try again"
+        if getattr(error, "connection_invalidated", False):  # lost in the COMMIT itself, it may have been stored
+            state = "see to the database, and look whether the last step was stored before you repeat it"
+        raise OperationFailed(f"the request store cannot be used ({cause}); {state}") from None
 
 
 def _engine(url: str) -> Engine:
@@ -143,7 +193,24 @@ def _engine(url: str) -> Engine:
             _switch_to_wal(Path(str(parsed.database)))
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "connect", _configure_postgresql)
     return engine
+
+
+def _for_reading(engine: Engine) -> Engine:
+    """SQLite shows a transaction one state by itself; PostgreSQL would show each statement the newest."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def _configure_postgresql(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """As on SQLite, nobody waits for a lock for ever: who holds it may have been stopped."""
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    cursor.close()
+    connection.commit()
 
 
 def _create_private(path: Path) -> None:
@@ -159,14 +226,41 @@ def _switch_to_wal(path: Path) -> None:
     """Switch a new database to write-ahead logging, once: the file remembers it.
 
     The switch does not wait for locks as everything else does, so processes that create the store at once take turns.
+
+    Raises:
+        OperationFailed: The file holds nothing, and held a store before.
     """
-    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    with os.fdopen(lock, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if _header(path)[18:20] == b"\x02\x02":  # the header's format versions: 2 is write-ahead logging
+    with _locked(path) as note:
+        header = _header(path)
+        if not header and note.read():
+            raise OperationFailed(
+                f"the request store {path} is empty or gone, and there was one: restore it from a backup; to begin a "
+                f"new one all the same, delete {_lock_of(path).name} beside it"
+            )
+        if header[18:20] == b"\x02\x02":  # the header's format versions: 2 is write-ahead logging
             return
         with contextlib.closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _note_that_it_was_made(engine: Engine) -> None:
+    """Leave a note beside a SQLite file: an empty one is no new store from now on."""
+    if engine.dialect.name == "sqlite":
+        with _one_line_errors(), _locked(Path(str(engine.url.database))) as note:
+            if not note.read():
+                note.write(_MADE)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[IO[str]]:
+    lock = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(lock, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def _header(path: Path) -> bytes:
@@ -191,15 +285,18 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _vacuum(engine: Engine) -> bool:
-    """Rewrite what held payloads; return False when a reader kept the old pages alive.
+    """Rewrite what held payloads; return False when a reader kept the old pages alive, or the role may not do it.
 
     `secure_delete` overwrites deleted rows already; a rewritten file also holds no copy that SQLite made when it moved
     rows between pages. Until the checkpoint the old pages stand in the write-ahead log.
     """
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            before = connection.exec_driver_sql(_FILES).one()
             connection.exec_driver_sql("VACUUM (FULL) payloads, erased_digests")
-        return True
+            after = connection.exec_driver_sql(_FILES).one()
+        # What a role may not rewrite PostgreSQL leaves out with no more than a warning; the files tell.
+        return all(old != new for old, new in zip(before, after, strict=True))
     with contextlib.closing(engine.raw_connection()) as raw, contextlib.closing(raw.cursor()) as cursor:
         cursor.execute("VACUUM")
         busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

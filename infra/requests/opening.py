@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from infra.requests import lifecycle, rows, tables
@@ -31,8 +31,9 @@ def open_batch(session: Session, *, model: str, corpus: str, source: str) -> Bat
         session.rollback()
         return None
     rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting)})
-    for position, request in enumerate(waiting):
+    for request in waiting:
         lifecycle.move(session, request, "take", batch_id=row.id)
-        session.add(tables.Member(batch_id=row.id, request_id=request.id, position=position))
+    members = [{"batch_id": row.id, "request_id": each.id, "position": number} for number, each in enumerate(waiting)]
+    session.execute(insert(tables.Member), members)
     session.flush()
     return rows.batch(session, row)

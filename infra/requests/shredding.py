@@ -16,6 +16,7 @@ from infra.requests import rows, tables
 from infra.requests.database import Database
 
 _OWED = "residue:"  # + the id of the batch, or of the request that ended outside of one
+_CHUNK = 400  # ids, which stand in a statement twice; SQLite's older limit is 999 values
 _OWED_NOTES = select(tables.Meta.name).where(tables.Meta.name.startswith(_OWED, autoescape=True))
 
 
@@ -27,10 +28,12 @@ def destroy(session: Session, because_of: str, request_ids: Iterable[str]) -> No
         because_of: The batch that completed them, or the one request itself; for the log.
         request_ids: The requests.
     """
-    for request_id in request_ids:
-        same = select(tables.Request.id).where(tables.Request.duplicate_of == request_id)
-        held = tables.Payload.request_id
-        session.execute(delete(tables.Payload).where((held == request_id) | held.in_(same)))
+    held, ids = tables.Payload.request_id, list(request_ids)
+    for start in range(0, len(ids), _CHUNK):  # each looks once through all requests for duplicates
+        some = ids[start : start + _CHUNK]
+        same = select(tables.Request.id).where(tables.Request.duplicate_of.in_(some))
+        gone = delete(tables.Payload).where(held.in_(some) | held.in_(same))
+        session.execute(gone, execution_options={"synchronize_session": False})  # no payload is read after it
     session.merge(tables.Meta(name=_OWED + because_of, value="pending"))
 
 
