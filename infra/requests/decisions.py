@@ -12,7 +12,7 @@ from infra.requests.lifecycle import HoldGround
 from revs.errors import BadInput
 
 
-def set_aside(session: Session, request_id: str, how: Literal["reject", "fail"], reason: str) -> None:
+def set_aside(session: Session, request_id: str, how: Literal["reject", "fail"], reason: str, clock: Clock) -> None:
     """Reject a request or hand it to a human, with the reason; nothing changes where that was done before."""
     row = rows.request_row(session, request_id)
     if row.status == lifecycle.STEPS[how].target:
@@ -22,7 +22,7 @@ def set_aside(session: Session, request_id: str, how: Literal["reject", "fail"],
         leases.guard(session, batch_id)
     lifecycle.move(session, row, how, reason=reason, batch_id=batch_id)
     if how == "reject":
-        duplicates.revive(session, row)
+        duplicates.revive(session, row, clock)
 
 
 def back_in_line(
@@ -42,7 +42,7 @@ def back_in_line(
     return row.id
 
 
-def withdraw(session: Session, request_id: str, *, by: str) -> bool:
+def withdraw(session: Session, request_id: str, clock: Clock, *, by: str) -> bool:
     """End a request because the person no longer asks, and destroy its payload; return whether there was one to end.
 
     A duplicate of it goes on: it was handed in by itself, and is withdrawn by itself.
@@ -51,7 +51,7 @@ def withdraw(session: Session, request_id: str, *, by: str) -> bool:
     if row.status == "withdrawn":
         return False
     lifecycle.move(session, row, "withdraw", detail=_by(by))
-    duplicates.revive(session, row)
+    duplicates.revive(session, row, clock)
     session.flush()
     shredding.destroy(session, request_id, [request_id])
     return True

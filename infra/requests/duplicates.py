@@ -12,15 +12,22 @@ from infra.requests.clock import Clock
 from infra.requests.submissions import pending, take_earlier_dates
 
 
-def revive(session: Session, first: tables.Request) -> None:
+def revive(session: Session, first: tables.Request, clock: Clock) -> None:
     """Put the latest duplicate of a request in line, because the request was set aside for good.
 
-    The others become its duplicates. What was handed in twice is lost only if it is rejected twice.
+    The others become its duplicates. What was handed in twice is lost only if it is rejected twice. Where the same
+    demand, handed in anew, stands in line already, all of them become duplicates of that.
     """
     waiting = _duplicates(session, first.id)
     if not waiting:
         return
     session.flush()  # the first one is pending no longer, before another is
+    newer = pending(session, [first.digest]).get(first.digest)
+    if newer is not None:
+        for other in waiting:
+            other.duplicate_of = newer.id
+            _log_dates(session, newer, other, clock)
+        return
     *others, latest = waiting
     for other in others:
         other.duplicate_of = latest.id
@@ -38,10 +45,14 @@ def fold_into_newer(session: Session, row: tables.Request, clock: Clock) -> tabl
     for other in _duplicates(session, row.id):
         other.duplicate_of = newer.id
     row.duplicate_of = newer.id
-    for request_id, what, move in take_earlier_dates(newer, row, clock):
-        rows.log(session, what, request_id=request_id, detail=move)
+    _log_dates(session, newer, row, clock)
     lifecycle.move(session, row, "fold", detail={"duplicate_of": newer.id})
     return newer
+
+
+def _log_dates(session: Session, first: tables.Request, other: tables.Request, clock: Clock) -> None:
+    for request_id, what, move in take_earlier_dates(first, other, clock):
+        rows.log(session, what, request_id=request_id, detail=move)
 
 
 def _duplicates(session: Session, request_id: str) -> Sequence[tables.Request]:

@@ -133,7 +133,7 @@ class RequestStore(LogStore):
         Raises:
             BadInput: There is no such request, or it is already closed in another way.
         """
-        self._database.write(lambda session: decisions.set_aside(session, request_id, "reject", reason))
+        self._database.write(lambda session: decisions.set_aside(session, request_id, "reject", reason, self._clock))
 
     def fail(self, request_id: str, reason: str) -> None:
         """Set a request aside for a human because processing it failed. Its payload stays sealed. Idempotent.
@@ -141,7 +141,7 @@ class RequestStore(LogStore):
         Raises:
             BadInput: There is no such request, or it is already closed in another way.
         """
-        self._database.write(lambda session: decisions.set_aside(session, request_id, "fail", reason))
+        self._database.write(lambda session: decisions.set_aside(session, request_id, "fail", reason, self._clock))
 
     def retry(self, request_id: str, *, by: str = "operator") -> str:
         """Put a failed request back in line, once a human has mended the cause. Idempotent.
@@ -169,7 +169,7 @@ class RequestStore(LogStore):
         Raises:
             BadInput: There is no such request, or it is in a batch or at another end.
         """
-        if self._database.write(lambda session: decisions.withdraw(session, request_id, by=by)):
+        if self._database.write(lambda session: decisions.withdraw(session, request_id, self._clock, by=by)):
             shredding.settle(self._database)
 
     def put_on_hold(self, request_id: str, *, ground: HoldGround, by: str) -> None:

@@ -356,7 +356,6 @@ def test_whatever_is_decided_in_whatever_order_the_store_does_what_the_model_say
         LifeCycle.store.close()
 
 
-@pytest.mark.xfail(strict=True, reason="duplicates.revive puts a second request of one demand in line")
 def test_a_failed_request_is_withdrawn_though_a_newer_one_and_a_duplicate_wait(store: RequestStore) -> None:
     demand = {
         "subject": "customer 1",
