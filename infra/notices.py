@@ -7,7 +7,7 @@ where the process ends between sending and noting it.
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +80,8 @@ def send(store: RequestStore, urls: str) -> list[Delivery]:
         OperationFailed: The store cannot be used.
     """
     targets = places(urls)
+    for place in targets:
+        store.told(_key(store, place))  # a new place is told what is logged from here on
     store.log_urgency()
     return [_tell(store, place) for place in targets]
 
@@ -95,12 +97,12 @@ def _tell(store: RequestStore, place: NotifyBase) -> Delivery:
         title, body = text(events)
         if not place.notify(title=title, body=body):
             return Delivery(place=_shown(place), events=len(events), taken=False)
-        store.note_told(_key(place), events[-1].id)
+        store.note_told(_key(store, place), events[-1].id)
     return Delivery(place=_shown(place), events=len(events), taken=True)
 
 
 def _untold(store: RequestStore, place: NotifyBase) -> list[Event]:
-    return [event for event in store.events_after(store.told(_key(place))) if event.event in TOLD]
+    return [event for event in store.events_after(store.told(_key(store, place))) if event.event in TOLD]
 
 
 def text(events: Sequence[Event]) -> tuple[str, str]:
@@ -115,9 +117,10 @@ def text(events: Sequence[Event]) -> tuple[str, str]:
     return title, f"{body}\n\n'revs requests show ID' says more."
 
 
-def _key(place: NotifyBase) -> str:
-    return hashlib.sha256(place.url().encode()).hexdigest()[:24]
+def _key(store: RequestStore, place: NotifyBase) -> str:
+    """What stands for a place in the store: the same when its password is another."""
+    return store.pseudonym_of_place(_shown(place))
 
 
 def _shown(place: NotifyBase) -> str:
-    return str(place.url(privacy=True)).partition("?")[0]
+    return re.sub(r"//[^/@]*@", "//", str(place.url(privacy=True)).partition("?")[0])

@@ -35,7 +35,15 @@ def withdraw(request_ids: Ids, by: By = None, home: Home = None) -> None:
     Example: revs requests withdraw R-0a1b2c3d --by ana
     """
     store, who = store_of(settings_of(home)), _who(by)
-    _each(request_ids, "withdrawn", lambda request_id: store.withdraw(request_id, by=who))
+
+    def withdrawn(request_id: str) -> None:
+        goes_on = store.withdraw(request_id, by=who)
+        if goes_on is not None:
+            console().print(
+                f"{request_id} was handed in again as {goes_on}, which goes on: withdraw that too, if meant"
+            )
+
+    _each(request_ids, "withdrawn", withdrawn)
 
 
 def hold(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from flows.cli.common import Home, Json, answer, settings_of
 from flows.cli.requests import store_of
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
 
 app = typer.Typer(help="The deployment key: rotate it.", no_args_is_help=True)
 
@@ -25,21 +30,29 @@ def rotate(home: Home = None, as_json: Json = False) -> None:
 
     Example: revs keys rotate
     """
+    from infra.keys.keyfile import alone
+
+    settings = settings_of(home)
+    with alone(settings.key_file):  # of two at once the second finds what the first has made
+        payloads, clean = _rotate(settings)
+    left = "" if clean else "; another process keeps the database busy, so old bytes are left in its files for now"
+    answer({"payloads": payloads, "clean": clean}, f"{payloads} payloads are under the new key{left}", as_json=as_json)
+
+
+def _rotate(settings: Settings) -> tuple[int, bool]:
     from infra.keys.keyfile import add_key
     from revs.errors import BadInput
 
-    settings = settings_of(home)
     store = store_of(settings)
-    if not store.must_rotate():
-        if settings.deployment_key is not None:
-            raise BadInput(
-                "REVS_DEPLOYMENT_KEY is the key that everything is stored under already: set it to a new one, and "
-                "REVS_EARLIER_KEYS to the present one, then run this again"
-            )
-        if open_ones := [batch.id for batch in store.batches() if batch.status == "open"]:
-            raise BadInput(f"batch {open_ones[0]} is open: let it end, or give it up with 'revs batches abandon'")
-        add_key(settings.key_file)
-        store = store_of(settings)
-    payloads, clean = store.rotate()
-    left = "" if clean else "; another process keeps the database busy, so old bytes are left in its files for now"
-    answer({"payloads": payloads, "clean": clean}, f"{payloads} payloads are under the new key{left}", as_json=as_json)
+    if store.must_rotate():
+        return store.rotate()
+    if settings.deployment_key is not None:
+        raise BadInput(
+            "REVS_DEPLOYMENT_KEY is the key that everything is stored under already: set it to a new one, and "
+            "REVS_EARLIER_KEYS to the present one, then run this again"
+        )
+    if open_ones := [batch.id for batch in store.batches() if batch.status == "open"]:
+        raise BadInput(f"batch {open_ones[0]} is open: let it end, or give it up with 'revs batches abandon'")
+    store.examine_payloads()
+    add_key(settings.key_file)
+    return store_of(settings).rotate()

@@ -8,10 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from revs.errors import BadInput, OperationFailed
@@ -54,6 +55,22 @@ def read_or_create_keys(path: Path) -> list[bytes]:
         return _read(path)
     except OSError as error:
         raise _unusable(path, error) from None
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process changes the keys in `path`, and keep others out until the end.
+
+    Raises:
+        OperationFailed: The lock beside the file cannot be made.
+    """
+    try:
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    with os.fdopen(lock, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def add_key(path: Path) -> list[bytes]:

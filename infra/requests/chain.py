@@ -10,7 +10,8 @@ Events from before there was a chain are one link of it: their MAC is over all o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -54,9 +55,7 @@ class Head:
 
 
 def begin(session: Session, sign: Sign) -> None:
-    """Begin the chain after the events that are there already, once."""
-    if session.get(tables.Meta, HEAD) is not None:
-        return
+    """Begin the chain after the events that are there already: once, in a store that never had one."""
     latest = session.scalar(select(tables.Event.id).order_by(tables.Event.id.desc()).limit(1)) or 0
     start = Head(count=latest, mac=_of_all(session, sign, latest))
     session.add_all(tables.Meta(name=name, value=str(start)) for name in (GENESIS, HEAD))
@@ -106,42 +105,62 @@ def _parsed(row: tables.Meta) -> Head:
         ) from None
 
 
-def problems(session: Session, macs: Macs, heads: Iterable[Head] = ()) -> Iterator[str]:
+def problems(session: Session, macs: Macs, heads: Iterable[Head] = (), *, in_use: bool = True) -> Iterator[str]:
     """Say what is wrong with the audit log, one after the other; nothing where all of it is as it was written.
 
     Args:
         session: A transaction that reads.
         macs: Of every deployment key that there was. One that came into use is not followed by an earlier one.
         heads: Ends of the chain that were kept elsewhere.
+        in_use: Whether what is stored is under the first key already: then the last event is.
     """
     yield from _missing_triggers(session)
     head, genesis = _stored(session, HEAD), _stored(session, GENESIS)
     if head is None or genesis is None:
         yield "where the log begins and ends is no longer on record"
         return
-    kept = {each.count: each.mac for each in heads}
-    latest = len(macs(b"")) - 1  # the earliest key is the last
-    keys = range(latest + 1)
+    kept: dict[int, set[str]] = defaultdict(set)
+    for each in heads:
+        kept[each.count].add(each.mac)
+    yield from _contradictions(kept, genesis)
+    keys = range(len(macs(b"")))
     begun = [_of_all(session, lambda data, key=key: macs(data)[key], genesis.count) for key in keys]  # type: ignore[misc]
     if genesis.mac not in begun:
         yield f"of the {genesis.count} events from before there was a chain some were changed, added or removed"
-    previous = genesis
+    yield from _followed(session, macs, genesis, head, kept, in_use=in_use)
+
+
+def _contradictions(kept: Mapping[int, Set[str]], genesis: Head) -> Iterator[str]:
+    """What ends that were noted elsewhere say against one another, and against the beginning of the chain."""
+    for count in sorted(kept):
+        if len(kept[count]) > 1:
+            yield f"two ends were noted elsewhere after event {count}: between them its end was cut off or changed"
+        if count < genesis.count or (count == genesis.count and genesis.mac not in kept[count]):
+            yield f"an end was noted elsewhere after event {count}, which the chain does not hold: it was begun anew"
+
+
+def _followed(
+    session: Session, macs: Macs, genesis: Head, head: Head, kept: dict[int, set[str]], *, in_use: bool
+) -> Iterator[str]:
+    """What is wrong from the beginning of the chain to its end."""
+    previous, key = genesis, len(macs(b"")) - 1  # the earliest key is the last
     for event in _events(session, after=genesis.count):
+        fitting = macs(previous.mac.encode() + _canonical(event))[: key + 1]
         if event.id != previous.count + 1:
             yield f"events {previous.count + 1} to {event.id - 1} are missing"
-        elif event.mac not in (fitting := macs(previous.mac.encode() + _canonical(event))[: latest + 1]):
+        elif event.mac not in fitting:
             yield f"event {event.id} was changed, moved or put in afterwards"
         else:
-            latest = fitting.index(event.mac)
-        if kept.pop(event.id, event.mac) != event.mac:
+            key = fitting.index(event.mac)
+        if event.mac not in kept.pop(event.id, {event.mac}):
             yield f"event {event.id} is another one than when the end of the log was noted elsewhere"
         previous = Head(count=event.id, mac=str(event.mac or ""))  # bytes, where the file is damaged
     if previous != head:
         yield f"the log ends at event {previous.count}, and should at {head.count}: its end was cut off or changed"
-    yield from (
-        f"the log had {count} events when its end was noted elsewhere: its end was cut off" for count in sorted(kept)
-        if count > previous.count
-    )  # fmt: skip
+    if in_use and key and previous != genesis:
+        yield "its last events are under an earlier deployment key than the one in use"
+    for count in sorted(count for count in kept if count > previous.count):
+        yield f"the log had {count} events when its end was noted elsewhere: its end was cut off"
 
 
 def _stored(session: Session, name: str) -> Head | None:

@@ -61,8 +61,8 @@ class Database:
             if not self.read(lambda session: schema.is_current(session, key_checks)):
                 migrating = sessionmaker(self._engine.execution_options(revs_write=True, revs_migrate=True))
                 with _one_line_errors(), migrating.begin() as session:
-                    schema.migrate(session, key_checks)
-                    chain.begin(session, sign)
+                    if schema.migrate(session, key_checks):
+                        chain.begin(session, sign)
             _note_that_it_was_made(self._engine)
             unless_ready.pop_all()
 

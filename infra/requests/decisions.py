@@ -32,7 +32,7 @@ def back_in_line(
     row = rows.request_row(session, request_id)
     if row.status == "received":
         return row.id
-    if name == "verify" and row.submitted_by == by:
+    if name == "verify" and row.submitted_by is not None and _alike(row.submitted_by) == _alike(by):
         raise BadInput(f"request {request_id} was submitted by {by}, who cannot verify it: let somebody else do so")
     if row.status in lifecycle.STEPS[name].sources and name != "release":  # what is on hold stands in line already
         newer = duplicates.fold_into_newer(session, row, clock)
@@ -42,19 +42,25 @@ def back_in_line(
     return row.id
 
 
-def withdraw(session: Session, request_id: str, clock: Clock, *, by: str) -> bool:
-    """End a request because the person no longer asks, and destroy its payload; return whether there was one to end.
+def withdraw(session: Session, request_id: str, clock: Clock, *, by: str) -> str | None:
+    """End a request because the person no longer asks, and destroy its payload.
 
-    A duplicate of it goes on: it was handed in by itself, and is withdrawn by itself.
+    A duplicate of it goes on: it was handed in by itself, and is withdrawn by itself. What was on hold stays on hold.
+
+    Returns:
+        The id of the duplicate that stands in line in its place, None where there is none.
     """
     row = rows.request_row(session, request_id)
     if row.status == "withdrawn":
-        return False
+        return None
+    ground = row.reason if row.status == "on_hold" else None
     lifecycle.move(session, row, "withdraw", detail=_by(by))
-    duplicates.revive(session, row, clock)
+    next_one = duplicates.revive(session, row, clock)
+    if next_one is not None and ground is not None:
+        lifecycle.move(session, next_one, "hold", reason=ground, detail=_by(by))
     session.flush()
     shredding.destroy(session, request_id, [request_id])
-    return True
+    return None if next_one is None else next_one.id
 
 
 def hold(session: Session, request_id: str, *, ground: HoldGround, by: str) -> None:
@@ -64,6 +70,11 @@ def hold(session: Session, request_id: str, *, ground: HoldGround, by: str) -> N
     row = rows.request_row(session, request_id)
     if row.status != "on_hold":
         lifecycle.move(session, row, "hold", reason=ground, detail=_by(by))
+
+
+def _alike(name: str) -> str:
+    """A name without what a reader does not see."""
+    return " ".join(name.split()).casefold()
 
 
 def _by(who: str) -> dict[str, Any]:

@@ -12,22 +12,25 @@ from infra.requests.clock import Clock
 from infra.requests.submissions import pending, take_earlier_dates
 
 
-def revive(session: Session, first: tables.Request, clock: Clock) -> None:
+def revive(session: Session, first: tables.Request, clock: Clock) -> tables.Request | None:
     """Put the latest duplicate of a request in line, because the request was set aside for good.
 
     The others become its duplicates. What was handed in twice is lost only if it is rejected twice. Where the same
     demand, handed in anew, stands in line already, all of them become duplicates of that.
+
+    Returns:
+        The request that was put in line, None where none was.
     """
     waiting = _duplicates(session, first.id)
     if not waiting:
-        return
+        return None
     session.flush()  # the first one is pending no longer, before another is
     newer = pending(session, [first.digest]).get(first.digest)
     if newer is not None:
         for other in waiting:
             other.duplicate_of = newer.id
             _log_dates(session, newer, other, clock)
-        return
+        return None
     *others, latest = waiting
     for other in others:
         other.duplicate_of = latest.id
@@ -35,6 +38,7 @@ def revive(session: Session, first: tables.Request, clock: Clock) -> None:
             latest.due = max(other.due, latest.received)
     _require_payload(session, latest, instead=first)
     lifecycle.move(session, latest, "revive", detail={"instead_of": first.id})
+    return latest
 
 
 def fold_into_newer(session: Session, row: tables.Request, clock: Clock) -> tables.Request | None:

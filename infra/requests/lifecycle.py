@@ -67,7 +67,7 @@ STEPS: Mapping[StepName, Step] = MappingProxyType(
         "reject": _step("unverified received processing", "rejected", "rejected"),
         "fail": _step("received processing", "failed", "failed"),
         "retry": _step("failed", "received", "retried"),
-        "withdraw": _step("unverified received on_hold failed", "withdrawn", "withdrawn"),
+        "withdraw": _step("unverified received on_hold failed duplicate", "withdrawn", "withdrawn"),
         "hold": _step("received", "on_hold", "on_hold"),
         "release": _step("on_hold", "received", "released"),
         "fold": _step("unverified received failed", "duplicate", "duplicate"),

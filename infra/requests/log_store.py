@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import chain, clock, leases, rows, tables
+from infra.requests import chain, clock, leases, rotation, rows, tables
 from infra.requests.batch_store import BatchStore
 from infra.requests.records import Event
 from revs.errors import OperationFailed
@@ -55,7 +55,12 @@ class LogStore(BatchStore):
         Args:
             heads: Ends of the log that were kept elsewhere: without one a log whose end was cut off with care passes.
         """
-        return self._database.read(lambda session: [*chain.problems(session, self._vault.event_macs, heads)])
+
+        def work(session: Session) -> builtins.list[str]:
+            in_use = not rotation.is_due(session, self._key_checks)
+            return [*chain.problems(session, self._vault.event_macs, heads, in_use=in_use)]
+
+        return self._database.read(work)
 
     def log_head(self) -> chain.Head:
         """Return the end of the audit log, to be kept elsewhere.
@@ -69,21 +74,22 @@ class LogStore(BatchStore):
         return head
 
     def log_urgency(self) -> int:
-        """Log `request.at_risk` and `request.overdue` of unanswered requests, each once; return how many were new."""
+        """Log `request.at_risk` and `request.overdue` of unanswered requests; return how many were new.
+
+        Each once for a day by which something has to be done: an extension, or receipt confirmed late, begins anew.
+        """
 
         def work(session: Session) -> int:
-            today = self._clock.today()
-            found = {
-                each.id: "request.overdue" if each.is_overdue else "request.at_risk"
-                for each in clock.timeliness(session, self._clock, today)
+            urgent = [
+                (each.id, "request.overdue" if each.is_overdue else "request.at_risk", str(each.next_day))
+                for each in clock.timeliness(session, self._clock, self._clock.today())
                 if each.is_overdue or each.state == "at_risk"
-            }
-            kinds = ("request.overdue", "request.at_risk")
-            query = select(tables.Event.request_id, tables.Event.event).where(tables.Event.event.in_(kinds))
-            logged = {(request_id, event) for request_id, event in session.execute(query)}
-            new = [(id_, event) for id_, event in found.items() if (id_, event) not in logged]
-            for request_id, event in new:
-                rows.log(session, event, request_id=request_id)
+            ]
+            query = select(tables.Event).where(tables.Event.event.in_(("request.overdue", "request.at_risk")))
+            logged = {(row.request_id, row.event, row.detail.get("day")) for row in session.scalars(query)}
+            new = [each for each in urgent if each not in logged]
+            for request_id, event, day in new:
+                rows.log(session, event, request_id=request_id, detail={"day": day})
             return len(new)
 
         return self._database.write(work)
@@ -109,3 +115,7 @@ class LogStore(BatchStore):
     def note_told(self, place: str, event_id: int) -> None:
         """Put on record up to which line of the log a place was told."""
         self._database.write(lambda session: session.merge(tables.Meta(name=_TOLD + place, value=str(event_id))))
+
+    def pseudonym_of_place(self, address: str) -> str:
+        """Return what stands for a place that is told, so that the store does not name it."""
+        return self._vault.pseudonym(address, kind="told place")[:24]

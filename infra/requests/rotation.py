@@ -5,7 +5,6 @@ What has a payload is wrapped, named and digested anew; of the rest pseudonyms r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -13,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
 from infra.requests import rows, submissions, tables
-from infra.requests.records import Identifier, Sought
 from revs.errors import OperationFailed
 
 KEY_CHECK = "key_check"
@@ -41,23 +39,32 @@ def bring_to_key_in_use(session: Session, vault: Vault, checks: Sequence[str]) -
     query = select(tables.Request, tables.Payload).join(tables.Payload, tables.Payload.request_id == tables.Request.id)
     count = 0
     for request, payload in session.execute(query.with_for_update()):
-        sealed = submissions.sealed(payload)
-        plain = vault.open(sealed)
-        _rename(vault, request, plain)
-        payload.wrapped_key = vault.rewrapped(sealed).wrapped_key
+        request.digest, request.subject = _names(vault, request, payload)
+        payload.wrapped_key = vault.rewrapped(submissions.sealed(payload)).wrapped_key
         count += 1
     session.merge(tables.Meta(name=KEY_CHECK, value=checks[0]))
     rows.log(session, "keys.rotated", detail={"payloads": count})
     return count
 
 
-def _rename(vault: Vault, request: tables.Request, plain: bytes) -> None:
-    """Give a request the pseudonyms of the key in use: a demand, or the raw line of a malformed one."""
+def examine(session: Session, vault: Vault) -> None:
+    """Make sure, before another key comes into use, that every payload opens and is the one of its request.
+
+    Raises:
+        OperationFailed: One is not; it is named.
+    """
+    query = select(tables.Request, tables.Payload).join(tables.Payload, tables.Payload.request_id == tables.Request.id)
+    for request, payload in session.execute(query):
+        _names(vault, request, payload)
+
+
+def _names(vault: Vault, request: tables.Request, payload: tables.Payload) -> tuple[str, str]:
+    """Return digest and subject of a request under the key in use: of a demand, or the raw line of a malformed one."""
     if not request.types:
-        request.digest = submissions.line_digest(vault, plain)
-        return
-    held = json.loads(plain)
-    identifiers = tuple(Identifier(type=kind, value=value) for kind, value in held["identifiers"])
-    sought = Sought(model=held["model"], subject=held["subject"], identifiers=identifiers)
-    request.digest = submissions.digests(vault, sought)[0]
-    request.subject = submissions.subject_of(vault, sought)
+        plain = vault.open(submissions.sealed(payload))
+        found = submissions.line_digests(vault, plain)
+        if request.digest not in found:
+            raise submissions.is_another(request.id)
+        return found[0], request.subject
+    sought = submissions.unsealed(vault, request.id, request.digest, submissions.sealed(payload))
+    return submissions.digests(vault, sought)[0], submissions.subject_of(vault, sought)

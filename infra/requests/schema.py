@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HEAD = "0005"
 """The newest migration, as its file says."""
 
+_CHAINED_SINCE = "0003"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _VERSIONED_BY_ALEMBIC = "3"  # what programs from before the migrations read: they leave such a store alone
 _BEFORE_MIGRATIONS = frozenset({"1", "2"})
@@ -31,21 +32,26 @@ def is_current(session: Session, key_checks: Sequence[str]) -> bool:
         OperationFailed: It cannot be used: it was made with another deployment key, or by a newer program.
     """
     names = set(inspect(session.connection()).get_table_names())
-    if "meta" not in names:
+    if not names & {"meta", "requests", "events"}:
         return False
+    if "meta" not in names:
+        raise _unusable("its record of the deployment key is gone; restore it from a backup")
     stored = {name: getattr(session.get(Meta, name), "value", None) for name in ("key_check", "schema_version")}
+    if stored["key_check"] is None and "events" in names:  # who removed it could have the log signed as it is now
+        raise _unusable("its record of the deployment key is gone; restore it from a backup")
     if stored["key_check"] not in {None, *key_checks}:
         raise _unusable("the deployment key is not the one it was made with; restore that key")
-    version = None
-    if "alembic_version" in names:
-        version = session.scalar(text("SELECT version_num FROM alembic_version"))
+    version = _version(session)
     if stored["schema_version"] not in {None, *_BEFORE_MIGRATIONS, _VERSIONED_BY_ALEMBIC}:
         raise _newer()
     return version == HEAD and stored["key_check"] is not None
 
 
-def migrate(session: Session, key_checks: Sequence[str]) -> None:
+def migrate(session: Session, key_checks: Sequence[str]) -> bool:
     """Make the tables, or bring those of an older store to today's; nothing where another process was faster.
+
+    Returns:
+        Whether the audit log was no chain before, and has to become one.
 
     Raises:
         OperationFailed: As `is_current`.
@@ -53,7 +59,8 @@ def migrate(session: Session, key_checks: Sequence[str]) -> None:
     if session.connection().dialect.name == "postgresql":
         session.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
     if is_current(session, key_checks):
-        return
+        return False
+    before = _version(session)
     from alembic import command  # not needed by a store that is current
     from alembic.util import CommandError
 
@@ -66,6 +73,14 @@ def migrate(session: Session, key_checks: Sequence[str]) -> None:
     session.merge(Meta(name="schema_version", value=_VERSIONED_BY_ALEMBIC))
     if session.get(Meta, "key_check") is None:
         session.add(Meta(name="key_check", value=key_checks[0]))
+    return before is None or before < _CHAINED_SINCE
+
+
+def _version(session: Session) -> str | None:
+    if not inspect(session.connection()).has_table("alembic_version"):
+        return None
+    version = session.scalar(text("SELECT version_num FROM alembic_version"))
+    return None if version is None else str(version)
 
 
 def _config(session: Session) -> Config:

@@ -163,14 +163,18 @@ class RequestStore(LogStore):
         """
         return self._back_in_line(request_id, "verify", by)
 
-    def withdraw(self, request_id: str, *, by: str) -> None:
-        """End a request because the person no longer asks, and destroy its payload. Idempotent; a duplicate goes on.
+    def withdraw(self, request_id: str, *, by: str) -> str | None:
+        """End a request because the person no longer asks, and destroy its payload. Idempotent.
+
+        Returns:
+            The id of a duplicate of it that goes on in its place, on hold if it was; None where there is none.
 
         Raises:
             BadInput: There is no such request, or it is in a batch or at another end.
         """
-        if self._database.write(lambda session: decisions.withdraw(session, request_id, self._clock, by=by)):
-            shredding.settle(self._database)
+        goes_on = self._database.write(lambda session: decisions.withdraw(session, request_id, self._clock, by=by))
+        shredding.settle(self._database)
+        return goes_on
 
     def put_on_hold(self, request_id: str, *, ground: HoldGround, by: str) -> None:
         """Keep a request that waits from being processed. Its payload stays sealed, its due date as it is. Idempotent.
@@ -256,6 +260,14 @@ class RequestStore(LogStore):
     def must_rotate(self) -> bool:
         """Whether what is stored is under an earlier deployment key than the one in use."""
         return self._database.read(lambda session: rotation.is_due(session, self._key_checks))
+
+    def examine_payloads(self) -> None:
+        """Make sure that every payload opens and is the one of its request, before another key comes into use.
+
+        Raises:
+            OperationFailed: One is not; it is named.
+        """
+        self._database.read(lambda session: rotation.examine(session, self._vault))
 
     def rotate(self) -> tuple[int, bool]:
         """Bring every payload to the deployment key in use; nothing else is stored until that was done.

@@ -83,14 +83,27 @@ def unseal(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> tuple[
     Raises:
         OperationFailed: It does not open, or it is not the payload that was stored with this request.
     """
-    held = json.loads(vault.open(sealed))
-    identifiers = tuple(Identifier(type=kind, value=value) for kind, value in held["identifiers"])
-    sought = Sought(model=held["model"], subject=held["subject"], identifiers=identifiers)
+    return unsealed(vault, request_id, digest, sealed).identifiers
+
+
+def unsealed(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> Sought:
+    """Return all that the payload of a request holds; raises as `unseal`."""
+    try:
+        held = json.loads(vault.open(sealed))
+        identifiers = tuple(Identifier(type=kind, value=value) for kind, value in held["identifiers"])
+        sought = Sought(model=held["model"], subject=held["subject"], identifiers=identifiers)
+    except (ValueError, KeyError, TypeError):  # a line of a malformed request, put here afterwards
+        raise is_another(request_id) from None
     if digest not in (*digests(vault, sought), *digests(vault, sought, blind=_ONCE_BLIND)):
-        raise OperationFailed(
-            f"the payload of request {request_id} is not the one it was stored with; restore the request store"
-        )
-    return identifiers
+        raise is_another(request_id)
+    return sought
+
+
+def is_another(request_id: str) -> OperationFailed:
+    """Return the error that a payload is not that of its request."""
+    return OperationFailed(
+        f"the payload of request {request_id} is not the one it was stored with; restore the request store"
+    )
 
 
 def unusable(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> str | None:
@@ -124,9 +137,9 @@ def digests(vault: Vault, sought: Sought, *, blind: Set[str] = frozenset()) -> l
     return vault.pseudonyms(json.dumps(sought.canonical(blind=blind)), kind="demand")
 
 
-def line_digest(vault: Vault, raw: bytes) -> str:
-    """Return what stands for a malformed line."""
-    return vault.pseudonym(raw.decode("utf-8", "surrogateescape"), kind="line")
+def line_digests(vault: Vault, raw: bytes) -> list[str]:
+    """Return what stands for a malformed line: under the deployment key in use first, then under earlier ones."""
+    return vault.pseudonyms(raw.decode("utf-8", "surrogateescape"), kind="line")
 
 
 def subject_of(vault: Vault, sought: Sought) -> str:
@@ -159,7 +172,7 @@ def _request(vault: Vault, submission: tables.Submission, entry: Entry, *, model
         row.received = clock.day(row.submitted_at)
         row.due = regime.due_date(row.received)
         row.subject, row.types = "", []
-        row.digest = line_digest(vault, entry.raw)
+        row.digest = line_digests(vault, entry.raw)[0]
     else:
         row.status, row.model, row.received, row.due = "received", demand.model, demand.received, demand.due
         row.subject = subject_of(vault, demand)

@@ -53,6 +53,7 @@ def new_app(
         version=VERSION,
         description="Submit deletion requests and see what became of them. Values go in and never come out.",
         openapi_url="/v1/openapi.json",
+        redirect_slashes=False,  # it would repeat the address that was called
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
     )

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from stored_requests import KEY, complete, line, opened
 
 from infra import notices
 from infra.keys.vault import Vault
-from infra.requests import Clock, RequestStore
+from infra.requests import Clock, RequestStore, rows
 from revs.errors import BadInput
 
 
@@ -166,3 +167,35 @@ def test_an_address_that_is_none_is_refused_without_being_shown(store: RequestSt
     with pytest.raises(BadInput, match=r"address 2 of REVS_NOTICES") as caught:
         notices.send(store, "json://127.0.0.1/hook smtp-password:hunter2")
     assert "hunter2" not in str(caught.value)
+
+
+def test_an_alarm_that_was_there_before_anybody_was_told_is_told(store: RequestStore, hook: Hook) -> None:
+    late = add(store, 1, received="2020-01-01", due="2020-02-01")
+    assert notices.send(store, hook.url)[0].events == 1
+    assert f"{late}: overdue" in hook.taken[0]["message"]
+
+
+def test_an_address_whose_password_was_mended_is_told_what_it_missed(store: RequestStore, hook: Hook) -> None:
+    wrong, right = (hook.url.replace("//", f"//revs:{password}@") for password in ("wrong", "right"))
+    notices.send(store, wrong)
+    hook.status = 401
+    add(store, 1)
+    assert not notices.send(store, wrong)[0].taken
+    hook.status = 200
+    (sent,) = notices.send(store, right)
+    assert (sent.events, sent.taken) == (1, True)
+    assert "revs" not in sent.place and "right" not in sent.place
+
+
+def test_after_an_extension_the_new_day_has_an_alarm_of_its_own(
+    store: RequestStore, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notices.send(store, hook.url)
+    day = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    monkeypatch.setattr(rows, "now", lambda: day)
+    request_id = add(store, 1, received="2026-11-02", due=None)
+    notices.send(store, hook.url)
+    store.extend(request_id, reason="complexity", by="Ana")
+    monkeypatch.setattr(rows, "now", lambda: day + timedelta(days=61))
+    notices.send(store, hook.url)
+    assert ["soon due" in told["message"] for told in hook.taken] == [True, True]

@@ -138,3 +138,41 @@ def test_no_byte_that_the_earlier_key_opens_is_left_in_the_files(tmp_path: Path)
     assert all(key in stored_bytes(tmp_path) for key in wrapped)
     assert RequestStore(url, Vault(NEW, KEY)).rotate() == (50, True)
     assert not any(key in stored_bytes(tmp_path) for key in wrapped)
+
+
+def test_swapped_payloads_are_named_and_not_taken_for_good_by_a_new_key(
+    before: RequestStore, under: Opener, url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "t.jsonl").write_text(line(4))
+    before.add_file(tmp_path / "t.jsonl", model="demo")
+    waiting = [view.id for view in before.list(status="received")]
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for old, new in ((waiting[0], "x"), (waiting[1], waiting[0])):
+            query = text("UPDATE payloads SET ciphertext = (SELECT ciphertext FROM payloads WHERE request_id = :new), "
+                         "wrapped_key = (SELECT wrapped_key FROM payloads WHERE request_id = :new) "
+                         "WHERE request_id = :old")  # fmt: skip
+            if new != "x":
+                connection.execute(query, {"old": old, "new": new})
+    engine.dispose()
+    for attempt in (before.examine_payloads, under(NEW, KEY).rotate):
+        with pytest.raises(OperationFailed, match=f"the payload of request {waiting[1]} is not the one"):
+            attempt()
+    assert not before.must_rotate()
+
+
+def test_who_has_the_earlier_key_cannot_put_the_log_back_before_the_change_and_go_on(
+    before: RequestStore, under: Opener, url: str
+) -> None:
+    early = before.log_head()
+    store = rotated(under)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("ALTER TABLE events DISABLE TRIGGER ALL"))
+        else:
+            connection.execute(text("DROP TRIGGER events_no_delete"))
+        connection.execute(text(f"DELETE FROM events WHERE id > {early.count}"))
+        connection.execute(text(f"UPDATE meta SET value = '{early}' WHERE name = 'events_head'"))
+    engine.dispose()
+    assert any("under an earlier deployment key than the one in use" in problem for problem in store.log_problems())

@@ -151,7 +151,7 @@ def test_events_from_before_there_was_a_chain_are_its_first_link(tmp_path: Path)
 def test_another_key_makes_no_event_that_fits(url: str, store: RequestStore) -> None:
     ten_events(store)
     forged = Vault(bytes(32))
-    found = store._database.read(lambda session: [*chain.problems(session, forged.sign_event)])
+    found = store._database.read(lambda session: [*chain.problems(session, forged.event_macs)])
     assert len(found) == 11, "the beginning, and each of them"
 
 
@@ -189,3 +189,44 @@ def test_threads_that_log_at_once_make_one_chain(store: RequestStore) -> None:
         list(pool.map(lambda write: write(), writers(store, 60)))
     assert store.log_head().count == 60
     assert store.log_problems() == []
+
+
+def test_a_log_that_is_begun_anew_is_not_signed_by_the_next_program(
+    store: RequestStore, engine: Engine, url: str
+) -> None:
+    ten_events(store)
+    noted = store.log_head()
+    tamper(engine, "UPDATE events SET event = 'other', mac = NULL", "DELETE FROM meta")
+    with pytest.raises(OperationFailed, match="its record of the deployment key is gone; restore it from a backup"):
+        RequestStore(url, Vault(KEY))
+    check = Vault(KEY).pseudonym("revs request store", kind="key check")
+    for name, value in (("key_check", check), ("schema_version", "3")):
+        tamper(engine, f"INSERT INTO meta (name, value) VALUES ('{name}', '{value}')")
+    again = RequestStore(url, Vault(KEY))
+    assert again.log_problems() == ["where the log begins and ends is no longer on record"]
+    again.close()
+    with engine.begin() as connection:  # as if the store came from before there was a chain
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+        connection.execute(text("DROP TABLE service_answers"))
+        connection.execute(text("DROP TABLE service_tokens"))
+        for name in ("acknowledged_at", "extended_at", "policy", "regime"):
+            connection.execute(text(f"ALTER TABLE requests DROP COLUMN {name}"))
+        connection.execute(text("ALTER TABLE events DROP COLUMN mac"))
+    begun_anew = RequestStore(url, Vault(KEY))
+    (problem,) = begun_anew.log_problems([noted])
+    assert "after event 10, which the chain does not hold: it was begun anew" in problem
+    begun_anew.close()
+
+
+def test_an_end_that_is_noted_after_the_log_was_cut_does_not_hide_the_one_before(
+    store: RequestStore, engine: Engine
+) -> None:
+    ten_events(store)
+    late = store.log_head()
+    tamper(engine, "DELETE FROM events WHERE id > 8")
+    with engine.begin() as connection:
+        mac = connection.scalar(text("SELECT mac FROM events WHERE id = 8"))
+        connection.execute(text(f"UPDATE meta SET value = '8:{mac}' WHERE name = 'events_head'"))
+    for number in range(2):
+        store.record(f"other {number}")
+    assert any("two ends were noted" in problem for problem in store.log_problems([late, store.log_head()]))

@@ -232,3 +232,24 @@ def test_the_payload_of_what_was_rejected_is_destroyed_after_its_days_and_that_o
     ]
     either.retry(failed, by="Ana")
     assert list(either.identifiers(opened(either).id)) == [failed]
+
+
+def test_a_hold_outlives_the_withdrawal_of_the_request_it_was_put_on(either: RequestStore) -> None:
+    first, second = on_hold(either), added(either)
+    assert either.withdraw(first, by="Ana") == second, "it is told what goes on"
+    assert (either.get(second).status, either.get(second).reason) == ("on_hold", "legal_hold")
+    assert either.open_batch(model="demo", corpus="corpus/", source="models:/demo/1") is None
+
+
+def test_a_duplicate_can_be_withdrawn_by_itself(either: RequestStore) -> None:
+    first, second = added(either), added(either)
+    assert either.withdraw(second, by="Ana") is None
+    assert either.get(second).status == "withdrawn"
+    assert opened(either).request_ids == (first,)
+
+
+@pytest.mark.parametrize("name", ["Door", "door ", " DOOR", "do\u00a0or".replace("\u00a0", "") + "\t"])
+def test_a_name_that_reads_the_same_verifies_nothing_of_its_own(store: RequestStore, name: str) -> None:
+    request_id = unverified(store)
+    with pytest.raises(BadInput, match="cannot verify it"):
+        store.verify(request_id, by=name)

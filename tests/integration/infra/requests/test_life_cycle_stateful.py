@@ -97,16 +97,21 @@ class LifeCycle(RuleBasedStateMachine):
             return other.due
         return max(other.due, regimes()["gdpr"].extension.after(ends))  # type: ignore[union-attr]  # the GDPR has one
 
-    def revive(self, gone: str) -> None:
+    def revive(self, gone: str, *, held: bool = False) -> None:
         waiting = [id_ for id_ in self.order if self.known[id_].first == gone]
         if not waiting:
+            return
+        newer = self.in_line(self.known[gone].person)
+        if newer is not None:
+            for each in waiting:
+                self.fold(each, newer)
             return
         *others, latest = waiting
         for other in others:
             self.known[other].first = latest
             if self.known[other].due < self.known[latest].due:
                 self.known[latest].due = max(self.known[other].due, self.known[latest].received)
-        self.known[latest].state, self.known[latest].first = "received", None
+        self.known[latest].state, self.known[latest].first = "on_hold" if held else "received", None
 
     def destroy(self, id_: str) -> None:
         for each, one in self.known.items():
@@ -195,20 +200,12 @@ class LifeCycle(RuleBasedStateMachine):
     def withdraw(self, number: int) -> None:
         id_ = self.any_of(number)
         one = self.known[id_]
-        if self.collides(id_):
-            return
-        sources = ("unverified", "received", "on_hold", "failed")
-        again = one.state == "withdrawn"
+        sources = ("unverified", "received", "on_hold", "failed", "duplicate")
+        again, held = one.state == "withdrawn", one.state == "on_hold"
         if self.decide(id_, lambda: self.store.withdraw(id_, by="Bo"), one.state in sources or again) and not again:
-            one.state = "withdrawn"
-            self.revive(id_)
+            one.state, one.first = "withdrawn", None
+            self.revive(id_, held=held)
             self.destroy(id_)
-
-    def collides(self, id_: str) -> bool:
-        """Known fault, see `test_a_failed_request_is_withdrawn_though_a_newer_one_and_a_duplicate_wait`."""
-        one = self.known[id_]
-        duplicates = [each for each in self.known.values() if each.first == id_]
-        return bool(one.state == "failed" and duplicates and self.in_line(one.person))
 
     @precondition(lambda self: self.order)
     @rule(number=which, how=st.sampled_from(["reject", "fail"]))

@@ -15,6 +15,7 @@ from stored_requests import KEY, complete, opened
 from infra.keys.vault import Vault
 from infra.requests.tokens import ROLES, Tokens
 from infra.service.roles import ACTIONS, MAY
+from revs.errors import OperationFailed
 
 ROLES_OF = {
     "submit": {"submitter", "officer"},
@@ -303,9 +304,9 @@ def test_health_and_readiness_need_no_token_and_readiness_asks_the_store(
     assert [client.get(f"/v1/{name}").json() for name in ("health", "ready")] == [{"status": "ok"}] * 2
 
     def down(*_: Any) -> Any:
-        raise OSError("the disk is gone")
+        raise OperationFailed("the disk is gone")
 
-    monkeypatch.setattr("infra.requests.database.Session", down)
+    monkeypatch.setattr("infra.requests.database.Database.read", down)
     assert client.get("/v1/health").status_code == 200
     assert "disk" not in json.dumps(problem(client.get("/v1/ready"), 503, "unavailable"))
 
