@@ -196,7 +196,7 @@ class RequestStore(LogStore):
         """Extend the period of a request once, and return its new due date. The person has to be told, by somebody.
 
         Args:
-            request_id: A request that is received, processing or failed.
+            request_id: A request that is still to be answered.
             reason: A code of the request's regime.
             by: Who decided; for the audit log.
 
@@ -217,7 +217,7 @@ class RequestStore(LogStore):
         return self._database.write(lambda session: clock.acknowledge(session, request_id, by=by))
 
     def timeliness(self, today: date | None = None) -> builtins.list[Timeliness]:
-        """Return how every request that is received, processing or failed stands on a day, the most urgent first."""
+        """Return how every request that is still to be answered stands on a day, the most urgent first."""
         day = today or self._clock.today()
         return self._database.read(lambda session: clock.timeliness(session, self._clock, day))
 

@@ -175,7 +175,7 @@ _SENTENCES = {
     "verify": "Say that the person is who they say; who submitted a request may not",
     "acknowledge": "Note that the person was told that the request came in",
     "extend": "Extend the deadline as the law of the request allows, for one of its reasons",
-    "hold": "Put a request on hold, on one of two grounds",
+    "hold": "Put a request on hold, on one of three grounds",
     "release": "End a hold",
     "retry": "Put a failed request back in line, once its cause was mended",
     "withdraw": "Withdraw a request for the person who made it",
