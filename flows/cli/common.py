@@ -22,6 +22,26 @@ Home = Annotated[
     Path | None,
     typer.Option("--home", help="Folder of this installation; default: REVS_HOME or ~/.revs.", show_default=False),
 ]
+By = Annotated[
+    str | None, typer.Option("--by", help="Who decides, for the audit log; default: the user of this process.")
+]
+
+
+def who_decides(by: str | None) -> str:
+    """Return the name that was given, or the user whom the system knows; LOGNAME could say anything.
+
+    Raises:
+        BadInput: the name is empty.
+    """
+    from revs.errors import BadInput
+
+    if by is None:
+        import psutil
+
+        return str(psutil.Process().username())
+    if not by.strip():
+        raise BadInput("--by is empty; name who decides, or leave it out")
+    return by.strip()
 
 
 def console() -> Console:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from flows.cli.common import Home, console, settings_of
+from flows.cli.common import By, Home, console, settings_of, who_decides
 from flows.cli.requests import store_of
 
 if TYPE_CHECKING:
     from infra.requests.lifecycle import HoldGround
 
 Ids = Annotated[list[str], typer.Argument(help="Requests, by id.", metavar="REQUEST_ID...")]
-By = Annotated[
-    str | None, typer.Option(help="Who decides, for the audit log; default: who is logged in.", show_default=False)
-]
 
 
 def verify(request_ids: Ids, by: By = None, home: Home = None) -> None:
@@ -25,7 +21,7 @@ def verify(request_ids: Ids, by: By = None, home: Home = None) -> None:
 
     Example: revs requests verify R-0a1b2c3d --by ana
     """
-    store, who = store_of(settings_of(home)), _who(by)
+    store, who = store_of(settings_of(home)), who_decides(by)
     _each(request_ids, "verified", lambda request_id: store.verify(request_id, by=who))
 
 
@@ -34,7 +30,7 @@ def withdraw(request_ids: Ids, by: By = None, home: Home = None) -> None:
 
     Example: revs requests withdraw R-0a1b2c3d --by ana
     """
-    store, who = store_of(settings_of(home)), _who(by)
+    store, who = store_of(settings_of(home)), who_decides(by)
 
     def withdrawn(request_id: str) -> None:
         goes_on = store.withdraw(request_id, by=who)
@@ -56,7 +52,7 @@ def hold(
 
     Example: revs requests hold R-0a1b2c3d --ground legal_hold --by ana
     """
-    store, who, why = store_of(settings_of(home)), _who(by), cast("HoldGround", ground)
+    store, who, why = store_of(settings_of(home)), who_decides(by), cast("HoldGround", ground)
     _each(request_ids, "on hold", lambda request_id: store.put_on_hold(request_id, ground=why, by=who))
 
 
@@ -65,7 +61,7 @@ def release(request_ids: Ids, by: By = None, home: Home = None) -> None:
 
     Example: revs requests release R-0a1b2c3d --by ana
     """
-    store, who = store_of(settings_of(home)), _who(by)
+    store, who = store_of(settings_of(home)), who_decides(by)
     _each(request_ids, "back in line", lambda request_id: store.release_hold(request_id, by=who))
 
 
@@ -74,12 +70,8 @@ def retry(request_ids: Ids, by: By = None, home: Home = None) -> None:
 
     Example: revs requests retry R-0a1b2c3d R-4e5f6a7b
     """
-    store, who = store_of(settings_of(home)), _who(by)
+    store, who = store_of(settings_of(home)), who_decides(by)
     _each(request_ids, "back in line", lambda request_id: store.retry(request_id, by=who))
-
-
-def _who(by: str | None) -> str:
-    return by if by is not None else getpass.getuser()
 
 
 def _each(request_ids: Sequence[str], done: str, decide: Callable[[str], str | None]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.common import Home, Json, answer, emit, settings_of, table
+from flows.cli.common import By, Home, Json, answer, emit, settings_of, table, who_decides
 from flows.cli.requests import store_of
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from infra.requests import Timeliness
 
-By = Annotated[
-    str | None, typer.Option("--by", help="Who decided, for the audit log; default: the user of this process.")
-]
 _NAMED_AT_MOST = 3
 
 
@@ -87,7 +84,7 @@ def extend(
 
     Example: revs requests extend R-0a1b2c3d --reason complexity
     """
-    new = store_of(settings_of(home)).extend(request_id, reason=reason, by=_who(by))
+    new = store_of(settings_of(home)).extend(request_id, reason=reason, by=who_decides(by))
     said = f"{request_id} is due on {new} now; tell the person, with the reason, before the first period ends"
     answer({"id": request_id, "due": new}, said, as_json=as_json)
 
@@ -99,7 +96,7 @@ def acknowledge(request_ids: list[str], by: By = None, home: Home = None, as_jso
     """
     from revs.errors import BadInput
 
-    store, who = store_of(settings_of(home)), _who(by)
+    store, who = store_of(settings_of(home)), who_decides(by)
     refused, done = [], []
     for request_id in request_ids:
         try:
@@ -149,16 +146,3 @@ def _day(text: str | None) -> date | None:
         return None if text is None else date.fromisoformat(text)
     except ValueError:
         raise BadInput(f"--since {text!r} is not a date; write it as 2026-11-02") from None
-
-
-def _who(by: str | None) -> str:
-    """Return who is named, or the user of this process: not who the environment says it is."""
-    from revs.errors import BadInput
-
-    if by is None:
-        import psutil
-
-        return str(psutil.Process().username())
-    if not by.strip():
-        raise BadInput("--by is empty; name who decided, or leave it out")
-    return by.strip()

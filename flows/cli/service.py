@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import ipaddress
 import socket
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.common import Home, Json, console, emit, settings_of, table
+from flows.cli.common import By, Home, Json, console, emit, settings_of, table, who_decides
 from flows.cli.requests import generation_of, registry_of, store_of
 from revs.errors import BadInput, OperationFailed
 
@@ -31,10 +30,6 @@ _LOGGERS = ("revs.service", "uvicorn.error")
 app = typer.Typer(help="The HTTP service: an API and pages for deletion requests.", no_args_is_help=True)
 token_app = typer.Typer(help="Who may use the service, and as what.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
-
-By = Annotated[
-    str | None, typer.Option(help="Who decides, for the audit log; default: who is logged in.", show_default=False)
-]
 
 
 @app.command()
@@ -173,7 +168,7 @@ def add(
 
     Example: revs service token add --role officer --name 'A. Officer'
     """
-    token, secret = _tokens(home).add(role=role, name=name, days=days, by=by or getpass.getuser())
+    token, secret = _tokens(home).add(role=role, name=name, days=days, by=who_decides(by))
     if as_json:
         emit(asdict(token) | {"token": secret})
         return
@@ -212,5 +207,5 @@ def revoke(token_id: str, by: By = None, home: Home = None) -> None:
 
     Example: revs service token revoke T-0a1b2c3d
     """
-    token = _tokens(home).revoke(token_id, by=by or getpass.getuser())
+    token = _tokens(home).revoke(token_id, by=who_decides(by))
     console().print(f"{token.id} ({token.name}) opens nothing any more", markup=False)

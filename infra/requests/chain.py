@@ -57,7 +57,8 @@ class Head:
 def begin(session: Session, sign: Sign) -> None:
     """Begin the chain after the events that are there already: once, in a store that never had one."""
     latest = session.scalar(select(tables.Event.id).order_by(tables.Event.id.desc()).limit(1)) or 0
-    start = Head(count=latest, mac=_of_all(session, sign, latest))
+    (mac,) = _of_all(session, lambda data: [sign(data)], latest)
+    start = Head(count=latest, mac=mac)
     session.add_all(tables.Meta(name=name, value=str(start)) for name in (GENESIS, HEAD))
 
 
@@ -123,9 +124,7 @@ def problems(session: Session, macs: Macs, heads: Iterable[Head] = (), *, in_use
     for each in heads:
         kept[each.count].add(each.mac)
     yield from _contradictions(kept, genesis)
-    keys = range(len(macs(b"")))
-    begun = [_of_all(session, lambda data, key=key: macs(data)[key], genesis.count) for key in keys]  # type: ignore[misc]
-    if genesis.mac not in begun:
+    if genesis.mac not in _of_all(session, macs, genesis.count):
         yield f"of the {genesis.count} events from before there was a chain some were changed, added or removed"
     yield from _followed(session, macs, genesis, head, kept, in_use=in_use)
 
@@ -171,11 +170,13 @@ def _stored(session: Session, name: str) -> Head | None:
     return None
 
 
-def _of_all(session: Session, sign: Sign, count: int) -> str:
-    mac = sign(b"")
+def _of_all(session: Session, macs: Macs, count: int) -> Sequence[str]:
+    """The MAC over the events from before there was a chain, under each key."""
+    found = macs(b"")
     for event in _events(session, upto=count):
-        mac = sign(mac.encode() + _canonical(event))
-    return mac
+        line = _canonical(event)
+        found = [macs(before.encode() + line)[key] for key, before in enumerate(found)]
+    return found
 
 
 def _events(session: Session, *, after: int = 0, upto: int | None = None) -> Iterator[tables.Event]:

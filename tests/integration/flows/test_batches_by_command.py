@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from command_line import Revs, in_process
 
 from infra.batches.records import Detections
 from infra.batches.workspace import Workspace
@@ -35,15 +35,6 @@ sys.stdin.readline()
 """
 
 
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Revs = Callable[..., Answer]
-
-
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
@@ -57,21 +48,7 @@ def store(settings: Settings) -> RequestStore:
 
 @pytest.fixture
 def revs(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Revs:
-    """`revs` in this process; every error is one line and shows no identifier."""
-    from flows.cli import main
-
-    def run(*arguments: str | Path) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["revs", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        answer = Answer(int(ended.value.code or 0), said.out, said.err)
-        assert "219-41" not in answer.out + answer.err and "Zorblatt" not in answer.out + answer.err
-        assert not answer.code or (answer.err.count("\n") == 1 and answer.err.startswith("error: "))
-        return answer
-
-    return run
+    return in_process(monkeypatch, capsys, "219-41", "Zorblatt")
 
 
 def opened(store: RequestStore) -> tuple[str, str]:

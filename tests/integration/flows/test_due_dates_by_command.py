@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 import pytest
+from command_line import Revs, in_process
 
 from infra.keys.vault import Vault
 from infra.requests import Clock, RequestStore
@@ -20,15 +19,6 @@ from infra.settings import load_settings
 
 TODAY = datetime.now(UTC).date()
 SECRET = "219-41"
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Revs = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -39,21 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def revs(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Revs:
-    """`revs` in this process; every error is one line and shows no identifier."""
-    from flows.cli import main
-
-    def run(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["revs", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        answer = Answer(int(ended.value.code or 0), said.out, said.err)
-        assert SECRET not in answer.out + answer.err
-        assert not answer.code or (answer.err.count("\n") == 1 and answer.err.startswith("error: "))
-        return answer
-
-    return run
+    return in_process(monkeypatch, capsys, SECRET)
 
 
 def hand_in(number: int, days_ago: int, **changes: Any) -> str:

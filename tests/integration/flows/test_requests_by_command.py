@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from command_line import Revs, in_process
 
 from infra.keys.keyfile import add_key
 from infra.requests import RequestStore
 from infra.settings import Settings, load_settings
 
 GOOD = {"subject": "customer 1", "received": "2026-11-02", "identifiers": [{"type": "US_SSN", "value": "219-41-0001"}]}
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Revs = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -41,23 +30,8 @@ def store(settings: Settings) -> RequestStore:
 
 @pytest.fixture
 def revs(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Revs:
-    """`revs` in this process; every error is one line and shows no identifier."""
-    from flows.cli import main
-
     monkeypatch.setattr("infra.running.prefect_settings.prepare", lambda _: None)
-
-    def run(*arguments: str | Path) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["revs", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        answer = Answer(int(ended.value.code or 0), said.out, said.err)
-        assert "219-41" not in answer.out + answer.err
-        assert not answer.code or (answer.err.count("\n") == 1 and answer.err.startswith("error: "))
-        return answer
-
-    return run
+    return in_process(monkeypatch, capsys, "219-41")
 
 
 def test_a_request_is_held_released_and_withdrawn_and_the_log_says_by_whom(revs: Revs, store: RequestStore) -> None:
@@ -68,6 +42,17 @@ def test_a_request_is_held_released_and_withdrawn_and_the_log_says_by_whom(revs:
     assert revs("requests", "withdraw", request_id, "--by", "bo").out == "1 withdrawn\n"
     assert store.get(request_id).status == "withdrawn"
     assert [event.detail.get("by") for event in store.events(request_id=request_id)] == [None, "ana", "bo", "bo", None]
+
+
+def test_who_decides_is_not_what_the_environment_claims(
+    revs: Revs, store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (request_id,) = store.add(GOOD, model="demo").accepted
+    monkeypatch.setenv("LOGNAME", "theboss")
+    assert revs("requests", "withdraw", request_id, "--by", " ").code == 2
+    assert revs("requests", "withdraw", request_id).code == 0
+    (withdrawn,) = (event for event in store.events(request_id=request_id) if event.event == "request.withdrawn")
+    assert withdrawn.detail["by"] not in ("", "theboss")
 
 
 def test_what_cannot_be_decided_is_named_and_the_others_are_decided(revs: Revs, store: RequestStore) -> None:

@@ -10,23 +10,12 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from command_line import Revs, in_process
 
-from flows.cli import main
 from infra.settings import Settings, load_settings
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Revs = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -37,14 +26,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def revs(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Revs:
-    def call(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["revs", "service", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        code = end.value.code
-        return Answer(0 if code is None else int(code), *capsys.readouterr())
-
-    return call
+    run = in_process(monkeypatch, capsys)
+    return lambda *arguments: run("service", *arguments)
 
 
 def test_a_token_is_told_once_and_listed_without_it_until_it_is_revoked(revs: Revs) -> None:
