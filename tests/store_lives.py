@@ -48,10 +48,10 @@ class Diary(Vault):
         super().__init__(KEY)
         self._path = path
 
-    def seal(self, plaintext: bytes) -> Sealed:
-        found = super().seal(plaintext)
+    def seal(self, plaintext: bytes, *, of: str) -> Sealed:
+        found = super().seal(plaintext, of=of)
         with self._path.open("ab") as file:
-            file.write(found.wrapped_key + b" " + found.ciphertext + b"\n")
+            file.write(f"{found.wrapped_key.hex()} {found.ciphertext.hex()}\n".encode())
         return found
 
 

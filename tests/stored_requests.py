@@ -13,6 +13,7 @@ from infra.keys.vault import Vault
 from infra.requests import IdentifierOutcome, RequestStore
 
 KEY = bytes(range(32))
+PARTS = 3  # of the payload of a `line`: who asks, and its two identifiers
 
 
 def line(number: int, **changes: Any) -> str:

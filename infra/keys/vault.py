@@ -2,22 +2,27 @@
 
 deployment key ─HKDF─┬─ event key → MAC of each line of the audit log
                      ├─ MAC key  → pseudonym(value) = HMAC-SHA256(MAC key, kind ‖ 0 ‖ value)
-                     └─ wrap key → wrapped_key = Fernet(wrap key, data key);  ciphertext = Fernet(data key, plaintext)
+                     └─ wrap key → wrapped_key = Fernet(wrap key, data key)
+                                ciphertext  = AES-256-GCM(data key, plaintext)
 
-Every payload has its own data key: to destroy a payload, destroy its wrapped key.
+Every payload has its own data key: to destroy a payload, destroy its wrapped key. What it belongs to is authenticated
+with it (GCM's associated data): put elsewhere, it does not open.
 
-There may be earlier deployment keys beside the one in use: what was sealed or named under them still opens and is
-found, nothing new is. `infra.requests.rotation` brings what is stored to the key in use.
+There may be earlier deployment keys beside the one in use: what was named under them is still found, and what was
+sealed under them is rewrapped under the one in use (`infra.requests.rotation`) before it opens.
 """
 
 from __future__ import annotations
 
 import base64
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from infra.keys.keyfile import decode_key, read_or_create_keys
@@ -25,6 +30,9 @@ from revs.errors import OperationFailed
 
 if TYPE_CHECKING:
     from infra.settings import Settings
+
+_NONCE_BYTES = 12  # of GCM; a data key encrypts once, so that no nonce comes twice under it
+_DATA_KEY_BITS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +46,7 @@ class Sealed:
 class Vault:
     """Turns personal data into pseudonyms and sealed payloads. Lives in process memory only: it cannot be pickled."""
 
-    __slots__ = ("_event_keys", "_mac_keys", "_wrap")
+    __slots__ = ("_event_keys", "_mac_keys", "_wrap", "_wrap_in_use")
 
     def __init__(self, deployment_key: bytes, *earlier: bytes) -> None:
         """Derive the keys from 32 random bytes, and those of earlier deployment keys, the latest first."""
@@ -46,7 +54,7 @@ class Vault:
         self._mac_keys = [_derive(key, b"revs/1/pseudonym") for key in keys]
         self._event_keys = [_derive(key, b"revs/1/events") for key in keys]
         wraps = [Fernet(base64.urlsafe_b64encode(_derive(key, b"revs/1/wrap"))) for key in keys]
-        self._wrap = MultiFernet(wraps)  # encrypts with the first
+        self._wrap_in_use, self._wrap = wraps[0], MultiFernet(wraps)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Vault:
@@ -80,31 +88,44 @@ class Vault:
         """Return the MACs that a line may have: under the deployment key in use first, then earlier ones."""
         return [_mac(key, data) for key in self._event_keys]
 
-    def seal(self, plaintext: bytes) -> Sealed:
-        """Encrypt under a fresh data key."""
-        data_key = Fernet.generate_key()
-        return Sealed(wrapped_key=self._wrap.encrypt(data_key), ciphertext=Fernet(data_key).encrypt(plaintext))
+    def seal(self, plaintext: bytes, *, of: str) -> Sealed:
+        """Encrypt under a fresh data key; it opens as the payload of `of` alone."""
+        data_key, nonce = AESGCM.generate_key(_DATA_KEY_BITS), secrets.token_bytes(_NONCE_BYTES)
+        ciphertext = nonce + AESGCM(data_key).encrypt(nonce, plaintext, of.encode())
+        return Sealed(wrapped_key=self._wrap_in_use.encrypt(data_key), ciphertext=ciphertext)
 
-    def open(self, sealed: Sealed) -> bytes:
-        """Decrypt a payload.
+    def open(self, sealed: Sealed, *, of: str) -> bytes:
+        """Decrypt the payload of `of`, sealed or rewrapped under the deployment key in use.
 
         Raises:
-            OperationFailed: It was sealed under another deployment key, or was altered.
+            OperationFailed: It is under another deployment key, was altered, or is the payload of something else.
+        """
+        nonce, ciphertext = sealed.ciphertext[:_NONCE_BYTES], sealed.ciphertext[_NONCE_BYTES:]
+        try:
+            return AESGCM(self._wrap_in_use.decrypt(sealed.wrapped_key)).decrypt(nonce, ciphertext, of.encode())
+        except (InvalidToken, InvalidTag, ValueError, TypeError):  # TypeError: a damaged row that holds no bytes
+            raise _does_not_open() from None
+
+    def open_unbound(self, sealed: Sealed) -> bytes:
+        """Decrypt a payload from before payloads were bound to what they belong to, under any deployment key.
+
+        Raises:
+            OperationFailed: It is under a key that is not among them, or was altered.
         """
         try:
             return Fernet(self._wrap.decrypt(sealed.wrapped_key)).decrypt(sealed.ciphertext)
-        except (InvalidToken, ValueError):
+        except (InvalidToken, ValueError, TypeError):
             raise _does_not_open() from None
 
     def rewrapped(self, sealed: Sealed) -> Sealed:
         """Return the same payload under the deployment key in use; its data key and its bytes stay.
 
         Raises:
-            OperationFailed: As `open`.
+            OperationFailed: It is under a key that is not among them, or was altered.
         """
         try:
             return Sealed(wrapped_key=self._wrap.rotate(sealed.wrapped_key), ciphertext=sealed.ciphertext)
-        except (InvalidToken, ValueError):
+        except (InvalidToken, ValueError, TypeError):
             raise _does_not_open() from None
 
     def __reduce__(self) -> NoReturn:
@@ -124,5 +145,5 @@ def _mac(key: bytes, data: bytes) -> str:
 def _does_not_open() -> OperationFailed:
     return OperationFailed(
         "a sealed payload does not open: the deployment key is not the one it was sealed with, or the payload "
-        "was altered; restore the deployment key and try again, nothing was changed"
+        "was altered or put in another's place; restore the deployment key and try again, nothing was changed"
     )

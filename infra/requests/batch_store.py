@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import chain, closing, heads, leases, opening, rows, shredding, submissions, tables
+from infra.requests import chain, closing, heads, leases, opening, rows, sealing, shredding, tables
 from infra.requests.clock import Clock
 from infra.requests.database import Database
 from infra.requests.leases import Holder, Lease
@@ -53,8 +53,11 @@ class BatchStore:
         self._keep_digests = keep_digests
         self._log_heads = log_heads
         self._key_checks = vault.pseudonyms("revs request store", kind="key check")
-        self._database = Database(url, key_checks=self._key_checks, sign=vault.sign_event)
+        self._database = Database(url, key_checks=self._key_checks, sign=vault.sign_event, adopt=self._adopt)
         shredding.settle(self._database)
+
+    def _adopt(self, session: Session) -> None:
+        sealing.split_whole(session, self._vault)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -114,8 +117,7 @@ class BatchStore:
             BadInput: There is no such batch.
             OperationFailed: A payload does not open, or is not the one that was stored with its request.
         """
-        held = self._database.read(lambda session: submissions.payloads(session, batch_id))
-        return {id_: submissions.unseal(self._vault, id_, digest, sealed) for id_, digest, sealed in held}
+        return {held.request_id: sealing.opened(self._vault, held).identifiers for held in self._in_work(batch_id)}
 
     def unreadable(self, batch_id: str) -> dict[str, str]:
         """Return the requests that are still processing and whose payload cannot be used, each with the reason.
@@ -123,8 +125,7 @@ class BatchStore:
         Raises:
             BadInput: There is no such batch.
         """
-        held = self._database.read(lambda session: submissions.payloads(session, batch_id))
-        reasons = {id_: submissions.unusable(self._vault, id_, digest, sealed) for id_, digest, sealed in held}
+        reasons = {held.request_id: sealing.unusable(self._vault, held) for held in self._in_work(batch_id)}
         return {id_: reason for id_, reason in reasons.items() if reason}
 
     def close_batch(
@@ -203,6 +204,16 @@ class BatchStore:
     def holder(self, batch_id: str) -> Holder | None:
         """Return who works on a batch; None where nobody does."""
         return self._database.read(lambda session: leases.holder_of(session, batch_id))
+
+    def _in_work(self, batch_id: str) -> builtins.list[sealing.Held]:
+        """The payloads of the batch's requests that are still processing, due first."""
+
+        def work(session: Session) -> builtins.list[sealing.Held]:
+            rows.batch_row(session, batch_id)
+            request = tables.Request
+            return sealing.find(session, request.batch_id == batch_id, request.status == "processing")
+
+        return self._database.read(work)
 
     def _batch_ended(self) -> None:
         shredding.settle(self._database)

@@ -21,8 +21,8 @@ from typing import Any
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
-from infra.keys.vault import Sealed, Vault
-from infra.requests import erased, leases, lifecycle, rows, shredding, submissions, tables
+from infra.keys.vault import Vault
+from infra.requests import erased, leases, lifecycle, rows, sealing, shredding, tables
 from infra.requests.outcomes import WAITING, described
 from infra.requests.records import SETTLED, ClosingStatus, Identifier, IdentifierOutcome
 from revs.errors import BadInput, OperationFailed
@@ -112,21 +112,22 @@ class _Contents:
 
     def __init__(self, session: Session, vault: Vault, batch_id: str) -> None:
         self.vault, self._batch_id = vault, batch_id
-        self._held: dict[str, Sealed] = {}
-        self._unsealed: dict[str, tuple[Sealed, tuple[Identifier, ...]]] = {}
+        self._held: dict[str, sealing.Held] = {}
+        self._opened: dict[str, tuple[sealing.Held, tuple[Identifier, ...]]] = {}
         engine = session.get_bind().engine
         assert isinstance(engine, Engine)
         with Session(engine.execution_options(revs_write=False)) as before:
-            digests = self._read(before)
-        for request_id, digest in digests.items():
+            self.refresh(before)
+        for request_id in self._held:
             with suppress(OperationFailed):  # said of the request, once it is known to be in the batch still
-                self.of(request_id, digest)
+                self.of(request_id)
 
     def refresh(self, session: Session) -> None:
         """Read the payloads as they are in the transaction."""
-        self._read(session)
+        found = sealing.find(session, tables.Request.batch_id == self._batch_id)
+        self._held = {held.request_id: held for held in found}
 
-    def of(self, request_id: str, digest: str) -> tuple[Identifier, ...]:
+    def of(self, request_id: str) -> tuple[Identifier, ...]:
         """Return the identifiers of a request.
 
         Raises:
@@ -135,21 +136,11 @@ class _Contents:
         held = self._held.get(request_id)
         if held is None:
             raise OperationFailed("its payload is missing")
-        sealed, identifiers = self._unsealed.get(request_id, (None, ()))
-        if sealed != held:
-            identifiers = submissions.unseal(self.vault, request_id, digest, held)
-            self._unsealed[request_id] = (held, identifiers)
+        before, identifiers = self._opened.get(request_id, (None, ()))
+        if before != held:
+            identifiers = sealing.opened(self.vault, held).identifiers
+            self._opened[request_id] = (held, identifiers)
         return identifiers
-
-    def _read(self, session: Session) -> dict[str, str]:
-        query = (
-            select(tables.Request.id, tables.Request.digest, tables.Payload.wrapped_key, tables.Payload.ciphertext)
-            .join(tables.Payload, tables.Payload.request_id == tables.Request.id)
-            .where(tables.Request.batch_id == self._batch_id)
-        )
-        found = session.execute(query).all()
-        self._held = {id_: Sealed(wrapped_key=key, ciphertext=text) for id_, _, key, text in found}
-        return {id_: digest for id_, digest, _, _ in found}
 
 
 def _by_request(outcomes: Iterable[IdentifierOutcome]) -> Mapping[str, Mapping[int, IdentifierOutcome]]:
@@ -162,7 +153,7 @@ def _by_request(outcomes: Iterable[IdentifierOutcome]) -> Mapping[str, Mapping[i
 def _unsettled(contents: _Contents, request: tables.Request, known: Mapping[int, IdentifierOutcome]) -> str | None:
     """Return why a request cannot be completed, in one sentence; None where each of its identifiers is settled."""
     try:
-        identifiers = contents.of(request.id, request.digest)
+        identifiers = contents.of(request.id)
     except OperationFailed as error:
         return str(error)
     reasons = [
@@ -209,7 +200,7 @@ def _shred(
     keep_digests: bool,
 ) -> None:
     if keep_digests and requests:
-        identifiers = (each for request in requests for each in contents.of(request.id, request.digest))
+        identifiers = (each for request in requests for each in contents.of(request.id))
         erased.keep(session, contents.vault, batch, identifiers)
     for request in requests:
         lifecycle.move(session, request, "complete", batch_id=batch.id)

@@ -39,7 +39,9 @@ _FILES = "SELECT pg_relation_filenode('payloads'), pg_relation_filenode('erased_
 class Database:
     """The database of the request store; every transaction opens its own session. Safe to use from several threads."""
 
-    def __init__(self, url: str, *, key_checks: Sequence[str], sign: chain.Sign) -> None:
+    def __init__(
+        self, url: str, *, key_checks: Sequence[str], sign: chain.Sign, adopt: Callable[[Session], None]
+    ) -> None:
         """Connect, and bring the tables to those of today where they are missing or older.
 
         Args:
@@ -47,6 +49,7 @@ class Database:
             key_checks: Pseudonyms of a constant, under the deployment key in use and under each earlier one: they tell
                 whether the store is theirs. A new store is under the first.
             sign: Makes the MACs of the audit log.
+            adopt: Brings what a store from before schema 0006 holds sealed to today's form.
 
         Raises:
             BadInput: The URL is of neither database, or its driver is not installed.
@@ -61,8 +64,11 @@ class Database:
             if not self.read(lambda session: schema.is_current(session, key_checks)):
                 migrating = sessionmaker(self._engine.execution_options(revs_write=True, revs_migrate=True))
                 with _one_line_errors(), migrating.begin() as session:
-                    if schema.migrate(session, key_checks):
+                    owed = schema.migrate(session, key_checks)
+                    if owed.chain:
                         chain.begin(session, sign)
+                    if owed.payloads:
+                        adopt(session)
             _note_that_it_was_made(self._engine)
             unless_ready.pop_all()
 

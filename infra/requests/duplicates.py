@@ -36,7 +36,6 @@ def revive(session: Session, first: tables.Request, clock: Clock) -> tables.Requ
         other.duplicate_of = latest.id
         if other.due < latest.due:
             latest.due = max(other.due, latest.received)
-    _require_payload(session, latest, instead=first)
     lifecycle.move(session, latest, "revive", detail={"instead_of": first.id})
     return latest
 
@@ -65,10 +64,3 @@ def _duplicates(session: Session, request_id: str) -> Sequence[tables.Request]:
         tables.Request.duplicate_of == request_id, tables.Request.status == "duplicate"
     )
     return session.scalars(query.order_by(tables.Request.submitted_at, tables.Request.line).with_for_update()).all()
-
-
-def _require_payload(session: Session, row: tables.Request, *, instead: tables.Request) -> None:
-    """Give a duplicate that schema 1 stored without a payload that of its first one: the demand is the same."""
-    theirs = session.get(tables.Payload, instead.id)
-    if theirs is not None and session.get(tables.Payload, row.id) is None:
-        session.add(tables.Payload(request_id=row.id, wrapped_key=theirs.wrapped_key, ciphertext=theirs.ciphertext))

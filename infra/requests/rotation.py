@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import rows, submissions, tables
+from infra.requests import rows, sealing, tables
 from revs.errors import OperationFailed
 
 KEY_CHECK = "key_check"
@@ -36,15 +36,16 @@ def bring_to_key_in_use(session: Session, vault: Vault, checks: Sequence[str]) -
             f"batch {open_[0]} is open, and its unfinished work has names under the earlier key: let it end ('revs "
             f"process') or give it up ('revs batches abandon {open_[0]}'), then run 'revs keys rotate' again"
         )
-    query = select(tables.Request, tables.Payload).join(tables.Payload, tables.Payload.request_id == tables.Request.id)
-    count = 0
-    for request, payload in session.execute(query.with_for_update()):
-        request.digest, request.subject = _names(vault, request, payload)
-        payload.wrapped_key = vault.rewrapped(submissions.sealed(payload)).wrapped_key
-        count += 1
+    for payload in session.scalars(select(tables.Payload).with_for_update()):
+        payload.wrapped_key = vault.rewrapped(sealing.sealed(payload)).wrapped_key
+    session.flush()
+    found = sealing.find(session)
+    for held in found:
+        request = session.get_one(tables.Request, held.request_id, with_for_update=True)
+        request.digest, request.subject = _names(vault, held, is_malformed=not request.types)
     session.merge(tables.Meta(name=KEY_CHECK, value=checks[0]))
-    rows.log(session, "keys.rotated", detail={"payloads": count})
-    return count
+    rows.log(session, "keys.rotated", detail={"payloads": len(found)})
+    return len(found)
 
 
 def examine(session: Session, vault: Vault) -> None:
@@ -53,18 +54,14 @@ def examine(session: Session, vault: Vault) -> None:
     Raises:
         OperationFailed: One is not; it is named.
     """
-    query = select(tables.Request, tables.Payload).join(tables.Payload, tables.Payload.request_id == tables.Request.id)
-    for request, payload in session.execute(query):
-        _names(vault, request, payload)
+    malformed = {row.id for row in session.scalars(select(tables.Request)) if not row.types}
+    for held in sealing.find(session):
+        _names(vault, held, is_malformed=held.request_id in malformed)
 
 
-def _names(vault: Vault, request: tables.Request, payload: tables.Payload) -> tuple[str, str]:
-    """Return digest and subject of a request under the key in use: of a demand, or the raw line of a malformed one."""
-    if not request.types:
-        plain = vault.open(submissions.sealed(payload))
-        found = submissions.line_digests(vault, plain)
-        if request.digest not in found:
-            raise submissions.is_another(request.id)
-        return found[0], request.subject
-    sought = submissions.unsealed(vault, request.id, request.digest, submissions.sealed(payload))
-    return submissions.digests(vault, sought)[0], submissions.subject_of(vault, sought)
+def _names(vault: Vault, held: sealing.Held, *, is_malformed: bool) -> tuple[str, str]:
+    """Return digest and subject of a request under the key in use; a malformed one has its line, and no subject."""
+    if is_malformed:
+        return sealing.line_digests(vault, sealing.opened_line(vault, held))[0], ""
+    sought = sealing.opened(vault, held)
+    return sealing.digests(vault, sought)[0], sealing.subject_of(vault, sought)

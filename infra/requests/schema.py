@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.orm import Session
 
 from infra.requests.tables import Meta
@@ -15,14 +16,23 @@ from revs.errors import OperationFailed
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration, as its file says."""
 
 _CHAINED_SINCE = "0003"
+_SPLIT_SINCE = "0006"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _VERSIONED_BY_ALEMBIC = "3"  # what programs from before the migrations read: they leave such a store alone
 _BEFORE_MIGRATIONS = frozenset({"1", "2"})
 _ADVISORY_LOCK = 7388  # any number, the same in every process: on PostgreSQL one migrates at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What remains to be done with the deployment key after a migration."""
+
+    chain: bool = False  # the audit log was no chain before, and has to become one
+    payloads: bool = False  # they are sealed in one piece, and have to be split
 
 
 def is_current(session: Session, key_checks: Sequence[str]) -> bool:
@@ -47,11 +57,8 @@ def is_current(session: Session, key_checks: Sequence[str]) -> bool:
     return version == HEAD and stored["key_check"] is not None
 
 
-def migrate(session: Session, key_checks: Sequence[str]) -> bool:
+def migrate(session: Session, key_checks: Sequence[str]) -> Owed:
     """Make the tables, or bring those of an older store to today's; nothing where another process was faster.
-
-    Returns:
-        Whether the audit log was no chain before, and has to become one.
 
     Raises:
         OperationFailed: As `is_current`.
@@ -59,13 +66,13 @@ def migrate(session: Session, key_checks: Sequence[str]) -> bool:
     if session.connection().dialect.name == "postgresql":
         session.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
     if is_current(session, key_checks):
-        return False
-    before = _version(session)
+        return Owed()
+    before = _version(session) or ""
     from alembic import command  # not needed by a store that is current
     from alembic.util import CommandError
 
     try:
-        command.upgrade(_config(session), "head")
+        command.upgrade(config(session.connection()), "head")
     except CommandError:  # the store names a migration that is not among ours
         raise _newer() from None
     if session.connection().dialect.name == "sqlite" and session.execute(text("PRAGMA foreign_key_check")).first():
@@ -73,7 +80,7 @@ def migrate(session: Session, key_checks: Sequence[str]) -> bool:
     session.merge(Meta(name="schema_version", value=_VERSIONED_BY_ALEMBIC))
     if session.get(Meta, "key_check") is None:
         session.add(Meta(name="key_check", value=key_checks[0]))
-    return before is None or before < _CHAINED_SINCE
+    return Owed(chain=before < _CHAINED_SINCE, payloads=before < _SPLIT_SINCE)
 
 
 def _version(session: Session) -> str | None:
@@ -83,12 +90,13 @@ def _version(session: Session) -> str | None:
     return None if version is None else str(version)
 
 
-def _config(session: Session) -> Config:
+def config(connection: Connection) -> Config:
+    """Return Alembic's configuration for the migrations of the store that a connection leads to."""
     from alembic.config import Config
 
-    config = Config(attributes={"connection": session.connection()})
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    return config
+    found = Config(attributes={"connection": connection})
+    found.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return found
 
 
 def _newer() -> OperationFailed:

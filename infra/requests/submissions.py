@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.keys.vault import Sealed, Vault
-from infra.requests import rows, tables
+from infra.keys.vault import Vault
+from infra.requests import rows, sealing, tables
 from infra.requests.clock import Clock, noticed_due
-from infra.requests.records import IN_LINE, Demand, Entry, Identifier, Intake, Sought
-from revs.errors import OperationFailed
+from infra.requests.records import IN_LINE, Entry, Intake
 
 _Move = tuple[str, str, dict[str, Any]]  # request id, event, what was moved
-_ONCE_BLIND = frozenset({"PERSON"})  # digests that earlier programs stored take names in any case as one
 _CHUNK = 500  # values in one IN (...); SQLite's older limit is 999 in a statement
 
 
@@ -68,83 +65,14 @@ def store(
     session.flush()
     for entry, row in zip(entries, stored, strict=True):
         # A duplicate keeps its payload too, as long as the first one does: it goes on where the first one is rejected.
-        found = vault.seal(_payload(entry.demand) if entry.demand else entry.raw)
-        session.add(tables.Payload(request_id=row.id, wrapped_key=found.wrapped_key, ciphertext=found.ciphertext))
+        demand, raw = entry.demand, entry.raw
+        payload = sealing.of_demand(vault, row.id, demand) if demand else sealing.of_line(vault, row.id, raw)
+        session.add_all(payload)
         detail = ({"duplicate_of": row.duplicate_of} if row.duplicate_of else {}) | ({"by": by} if by else {})
         rows.log(session, f"request.{row.status}", request_id=row.id, detail=detail)
     for request_id, what, move in moves:
         rows.log(session, what, request_id=request_id, detail=move)
     return _intake(stored)
-
-
-def unseal(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> tuple[Identifier, ...]:
-    """Return the identifiers in the payload of a request.
-
-    Raises:
-        OperationFailed: It does not open, or it is not the payload that was stored with this request.
-    """
-    return unsealed(vault, request_id, digest, sealed).identifiers
-
-
-def unsealed(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> Sought:
-    """Return all that the payload of a request holds; raises as `unseal`."""
-    try:
-        held = json.loads(vault.open(sealed))
-        identifiers = tuple(Identifier(type=kind, value=value) for kind, value in held["identifiers"])
-        sought = Sought(model=held["model"], subject=held["subject"], identifiers=identifiers)
-    except (ValueError, KeyError, TypeError):  # a line of a malformed request, put here afterwards
-        raise is_another(request_id) from None
-    if digest not in (*digests(vault, sought), *digests(vault, sought, blind=_ONCE_BLIND)):
-        raise is_another(request_id)
-    return sought
-
-
-def is_another(request_id: str) -> OperationFailed:
-    """Return the error that a payload is not that of its request."""
-    return OperationFailed(
-        f"the payload of request {request_id} is not the one it was stored with; restore the request store"
-    )
-
-
-def unusable(vault: Vault, request_id: str, digest: str, sealed: Sealed) -> str | None:
-    """Return why the payload of a request does not give its identifiers; None where it does."""
-    try:
-        unseal(vault, request_id, digest, sealed)
-    except OperationFailed as error:
-        return str(error)
-    return None
-
-
-def payloads(session: Session, batch_id: str) -> list[tuple[str, str, Sealed]]:
-    """Return id, digest and payload of the batch's requests that are still processing, due first."""
-    rows.batch_row(session, batch_id)
-    query = (
-        select(tables.Request, tables.Payload)
-        .join(tables.Payload, tables.Payload.request_id == tables.Request.id)
-        .where(tables.Request.batch_id == batch_id, tables.Request.status == "processing")
-        .order_by(*rows.DUE_FIRST)
-    )
-    return [(row.id, row.digest, sealed(payload)) for row, payload in session.execute(query)]
-
-
-def sealed(row: tables.Payload) -> Sealed:
-    """Return the payload of a row."""
-    return Sealed(wrapped_key=row.wrapped_key, ciphertext=row.ciphertext)
-
-
-def digests(vault: Vault, sought: Sought, *, blind: Set[str] = frozenset()) -> list[str]:
-    """Return what makes two demands the same: under the deployment key in use first, then under earlier ones."""
-    return vault.pseudonyms(json.dumps(sought.canonical(blind=blind)), kind="demand")
-
-
-def line_digests(vault: Vault, raw: bytes) -> list[str]:
-    """Return what stands for a malformed line: under the deployment key in use first, then under earlier ones."""
-    return vault.pseudonyms(raw.decode("utf-8", "surrogateescape"), kind="line")
-
-
-def subject_of(vault: Vault, sought: Sought) -> str:
-    """Return what stands for the person who asks."""
-    return vault.pseudonym(sought.subject, kind="subject")
 
 
 def _intake(stored: Sequence[tables.Request]) -> Intake:
@@ -162,6 +90,7 @@ def _request(vault: Vault, submission: tables.Submission, entry: Entry, *, model
         submission_id=submission.id,
         line=entry.line,
         submitted_at=submission.submitted_at,
+        dropped=[],
     )
     row.reason = f"{row.id}, {entry.reason}" if entry.reason else None
     demand = entry.demand
@@ -172,12 +101,12 @@ def _request(vault: Vault, submission: tables.Submission, entry: Entry, *, model
         row.received = clock.day(row.submitted_at)
         row.due = regime.due_date(row.received)
         row.subject, row.types = "", []
-        row.digest = line_digests(vault, entry.raw)[0]
+        row.digest = sealing.line_digests(vault, entry.raw)[0]
     else:
         row.status, row.model, row.received, row.due = "received", demand.model, demand.received, demand.due
-        row.subject = subject_of(vault, demand)
+        row.subject = sealing.subject_of(vault, demand)
         row.types = sorted({identifier.type for identifier in demand.identifiers})
-        row.digest = digests(vault, demand)[0]
+        row.digest = sealing.digests(vault, demand)[0]
     return row
 
 
@@ -220,8 +149,3 @@ def pending(session: Session, digests: Sequence[str]) -> dict[str, tables.Reques
         )
         found.update({row.digest: row for row in session.scalars(query.with_for_update())})
     return found
-
-
-def _payload(demand: Demand) -> bytes:
-    identifiers = [[identifier.type, identifier.value] for identifier in demand.identifiers]
-    return json.dumps({"model": demand.model, "subject": demand.subject, "identifiers": identifiers}).encode()

@@ -32,7 +32,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012  SQLAlchemy's own form
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON, list[dict[str, Any]]: JSON}  # noqa: RUF012  SQLAlchemy's own form
 
 
 class Meta(Base):
@@ -85,6 +85,7 @@ class Request(Base):
     subject: Mapped[str] = mapped_column(String(64))
     digest: Mapped[str] = mapped_column(String(64))
     types: Mapped[list[str]]
+    dropped: Mapped[list[dict[str, Any]]]  # identifiers that it was narrowed by: number, type and reason of each
     reason: Mapped[str | None]
     duplicate_of: Mapped[str | None] = mapped_column(ForeignKey("requests.id"))
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
@@ -103,11 +104,12 @@ Index("one_pending_request_a_demand", Request.digest, unique=True, sqlite_where=
 
 
 class Payload(Base):
-    """The sealed demand, or the sealed raw line of a malformed one; gone once the request is completed."""
+    """A sealed part of a demand (`sealing`): an identifier, or who asks; gone once the request is completed."""
 
     __tablename__ = "payloads"
 
     request_id: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
     wrapped_key: Mapped[bytes]
     ciphertext: Mapped[bytes]
 

@@ -149,14 +149,14 @@ def test_swapped_payloads_are_named_and_not_taken_for_good_by_a_new_key(
     engine = create_engine(url)
     with engine.begin() as connection:
         for old, new in ((waiting[0], "x"), (waiting[1], waiting[0])):
-            query = text("UPDATE payloads SET ciphertext = (SELECT ciphertext FROM payloads WHERE request_id = :new), "
-                         "wrapped_key = (SELECT wrapped_key FROM payloads WHERE request_id = :new) "
-                         "WHERE request_id = :old")  # fmt: skip
+            query = text("UPDATE payloads SET ciphertext = (SELECT ciphertext FROM payloads WHERE request_id = :new "
+                         "AND number = 0), wrapped_key = (SELECT wrapped_key FROM payloads WHERE request_id = :new "
+                         "AND number = 0) WHERE request_id = :old AND number = 0")  # fmt: skip
             if new != "x":
                 connection.execute(query, {"old": old, "new": new})
     engine.dispose()
     for attempt in (before.examine_payloads, under(NEW, KEY).rotate):
-        with pytest.raises(OperationFailed, match=f"the payload of request {waiting[1]} is not the one"):
+        with pytest.raises(OperationFailed, match=f"request {waiting[1]}: a sealed payload does not open"):
             attempt()
     assert not before.must_rotate()
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import Connection, Engine, create_engine, text
 from stored_requests import KEY, complete, line, open_store, opened
 
 from infra.keys.vault import Vault
-from infra.requests import RequestStore, chain, heads
+from infra.requests import RequestStore, chain, heads, schema
 from infra.requests.chain import Head
 from revs.errors import BadInput, OperationFailed
 
@@ -206,12 +207,8 @@ def test_a_log_that_is_begun_anew_is_not_signed_by_the_next_program(
     assert again.log_problems() == ["where the log begins and ends is no longer on record"]
     again.close()
     with engine.begin() as connection:  # as if the store came from before there was a chain
-        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
-        connection.execute(text("DROP TABLE service_answers"))
-        connection.execute(text("DROP TABLE service_tokens"))
-        for name in ("acknowledged_at", "extended_at", "policy", "regime"):
-            connection.execute(text(f"ALTER TABLE requests DROP COLUMN {name}"))
-        connection.execute(text("ALTER TABLE events DROP COLUMN mac"))
+        connection.execute(text("DELETE FROM payloads"))
+        command.downgrade(schema.config(connection), "0002")
     begun_anew = RequestStore(url, Vault(KEY))
     (problem,) = begun_anew.log_problems([noted])
     assert "after event 10, which the chain does not hold: it was begun anew" in problem

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_requests import KEY, complete, line, opened, payloads, settled, stored_bytes
+from stored_requests import KEY, PARTS, complete, line, opened, payloads, settled, stored_bytes
 
 from infra.keys.vault import Vault
 from infra.requests import RequestStore
@@ -95,7 +95,7 @@ def test_digests_and_destroyed_payloads_stand_together_or_not_at_all(hand_in, tm
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr("infra.requests.shredding.destroy", crash)
         store.close_batch(batch.id, status="completed", outcome={}, outcomes=outcomes)
-    assert stored(tmp_path) == [] and len(payloads(tmp_path)) == 1
+    assert stored(tmp_path) == [] and len(payloads(tmp_path)) == PARTS
     complete(store, batch.id)
     assert len(stored(tmp_path)) == 2 and payloads(tmp_path) == []
 

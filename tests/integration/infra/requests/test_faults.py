@@ -84,14 +84,14 @@ def test_a_connection_that_is_lost_in_the_middle_claims_nothing_about_what_was_s
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
     vault = Vault(KEY)
-    found = Database(url, key_checks=["k"], sign=vault.sign_event)
+    found = Database(url, key_checks=["k"], sign=vault.sign_event, adopt=lambda _: None)
     yield found
     found.close()
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"], ids=["serialization failure", "deadlock"])
 def test_a_transaction_that_the_server_gave_up_is_run_again(new_postgres: Callable[[], str], state: str) -> None:
-    database = Database(new_postgres(), key_checks=["k"], sign=Vault(KEY).sign_event)
+    database = Database(new_postgres(), key_checks=["k"], sign=Vault(KEY).sign_event, adopt=lambda _: None)
     tries: list[int] = []
 
     def work(session: Any) -> int:

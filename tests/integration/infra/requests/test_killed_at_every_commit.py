@@ -47,21 +47,21 @@ def held(url: str, folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(Path(root, "base", f"{oid}").iterdir()) if path.is_file())
 
 
-def kept(url: str) -> dict[str, tuple[bytes, bytes]]:
+def kept(url: str) -> dict[tuple[str, int], tuple[bytes, bytes]]:
     engine = create_engine(url)
     with engine.connect() as connection:
-        rows = connection.execute(text("SELECT request_id, wrapped_key, ciphertext FROM payloads")).all()
+        rows = connection.execute(text("SELECT request_id, number, wrapped_key, ciphertext FROM payloads")).all()
     engine.dispose()
-    return {id_: (key, sealed) for id_, key, sealed in rows}
+    return {(id_, number): (key, sealed) for id_, number, key, sealed in rows}
 
 
 def check_that_payloads_are_gone(url: str, folder: Path) -> None:
     """All that was ever sealed, by processes that died too, but for what the store still owes somebody."""
     store = store_lives.opened(url)
     remaining = kept(url)
-    assert {store.get(id_).status for id_ in remaining} == {"rejected"}
+    assert {store.get(id_).status for id_, _ in remaining} == {"rejected"}
     store.close()
-    sealed = [line.split(b" ") for line in (folder / "diary").read_bytes().splitlines()]
+    sealed = [tuple(map(bytes.fromhex, line.split())) for line in (folder / "diary").read_text().splitlines()]
     assert len(sealed) >= len(store_lives.ENDS)
     on_disk = held(url, folder)
     for _, ciphertext in remaining.values():

@@ -183,11 +183,11 @@ def test_a_withdrawn_request_leaves_no_byte_of_its_payload_and_says_so(store: Re
     request_id = added(store)
     engine = create_engine(f"sqlite:///{tmp_path / 'requests.db'}")
     with engine.connect() as connection:
-        (sealed,) = connection.scalars(text("SELECT ciphertext FROM payloads")).all()
+        sealed = connection.scalars(text("SELECT ciphertext FROM payloads")).all()
     engine.dispose()
-    assert sealed in stored_bytes(tmp_path)
+    assert len(sealed) > 1 and all(each in stored_bytes(tmp_path) for each in sealed)
     store.withdraw(request_id, by="Ana")
-    assert sealed not in stored_bytes(tmp_path)
+    assert not any(each in stored_bytes(tmp_path) for each in sealed)
     assert [event.event for event in store.events(request_id=request_id)][-2:] == [
         "request.withdrawn",
         "payloads.destroyed",

@@ -95,13 +95,12 @@ def test_every_migration_can_be_undone_and_done_again(url: str) -> None:
 
     RequestStore(url, Vault(KEY)).close()
     engine = create_engine(url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(schema.__file__).with_name("migrations")))
-    revisions = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    with engine.connect() as connection:
+        scripts = ScriptDirectory.from_config(schema.config(connection))
+    revisions = [script.revision for script in scripts.walk_revisions()]
     for move, revision in [*((command.downgrade, each) for each in revisions[1:]), (command.upgrade, "head")]:
         with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            move(config, revision)
+            move(schema.config(connection), revision)
         with engine.connect() as connection:
             differs = compare_metadata(MigrationContext.configure(connection), tables.Base.metadata) != []
             assert differs == (move is command.downgrade)

@@ -24,20 +24,20 @@ VAULT = Vault(KEY)
 
 @given(st.binary(max_size=300))
 def test_a_sealed_payload_opens_to_what_was_sealed(plaintext: bytes) -> None:
-    assert VAULT.open(VAULT.seal(plaintext)) == plaintext
+    assert VAULT.open(VAULT.seal(plaintext, of="R-1 0"), of="R-1 0") == plaintext
 
 
 def test_two_payloads_never_share_a_data_key() -> None:
-    first, second = VAULT.seal(b"219-41-5522"), VAULT.seal(b"219-41-5522")
+    first, second = VAULT.seal(b"219-41-5522", of="R-1 0"), VAULT.seal(b"219-41-5522", of="R-1 0")
     assert first.ciphertext != second.ciphertext
     with pytest.raises(OperationFailed):
-        VAULT.open(Sealed(wrapped_key=first.wrapped_key, ciphertext=second.ciphertext))
+        VAULT.open(Sealed(wrapped_key=first.wrapped_key, ciphertext=second.ciphertext), of="R-1 0")
 
 
 def test_a_sealed_payload_shows_nothing_of_its_content() -> None:
-    sealed = VAULT.seal(b"219-41-5522")
-    held = base64.urlsafe_b64decode(sealed.ciphertext) + base64.urlsafe_b64decode(sealed.wrapped_key)
-    assert b"219-41" not in held + sealed.ciphertext + sealed.wrapped_key
+    sealed = VAULT.seal(b"219-41-5522", of="R-1 0")
+    held = sealed.ciphertext + base64.urlsafe_b64decode(sealed.wrapped_key)
+    assert b"219-41" not in held + sealed.wrapped_key
     assert "gAAAA" not in repr(sealed)
 
 
@@ -47,13 +47,21 @@ def test_a_sealed_payload_shows_nothing_of_its_content() -> None:
         (lambda sealed: (Vault(secrets.token_bytes(32)), sealed), "another deployment key"),
         (lambda sealed: (VAULT, _replace(sealed, wrapped_key=b"no token")), "an altered wrapped key"),
         (lambda sealed: (VAULT, _replace(sealed, ciphertext=sealed.ciphertext[:-8])), "an altered payload"),
-        (lambda sealed: (VAULT, _replace(sealed, wrapped_key=Vault(KEY).seal(b"x").wrapped_key)), "another data key"),
+        (lambda sealed: (VAULT, _replace(sealed, ciphertext=b"")), "no payload"),
+        (lambda sealed: (VAULT, _replace(sealed, ciphertext="text of a damaged row")), "no bytes"),
+        (lambda sealed: (VAULT, VAULT.seal(b"219-41-5522", of="R-2 0")), "the payload of another request"),
+        (lambda sealed: (VAULT, VAULT.seal(b"219-41-5522", of="R-1 1")), "another payload of the same request"),
+        (lambda sealed: (Vault(bytes(32), KEY), sealed), "an earlier deployment key, before it was wrapped anew"),
+        (
+            lambda sealed: (VAULT, _replace(sealed, wrapped_key=Vault(KEY).seal(b"x", of="R-1 0").wrapped_key)),
+            "another data key",
+        ),
     ],
 )
 def test_a_payload_that_does_not_open_ends_in_one_line(wrong, why) -> None:
-    vault, sealed = wrong(VAULT.seal(b"219-41-5522"))
+    vault, sealed = wrong(VAULT.seal(b"219-41-5522", of="R-1 0"))
     with pytest.raises(OperationFailed, match="deployment key") as caught:
-        vault.open(sealed)
+        vault.open(sealed, of="R-1 0")
     assert "\n" not in str(caught.value), why
     assert caught.value.__cause__ is None
 
@@ -94,9 +102,9 @@ def test_a_vault_is_never_pickled() -> None:
 
 def test_the_key_file_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
-    sealed = Vault.from_settings(settings).seal(b"x")
+    sealed = Vault.from_settings(settings).seal(b"x", of="R-1 0")
     assert stat.S_IMODE(settings.key_file.stat().st_mode) == 0o600
-    assert Vault.from_settings(settings).open(sealed) == b"x"
+    assert Vault.from_settings(settings).open(sealed, of="R-1 0") == b"x"
     assert os.listdir(tmp_path) == ["deployment.key"], "no draft of the key is left"
 
 
@@ -119,7 +127,7 @@ def test_of_many_first_callers_all_get_the_same_key(tmp_path: Path) -> None:
 
 def test_a_key_in_the_settings_comes_before_the_file(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, deployment_key=SecretStr(base64.urlsafe_b64encode(KEY).decode()))
-    assert Vault.from_settings(settings).open(VAULT.seal(b"x")) == b"x"
+    assert Vault.from_settings(settings).open(VAULT.seal(b"x", of="R-1 0"), of="R-1 0") == b"x"
     assert not settings.key_file.exists()
 
 
@@ -158,23 +166,38 @@ def test_a_key_that_cannot_be_written_is_a_failure_of_the_surroundings(tmp_path:
 # ---- earlier keys
 
 
-def test_what_was_sealed_or_named_under_an_earlier_key_still_opens_and_is_found_and_nothing_new_is() -> None:
+def test_what_was_named_under_an_earlier_key_is_still_found_and_nothing_new_is_sealed_under_it() -> None:
     new = Vault(bytes(32), KEY)
-    sealed = VAULT.seal(b"x")
-    assert new.open(sealed) == b"x"
     assert new.pseudonym("Ada", kind="subject") != VAULT.pseudonym("Ada", kind="subject")
     assert new.pseudonyms("Ada", kind="subject")[1] == VAULT.pseudonym("Ada", kind="subject")
     with pytest.raises(OperationFailed, match="does not open"):
-        VAULT.open(new.seal(b"y"))
+        VAULT.open(new.seal(b"y", of="R-1 0"), of="R-1 0")
 
 
 def test_a_payload_that_is_wrapped_anew_opens_without_the_earlier_key() -> None:
-    sealed = VAULT.seal(b"x")
+    sealed = VAULT.seal(b"x", of="R-1 0")
     again = Vault(bytes(32), KEY).rewrapped(sealed)
     assert again.ciphertext == sealed.ciphertext and again.wrapped_key != sealed.wrapped_key
-    assert Vault(bytes(32)).open(again) == b"x"
+    assert Vault(bytes(32)).open(again, of="R-1 0") == b"x"
     with pytest.raises(OperationFailed, match="does not open"):
         Vault(bytes(32)).rewrapped(sealed)
+
+
+def test_a_payload_of_an_earlier_release_opens_under_any_key_and_only_where_that_is_asked_for() -> None:
+    # Sealed with cryptography alone, as releases before schema 0006 did: stored payloads depend on it.
+    from cryptography.fernet import Fernet
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"revs/1/wrap").derive(KEY)
+    data_key = Fernet.generate_key()
+    wrapped_key = Fernet(base64.urlsafe_b64encode(derived)).encrypt(data_key)
+    sealed = Sealed(wrapped_key=wrapped_key, ciphertext=Fernet(data_key).encrypt(b"x"))
+    assert VAULT.open_unbound(sealed) == Vault(bytes(32), KEY).open_unbound(sealed) == b"x"
+    with pytest.raises(OperationFailed, match="does not open"):
+        VAULT.open(sealed, of="R-1 0")
+    with pytest.raises(OperationFailed, match="does not open"):
+        Vault(bytes(32)).open_unbound(sealed)
 
 
 def test_a_new_key_stands_before_the_earlier_ones_in_the_file(tmp_path: Path) -> None:
@@ -190,6 +213,5 @@ def test_a_new_key_stands_before_the_earlier_ones_in_the_file(tmp_path: Path) ->
 def test_earlier_keys_come_from_the_settings_beside_the_one_in_use(tmp_path: Path) -> None:
     text = [base64.urlsafe_b64encode(key).decode() for key in (bytes(32), KEY)]
     settings = Settings(home=tmp_path, deployment_key=SecretStr(text[0]), earlier_keys=SecretStr(text[1]))
-    assert Vault.from_settings(settings).open(VAULT.seal(b"x")) == b"x"
-    with pytest.raises(BadInput, match="a key of REVS_EARLIER_KEYS is not"):
-        Vault.from_settings(Settings(home=tmp_path, deployment_key=SecretStr(text[0]), earlier_keys=SecretStr("no")))
+    rewrapped = Vault.from_settings(settings).rewrapped(VAULT.seal(b"x", of="R-1 0"))
+    assert Vault(bytes(32)).open(rewrapped, of="R-1 0") == b"x"
