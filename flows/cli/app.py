@@ -28,7 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show local variables, and those may hold personal data
     rich_markup_mode=None,
 )
-for decision in (decisions.verify, decisions.withdraw, decisions.hold, decisions.release, decisions.retry):
+for decision in (
+    decisions.verify, decisions.withdraw, decisions.hold, decisions.release, decisions.retry, decisions.accept,
+    decisions.refuse, decisions.narrow,
+):  # fmt: skip
     requests.app.command()(decision)
 for command in (demo, process, gate, promote, audit, scan, serve, doctor, expectations):
     app.command()(command)

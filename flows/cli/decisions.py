@@ -1,4 +1,4 @@
-"""`revs requests verify`, `withdraw`, `hold`, `release`, `retry`: what people decide about requests."""
+"""What people decide about requests: `revs requests verify`, `retry`, `accept`, `narrow`, `refuse` and the like."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.cli.common import By, Home, console, settings_of, who_decides
 from flows.cli.requests import store_of
 
 if TYPE_CHECKING:
-    from infra.requests.lifecycle import HoldGround
+    from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
 
 Ids = Annotated[list[str], typer.Argument(help="Requests, by id.", metavar="REQUEST_ID...")]
 
@@ -32,14 +32,7 @@ def withdraw(request_ids: Ids, by: By = None, home: Home = None) -> None:
     """
     store, who = store_of(settings_of(home)), who_decides(by)
 
-    def withdrawn(request_id: str) -> None:
-        goes_on = store.withdraw(request_id, by=who)
-        if goes_on is not None:
-            console().print(
-                f"{request_id} was handed in again as {goes_on}, which goes on: withdraw that too, if meant"
-            )
-
-    _each(request_ids, "withdrawn", withdrawn)
+    _each(request_ids, "withdrawn", lambda request_id: _told(request_id, store.withdraw(request_id, by=who)))
 
 
 def hold(
@@ -54,6 +47,57 @@ def hold(
     """
     store, who, why = store_of(settings_of(home)), who_decides(by), cast("HoldGround", ground)
     _each(request_ids, "on hold", lambda request_id: store.put_on_hold(request_id, ground=why, by=who))
+
+
+def refuse(
+    request_ids: Ids,
+    ground: Annotated[
+        str,
+        typer.Option(
+            help="expression, legal_obligation, public_interest, legal_claims, unfounded, excessive or identity."
+        ),
+    ],
+    by: By = None,
+    home: Home = None,
+) -> None:
+    """End requests that will not be fulfilled, on a ground that the law knows. The person has to be told.
+
+    Example: revs requests refuse R-0a1b2c3d --ground legal_obligation --by ana
+    """
+    store, who, why = store_of(settings_of(home)), who_decides(by), cast("RefusalGround", ground)
+    _each(request_ids, "refused", lambda request_id: _told(request_id, store.refuse(request_id, ground=why, by=who)))
+
+
+def accept(request_ids: Ids, by: By = None, home: Home = None) -> None:
+    """Complete failed requests of which nothing is left to erase: what is not settled was found nowhere.
+
+    Example: revs requests accept R-0a1b2c3d --by ana
+    """
+    store, who = store_of(settings_of(home)), who_decides(by)
+    _each(request_ids, "completed", lambda request_id: store.accept(request_id, by=who))
+
+
+def narrow(
+    request_id: Annotated[str, typer.Argument(help="Request, by id.", metavar="REQUEST_ID")],
+    identifier: Annotated[int, typer.Option(help="Number of the identifier, from 0: 'revs requests show' has them.")],
+    reason: Annotated[
+        str, typer.Option(help="not_found, not_theirs, no_longer_asked, cannot_be_sought or legal_hold.")
+    ],
+    by: By = None,
+    home: Home = None,
+) -> None:
+    """Drop one identifier of a request and destroy it; the others go on, with 'revs requests retry' where it failed.
+
+    Example: revs requests narrow R-0a1b2c3d --identifier 1 --reason not_theirs --by ana
+    """
+    store, who, why = store_of(settings_of(home)), who_decides(by), cast("NarrowingReason", reason)
+    _each([request_id], "narrowed", lambda id_: _told(id_, store.narrow(id_, number=identifier, reason=why, by=who)))
+
+
+def _told(request_id: str, goes_on: str | None) -> None:
+    """Say which duplicate of a request goes on in its place."""
+    if goes_on is not None:
+        console().print(f"{request_id} was handed in again as {goes_on}, which goes on: decide about that too")
 
 
 def release(request_ids: Ids, by: By = None, home: Home = None) -> None:

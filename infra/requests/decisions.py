@@ -1,15 +1,25 @@
-"""What people decide about a request outside of a batch: to set it aside, retry, verify, withdraw or hold it."""
+"""What people decide about a request outside of a batch: the steps of `lifecycle` that no batch takes."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal, get_args
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from infra.requests import duplicates, leases, lifecycle, rows, shredding
+from infra.keys.vault import Vault
+from infra.requests import closing, duplicates, erased, leases, lifecycle, rows, sealing, shredding, submissions, tables
 from infra.requests.clock import Clock
-from infra.requests.lifecycle import HoldGround
+from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
+from infra.requests.outcomes import described, is_nowhere
+from infra.requests.records import IN_LINE, SETTLED, RequestStatus, Sought
 from revs.errors import BadInput
+
+NARROWED_IN: frozenset[RequestStatus] = frozenset({"unverified", "received", "on_hold", "failed"})
+"""States in which one identifier may be dropped; in a batch, all of them are being worked on."""
 
 
 def set_aside(session: Session, request_id: str, how: Literal["reject", "fail"], reason: str, clock: Clock) -> None:
@@ -55,18 +65,124 @@ def withdraw(session: Session, request_id: str, clock: Clock, *, by: str) -> str
         return None
     ground = row.reason if row.status == "on_hold" else None
     lifecycle.move(session, row, "withdraw", detail=_by(by))
-    next_one = duplicates.revive(session, row, clock)
-    if next_one is not None and ground is not None:
-        lifecycle.move(session, next_one, "hold", reason=ground, detail=_by(by))
+    goes_on = _duplicate_goes_on(session, row, clock, ground, by=by)
     session.flush()
     shredding.destroy(session, request_id, [request_id])
+    return goes_on
+
+
+def refuse(session: Session, request_id: str, clock: Clock, *, ground: RefusalGround, by: str) -> str | None:
+    """End a request because it will not be fulfilled; its payload stays for as long as a rejected one's.
+
+    Returns:
+        The id of the duplicate that stands in line in its place, None where there is none.
+    """
+    _require_code(ground, get_args(RefusalGround), "ground to refuse a request")
+    row = rows.request_row(session, request_id)
+    if row.status == "rejected" and row.reason == ground:
+        return None
+    held_for = row.reason if row.status == "on_hold" else None
+    lifecycle.move(session, row, "refuse", reason=ground, detail=_by(by))
+    return _duplicate_goes_on(session, row, clock, held_for, by=by)
+
+
+def accept(session: Session, vault: Vault, request_id: str, *, by: str, keep_digests: bool) -> None:
+    """Complete a request of which nothing is left to erase, and destroy its payload.
+
+    Each of its identifiers is settled, or was found nowhere: `outcomes.is_nowhere`.
+    """
+    row = rows.request_row(session, request_id)
+    if row.status == "completed":
+        return
+    if row.status == "failed":
+        sought = _sought(session, vault, request_id)
+        _require_nothing_left(session, row, sought)
+        if keep_digests and row.batch_id is not None:
+            erased.keep(session, vault, rows.batch_row(session, row.batch_id), sought.identifiers)
+    lifecycle.move(session, row, "accept", batch_id=row.batch_id, detail=_by(by))
+    session.flush()
+    shredding.destroy(session, request_id, [request_id])
+
+
+def narrow(
+    session: Session, vault: Vault, request_id: str, clock: Clock, *, number: int, reason: NarrowingReason, by: str
+) -> str | None:
+    """Drop one identifier of a request and destroy it; those after it move up by one number.
+
+    A duplicate of the request still asks for all of them, so it goes on by itself.
+
+    Returns:
+        The id of the duplicate that stands in line, None where there is none.
+    """
+    _require_code(reason, get_args(NarrowingReason), "reason to drop an identifier")
+    row = rows.request_row(session, request_id)
+    if row.status not in NARROWED_IN:
+        raise BadInput(f"request {row.id} is {row.status}; only one that waits or needs a human can be narrowed")
+    sought = _sought(session, vault, row.id)
+    if not 0 <= number < len(sought.identifiers):
+        raise BadInput(f"request {row.id} has no identifier {number}; it has {len(sought.identifiers)}, the first is 0")
+    if len(sought.identifiers) == 1:
+        raise BadInput(f"identifier {number} is all that request {row.id} asks for; refuse or withdraw the request")
+    left = replace(sought, identifiers=sought.identifiers[:number] + sought.identifiers[number + 1 :])
+    digest = sealing.digests(vault, left)[0]
+    same = submissions.pending(session, [digest]).get(digest)
+    if same is not None and row.status in IN_LINE:
+        raise BadInput(f"request {same.id} asks for what would be left of {row.id}; refuse or withdraw one of them")
+    dropped = {"number": number, "type": sought.identifiers[number].type, "reason": reason}
+    row.digest, row.dropped = digest, [*row.dropped, dropped | {"at": rows.now().isoformat()}]
+    rows.log(session, "request.narrowed", request_id=row.id, detail=dropped | {"digest": digest} | _by(by))
+    held_for = row.reason if row.status == "on_hold" else None
+    goes_on = _duplicate_goes_on(session, row, clock, held_for, by=by)
+    session.flush()
+    shredding.destroy(session, row.id, [row.id], part=True)
+    session.add_all(sealing.of_demand(vault, row.id, left))
+    return goes_on
+
+
+def _duplicate_goes_on(
+    session: Session, row: tables.Request, clock: Clock, held_for: str | None, *, by: str
+) -> str | None:
+    """Put a duplicate of a request in line, on hold where that was held; return its id, None where there is none."""
+    next_one = duplicates.revive(session, row, clock)
+    if next_one is not None and held_for is not None:
+        lifecycle.move(session, next_one, "hold", reason=held_for, detail=_by(by))
     return None if next_one is None else next_one.id
+
+
+def _require_nothing_left(session: Session, row: tables.Request, sought: Sought) -> None:
+    """Raise BadInput where an identifier of a failed request is not settled, and was found somewhere or not sought."""
+    outcomes = closing.find_outcomes(session, row.id, row.batch_id) if row.batch_id else []
+    looked_at = [outcome.type for outcome in outcomes] == [identifier.type for identifier in sought.identifiers]
+    decided_at = session.scalar(select(func.max(tables.Outcome.at)).where(tables.Outcome.request_id == row.id))
+    narrowed = [each for each in row.dropped if decided_at and datetime.fromisoformat(each["at"]) > decided_at]
+    if not looked_at or narrowed:
+        raise BadInput(
+            f"no batch has looked for what request {row.id} asks for now; put it back in line ('revs requests retry')"
+        )
+    left = [each for each in outcomes if each.kind not in SETTLED and not is_nowhere(each)]
+    if left:
+        raise BadInput(
+            f"request {row.id} is not done: identifier {left[0].number} ({left[0].type}) is "
+            f"{described(left[0].kind, left[0].detail)}; retry, narrow or refuse it"
+        )
+
+
+def _sought(session: Session, vault: Vault, request_id: str) -> Sought:
+    found = sealing.find(session, tables.Request.id == request_id)
+    if not found:
+        raise BadInput(f"the payload of request {request_id} was destroyed; hand the request in again")
+    return sealing.opened(vault, found[0])
+
+
+def _require_code(code: str, codes: Collection[str], what: str) -> None:
+    # The code is not shown: somebody may have written a sentence about the person.
+    if code not in codes:
+        raise BadInput(f"that is no {what}; name one of {', '.join(codes)}")
 
 
 def hold(session: Session, request_id: str, *, ground: HoldGround, by: str) -> None:
     """Keep a request from being processed until it is released; nothing changes where it is on hold."""
-    if ground not in get_args(HoldGround):
-        raise BadInput(f"{ground!r} is no ground to hold a request; name one of {', '.join(get_args(HoldGround))}")
+    _require_code(ground, get_args(HoldGround), "ground to hold a request")
     row = rows.request_row(session, request_id)
     if row.status != "on_hold":
         lifecycle.move(session, row, "hold", reason=ground, detail=_by(by))

@@ -3,8 +3,8 @@
 | status | when |
 |---|---|
 | deleted | completed: each identifier was edited out of the model, or is not memorised by it |
-| not_found | with a human; the corpus was read whole, no identifier stands in it, and the model gave none unasked |
-| exempted | never: an exemption is a decision in law, and none is on record here; a technical refusal is none |
+| not_found | no identifier was found anywhere (`outcomes.is_nowhere`), whether a human has looked at it yet or not |
+| exempted | a human refused it on a ground that exempts what was asked for; a technical refusal is none |
 | opted_out | never: nothing is sold here, so there is no sale to opt out of; a request is carried out or not |
 
 Everything else has no status yet: it waits, or a human has it. A duplicate has that of its first request.
@@ -12,7 +12,6 @@ Everything else has no status yet: it waits, or a human has it. A duplicate has 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -23,11 +22,14 @@ from sqlalchemy.orm import Session
 
 from infra.requests import closing, tables
 from infra.requests.clock import Clock
+from infra.requests.lifecycle import RefusalGround
+from infra.requests.outcomes import is_nowhere
 from infra.requests.records import IdentifierOutcome, RequestStatus
 
 REGIME = "drop"
 Status = Literal["deleted", "opted_out", "exempted", "not_found"]
-_CHUNK = 500  # values in one IN (...)
+EXEMPTIONS: frozenset[RefusalGround] = frozenset({"expression", "legal_obligation", "public_interest", "legal_claims"})
+"""Grounds that are about the data; the others are about the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +43,14 @@ class DropStatus:
     status: Status | None  # None: nothing can be told yet
 
 
-def status(request: RequestStatus, outcomes: Iterable[IdentifierOutcome]) -> Status | None:
-    """Return the status of a request that is no duplicate, from its own and from the outcomes of its latest batch."""
-    if request == "completed":
-        return "deleted"
+def status(request: RequestStatus, outcomes: Iterable[IdentifierOutcome], reason: str | None = None) -> Status | None:
+    """Return the status of a request that is no duplicate, from its own, its reason, and its latest outcomes."""
+    if request == "rejected":
+        return "exempted" if reason in EXEMPTIONS else None
     found = list(outcomes)
-    return "not_found" if request == "failed" and found and all(map(_is_nowhere, found)) else None
-
-
-def _is_nowhere(outcome: IdentifierOutcome) -> bool:
-    asked = outcome.detail.get("without_corpus") or {}
-    return outcome.kind == "not_found" and not outcome.detail.get("unread") and asked.get("verdict") == "not memorised"
+    if request in ("completed", "failed") and found and all(map(is_nowhere, found)):
+        return "not_found"
+    return "deleted" if request == "completed" else None
 
 
 def statuses(session: Session, clock: Clock, since: date | None) -> list[DropStatus]:
@@ -69,7 +68,7 @@ def statuses(session: Session, clock: Clock, since: date | None) -> list[DropSta
             received=row.received,
             due=row.due,
             closed=clock.day(first.closed_at) if first.closed_at else None,
-            status=status(first.status, outcomes.get(first.id, [])),
+            status=status(first.status, outcomes.get(first.id, []), first.reason),
         )
         for row in asked
         for first in [firsts[row.id]]
@@ -88,8 +87,6 @@ def _firsts(session: Session, asked: Sequence[tables.Request]) -> Mapping[str, t
 
 
 def _latest(session: Session, rows_: Iterable[tables.Request]) -> Mapping[str, list[IdentifierOutcome]]:
-    """By request with a human, the outcomes of its latest batch."""
-    found: dict[str, list[IdentifierOutcome]] = defaultdict(list)
-    for id_ in {row.id for row in rows_ if row.status == "failed"}:
-        found[id_] = closing.find_outcomes(session, id_, None)
-    return found
+    """By request of which an identifier was not found at some time, the outcomes of its latest batch."""
+    missing = set(session.scalars(select(tables.Outcome.request_id).where(tables.Outcome.kind == "not_found")))
+    return {row.id: closing.find_outcomes(session, row.id, None) for row in rows_ if row.id in missing}

@@ -25,7 +25,8 @@ def revive(session: Session, first: tables.Request, clock: Clock) -> tables.Requ
     if not waiting:
         return None
     session.flush()  # the first one is pending no longer, before another is
-    newer = pending(session, [first.digest]).get(first.digest)
+    asked = waiting[-1].digest  # as theirs all are; the first one may have been narrowed
+    newer = pending(session, [asked]).get(asked)
     if newer is not None:
         for other in waiting:
             other.duplicate_of = newer.id

@@ -8,6 +8,8 @@
          ↓          ↓           ↓
       rejected · withdrawn · duplicate (of another that is pending; it goes on where that one ends without an edit)
 
+From failed a human may also accept that nothing is there to erase (completed), or refuse the request (rejected).
+
 No other code sets a request's state: a step that is not in `STEPS` cannot happen.
 """
 
@@ -32,6 +34,8 @@ StepName = Literal[
     "reject",
     "fail",
     "retry",
+    "accept",
+    "refuse",
     "withdraw",
     "hold",
     "release",
@@ -40,6 +44,14 @@ StepName = Literal[
 ]
 HoldGround = Literal["legal_hold", "objection", "identity"]
 """Why a request may not be processed for now: the law wants the data kept, somebody objects, who asks is in doubt."""
+
+RefusalGround = Literal[
+    "expression", "legal_obligation", "public_interest", "legal_claims", "unfounded", "excessive", "identity"
+]
+"""Why a request is not fulfilled at all: GDPR Art. 17(3)(a), (b), (c) and (d), (e); Art. 12(5), 12(5), 12(2)."""
+
+NarrowingReason = Literal["not_found", "not_theirs", "no_longer_asked", "cannot_be_sought", "legal_hold"]
+"""Why one identifier of a request is dropped, and the others go on."""
 
 CLOSED: frozenset[RequestStatus] = frozenset({"completed", "rejected", "failed", "duplicate", "withdrawn"})
 
@@ -67,6 +79,8 @@ STEPS: Mapping[StepName, Step] = MappingProxyType(
         "reject": _step("unverified received processing", "rejected", "rejected"),
         "fail": _step("received processing", "failed", "failed"),
         "retry": _step("failed", "received", "retried"),
+        "accept": _step("failed", "completed", "accepted"),
+        "refuse": _step("unverified received on_hold failed", "rejected", "refused"),
         "withdraw": _step("unverified received on_hold failed duplicate", "withdrawn", "withdrawn"),
         "hold": _step("received", "on_hold", "on_hold"),
         "release": _step("on_hold", "received", "released"),

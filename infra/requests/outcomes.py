@@ -35,6 +35,12 @@ def described(kind: str, detail: Mapping[str, Any]) -> str:
     return _WORDS[kind](detail)
 
 
+def is_nowhere(outcome: IdentifierOutcome) -> bool:
+    """Whether an identifier is found nowhere: not in the corpus, read whole, nor in what the model gives unasked."""
+    asked = outcome.detail.get("without_corpus") or {}
+    return outcome.kind == "not_found" and not outcome.detail.get("unread") and asked.get("verdict") == "not memorised"
+
+
 def plural(number: Any, noun: str) -> str:
     """The number with its noun."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

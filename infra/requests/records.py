@@ -118,6 +118,7 @@ class RequestView:
     subject: str  # pseudonym, 64 hex digits; empty when a malformed request names no subject
     digest: str  # HMAC of the canonical demand, or of the raw line of a malformed one
     types: tuple[str, ...]
+    dropped: tuple[dict[str, Any], ...]  # identifiers it was narrowed by: number then, type, reason, and when
     reason: str | None
     duplicate_of: str | None
     batch_id: str | None

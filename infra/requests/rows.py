@@ -76,7 +76,7 @@ def due_first(session: Session, **columns: str) -> Sequence[tables.Request]:
 
 def view(row: tables.Request) -> RequestView:
     """Return the request as a record."""
-    return record(RequestView, row, types=tuple(row.types))
+    return record(RequestView, row, types=tuple(row.types), dropped=tuple(row.dropped))
 
 
 def batch(session: Session, row: tables.Batch) -> Batch:

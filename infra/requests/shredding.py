@@ -16,17 +16,21 @@ from infra.requests import rows, tables
 from infra.requests.database import Database
 
 _OWED = "residue:"  # + the id of the batch, or of the request that ended outside of one
+_OWED_PART = "residue-part:"  # + the id of the request that was narrowed
 _CHUNK = 400  # ids, which stand in a statement twice; SQLite's older limit is 999 values
-_OWED_NOTES = select(tables.Meta.name).where(tables.Meta.name.startswith(_OWED, autoescape=True))
+_OWED_NOTES = select(tables.Meta.name).where(
+    tables.Meta.name.startswith(_OWED, autoescape=True) | tables.Meta.name.startswith(_OWED_PART, autoescape=True)
+)
 
 
-def destroy(session: Session, because_of: str, request_ids: Iterable[str]) -> None:
+def destroy(session: Session, because_of: str, request_ids: Iterable[str], *, part: bool = False) -> None:
     """Delete the payloads of these requests and of their duplicates; note that their bytes are still to be removed.
 
     Args:
         session: The transaction.
         because_of: The batch that completed them, or the one request itself; for the log.
         request_ids: The requests.
+        part: One identifier is destroyed for good, and the others are sealed anew; for the log.
     """
     held, ids = tables.Payload.request_id, list(request_ids)
     for start in range(0, len(ids), _CHUNK):  # each looks once through all requests for duplicates
@@ -34,7 +38,7 @@ def destroy(session: Session, because_of: str, request_ids: Iterable[str]) -> No
         same = select(tables.Request.id).where(tables.Request.duplicate_of.in_(some))
         gone = delete(tables.Payload).where(held.in_(some) | held.in_(same))
         session.execute(gone, execution_options={"synchronize_session": False})  # no payload is read after it
-    session.merge(tables.Meta(name=_OWED + because_of, value="pending"))
+    session.merge(tables.Meta(name=(_OWED_PART if part else _OWED) + because_of, value="pending"))
 
 
 def expired(before: datetime) -> Select[tuple[str]]:
@@ -57,7 +61,7 @@ def expire(session: Session, before: datetime) -> int:
 def settle(database: Database) -> bool:
     """Remove the bytes that deleted payloads left in the database files; return whether none are left.
 
-    Logs `payloads.destroyed` for each batch and request that was owed it.
+    Logs `payloads.destroyed` for each batch and request that was owed it, `identifier.destroyed` for what was narrowed.
     """
     owed = database.read(lambda session: list(session.scalars(_OWED_NOTES)))
     if not owed:
@@ -70,10 +74,11 @@ def settle(database: Database) -> bool:
             note = session.get(tables.Meta, name)
             if note is not None:  # another process may have settled it meanwhile
                 session.delete(note)
-                owner = name.removeprefix(_OWED)
+                what = "identifier.destroyed" if name.startswith(_OWED_PART) else "payloads.destroyed"
+                owner = name.removeprefix(_OWED_PART).removeprefix(_OWED)
                 alone = session.get(tables.Request, owner) is not None
                 batch_id, request_id = (None, owner) if alone else (owner, None)
-                rows.log(session, "payloads.destroyed", batch_id=batch_id, request_id=request_id)
+                rows.log(session, what, batch_id=batch_id, request_id=request_id)
 
     database.write(work)
     return True

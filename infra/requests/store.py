@@ -31,7 +31,7 @@ from infra.requests.clock import Timeliness
 from infra.requests.drop import DropStatus
 from infra.requests.erased import ErasedList
 from infra.requests.intake import parse_requests, read_source
-from infra.requests.lifecycle import HoldGround
+from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
 from infra.requests.log_store import LogStore
 from infra.requests.records import (
     Intake,
@@ -173,6 +173,54 @@ class RequestStore(LogStore):
             BadInput: There is no such request, or it is in a batch or at another end.
         """
         goes_on = self._database.write(lambda session: decisions.withdraw(session, request_id, self._clock, by=by))
+        shredding.settle(self._database)
+        return goes_on
+
+    def refuse(self, request_id: str, *, ground: RefusalGround, by: str) -> str | None:
+        """End a request that will not be fulfilled, on a ground that the law knows. Idempotent; returns as `withdraw`.
+
+        Raises:
+            BadInput: There is no such request or ground, or it is in a batch or at another end.
+        """
+        return self._database.write(
+            lambda session: decisions.refuse(session, request_id, self._clock, ground=ground, by=by)
+        )
+
+    def accept(self, request_id: str, *, by: str) -> None:
+        """Complete a failed request of which nothing is left to erase, and destroy its payload. Idempotent.
+
+        Raises:
+            BadInput: There is no such request, it is not with a human, or an identifier of it is neither settled nor
+                found nowhere by the last batch.
+        """
+        keep = self._keep_digests
+        self._database.write(
+            lambda session: decisions.accept(session, self._vault, request_id, by=by, keep_digests=keep)
+        )
+        shredding.settle(self._database)
+
+    def narrow(self, request_id: str, *, number: int, reason: NarrowingReason, by: str) -> str | None:
+        """Drop one identifier of a request that waits or needs a human, and destroy it; the others stay as they are.
+
+        Args:
+            request_id: The request.
+            number: Of the identifier, from 0; those after it move up by one.
+            reason: Why.
+            by: Who decided; for the audit log.
+
+        Returns:
+            The id of a duplicate of the request, which asks for all identifiers still and goes on by itself.
+
+        Raises:
+            BadInput: There is no such request, number or reason, the identifier is the only one, or the request is in a
+                batch or closed.
+            OperationFailed: Its payload does not open.
+        """
+        goes_on = self._database.write(
+            lambda session: decisions.narrow(
+                session, self._vault, request_id, self._clock, number=number, reason=reason, by=by
+            )
+        )
         shredding.settle(self._database)
         return goes_on
 

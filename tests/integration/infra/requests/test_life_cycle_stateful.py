@@ -34,6 +34,8 @@ from infra.requests.regimes import regimes
 from revs.errors import BadInput
 
 PEOPLE = 2
+BOTH = ("US_SSN", "EMAIL_ADDRESS")
+NOWHERE = {"without_corpus": {"openings": 1, "verdict": "not memorised"}}
 TODAY = datetime(2026, 11, 10, 12, tzinfo=UTC)
 LINE = ("received", "processing", "on_hold")
 people, which = st.integers(0, PEOPLE - 1), st.integers(0, 99)
@@ -50,8 +52,11 @@ class Known:
     due: date
     first: str | None = None  # of a duplicate
     by: str | None = None
+    refused: bool = False
     extended: bool = False
     payload: bool = True
+    asks: tuple[str, ...] = BOTH
+    nothing_left: bool = False  # a batch has found nothing of what it asks for now
 
 
 class LifeCycle(RuleBasedStateMachine):
@@ -77,8 +82,9 @@ class LifeCycle(RuleBasedStateMachine):
     def of(self, *states: str) -> list[str]:
         return [id_ for id_ in self.order if self.known[id_].state in states]
 
-    def in_line(self, person: int) -> str | None:
-        return next((id_ for id_ in self.of(*LINE) if self.known[id_].person == person), None)
+    def in_line(self, person: int, asks: tuple[str, ...]) -> str | None:
+        same = (id_ for id_ in self.of(*LINE) if (self.known[id_].person, self.known[id_].asks) == (person, asks))
+        return next(same, None)
 
     def fold(self, id_: str, first: str) -> None:
         mine, theirs = self.known[id_], self.known[first]
@@ -101,7 +107,7 @@ class LifeCycle(RuleBasedStateMachine):
         waiting = [id_ for id_ in self.order if self.known[id_].first == gone]
         if not waiting:
             return
-        newer = self.in_line(self.known[gone].person)
+        newer = self.in_line(self.known[waiting[0]].person, self.known[waiting[0]].asks)
         if newer is not None:
             for each in waiting:
                 self.fold(each, newer)
@@ -132,7 +138,10 @@ class LifeCycle(RuleBasedStateMachine):
         demand = {
             "subject": f"customer {person}",
             "received": f"{received}",
-            "identifiers": [{"type": "US_SSN", "value": f"219-41-{person:04d}"}],
+            "identifiers": [
+                {"type": "US_SSN", "value": f"219-41-{person:04d}"},
+                {"type": "EMAIL_ADDRESS", "value": f"zz{person}@example.com"},
+            ],
         }
         name = f"{self.model}-{len(self.files)}"
         take = lambda: self.store.add(demand, model=self.model, generation=name, verified=verified, by="door")  # noqa: E731  twice the same
@@ -141,7 +150,7 @@ class LifeCycle(RuleBasedStateMachine):
         assert take() == intake, "the same submission again adds nothing"
         one = Known(person, "received" if verified else "unverified", received, regimes()["gdpr"].due_date(received))
         one.by = "door"
-        first = self.in_line(person) if verified else None
+        first = self.in_line(person, BOTH) if verified else None
         self.known[id_] = one
         self.order.append(id_)
         self.files[name] = [id_]
@@ -174,7 +183,7 @@ class LifeCycle(RuleBasedStateMachine):
         call = lambda: method(id_, by="Bo")  # noqa: E731  handed on
         if not self.decide(id_, call, one.state in (source, "received")) or one.state == "received":
             return
-        newer = self.in_line(one.person) if how != "release" else None
+        newer = self.in_line(one.person, one.asks) if how != "release" else None
         if newer is None:
             one.state = "received"
         else:
@@ -206,6 +215,42 @@ class LifeCycle(RuleBasedStateMachine):
             one.state, one.first = "withdrawn", None
             self.revive(id_, held=held)
             self.destroy(id_)
+
+    @precondition(lambda self: self.order)
+    @rule(number=which)
+    def refuse(self, number: int) -> None:
+        id_ = self.any_of(number)
+        one = self.known[id_]
+        sources, held = ("unverified", "received", "on_hold", "failed"), one.state == "on_hold"
+        again = one.state == "rejected" and one.refused
+        call = lambda: self.store.refuse(id_, ground="excessive", by="Bo")  # noqa: E731  handed on
+        if self.decide(id_, call, one.state in sources or again) and not again:
+            one.state, one.refused = "rejected", True
+            self.revive(id_, held=held)
+
+    @precondition(lambda self: self.order)
+    @rule(number=which)
+    def accept(self, number: int) -> None:
+        id_ = self.any_of(number)
+        one = self.known[id_]
+        again = one.state == "completed"
+        allowed = again or (one.state == "failed" and one.nothing_left)
+        if self.decide(id_, lambda: self.store.accept(id_, by="Bo"), allowed) and not again:
+            one.state = "completed"
+            self.destroy(id_)
+
+    @precondition(lambda self: self.order)
+    @rule(number=which, identifier=st.sampled_from([0, 1]))
+    def narrow(self, number: int, identifier: int) -> None:
+        id_ = self.any_of(number)
+        one = self.known[id_]
+        left = tuple(type_ for place, type_ in enumerate(one.asks) if place != identifier)
+        taken = one.state in LINE and self.in_line(one.person, left) is not None
+        fits = one.state in ("unverified", "received", "on_hold", "failed") and len(one.asks) == 2
+        call = lambda: self.store.narrow(id_, number=identifier, reason="not_theirs", by="Bo")  # noqa: E731  handed on
+        if self.decide(id_, call, fits and not taken):
+            one.asks, one.nothing_left = left, False
+            self.revive(id_, held=one.state == "on_hold")
 
     @precondition(lambda self: self.order)
     @rule(number=which, how=st.sampled_from(["reject", "fail"]))
@@ -259,14 +304,19 @@ class LifeCycle(RuleBasedStateMachine):
     @rule(
         status=st.sampled_from(["completed", "refused", "waiting", "failed", "abandoned"]),
         some=st.sampled_from([0, 0, 1, 2]),
+        nowhere=st.booleans(),
     )
-    def close_batch(self, status: Any, some: int) -> None:
+    def close_batch(self, status: Any, some: int, nowhere: bool = False) -> None:
         batch_id, self.batch = str(self.batch), None
         taken = self.of("processing")
         outcomes = settled(self.store, batch_id)
-        done = {each.request_id for number, each in enumerate(outcomes) if not some >> number & 1}
+        done = {
+            id_ for number, id_ in enumerate(dict.fromkeys(o.request_id for o in outcomes)) if not some >> number & 1
+        }
         for _ in range(2):  # the second time changes nothing
+            missing = [dataclasses.replace(each, kind="not_found", detail=NOWHERE) for each in outcomes if nowhere]
             kept = [each for each in outcomes if each.request_id in done]
+            kept += [each for each in missing if each.request_id not in done]
             self.store.close_batch(batch_id, status=status, outcome={}, outcomes=kept)
         self.store.release(batch_id)
         for id_ in taken:
@@ -274,6 +324,7 @@ class LifeCycle(RuleBasedStateMachine):
                 self.known[id_].state = "received"
             elif status == "waiting" or id_ not in done:
                 self.known[id_].state = "failed"
+                self.known[id_].nothing_left = id_ in done or nowhere
             else:
                 self.known[id_].state = "completed"
                 self.destroy(id_)
@@ -323,7 +374,7 @@ class LifeCycle(RuleBasedStateMachine):
             assert len(ends) == (self.known[id_].state in ("completed", "withdrawn", "rejected"))
 
 
-ENDS = {"request.completed", "request.withdrawn", "request.rejected"}
+ENDS = {"request.completed", "request.accepted", "request.withdrawn", "request.rejected", "request.refused"}
 
 
 @pytest.mark.parametrize(
