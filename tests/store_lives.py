@@ -11,10 +11,11 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stored_requests import KEY, line, settled
+from stored_requests import BECAUSE, KEY, line, settled
 
 from infra.keys.vault import Sealed, Vault
 from infra.requests import RequestStore, lifecycle
@@ -31,12 +32,16 @@ ENDS = {
     "its duplicate": "completed",
     "folded": "duplicate",
     "newer": "completed",
+    "narrowed": "completed",
+    "nowhere": "completed",
+    "refused": "rejected",
     "waiting": "completed",
 }
 """How each request of the life ends, by its name."""
 
 PERSON = {name: number for number, name in enumerate(ENDS, start=1)} | {"its duplicate": 7, "newer": 9}
-_ENDED = {"request.completed", "request.withdrawn", "request.rejected"}
+_ENDED = {"request.completed", "request.accepted", "request.withdrawn", "request.rejected", "request.refused"}
+_NOWHERE = {"without_corpus": {"openings": 1, "verdict": "not memorised"}}
 
 
 class Diary(Vault):
@@ -77,8 +82,9 @@ class Life:
         for name in ("plain", "unverified", "doubtful", "held", "retried", "withdrawn", "set aside", "its duplicate"):
             self._add(name)
         self._add("folded")
-        self._once("folded", "fail", lambda store, id_: store.fail(id_, "the gate refused"))
-        self._add("newer")
+        self._once("folded", "fail", lambda store, id_: store.fail(id_, BECAUSE))
+        for name in ("newer", "narrowed", "nowhere", "refused"):
+            self._add(name)
         self._add("waiting", OTHER)
 
     def _decide(self) -> None:
@@ -86,11 +92,14 @@ class Life:
         self._once("doubtful", "withdraw", lambda store, id_: store.withdraw(id_, by="Ana"))
         self._once("held", "hold", lambda store, id_: store.put_on_hold(id_, ground="objection", by="Ana"))
         self._once("held", "release", lambda store, id_: store.release_hold(id_, by="Ana"))
-        self._once("retried", "fail", lambda store, id_: store.fail(id_, "the disk was full"))
+        self._once("retried", "fail", lambda store, id_: store.fail(id_, BECAUSE))
         self._once("retried", "retry", lambda store, id_: store.retry(id_, by="Ana"))
         self._once("withdrawn", "withdraw", lambda store, id_: store.withdraw(id_, by="Ana"))
-        self._once("set aside", "reject", lambda store, id_: store.reject(id_, "breaks a rule"))
+        self._once("set aside", "reject", lambda store, id_: store.reject(id_, BECAUSE))
         self._once("folded", "fold", lambda store, id_: store.retry(id_, by="Ana"))
+        self._once("refused", "refuse", lambda store, id_: store.refuse(id_, ground="excessive", by="Ana"))
+        if not self.store.get(self.ids["narrowed"]).dropped:
+            self.store.narrow(self.ids["narrowed"], number=1, reason="not_theirs", by="Ana")
 
     def _first_batch_fails(self) -> None:
         if not self._batches(MODEL, "failed", "completed"):
@@ -98,8 +107,13 @@ class Life:
 
     def _second_batch_completes(self) -> None:
         if not self._batches(MODEL, "completed"):
-            batch_id = self._open(MODEL)
-            self.store.close_batch(batch_id, status="completed", outcome={}, outcomes=settled(self.store, batch_id))
+            batch_id, nowhere = self._open(MODEL), self.ids["nowhere"]
+            outcomes = [
+                replace(each, kind="not_found", detail=_NOWHERE) if each.request_id == nowhere else each
+                for each in settled(self.store, batch_id)
+            ]
+            self.store.close_batch(batch_id, status="completed", outcome={}, outcomes=outcomes)
+        self._once("nowhere", "accept", lambda store, id_: store.accept(id_, by="Ana"))
 
     def _a_batch_waits_for_a_human(self) -> None:
         if not self._batches(OTHER, "waiting", "completed"):
@@ -143,10 +157,12 @@ def wrong(store: RequestStore, ids: dict[str, str]) -> Iterator[str]:
             yield f"{name} ended {ends} times"
     yield from (f"{view.id} is one that nobody handed in" for view in views.values())
     said = Counter(e.batch_id or e.request_id for e in store.events() if e.event == "payloads.destroyed")
-    owed = {ids[name] for name, end in ENDS.items() if end == "withdrawn"}
+    owed = {ids[name] for name, end in ENDS.items() if end == "withdrawn" or name == "nowhere"}
     if said != Counter({*owed, *(batch.id for batch in store.batches() if batch.status == "completed")}):
         yield f"payloads were said to be destroyed for {said}"
     taken = {event.event for event in store.events()}
+    if [event.event for event in store.events(request_id=ids["narrowed"])].count("identifier.destroyed") != 1:
+        yield "what was dropped was not said to be destroyed once"
     yield from (f"nobody was ever {step}" for step, found in lifecycle.STEPS.items() if found.event not in taken)
     yield from store.log_problems()
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.keys.vault import Vault
-from infra.requests import IdentifierOutcome, RequestStore
+from infra.requests import IdentifierOutcome, Reason, RequestStore
 
 KEY = bytes(range(32))
+BECAUSE = Reason("given_up", {"batch": "B-20261102-000000"})
 PARTS = 3  # of the payload of a `line`: who asks, and its two identifiers
 
 

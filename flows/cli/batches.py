@@ -76,7 +76,7 @@ def show(batch_id: str, home: Home = None, as_json: Json = False) -> None:
         "stages": _stages(workspace.stages()),
     }
     requests = [
-        {"id": view.id, "status": view.status, "due": view.due, "reason": view.reason}
+        {"id": view.id, "status": view.status, "due": view.due, "reason": str(view.reason) if view.reason else None}
         for view in store.list(batch_id=batch_id)
     ]
     outcomes = [asdict(outcome) for outcome in store.outcomes(batch_id=batch_id)]

@@ -149,7 +149,8 @@ def _row(view: RequestView) -> dict[str, Any]:
         "due": view.due,
         "types": ", ".join(view.types),
         "batch": view.batch_id,
-        "reason": view.reason,
+        "reason": str(view.reason) if view.reason else None,
+        "reason_code": view.reason.code if view.reason else None,
     }
 
 

@@ -27,7 +27,7 @@ RECEIVED_LATER = "the received date is in the future"
 
 def check_requests(
     rows: Iterable[Mapping[str, Any]], *, model: str, today: date, record: Record | None = None
-) -> dict[str, str]:
+) -> dict[str, list[str]]:
     """Validate the requests of one batch.
 
     Args:
@@ -39,7 +39,7 @@ def check_requests(
         record: is handed the counts of each rule, to keep; not called where the suite could not run.
 
     Returns:
-        The reason for each request that broke a rule, by id; empty if all are good. Reasons show no value.
+        The rules that each request broke, by id; empty if all are good. Rules show no value.
 
     Raises:
         OperationFailed: the suite could not run; no request was judged.
@@ -55,7 +55,7 @@ def check_requests(
         "latest_day": today.toordinal(),
     }
     broken = _broken_rows(load_suite("requests"), frame, parameters, numbers=_REQUEST_NUMBERS, record=record)
-    return _reasons(named, broken)
+    return _rules(named, broken)
 
 
 def check_occurrences(
@@ -181,12 +181,17 @@ def _request_row(row: Mapping[str, Any], model: str) -> dict[str, Any]:
 
 
 def _reasons(given: Sequence[Mapping[str, Any]], broken: Mapping[str, Sequence[int]]) -> dict[str, str]:
-    """The reasons of each broken row under its id, which the library does not get to see."""
-    reasons: dict[str, list[str]] = defaultdict(list)
+    """The rules that each row broke as one text, under its id."""
+    return {row_id: "; ".join(rules) for row_id, rules in _rules(given, broken).items()}
+
+
+def _rules(given: Sequence[Mapping[str, Any]], broken: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
+    """The rules that each row broke under its id, which the library does not get to see."""
+    found: dict[str, list[str]] = defaultdict(list)
     for rule, indices in broken.items():
         for index in indices:
-            reasons[given[index]["id"]].append(rule)
-    return {row_id: "; ".join(dict.fromkeys(found)) for row_id, found in reasons.items()}
+            found[given[index]["id"]].append(rule)
+    return {row_id: list(dict.fromkeys(rules)) for row_id, rules in found.items()}
 
 
 def _broken_rows(

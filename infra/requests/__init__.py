@@ -1,10 +1,11 @@
 """The request store: deletion requests in, batches out, payloads sealed until they are destroyed."""
 
 from infra.requests.clock import Clock, Timeliness
+from infra.requests.closing import closed_as
 from infra.requests.drop import DropStatus
 from infra.requests.erased import ErasedList
 from infra.requests.leases import BatchHeld, Lease
-from infra.requests.outcomes import closed_as
+from infra.requests.reasons import Reason
 from infra.requests.records import (
     SETTLED,
     Batch,
@@ -35,6 +36,7 @@ __all__ = [
     "Intake",
     "Lease",
     "OutcomeKind",
+    "Reason",
     "RequestStatus",
     "RequestStore",
     "RequestView",

@@ -119,14 +119,13 @@ class BatchStore:
         """
         return {held.request_id: sealing.opened(self._vault, held).identifiers for held in self._in_work(batch_id)}
 
-    def unreadable(self, batch_id: str) -> dict[str, str]:
-        """Return the requests that are still processing and whose payload cannot be used, each with the reason.
+    def unreadable(self, batch_id: str) -> builtins.list[str]:
+        """Return the requests that are still processing and whose payload cannot be used.
 
         Raises:
             BadInput: There is no such batch.
         """
-        reasons = {held.request_id: sealing.unusable(self._vault, held) for held in self._in_work(batch_id)}
-        return {id_: reason for id_, reason in reasons.items() if reason}
+        return [held.request_id for held in self._in_work(batch_id) if not sealing.is_usable(self._vault, held)]
 
     def close_batch(
         self,

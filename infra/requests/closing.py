@@ -23,8 +23,8 @@ from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
 from infra.requests import erased, leases, lifecycle, rows, sealing, shredding, tables
-from infra.requests.outcomes import WAITING, described
-from infra.requests.records import SETTLED, ClosingStatus, Identifier, IdentifierOutcome
+from infra.requests.reasons import Reason
+from infra.requests.records import SETTLED, ClosingStatus, Identifier, IdentifierOutcome, RequestStatus
 from revs.errors import BadInput, OperationFailed
 
 _OF_OUTCOME = tuple(field.name for field in fields(IdentifierOutcome))
@@ -64,7 +64,9 @@ def close(
             lifecycle.move(session, request, "send_back", batch_id=row.id)
     else:
         contents.refresh(session)
-        done = _settle(session, contents, row, requests, known, otherwise=WAITING if status == "waiting" else None)
+        done = _settle(
+            session, contents, row, requests, known, otherwise=Reason("waiting") if status == "waiting" else None
+        )
         _shred(session, contents, row, done, keep_digests=keep_digests)
     rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(requests)})
 
@@ -150,25 +152,46 @@ def _by_request(outcomes: Iterable[IdentifierOutcome]) -> Mapping[str, Mapping[i
     return found
 
 
-def _unsettled(contents: _Contents, request: tables.Request, known: Mapping[int, IdentifierOutcome]) -> str | None:
-    """Return why a request cannot be completed, in one sentence; None where each of its identifiers is settled."""
+def is_nowhere(outcome: IdentifierOutcome) -> bool:
+    """Whether an identifier is found nowhere: not in the corpus, read whole, nor in what the model gives unasked."""
+    asked = outcome.detail.get("without_corpus") or {}
+    return outcome.kind == "not_found" and not outcome.detail.get("unread") and asked.get("verdict") == "not memorised"
+
+
+def closed_as(batch_status: str, outcomes: Sequence[IdentifierOutcome]) -> tuple[RequestStatus, Reason | None]:
+    """Return what closing a batch makes of one of its requests: its status, and why a human has to look at it.
+
+    Args:
+        batch_status: How the batch ends.
+        outcomes: Of all identifiers of the request; none where nothing is known of them.
+    """
+    left = [each for each in outcomes if each.kind not in SETTLED]
+    if batch_status in ("completed", "refused") and outcomes and not left:
+        return "completed", None
+    if batch_status == "waiting" and outcomes and not left:
+        return "failed", Reason("waiting")
+    told = [_told(each.number, each.type, each) for each in left]
+    return "failed", Reason("unsettled", {"identifiers": told}) if told else Reason("no_outcomes")
+
+
+def _unsettled(contents: _Contents, request: tables.Request, known: Mapping[int, IdentifierOutcome]) -> Reason | None:
+    """Return why a request cannot be completed; None where each of its identifiers is settled."""
     try:
         identifiers = contents.of(request.id)
-    except OperationFailed as error:
-        return str(error)
-    reasons = [
-        _reason(number, identifier.type, known.get(number))
+    except OperationFailed:
+        return Reason("unreadable")
+    told = [
+        _told(number, identifier.type, known.get(number))
         for number, identifier in enumerate(identifiers)
         if number not in known or known[number].kind not in SETTLED or known[number].type != identifier.type
     ]
-    return "; ".join(reasons) or None
+    return Reason("unsettled", {"identifiers": told}) if told else None
 
 
-def _reason(number: int, type_: str, outcome: IdentifierOutcome | None) -> str:
-    named = f"identifier {number} ({type_})"
-    if outcome is None or outcome.kind in SETTLED:
-        return f"{named} has no outcome on record"
-    return f"{named}: {described(outcome.kind, outcome.detail)}"
+def _told(number: int, type_: str, outcome: IdentifierOutcome | None) -> dict[str, Any]:
+    if outcome is None or outcome.type != type_:
+        return {"number": number, "type": type_, "kind": None}
+    return {"number": number, "type": type_, "kind": outcome.kind, "detail": outcome.detail}
 
 
 def _settle(
@@ -178,7 +201,7 @@ def _settle(
     requests: Sequence[tables.Request],
     known: Mapping[str, Mapping[int, IdentifierOutcome]],
     *,
-    otherwise: str | None,
+    otherwise: Reason | None,
 ) -> list[tables.Request]:
     """Return the requests that are settled; hand the others over, or all where there is a reason to do otherwise."""
     done = []

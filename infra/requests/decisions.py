@@ -14,7 +14,8 @@ from infra.keys.vault import Vault
 from infra.requests import closing, duplicates, erased, leases, lifecycle, rows, sealing, shredding, submissions, tables
 from infra.requests.clock import Clock
 from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
-from infra.requests.outcomes import described, is_nowhere
+from infra.requests.outcomes import described
+from infra.requests.reasons import Reason
 from infra.requests.records import IN_LINE, SETTLED, RequestStatus, Sought
 from revs.errors import BadInput
 
@@ -22,7 +23,7 @@ NARROWED_IN: frozenset[RequestStatus] = frozenset({"unverified", "received", "on
 """States in which one identifier may be dropped; in a batch, all of them are being worked on."""
 
 
-def set_aside(session: Session, request_id: str, how: Literal["reject", "fail"], reason: str, clock: Clock) -> None:
+def set_aside(session: Session, request_id: str, how: Literal["reject", "fail"], reason: Reason, clock: Clock) -> None:
     """Reject a request or hand it to a human, with the reason; nothing changes where that was done before."""
     row = rows.request_row(session, request_id)
     if row.status == lifecycle.STEPS[how].target:
@@ -79,17 +80,17 @@ def refuse(session: Session, request_id: str, clock: Clock, *, ground: RefusalGr
     """
     _require_code(ground, get_args(RefusalGround), "ground to refuse a request")
     row = rows.request_row(session, request_id)
-    if row.status == "rejected" and row.reason == ground:
+    if row.status == "rejected" and row.reason == Reason(ground):
         return None
     held_for = row.reason if row.status == "on_hold" else None
-    lifecycle.move(session, row, "refuse", reason=ground, detail=_by(by))
+    lifecycle.move(session, row, "refuse", reason=Reason(ground), detail=_by(by))
     return _duplicate_goes_on(session, row, clock, held_for, by=by)
 
 
 def accept(session: Session, vault: Vault, request_id: str, *, by: str, keep_digests: bool) -> None:
     """Complete a request of which nothing is left to erase, and destroy its payload.
 
-    Each of its identifiers is settled, or was found nowhere: `outcomes.is_nowhere`.
+    Each of its identifiers is settled, or was found nowhere: `closing.is_nowhere`.
     """
     row = rows.request_row(session, request_id)
     if row.status == "completed":
@@ -140,7 +141,7 @@ def narrow(
 
 
 def _duplicate_goes_on(
-    session: Session, row: tables.Request, clock: Clock, held_for: str | None, *, by: str
+    session: Session, row: tables.Request, clock: Clock, held_for: Reason | None, *, by: str
 ) -> str | None:
     """Put a duplicate of a request in line, on hold where that was held; return its id, None where there is none."""
     next_one = duplicates.revive(session, row, clock)
@@ -159,7 +160,7 @@ def _require_nothing_left(session: Session, row: tables.Request, sought: Sought)
         raise BadInput(
             f"no batch has looked for what request {row.id} asks for now; put it back in line ('revs requests retry')"
         )
-    left = [each for each in outcomes if each.kind not in SETTLED and not is_nowhere(each)]
+    left = [each for each in outcomes if each.kind not in SETTLED and not closing.is_nowhere(each)]
     if left:
         raise BadInput(
             f"request {row.id} is not done: identifier {left[0].number} ({left[0].type}) is "
@@ -185,7 +186,7 @@ def hold(session: Session, request_id: str, *, ground: HoldGround, by: str) -> N
     _require_code(ground, get_args(HoldGround), "ground to hold a request")
     row = rows.request_row(session, request_id)
     if row.status != "on_hold":
-        lifecycle.move(session, row, "hold", reason=ground, detail=_by(by))
+        lifecycle.move(session, row, "hold", reason=Reason(ground), detail=_by(by))
 
 
 def _alike(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from infra.requests.fields import Malformed
 from revs.errors import BadInput
@@ -20,10 +21,10 @@ _REMEDY = "mend it there, or write one request a line (JSON Lines)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """What stands for one request: its first line (of an array, the number of the item), where it is, its bytes."""
+    """What stands for one request: its first line, or of an array the number of the item, and its bytes."""
 
     line: int
-    place: str
+    place: Literal["line", "item"]  # of what `line` is the number
     raw: bytes = field(repr=False)
 
 
@@ -46,7 +47,7 @@ def split(lines: Sequence[Line], *, name: str) -> list[Document]:
             spread = reach > 0  # whatever is broken there is one line, and so are those that follow
             taken = max(reach, 1)
         line = lines[at][0]
-        found.append(Document(line=line, place=f"line {line}", raw=_joined(lines[at : at + taken])))
+        found.append(Document(line=line, place="line", raw=_joined(lines[at : at + taken])))
         at += taken
     # Where none is an object of its own that may be a request, they are parts of a larger one that is broken.
     if len(lines) > 1 and not spread and not any(_is_json(each.raw) and b'"subject"' in each.raw for each in found):
@@ -63,9 +64,9 @@ def parse(raw: bytes) -> dict[str, object]:
     try:
         value = json.loads(decode(raw).strip().removesuffix(","), object_pairs_hook=_unique)
     except (ValueError, RecursionError):  # the error's text may quote the line
-        raise Malformed("is not JSON; write one request a line") from None
+        raise Malformed("not_json") from None
     if not isinstance(value, dict):
-        raise Malformed("is not a JSON object; write one request a line")
+        raise Malformed("no_object")
     return value
 
 
@@ -74,12 +75,12 @@ def decode(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:  # the error holds the line
-        raise Malformed("is not UTF-8 text") from None
+        raise Malformed("not_utf8") from None
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len({name for name, _ in pairs}) < len(pairs):
-        raise Malformed("has a field twice")
+        raise Malformed("field_twice")
     return dict(pairs)
 
 
@@ -95,7 +96,7 @@ def _items(lines: Sequence[Line], name: str) -> Iterator[Document]:
     while (at := _skip(text, at)) < len(text) and text[at] != "]":
         _, end = _DECODER.raw_decode(text, at)
         number += 1
-        yield Document(line=number, place=f"item {number}", raw=text[at:end].encode())
+        yield Document(line=number, place="item", raw=text[at:end].encode())
         at = end
 
 

@@ -3,7 +3,7 @@
 | status | when |
 |---|---|
 | deleted | completed: each identifier was edited out of the model, or is not memorised by it |
-| not_found | no identifier was found anywhere (`outcomes.is_nowhere`), whether a human has looked at it yet or not |
+| not_found | no identifier was found anywhere (`closing.is_nowhere`), whether a human has looked at it yet or not |
 | exempted | a human refused it on a ground that exempts what was asked for; a technical refusal is none |
 | opted_out | never: nothing is sold here, so there is no sale to opt out of; a request is carried out or not |
 
@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from infra.requests import closing, tables
 from infra.requests.clock import Clock
 from infra.requests.lifecycle import RefusalGround
-from infra.requests.outcomes import is_nowhere
+from infra.requests.reasons import Reason
 from infra.requests.records import IdentifierOutcome, RequestStatus
 
 REGIME = "drop"
@@ -43,12 +43,14 @@ class DropStatus:
     status: Status | None  # None: nothing can be told yet
 
 
-def status(request: RequestStatus, outcomes: Iterable[IdentifierOutcome], reason: str | None = None) -> Status | None:
+def status(
+    request: RequestStatus, outcomes: Iterable[IdentifierOutcome], reason: Reason | None = None
+) -> Status | None:
     """Return the status of a request that is no duplicate, from its own, its reason, and its latest outcomes."""
     if request == "rejected":
-        return "exempted" if reason in EXEMPTIONS else None
+        return "exempted" if reason is not None and reason.code in EXEMPTIONS else None
     found = list(outcomes)
-    if request in ("completed", "failed") and found and all(map(is_nowhere, found)):
+    if request in ("completed", "failed") and found and all(map(closing.is_nowhere, found)):
         return "not_found"
     return "deleted" if request == "completed" else None
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from typing import Any
 
 from infra.identifiers.wellformed import fault
 from infra.requests.clock import Clock, names
+from infra.requests.reasons import malformed
 from infra.requests.records import IDENTIFIER_TYPES, Demand, Identifier
 from infra.requests.regimes import Regime
 
@@ -24,7 +26,16 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Malformed(Exception):
-    """Why a request cannot be taken; safe to show and to store."""
+    """Why a request cannot be taken; safe to show and to store.
+
+    Args:
+        code: Of `reasons.MALFORMED`.
+        parameters: What its sentence names.
+    """
+
+    def __init__(self, code: str, **parameters: Any) -> None:
+        self.reason = malformed(code, **parameters)
+        super().__init__(str(self.reason))
 
 
 def parse_demands(
@@ -42,13 +53,13 @@ def parse_demands(
         Malformed: A field is missing, unknown or not what it must be.
     """
     if not fields.keys() <= set(_FIELDS):
-        raise Malformed(f"has a field that is not one of {', '.join(_FIELDS)}")
+        raise Malformed("unknown_field", fields=list(_FIELDS))
     received = parse_date(fields.get("received"), field="received")
     regime = _regime(fields.get("regime"), clock)
     due = _due(fields.get("due"), received, regime)
     listed = fields.get("identifiers")
     if not isinstance(listed, list) or not listed:
-        raise Malformed("identifiers is missing or not a list with at least one identifier")
+        raise Malformed("no_identifiers")
     identifiers = [parse_identifier(item, within=f"identifiers[{index}]") for index, item in enumerate(listed)]
     unique: dict[tuple[str, str], Identifier] = {}
     for identifier in identifiers:
@@ -70,12 +81,12 @@ def parse_demands(
 def parse_text(value: object, *, field: str) -> str:
     """Return the text without surrounding whitespace; it has a letter or digit and at most `MAX_TEXT` characters."""
     if not isinstance(value, str) or not any(character.isalnum() for character in value):
-        raise Malformed(f"{field} is missing or not a text with a letter or digit")
+        raise Malformed("no_text", field=field)
     text = value.strip()
     if len(text) > MAX_TEXT:
-        raise Malformed(f"{field} is longer than {MAX_TEXT} characters")
+        raise Malformed("too_long", field=field, most=MAX_TEXT)
     if _SURROGATE.search(text):
-        raise Malformed(f"{field} is not valid Unicode text")
+        raise Malformed("no_unicode", field=field)
     return text
 
 
@@ -86,20 +97,20 @@ def parse_date(value: object, *, field: str) -> date:
             return date.fromisoformat(value.strip())
     except ValueError:  # such as the 31st of February; the error's text holds the value
         pass
-    raise Malformed(f"{field} is missing or not a date such as 2026-11-02")
+    raise Malformed("no_date", field=field)
 
 
 def parse_identifier(item: object, *, within: str = "") -> Identifier:
     """Return the identifier of `{"type": ..., "value": ...}`; `within` is its place in the request, for the reason."""
     if not isinstance(item, Mapping) or item.keys() != {"type", "value"}:
-        raise Malformed(f"{within} is not an object with type and value")
+        raise Malformed("no_identifier", field=within)
     prefix = f"{within}." if within else ""
     if item["type"] not in IDENTIFIER_TYPES:
-        raise Malformed(f"{prefix}type is not one of {', '.join(IDENTIFIER_TYPES)}")
+        raise Malformed("unknown_type", field=f"{prefix}type", types=list(IDENTIFIER_TYPES))
     value = parse_text(item["value"], field=f"{prefix}value")
     wrong = fault(item["type"], value)
     if wrong:
-        raise Malformed(f"{prefix}value ({item['type']}) {wrong}")
+        raise Malformed("bad_value", field=f"{prefix}value", type=item["type"], fault=wrong.code, **wrong.parameters)
     return Identifier(type=item["type"], value=value)
 
 
@@ -109,19 +120,19 @@ def _regime(value: object, clock: Clock) -> Regime:
             return clock.named(value)
     except KeyError:  # its text is the value
         pass
-    raise Malformed(f"regime is not one of {names()}")
+    raise Malformed("unknown_regime", regimes=names())
 
 
 def _due(value: object, received: date, regime: Regime) -> date:
     try:
         by_law = regime.due_date(received)  # also where the request names its own: other days are counted from it
     except OverflowError:
-        raise Malformed("received is too far in the future") from None
+        raise Malformed("too_far") from None
     if value is None:
         return by_law
     due = parse_date(value, field="due")
     if due < received:
-        raise Malformed("due is before received")
+        raise Malformed("due_early")
     return due
 
 
@@ -131,13 +142,12 @@ def _models(
     """The names of a request's models: its own, several, all that there are, or the default."""
     if value == EVERY_MODEL:
         if not models:
-            raise Malformed(f"model is {EVERY_MODEL}, every registered model, and none is registered; name it")
+            raise Malformed("no_model")
         return sorted(models)
     listed = value if isinstance(value, list) and value else [value]
     names = [_model(each, default, identifiers) for each in listed]
     if models is not None and not set(models) >= set(names):
-        some = ", ".join(sorted(models)[:_NAMED_AT_MOST])
-        raise Malformed(f"model is not one of those that are registered; name one of these: {some}")
+        raise Malformed("unknown_model", models=sorted(models)[:_NAMED_AT_MOST])
     return sorted(set(names))
 
 
@@ -145,8 +155,5 @@ def _model(value: object, default: str, identifiers: Sequence[Identifier]) -> st
     if value is None or value == default:
         return default
     if not isinstance(value, str) or not _MODEL.fullmatch(value) or value in {item.value for item in identifiers}:
-        raise Malformed(
-            "model is not a model name (a letter, then letters, digits, '.', '_', '-'), a list of such, or "
-            f"{EVERY_MODEL} for every registered one"
-        )
+        raise Malformed("bad_model")
     return value

@@ -11,6 +11,7 @@ from pathlib import Path
 from infra.requests import documents
 from infra.requests.clock import Clock
 from infra.requests.fields import Malformed, parse_demands, parse_identifier
+from infra.requests.reasons import Reason, malformed
 from infra.requests.records import Entry
 from revs.errors import BadInput
 
@@ -72,8 +73,8 @@ class _Parser:
     def document(self, found: documents.Document) -> list[Entry]:
         try:
             return self.entries(found.line, found.raw, documents.parse(found.raw))
-        except Malformed as reason:
-            return [Entry(line=found.line, raw=found.raw, reason=f"{found.place}: {reason}")]
+        except Malformed as error:
+            return [Entry(line=found.line, raw=found.raw, reason=error.reason.at(**{found.place: found.line}))]
 
     def entries(self, number: int, raw: bytes, fields: dict[str, object]) -> list[Entry]:
         """One for each model that the request names."""
@@ -104,7 +105,7 @@ def _cells(raw: bytes, delimiter: str) -> list[str]:
     try:
         return next(csv.reader([documents.decode(raw)], delimiter=delimiter, strict=True))
     except csv.Error:
-        raise Malformed("is not a CSV row (a quote left open, or a line break inside a value)") from None
+        raise Malformed("no_csv_row") from None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,7 +116,7 @@ class _Group:
     rows: list[bytes] = field(default_factory=list, repr=False)
     fields: dict[str, object] = field(default_factory=dict, repr=False)
     identifiers: list[object] = field(default_factory=list, repr=False)
-    reason: str | None = None
+    reason: Reason | None = None
 
     def add(self, number: int, raw: bytes, row: dict[str, str]) -> None:
         self.rows.append(raw)
@@ -123,12 +124,11 @@ class _Group:
         self.identifiers.append(identifier)
         try:
             parse_identifier(identifier)
-        except Malformed as reason:
-            self.reason = self.reason or f"line {number}: {reason}"
+        except Malformed as error:
+            self.reason = self.reason or error.reason.at(line=number)
         for name in _OF_ALL_ROWS:
             if row.get(name, "") != self.fields.setdefault(name, row.get(name, "")):
-                where = f"line {self.line}, which is the same request"
-                self.reason = self.reason or f"line {number}: {name} differs from {where}"
+                self.reason = self.reason or malformed("differs", field=name, other=self.line).at(line=number)
         self.fields.update(row)
 
     def entries(self, parse: _Parser) -> list[Entry]:
@@ -138,8 +138,8 @@ class _Group:
         fields = {name: value for name, value in self.fields.items() if value}
         try:
             return parse.entries(self.line, raw, {**fields, "identifiers": self.identifiers})
-        except Malformed as reason:
-            return [Entry(line=self.line, raw=raw, reason=f"line {self.line}: {reason}")]
+        except Malformed as error:
+            return [Entry(line=self.line, raw=raw, reason=error.reason.at(line=self.line))]
 
 
 def _parse_csv(lines: list[documents.Line], name: str, parse: _Parser) -> list[Entry]:
@@ -154,8 +154,8 @@ def _parse_csv(lines: list[documents.Line], name: str, parse: _Parser) -> list[E
     for number, raw in lines[1:]:
         try:
             row = _row(raw, *header)
-        except Malformed as reason:
-            entries.append(Entry(line=number, raw=raw, reason=f"line {number}: {reason}"))
+        except Malformed as error:
+            entries.append(Entry(line=number, raw=raw, reason=error.reason.at(line=number)))
             continue
         if row:  # rows that agree on subject, received date and model are one request
             tie = (row["subject"], row["received"], row.get("model") or parse.model)
@@ -172,5 +172,5 @@ def _row(raw: bytes, delimiter: str, columns: list[str]) -> dict[str, str]:
     if not any(cell.strip() for cell in cells):
         return {}
     if len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
-        raise Malformed(f"does not have the {len(columns)} columns of the header")
+        raise Malformed("columns", columns=len(columns))
     return {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}

@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy.orm import Session
 
 from infra.requests import rows, tables
+from infra.requests.reasons import Reason
 from infra.requests.records import RequestStatus
 from revs.errors import BadInput
 
@@ -105,7 +106,7 @@ def move(
     row: tables.Request,
     name: StepName,
     *,
-    reason: str | None = None,
+    reason: Reason | None = None,
     batch_id: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
@@ -115,7 +116,7 @@ def move(
         session: The transaction; `row` is locked in it.
         row: The request.
         name: The step.
-        reason: Why, for people; stands in the request until the next step.
+        reason: Why; stands in the request until the next step.
         batch_id: The batch that takes the step; a request that stands in line belongs to none.
         detail: What the event says beside the reason. Safe values only.
 
@@ -131,7 +132,7 @@ def move(
         row.duplicate_of = None
     if name == "take" or step.target in {"received", "duplicate"}:
         row.batch_id = batch_id if name == "take" else None
-    said = dict(detail or {}) | ({"reason": reason} if reason else {})
+    said = dict(detail or {}) | ({"reason": reason.code, **reason.parameters} if reason else {})
     rows.log(session, step.event, batch_id=batch_id, request_id=row.id, detail=said)
 
 

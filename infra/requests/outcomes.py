@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-from infra.requests.records import SETTLED, IdentifierOutcome
-
-WAITING = (
-    "the evidence was not sufficient for an automatic decision: the edited version is registered and waits for one"
-)
-
-
-def closed_as(batch_status: str, outcomes: Sequence[IdentifierOutcome]) -> tuple[str, str | None]:
-    """What closing a batch makes of one of its requests: its status, and the reason where a human has to look at it.
-
-    Args:
-        batch_status: how the batch ends.
-        outcomes: of all identifiers of the request; none where nothing is known of them.
-    """
-    open_ = [outcome for outcome in outcomes if outcome.kind not in SETTLED]
-    if batch_status in ("completed", "refused") and outcomes and not open_:
-        return "completed", None
-    if batch_status == "waiting" and outcomes and not open_:
-        return "failed", WAITING
-    named = "; ".join(
-        f"identifier {outcome.number} ({outcome.type}): {described(outcome.kind, outcome.detail)}" for outcome in open_
-    )
-    return "failed", named or "no outcome is on record for its identifiers"
 
 
 def described(kind: str, detail: Mapping[str, Any]) -> str:
     """One outcome in a few words: what was done, found, or asked. Never a value."""
     return _WORDS[kind](detail)
-
-
-def is_nowhere(outcome: IdentifierOutcome) -> bool:
-    """Whether an identifier is found nowhere: not in the corpus, read whole, nor in what the model gives unasked."""
-    asked = outcome.detail.get("without_corpus") or {}
-    return outcome.kind == "not_found" and not outcome.detail.get("unread") and asked.get("verdict") == "not memorised"
 
 
 def plural(number: Any, noun: str) -> str:

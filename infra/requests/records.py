@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
+from infra.requests.reasons import Reason
 from infra.requests.regimes import Regime
 
 RequestStatus = Literal[
@@ -93,7 +94,7 @@ class Entry:
     line: int  # 1-based, the first line of the request
     raw: bytes = field(repr=False)
     demand: Demand | None = None
-    reason: str | None = None  # names line and field, never a value
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,7 @@ class RequestView:
     digest: str  # HMAC of the canonical demand, or of the raw line of a malformed one
     types: tuple[str, ...]
     dropped: tuple[dict[str, Any], ...]  # identifiers it was narrowed by: number then, type, reason, and when
-    reason: str | None
+    reason: Reason | None
     duplicate_of: str | None
     batch_id: str | None
     case_id: str  # shared by the requests of one person's demand, one for each model

@@ -93,13 +93,13 @@ def opened_line(vault: Vault, held: Held) -> bytes:
     return raw
 
 
-def unusable(vault: Vault, held: Held) -> str | None:
-    """Return why the payload of a request does not give its identifiers; None where it does."""
+def is_usable(vault: Vault, held: Held) -> bool:
+    """Return whether the payload of a request gives its identifiers."""
     try:
         opened(vault, held)
-    except OperationFailed as error:
-        return str(error)
-    return None
+    except OperationFailed:
+        return False
+    return True
 
 
 def is_another(request_id: str) -> OperationFailed:
@@ -167,7 +167,7 @@ def _give_duplicates_theirs(session: Session, vault: Vault) -> None:
     )
     for duplicate in session.scalars(query).all():
         for theirs in find(session, tables.Request.id == duplicate.duplicate_of):
-            if unusable(vault, theirs) is None:
+            if is_usable(vault, theirs):
                 session.add_all(of_demand(vault, duplicate.id, opened(vault, theirs)))
 
 

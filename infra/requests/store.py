@@ -33,6 +33,7 @@ from infra.requests.erased import ErasedList
 from infra.requests.intake import parse_requests, read_source
 from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
 from infra.requests.log_store import LogStore
+from infra.requests.reasons import Reason
 from infra.requests.records import (
     Intake,
     RequestStatus,
@@ -127,7 +128,7 @@ class RequestStore(LogStore):
         """
         return self._database.read(lambda session: rows.view(rows.request_row(session, request_id)))
 
-    def reject(self, request_id: str, reason: str) -> None:
+    def reject(self, request_id: str, reason: Reason) -> None:
         """Set a request aside because it cannot be fulfilled as it stands. Its payload stays sealed. Idempotent.
 
         Raises:
@@ -135,7 +136,7 @@ class RequestStore(LogStore):
         """
         self._database.write(lambda session: decisions.set_aside(session, request_id, "reject", reason, self._clock))
 
-    def fail(self, request_id: str, reason: str) -> None:
+    def fail(self, request_id: str, reason: Reason) -> None:
         """Set a request aside for a human because processing it failed. Its payload stays sealed. Idempotent.
 
         Raises:

@@ -79,7 +79,7 @@ def _intake(stored: Sequence[tables.Request]) -> Intake:
     return Intake(
         received=len(stored),
         accepted=tuple(row.id for row in stored if row.status not in {"rejected", "duplicate"}),
-        rejected=tuple((row.id, row.reason or "") for row in stored if row.status == "rejected"),
+        rejected=tuple((row.id, f"{row.id}, {row.reason}") for row in stored if row.status == "rejected"),
         duplicates=tuple(row.id for row in stored if row.status == "duplicate"),
     )
 
@@ -92,7 +92,7 @@ def _request(vault: Vault, submission: tables.Submission, entry: Entry, *, model
         submitted_at=submission.submitted_at,
         dropped=[],
     )
-    row.reason = f"{row.id}, {entry.reason}" if entry.reason else None
+    row.reason = entry.reason
     demand = entry.demand
     regime = demand.regime if demand else clock.named()
     row.regime, row.policy = regime.id, regime.frozen_as_json()

@@ -6,12 +6,14 @@ constraint: one open batch a model, one pending request a demand, one submission
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from infra.requests.reasons import Reason
 from infra.requests.records import IN_LINE, BatchStatus, OutcomeKind, RequestStatus
 
 
@@ -31,8 +33,30 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class StoredReason(TypeDecorator[Reason]):
+    """A reason as JSON: its code beside its parameters."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: Reason | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps({"code": value.code, **value.parameters})
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Reason | None:
+        if value is None:
+            return None
+        parameters = json.loads(value)
+        return Reason(parameters.pop("code"), parameters)
+
+
 class Base(DeclarativeBase):
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON, list[dict[str, Any]]: JSON}  # noqa: RUF012  SQLAlchemy's own form
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy's own form
+        datetime: UtcDateTime,
+        Reason: StoredReason,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        list[dict[str, Any]]: JSON,
+    }
 
 
 class Meta(Base):
@@ -86,7 +110,7 @@ class Request(Base):
     digest: Mapped[str] = mapped_column(String(64))
     types: Mapped[list[str]]
     dropped: Mapped[list[dict[str, Any]]]  # identifiers that it was narrowed by: number, type and reason of each
-    reason: Mapped[str | None]
+    reason: Mapped[Reason | None]
     duplicate_of: Mapped[str | None] = mapped_column(ForeignKey("requests.id"))
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
     case_id: Mapped[str] = mapped_column(String(20), index=True)

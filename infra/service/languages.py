@@ -18,6 +18,8 @@ from babel.messages.pofile import read_po
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 
+from infra.requests.reasons import Reason
+
 FOLDER = Path(__file__).parent
 NAMES = {"en": "English", "de": "Deutsch"}
 COOKIE = "revs-language"
@@ -93,5 +95,8 @@ def _templates(code: str) -> Environment:
     def moment(value: datetime) -> str:
         return format_datetime(value, "medium", locale=locale) + " UTC"
 
-    environment.filters.update(day=day, moment=moment)
+    def said(reason: Reason) -> str:
+        return reason.said(translations.gettext)
+
+    environment.filters.update(day=day, moment=moment, said=said)
     return environment

@@ -14,7 +14,7 @@ from infra.service.desk import Case
 
 _ID = "R-0a1b2c3d"
 _DATES = {"received": "2026-11-02", "due": "2026-12-02"}
-_MADE = frozenset({"days_left", "acknowledge_by"})  # not a field of the stored request
+_MADE = frozenset({"days_left", "acknowledge_by", "reason", "reason_code"})  # not a field of the stored request
 _ROW: dict[str, Any] = {
     "id": _ID,
     "model": "support-bot",
@@ -23,6 +23,7 @@ _ROW: dict[str, Any] = {
     "days_left": 12,
     "types": ["EMAIL_ADDRESS"],
     "reason": None,
+    "reason_code": None,
     "duplicate_of": None,
     "case_id": "C-4e5f6a7b",
     "submitted_at": "2026-11-02T09:30:00Z",
@@ -87,7 +88,8 @@ class RequestRow(BaseModel):
     due: date
     days_left: int | None = Field(description="negative once overdue; null once answered")
     types: list[str]
-    reason: str | None
+    reason: str | None = Field(description="why it is where it is, in English; null: nothing has to be said")
+    reason_code: str | None = Field(description="the code of the reason")
     duplicate_of: str | None
     case_id: str = Field(description="shared by the requests of one demand, one for each model")
     submitted_at: datetime
@@ -191,7 +193,9 @@ def row(view: RequestView, days_left: int | None) -> dict[str, Any]:
     fields = {name: getattr(view, name) for name in RequestRow.model_fields if name not in _MADE}
     policy = frozen(view.policy)
     by = policy.acknowledge_by(view.received) if policy else None
-    return fields | {"types": list(view.types), "days_left": days_left, "acknowledge_by": by}
+    reason, code = (None, None) if view.reason is None else (str(view.reason), view.reason.code)
+    made = {"days_left": days_left, "acknowledge_by": by, "reason": reason, "reason_code": code}
+    return fields | {"types": list(view.types)} | made
 
 
 _IDENTIFIER = {

@@ -67,10 +67,9 @@ def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> li
 
 def _wanted(document: object, models: Collection[str], clock: Clock) -> Wanted:
     if not isinstance(document, dict):
-        raise Malformed("the request is not a JSON object")
+        raise Malformed("no_object")
     if document.get("model") is None and len(models) > 1:
-        some = ", ".join(sorted(models)[:10])
-        raise Malformed(f"model is missing, and there is more than one; name one of these: {some}")
+        raise Malformed("which_model", models=sorted(models)[:10])
     default = next(iter(models))
     demands = parse_demands(document, model=default, clock=clock, models=models)
     return Wanted(document=document, model=default, models=tuple(each.model for each in demands))

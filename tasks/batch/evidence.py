@@ -16,7 +16,7 @@ from typing import Any
 from infra.batches.records import Detections, Edit, Gates, Occurrences, ScoresAfter, ScoresBefore, Targets
 from infra.corpus import Unread, unread_summary
 from infra.device import resolve_device
-from infra.requests import Clock, IdentifierOutcome, RequestView, closed_as
+from infra.requests import Clock, IdentifierOutcome, Reason, RequestView, closed_as
 from tasks.batch.corpus import held_out_text, pseudonyms
 from tasks.batch.stage import SEED, Handles
 
@@ -91,14 +91,21 @@ def accepted(evidence: dict[str, Any], outcomes: Sequence[IdentifierOutcome], *,
     """The evidence of a batch that waited, after a human promoted its candidate: who, when, and what that completes."""
     own = _by_id(outcomes)
     requests = [
-        request | dict(zip(("status", "reason"), closed_as("completed", own[request["id"]]), strict=True))
-        if request["status"] == "failed" and request["id"] in own
-        else request
+        request | _closed(own[request["id"]]) if request["status"] == "failed" and request["id"] in own else request
         for request in evidence["requests"]
     ]
     approval = {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     batch = evidence["batch"] | {"status": "completed"}
     return evidence | {"batch": batch, "requests": requests, "intake": _intake(requests), "approval": approval}
+
+
+def _closed(outcomes: Sequence[IdentifierOutcome]) -> dict[str, str | None]:
+    status, reason = closed_as("completed", outcomes)
+    return {"status": status, "reason": _text(reason)}
+
+
+def _text(reason: Reason | None) -> str | None:
+    return None if reason is None else str(reason)
 
 
 def _by_id(outcomes: Sequence[IdentifierOutcome]) -> dict[str, list[IdentifierOutcome]]:
@@ -127,7 +134,7 @@ def _requests(
             "regime": view.regime,
             "extended_on": clock.day(view.extended_at).isoformat() if view.extended_at else None,
             "status": closing[view.id][0] if view.id in closing else view.status,
-            "reason": closing[view.id][1] if view.id in closing else view.reason,
+            "reason": _text(closing[view.id][1] if view.id in closing else view.reason),
             "occurrences": found[view.id],
             "memorised_before": before[view.id],
             "memorised_after": still[view.id] if after or not before[view.id] else None,

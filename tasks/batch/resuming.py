@@ -17,7 +17,7 @@ from typing import Literal
 from infra.batches.records import PromotedVersion
 from infra.batches.workspace import Workspace
 from infra.registry import ModelVersion
-from infra.requests import Batch, BatchHeld, RequestStore
+from infra.requests import Batch, BatchHeld, Reason, RequestStore
 from infra.settings import Settings
 from revs.errors import RevsError
 from tasks.versions.audit import audit_batch
@@ -63,7 +63,7 @@ def give_up(
     try:
         if requests == "failed" and batch.status == "open":
             for request_id in store.identifiers(batch_id):
-                store.fail(request_id, f"batch {batch_id} was given up: {reason}")
+                store.fail(request_id, Reason("given_up", {"batch": batch_id}))
         store.close_batch(batch_id, status="abandoned", outcome=batch.outcome | {"reason": reason})
         if requests == "received" and batch.status == "waiting":
             for view in store.list(batch_id=batch_id, status="failed"):

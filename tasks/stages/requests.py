@@ -5,7 +5,7 @@ from __future__ import annotations
 from infra.corpus import absolute
 from infra.gates.expectations import RECEIVED_LATER, check_requests
 from infra.identifiers.wellformed import fault
-from infra.requests import Clock, Identifier
+from infra.requests import Clock, Identifier, Reason
 from infra.settings import load_settings
 from revs.errors import BadInput
 from tasks.batch.pages import show_expectations
@@ -13,11 +13,6 @@ from tasks.batch.results import OpenedBatch
 from tasks.batch.resuming import finish_closed, give_up, reason_to_give_up
 from tasks.batch.stage import handles, open_registry, open_store, stage
 from tasks.versions.lineage import require_on_record, require_whole_lineage
-
-_CORRECT_THE_DATE = (
-    "hand the request in again with the right date, set REVS_TIME_ZONE if it is that day here already, or retry this "
-    "one when the date has come"
-)
 
 
 @stage("open batch")
@@ -57,8 +52,8 @@ def validate_requests(batch_id: str) -> str:
     """
     h = handles(batch_id)
     unreadable = h.store.unreadable(batch_id)
-    for request_id, reason in unreadable.items():
-        h.store.fail(request_id, reason)
+    for request_id in unreadable:
+        h.store.fail(request_id, Reason("unreadable"))
     identifiers = h.store.identifiers(batch_id)
     rows = [
         {
@@ -75,14 +70,14 @@ def validate_requests(batch_id: str) -> str:
     ]
     today = Clock.of(h.settings).today()
     broken = check_requests(rows, model=h.batch.model, today=today, record=show_expectations(h.batch.model))
-    for request_id, reason in broken.items():
-        if reason == RECEIVED_LATER:
-            h.store.fail(request_id, f"{reason}; {_CORRECT_THE_DATE}")
+    for request_id, rules in broken.items():
+        if rules == [RECEIVED_LATER]:
+            h.store.fail(request_id, Reason("received_later"))
         else:
-            h.store.reject(request_id, reason)
+            h.store.reject(request_id, Reason("rules", {"rules": rules}))
     return f"{len(rows) - len(broken)} good, {len(broken) + len(unreadable)} set aside"
 
 
 def _well_formed(identifier: Identifier) -> bool:
     """Whether the value has the form of its type; it was asked at the door, and may have been stored before that."""
-    return bool(identifier.value.strip()) and not fault(identifier.type, identifier.value)
+    return bool(identifier.value.strip()) and fault(identifier.type, identifier.value) is None

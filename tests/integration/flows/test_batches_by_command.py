@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from command_line import Revs, in_process
+from stored_requests import BECAUSE
 
 from infra.batches.records import Detections
 from infra.batches.workspace import Workspace
@@ -272,7 +273,7 @@ def test_a_request_that_names_a_model_that_is_not_registered_is_set_aside(
 ) -> None:
     assert revs("requests", "add", file_of(tmp_path, GOOD, GOOD | {"model": "support-bot"})).code == 0
     (rejected,) = store.list(status="rejected")
-    assert "name one of these: demo, support bot" in (rejected.reason or "")
+    assert "name one of these: demo, support bot" in str(rejected.reason)
 
 
 def test_where_no_model_is_registered_yet_requests_wait_for_it(revs: Revs, store: RequestStore, tmp_path: Path) -> None:
@@ -301,7 +302,7 @@ def test_the_same_file_is_a_new_demand_once_the_model_was_trained_again(
 
 def test_one_request_that_cannot_be_retried_does_not_keep_the_others_back(revs: Revs, store: RequestStore) -> None:
     _, failed = opened(store)
-    store.fail(failed, "x")
+    store.fail(failed, BECAUSE)
     (rejected,) = (id_ for id_, _ in store.add(BAD, model="demo").rejected)
     answer = revs("requests", "retry", rejected, failed)
     assert answer.code == 2 and f"request {rejected} is rejected" in answer.err

@@ -10,7 +10,7 @@ import pytest
 from command_line import Revs, in_process
 
 from infra.keys.keyfile import add_key
-from infra.requests import RequestStore
+from infra.requests import Reason, RequestStore
 from infra.settings import Settings, load_settings
 
 GOOD = {"subject": "customer 1", "received": "2026-11-02", "identifiers": [{"type": "US_SSN", "value": "219-41-0001"}]}
@@ -37,7 +37,7 @@ def revs(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_a_request_is_held_released_and_withdrawn_and_the_log_says_by_whom(revs: Revs, store: RequestStore) -> None:
     (request_id,) = store.add(GOOD, model="demo").accepted
     assert revs("requests", "hold", request_id, "--ground", "legal_hold", "--by", "ana").out == "1 on hold\n"
-    assert store.get(request_id).reason == "legal_hold"
+    assert store.get(request_id).reason == Reason("legal_hold")
     assert revs("requests", "release", request_id, "--by", "bo").code == 0
     assert revs("requests", "withdraw", request_id, "--by", "bo").out == "1 withdrawn\n"
     assert store.get(request_id).status == "withdrawn"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from stored_requests import KEY, complete, line, opened
+from stored_requests import BECAUSE, KEY, complete, line, opened
 
 from infra import notices
 from infra.keys.vault import Vault
@@ -99,7 +99,7 @@ def test_an_officer_gets_one_mail_of_all_that_happened_and_no_second_of_the_same
     add(store, 1)
     assert [each.events for each in notices.send(store, url)] == [0], "what was before is not told"
     done, failed = add(store, 2), add(store, 3)
-    store.fail(failed, "a human is needed")
+    store.fail(failed, BECAUSE)
     complete(store, opened(store).id)
     (sent,) = notices.send(store, url)
     assert (
@@ -145,7 +145,7 @@ def test_what_becomes_overdue_is_told_once_and_first(
 def test_no_notice_names_a_person_an_identifier_or_a_reason(store: RequestStore, hook: Hook) -> None:
     notices.send(store, hook.url)
     failed = add(store, 1)
-    store.fail(failed, "Zorblatt")
+    store.fail(failed, BECAUSE)
     store.add(json.loads(line(2, subject="customer Zorblatt", received="some day")), model="demo")
     notices.send(store, hook.url)
     said = json.dumps(hook.taken)

@@ -196,7 +196,7 @@ def test_one_broken_payload_goes_to_a_human_and_the_batch_goes_on(
     validate_requests.fn(batch_id)
     assert list(store.identifiers(batch_id)) == [good]
     assert store.get(broken).status == "failed"
-    assert "does not open" in (store.get(broken).reason or "")
+    assert "does not open" in str(store.get(broken).reason)
 
 
 DATES = [(0, "processing"), (1, "failed"), (400, "failed")]
@@ -212,7 +212,7 @@ def test_a_date_that_is_still_to_come_goes_to_a_human_and_its_correction_waits(
     validate_requests.fn(batch_id)
     assert store.get(later).status == status
     if status == "failed":
-        assert "hand the request in again with the right date" in (store.get(later).reason or "")
+        assert "hand the request in again with the right date" in str(store.get(later).reason)
         assert store.get(add(store, 2)).status == "received"
 
 

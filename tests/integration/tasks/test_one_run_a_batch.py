@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_requests import BECAUSE
 
 from infra.keys.vault import Vault
 from infra.requests import BatchHeld, RequestStore, leases
@@ -87,8 +88,8 @@ WRITES: list[tuple[str, Callable[[RequestStore, str], Any]]] = [
     ("hold", lambda store, batch_id: store.hold(batch_id)),
     ("close", lambda store, batch_id: store.close_batch(batch_id, status="failed", outcome={})),
     ("accept", lambda store, batch_id: store.accept_batch(batch_id, by="x")),
-    ("reject", lambda store, batch_id: store.reject(store.batch(batch_id).request_ids[0], "x")),
-    ("fail", lambda store, batch_id: store.fail(store.batch(batch_id).request_ids[0], "x")),
+    ("reject", lambda store, batch_id: store.reject(store.batch(batch_id).request_ids[0], BECAUSE)),
+    ("fail", lambda store, batch_id: store.fail(store.batch(batch_id).request_ids[0], BECAUSE)),
     ("record", lambda store, batch_id: store.record("x", batch_id=batch_id)),
 ]
 

@@ -8,20 +8,32 @@ from typing import Any
 import pytest
 from babel.messages.extract import extract_from_dir
 
+from infra.gates.checkpoint import load_suite
+from infra.identifiers.wellformed import FAULTS
+from infra.requests.reasons import PLACES, WORDS
 from infra.requests.records import IDENTIFIER_TYPES, OutcomeKind, RequestStatus
 from infra.requests.tokens import ROLES
 from infra.service.languages import FOLDER, NAMES, catalogue, languages
 from infra.service.roles import ACTIONS
 
 OPTIONS = {"trim_blocks": "true", "lstrip_blocks": "true"}
-PLACE = re.compile(r"%\(\w+\)[a-z]")
+PLACE = re.compile(r"%\(\w+\)[a-z]|\{\w+\}")
+BARE = {"{identifiers}", "{rules}", "{text}"}  # nothing to translate in them
 
 
 def texts() -> set[Any]:
     found = extract_from_dir(
         FOLDER / "templates", method_map=[("**.j2", "jinja2.ext.babel_extract")], options_map={"**.j2": OPTIONS}
     )
-    return {message if isinstance(message, str) else tuple(message) for _, _, message, _, _ in found}
+    in_templates = {message if isinstance(message, str) else tuple(message) for _, _, message, _, _ in found}
+    return in_templates | {
+        text for text in (*WORDS.values(), *FAULTS.values(), *PLACES.values(), *rules()) if text not in BARE
+    }
+
+
+def rules() -> set[str]:
+    """What the suite for requests calls the rules that a request may break."""
+    return {str(expectation["meta"]["rule"]) for expectation in load_suite("requests")["expectations"]}
 
 
 @pytest.mark.parametrize("code", NAMES)

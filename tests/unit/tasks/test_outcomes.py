@@ -21,8 +21,8 @@ from infra.batches.records import (
     WithoutCorpus,
 )
 from infra.batches.workspace import Workspace
-from infra.requests import Identifier, IdentifierOutcome
-from infra.requests.outcomes import closed_as, described
+from infra.requests import Identifier, IdentifierOutcome, closed_as
+from infra.requests.outcomes import described
 from infra.search.occurrences import Occurrence
 from tasks.batch.outcomes import outcomes
 
@@ -148,7 +148,7 @@ def test_a_request_is_only_as_done_as_its_least_done_identifier(
 
 def test_the_reason_names_each_open_identifier_by_number_and_type_and_nothing_settled() -> None:
     found = [outcome("edited", 0, edited=2), outcome("not_found", 1, rows=40, unread="2 rows")]
-    assert closed_as("completed", found)[1] == (
+    assert str(closed_as("completed", found)[1]) == (
         "identifier 1 (US_SSN): not found in 40 rows of the corpus, in what could be read of them (2 rows could not "
         "be), check it"
     )

@@ -12,12 +12,22 @@ down_revision = "0005"
 KEY = "payloads_pkey"
 
 
+_AS_CODES = """UPDATE requests SET reason = CASE WHEN status = 'on_hold' THEN {object}('code', reason){text}
+ELSE {object}('code', 'told', 'text', reason){text} END WHERE reason IS NOT NULL"""
+_JSON = {
+    "sqlite": {"object": "json_object", "text": ""},
+    "postgresql": {"object": "json_build_object", "text": "::text"},
+}
+"""Reasons become codes with parameters; what was a sentence stays one, as the parameter of a code."""
+
+
 def upgrade() -> None:
     """Payloads are still in one piece, each as number -1: `sealing.split_whole` splits them, which takes the key."""
     with op.batch_alter_table("payloads", naming_convention={"pk": KEY}) as table:
         table.add_column(sa.Column("number", sa.Integer, nullable=False, server_default="-1"))
         table.drop_constraint(KEY, type_="primary")
         table.create_primary_key(KEY, ["request_id", "number"])
+    op.execute(_AS_CODES.format(**_JSON[op.get_bind().dialect.name]))
     op.add_column("requests", sa.Column("dropped", sa.JSON, nullable=False, server_default=sa.text("'[]'")))
 
 

@@ -81,7 +81,7 @@ def test_a_rule_that_is_added_as_the_docs_say_gives_its_reason(monkeypatch: pyte
     request = {"request_id": "r1", "model": "m", "received": "2026-11-02", "due": "2026-12-02", "types": ["US_SSN"]}
     rows = [request | {"well_formed": True, "identifiers": 50}]
     rows.append(rows[0] | {"request_id": "r2", "identifiers": 51})
-    assert check_requests(rows, model="m", today=date(2026, 11, 23)) == {"r2": added["meta"]["rule"]}
+    assert check_requests(rows, model="m", today=date(2026, 11, 23)) == {"r2": [added["meta"]["rule"]]}
 
 
 def test_a_rule_that_fails_without_naming_a_row_judges_nothing() -> None:

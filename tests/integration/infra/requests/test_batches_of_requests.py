@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from stored_requests import PARTS, complete, line, opened, payloads
+from stored_requests import BECAUSE, PARTS, complete, line, opened, payloads
 
 from infra.requests import Identifier, IdentifierOutcome, OutcomeKind
 from revs.errors import BadInput, OperationFailed
@@ -58,7 +58,7 @@ def test_two_open_batches_of_one_model_are_impossible_in_the_database(store, han
 def test_the_identifiers_of_a_batch_are_those_still_processing_as_written(store, hand_in) -> None:
     first, second, third = hand_in(line(1), line(2), line(3)).accepted
     batch = opened(store)
-    store.reject(second, "not found in the corpus")
+    store.reject(second, BECAUSE)
     found = store.identifiers(batch.id)
     assert list(found) == [first, third]
     assert found[first] == (
@@ -89,9 +89,9 @@ def test_a_request_is_set_aside_once_with_its_reason_payload_and_batch(store, ha
     first, _ = hand_in(line(1), line(2)).accepted
     batch = opened(store)
     for _ in range(2):
-        getattr(store, how)(first, "rank not reached")
+        getattr(store, how)(first, BECAUSE)
     view = store.get(first)
-    assert (view.status, view.reason, view.batch_id) == (status, "rank not reached", batch.id)
+    assert (view.status, view.reason, view.batch_id) == (status, BECAUSE, batch.id)
     complete(store, batch.id)
     assert store.get(first) == view
     assert len(payloads(tmp_path)) == PARTS
@@ -103,18 +103,18 @@ def test_a_closed_request_does_not_change_its_end(store, hand_in) -> None:
     first, second = hand_in(line(1), line(2)).accepted
     (duplicate,) = hand_in(line(2), name="again.jsonl").duplicates
     batch = opened(store)
-    store.fail(second, "x")
+    store.fail(second, BECAUSE)
     complete(store, batch.id)
     for request_id in (first, second, duplicate):
         with pytest.raises(BadInput, match="cannot become rejected"):
-            store.reject(request_id, "x")
+            store.reject(request_id, BECAUSE)
 
 
 @pytest.mark.parametrize("status", ["abandoned", "failed"])
 def test_a_batch_that_was_given_up_sends_its_requests_back_with_their_payloads(store, hand_in, status) -> None:
     first, second = hand_in(line(1), line(2)).accepted
     batch = opened(store)
-    store.fail(second, "breaks the gate")
+    store.fail(second, BECAUSE)
     store.close_batch(batch.id, status=status, outcome={"efficacy": 41.5, "missing": float("nan")})
     assert (store.get(first).status, store.get(first).batch_id) == ("received", None)
     assert store.get(second).status == "failed"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_requests import KEY, PARTS, complete, line, opened, payloads, settled, stored_bytes
+from stored_requests import BECAUSE, KEY, PARTS, complete, line, opened, payloads, settled, stored_bytes
 
 from infra.keys.vault import Vault
 from infra.requests import RequestStore
@@ -58,7 +58,7 @@ def test_a_request_that_goes_to_a_human_leaves_no_digest(hand_in, tmp_path) -> N
     hand_in(line(1), line(2))
     store = keeping(tmp_path)
     batch = opened(store)
-    store.fail(batch.request_ids[1], "for a human")
+    store.fail(batch.request_ids[1], BECAUSE)
     complete(store, batch.id)
     assert store.erased().find("219-41-0001") and not store.erased().find("219-41-0002")
     assert len(store.erased()) == 2

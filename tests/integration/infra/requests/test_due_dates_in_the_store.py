@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import create_engine
-from stored_requests import KEY, complete, line, opened
+from stored_requests import BECAUSE, KEY, complete, line, opened
 
 from infra.keys.vault import Vault
 from infra.requests import Clock, IdentifierOutcome, RequestStore, clock, regimes, rows
@@ -141,8 +141,8 @@ def test_an_extension_that_the_regime_does_not_give_changes_nothing(
 
 def test_what_is_pending_or_with_a_human_can_be_extended_and_what_is_closed_cannot(both: RequestStore) -> None:
     with_a_human, in_work, other = (hand_in(both, number) for number in (1, 2, 3))
-    both.fail(with_a_human, "a rule was broken")
-    both.reject(other, "a rule was broken")
+    both.fail(with_a_human, BECAUSE)
+    both.reject(other, BECAUSE)
     batch = opened(both)
     for id_ in (with_a_human, in_work):
         assert both.extend(id_, reason="complexity", by=OFFICER) == date(2027, 2, 2)
@@ -194,7 +194,7 @@ def test_without_an_extension_a_duplicate_gives_its_earlier_dates_as_ever(both: 
 
 def test_a_failed_request_that_is_folded_into_a_newer_one_gives_it_its_dates(both: RequestStore) -> None:
     older = hand_in(both)
-    both.fail(older, "a rule was broken")
+    both.fail(older, BECAUSE)
     newer = hand_in(both, received="2026-11-09")
     assert both.extend(newer, reason="number", by=OFFICER) == date(2027, 2, 9)
     assert both.retry(older) == newer
@@ -228,8 +228,8 @@ def test_every_pending_request_stands_in_line_by_what_has_to_be_done_first(both:
     today = hand_in(both, 5, received="2026-10-10")
     with_a_human = hand_in(both, 6)
     both.acknowledge(confirmed, by=OFFICER)
-    both.fail(with_a_human, "a rule was broken")
-    both.reject(hand_in(both, 7), "a rule was broken")
+    both.fail(with_a_human, BECAUSE)
+    both.reject(hand_in(both, 7), BECAUSE)
     hand_in(both, 6, received="2026-11-04", regime="gdpr")  # the same demand anew, beside the failed one
     found = both.timeliness()
     assert [(each.id, each.days_left, each.state, each.acknowledgement) for each in found][:6] == [

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 from store_faults import administrator, demand, one_line
-from stored_requests import KEY, complete, line, open_store, opened
+from stored_requests import BECAUSE, KEY, complete, line, open_store, opened
 
 from infra.keys.vault import Vault
-from infra.requests import RequestStore, rows
+from infra.requests import Reason, RequestStore, rows
 from infra.requests.database import Database
 from revs.errors import RevsError
 
@@ -173,7 +173,7 @@ def test_who_looks_at_a_request_waits_for_nobody_who_changes_it(url: str) -> Non
     (request_id,) = store.add(demand(1), model="demo").accepted
 
     def work(session: Any) -> str:
-        rows.request_row(session, request_id).reason = "not yet said"
+        rows.request_row(session, request_id).reason = Reason("waiting")
         session.flush()
         return str(other.get(request_id).reason)  # would wait for this very transaction
 
@@ -292,7 +292,7 @@ def test_a_clock_that_goes_back_between_steps_changes_no_order_and_no_end(
     monkeypatch.setattr(rows, "now", lambda: start + timedelta(days=rng.uniform(-40, 40)))
     ids = [store.add(demand(number), model="demo").accepted[0] for number in range(8)]
     store.put_on_hold(ids[0], ground="identity", by="Ana")
-    store.fail(ids[1], "x")
+    store.fail(ids[1], BECAUSE)
     store.withdraw(ids[2], by="Ana")
     first = opened(store)
     store.close_batch(first.id, status="failed", outcome={})

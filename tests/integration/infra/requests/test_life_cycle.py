@@ -12,10 +12,10 @@ from typing import Any, get_args
 
 import pytest
 from sqlalchemy import create_engine, text
-from stored_requests import KEY, complete, line, opened, settled, stored_bytes
+from stored_requests import BECAUSE, KEY, complete, line, opened, settled, stored_bytes
 
 from infra.keys.vault import Vault
-from infra.requests import RequestStore, lifecycle, rows
+from infra.requests import Reason, RequestStore, lifecycle, rows
 from infra.requests.records import RequestStatus
 from revs.errors import BadInput
 
@@ -74,7 +74,7 @@ def ended(how: str) -> Callable[[RequestStore], str]:
         if how == "withdraw":
             store.withdraw(request_id, by="Ana")
         else:
-            getattr(store, how)(request_id, "because")
+            getattr(store, how)(request_id, BECAUSE)
         return request_id
 
     return make
@@ -108,8 +108,8 @@ STATES: dict[RequestStatus, Callable[[RequestStore], str]] = {
 }
 DECISIONS: dict[str, tuple[RequestStatus, Callable[[RequestStore, str], object]]] = {
     "verify": ("received", lambda store, id_: store.verify(id_, by="Bo")),
-    "reject": ("rejected", lambda store, id_: store.reject(id_, "because")),
-    "fail": ("failed", lambda store, id_: store.fail(id_, "because")),
+    "reject": ("rejected", lambda store, id_: store.reject(id_, BECAUSE)),
+    "fail": ("failed", lambda store, id_: store.fail(id_, BECAUSE)),
     "retry": ("received", lambda store, id_: store.retry(id_, by="Bo")),
     "withdraw": ("withdrawn", lambda store, id_: store.withdraw(id_, by="Bo")),
     "hold": ("on_hold", lambda store, id_: store.put_on_hold(id_, ground="objection", by="Bo")),
@@ -232,8 +232,8 @@ def test_the_payload_of_what_was_rejected_is_destroyed_after_its_days_and_that_o
     either: RequestStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rejected, failed = added(either, 1), added(either, 2)
-    either.reject(rejected, "because")
-    either.fail(failed, "because")
+    either.reject(rejected, BECAUSE)
+    either.fail(failed, BECAUSE)
     assert either.destroy_expired(days=90) == 0
     today = rows.now()
     monkeypatch.setattr(rows, "now", lambda: today + timedelta(days=91))
@@ -250,7 +250,7 @@ def test_the_payload_of_what_was_rejected_is_destroyed_after_its_days_and_that_o
 def test_a_hold_outlives_the_withdrawal_of_the_request_it_was_put_on(either: RequestStore) -> None:
     first, second = on_hold(either), added(either)
     assert either.withdraw(first, by="Ana") == second, "it is told what goes on"
-    assert (either.get(second).status, either.get(second).reason) == ("on_hold", "legal_hold")
+    assert (either.get(second).status, either.get(second).reason) == ("on_hold", Reason("legal_hold"))
     assert either.open_batch(model="demo", corpus="corpus/", source="models:/demo/1") is None
 
 
@@ -266,3 +266,18 @@ def test_a_name_that_reads_the_same_verifies_nothing_of_its_own(store: RequestSt
     request_id = unverified(store)
     with pytest.raises(BadInput, match="cannot verify it"):
         store.verify(request_id, by=name)
+
+
+def test_a_failed_request_is_withdrawn_though_a_newer_one_and_a_duplicate_wait(store: RequestStore) -> None:
+    demand = {
+        "subject": "customer 1",
+        "received": "2026-11-02",
+        "identifiers": [{"type": "US_SSN", "value": "219-41-0001"}],
+    }
+    (first,) = store.add(demand, model="demo", generation="1").accepted
+    (second,) = store.add(demand, model="demo", generation="2").duplicates
+    store.fail(first, BECAUSE)
+    (newer,) = store.add(demand, model="demo", generation="3").accepted
+    store.withdraw(first, by="Ana")
+    assert store.get(first).status == "withdrawn"
+    assert (store.get(second).status, store.get(second).duplicate_of) == ("duplicate", newer)

@@ -18,6 +18,7 @@ from typing import Any, get_args
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from stored_requests import BECAUSE
 
 from infra.keys.vault import Vault
 from infra.requests import SETTLED, BatchHeld, IdentifierOutcome, OutcomeKind, RequestStore, RequestView, leases
@@ -113,7 +114,7 @@ class Requests(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99), status=st.sampled_from(["reject", "fail"]))
     def set_aside(self, which: int, status: str) -> None:
         pending = self.of("received", "processing")
-        getattr(self.store, status)(pending[which % len(pending)].id, "a rule was broken")
+        getattr(self.store, status)(pending[which % len(pending)].id, BECAUSE)
 
     @precondition(lambda self: self.of("failed"))
     @rule(which=st.integers(0, 99))

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_requests import BECAUSE
 
 from infra.keys.vault import Vault
-from infra.requests import Identifier, IdentifierOutcome, Intake, OutcomeKind, RequestStore
+from infra.requests import Identifier, IdentifierOutcome, Intake, OutcomeKind, Reason, RequestStore
 from revs.errors import BadInput
 
 KEY = bytes(range(32))
@@ -82,7 +83,7 @@ def test_a_duplicate_goes_on_when_its_first_one_is_rejected(store, hand_in, pend
     if pending == "processing":
         opened(store)
     (second,) = hand_in(line(1, received="2026-11-05")).duplicates
-    store.reject(first, "breaks a rule")
+    store.reject(first, BECAUSE)
     assert (store.get(second).status, store.get(second).duplicate_of) == ("received", None)
     if pending == "processing":
         store.close_batch(store.batches()[0].id, status="failed", outcome={})
@@ -93,10 +94,10 @@ def test_of_several_duplicates_the_latest_goes_on_and_the_others_fold_into_it(st
     (first,) = hand_in(line(1)).accepted
     (second,) = hand_in(line(1, due="2026-11-09")).duplicates
     (third,) = hand_in(line(1, due="2026-11-20")).duplicates
-    store.reject(first, "x")
+    store.reject(first, BECAUSE)
     assert store.get(second).duplicate_of == third
     assert (store.get(third).status, store.get(third).due) == ("received", date(2026, 11, 9))
-    store.reject(third, "x")
+    store.reject(third, BECAUSE)
     assert store.get(second).status == "received"
     complete(store)
     assert store.get(second).status == "completed"
@@ -106,7 +107,7 @@ def test_a_duplicate_in_another_spelling_goes_on_as_it_was_written(store, hand_i
     (first,) = hand_in(line(1)).accepted
     spelled = [{"type": "US_SSN", "value": "219 41 0001"}]
     (second,) = hand_in(line(1, identifiers=spelled)).duplicates
-    store.reject(first, "x")
+    store.reject(first, BECAUSE)
     assert store.identifiers(opened(store))[second][0].value == "219 41 0001"
 
 
@@ -123,7 +124,7 @@ def test_a_wrong_date_and_its_correction_leave_the_right_date_in_whatever_order(
 
 def test_the_correction_of_a_request_that_was_handed_to_a_human_waits(store, hand_in) -> None:
     (first,) = hand_in(line(1, received="2027-11-02")).accepted
-    store.fail(first, "the received date is in the future")
+    store.fail(first, BECAUSE)
     (second,) = hand_in(line(1)).accepted
     assert store.get(second).status == "received"
 
@@ -160,7 +161,7 @@ def test_a_payload_whose_digest_an_earlier_program_made_still_opens(store, hand_
 
 def test_a_failed_request_that_is_retried_beside_a_newer_one_is_folded_into_it(store, hand_in, tmp_path) -> None:
     (first,) = hand_in(line(1, due="2026-11-09")).accepted
-    store.fail(first, "the gate refused")
+    store.fail(first, BECAUSE)
     (newer,) = hand_in(line(1)).accepted
     assert store.retry(first) == newer
     assert (store.get(first).status, store.get(first).duplicate_of) == ("duplicate", newer)
@@ -172,17 +173,17 @@ def test_a_failed_request_that_is_retried_beside_a_newer_one_is_folded_into_it(s
 def test_a_retried_request_takes_its_duplicates_along_into_the_newer_one(store, hand_in) -> None:
     (first,) = hand_in(line(1)).accepted
     (second,) = hand_in(line(1, received="2026-11-03")).duplicates
-    store.fail(first, "the gate refused")
+    store.fail(first, BECAUSE)
     (newer,) = hand_in(line(1, received="2026-11-04")).accepted
     store.retry(first)
     assert store.get(second).duplicate_of == newer
-    store.reject(newer, "x")
+    store.reject(newer, BECAUSE)
     assert store.get(second).status == "received" or store.get(first).status == "received"
 
 
 def test_a_failed_request_alone_is_retried_under_its_own_id(store, hand_in) -> None:
     (first,) = hand_in(line(1)).accepted
-    store.fail(first, "x")
+    store.fail(first, BECAUSE)
     assert store.retry(first) == store.retry(first) == first
     assert store.get(first).status == "received"
 
@@ -273,7 +274,7 @@ def test_a_request_is_completed_only_if_every_identifier_is_settled(
     store.close_batch(batch_id, status="completed", outcome={}, outcomes=outcomes(first, kinds))
     view = store.get(first)
     assert view.status == status
-    assert (view.reason or "").startswith(reason)
+    assert ("" if view.reason is None else str(view.reason)).startswith(reason)
     assert payloads(tmp_path) == (0 if status == "completed" else 1)
     assert [each.kind for each in store.outcomes(first)] == [kind for kind in kinds if kind]
 
@@ -300,9 +301,8 @@ def test_a_payload_that_does_not_open_hands_over_its_own_request_and_no_other(st
     with sqlite3.connect(tmp_path / "requests.db") as connection:
         connection.execute("UPDATE payloads SET ciphertext = 'x' WHERE request_id = ?", (broken,))
     connection.close()
-    assert list(store.unreadable(batch_id)) == [broken]
-    for request_id, reason in store.unreadable(batch_id).items():
-        store.fail(request_id, reason)
+    assert store.unreadable(batch_id) == [broken]
+    store.fail(broken, Reason("unreadable"))
     settled = IdentifierOutcome(request_id=good, number=0, type="US_SSN", kind="edited")
     store.close_batch(batch_id, status="completed", outcome={}, outcomes=[settled])
     assert (store.get(broken).status, store.get(good).status) == ("failed", "completed")
@@ -360,7 +360,7 @@ def test_a_store_of_schema_1_opens_and_keeps_every_payload(tmp_path) -> None:
     ]  # fmt: skip
     (duplicate,) = store.list(status="duplicate")
     assert duplicate.duplicate_of is not None
-    store.reject(duplicate.duplicate_of, "x")
+    store.reject(duplicate.duplicate_of, BECAUSE)
     assert store.get(duplicate.id).status == "received"
     complete(store)
     complete(store)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
-from stored_requests import KEY, PARTS, complete, line, open_store, opened
+from stored_requests import BECAUSE, KEY, PARTS, complete, line, open_store, opened
 
 from infra.keys.vault import Vault
 from infra.requests import RequestStore
@@ -66,7 +66,7 @@ def test_a_payload_that_was_altered_is_named_and_completes_nothing(
     run(url, statement)
     with pytest.raises(OperationFailed, match=f"{request_id}.*{why}"):
         store.identifiers(batch_id)
-    assert list(store.unreadable(batch_id)) == [request_id]
+    assert store.unreadable(batch_id) == [request_id]
     store.close_batch(batch_id, status="completed", outcome={})
     assert store.get(request_id).status == "failed"
 
@@ -87,7 +87,7 @@ def test_payloads_of_an_older_store_are_split_and_its_batch_goes_on(tmp_path: Pa
     store = open_store(tmp_path)
     assert not whole & {bytes(row[0]) for row in run(url, "SELECT ciphertext FROM payloads")}
     (batch,) = [batch for batch in store.batches() if batch.status == "open"]
-    assert len(store.identifiers(batch.id)) == 3 and store.unreadable(batch.id) == {}
+    assert len(store.identifiers(batch.id)) == 3 and store.unreadable(batch.id) == []
     complete(store, batch.id)
     assert store.batch(batch.id).status == "completed"
 
@@ -108,7 +108,7 @@ def test_a_store_that_waits_for_another_key_is_split_before_it_is_rotated(tmp_pa
     count, _ = store.rotate()
     assert count > 3
     again = RequestStore(url, Vault(bytes(32)))
-    assert again.unreadable(opened(again).id) == {}
+    assert again.unreadable(opened(again).id) == []
 
 
 def test_a_duplicate_of_an_older_store_goes_on_with_a_payload_of_its_own(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_duplicate_of_an_older_store_goes_on_with_a_payload_of_its_own(tmp_pat
     store = open_store(tmp_path)
     (duplicate,) = store.list(status="duplicate")
     first = str(duplicate.duplicate_of)
-    store.reject(first, "not a customer")
+    store.reject(first, BECAUSE)
     assert store.get(duplicate.id).status == "received"
     (batch,) = [batch for batch in store.batches() if batch.status == "open"]
     store.close_batch(batch.id, status="abandoned", outcome={})
@@ -135,5 +135,5 @@ def test_reading_a_part_calls_for_the_key_in_use(one: tuple[RequestStore, str, s
         statement = "UPDATE payloads SET wrapped_key = :key, ciphertext = :text WHERE number = 0 AND request_id = :id"
         connection.execute(text(statement), {"key": sealed.wrapped_key, "text": sealed.ciphertext, "id": one[2]})
     engine.dispose()
-    assert list(found.unreadable(opened(found).id)) == [one[2]]
+    assert found.unreadable(opened(found).id) == [one[2]]
     found.close()

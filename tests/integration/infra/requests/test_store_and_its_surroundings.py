@@ -59,7 +59,8 @@ def test_a_killed_process_loses_nothing_and_its_batch_is_resumed(store, hand_in,
     script = """
 store = open_store()
 batch = store.open_batch(model="demo", corpus="", source="")
-store.reject(batch.request_ids[0], "x")
+from infra.requests import Reason
+store.reject(batch.request_ids[0], Reason("given_up", {"batch": "B"}))
 answer(batch.id)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -8,9 +8,10 @@ from datetime import UTC, date
 from typing import Any
 
 import pytest
-from stored_requests import PARTS, complete, line, open_store, opened, payloads
+from stored_requests import BECAUSE, PARTS, complete, line, open_store, opened, payloads
 
 from infra.keys.vault import Vault
+from infra.requests.reasons import Reason
 from revs.errors import BadInput
 
 
@@ -26,7 +27,8 @@ def test_a_file_is_taken_in_and_bad_lines_are_set_aside(store, hand_in) -> None:
     assert first.submitted_at.tzinfo is UTC
     assert (len(first.subject), len(first.digest)) == (64, 64)
     bad = store.get(rejected)
-    assert (bad.status, bad.reason, bad.subject, bad.types) == ("rejected", reason, "", ())
+    assert (bad.status, f"{rejected}, {bad.reason}", bad.subject, bad.types) == ("rejected", reason, "", ())
+    assert bad.reason == Reason("malformed_no_date", {"line": 2, "field": "received"})
     assert bad.closed_at is not None
 
 
@@ -112,9 +114,9 @@ def test_a_demand_whose_first_one_is_closed_is_a_new_request(store, hand_in, end
     first = hand_in(line(1)).accepted[0]
     batch = opened(store)
     if end == "rejected":
-        store.reject(first, "well_formed")
+        store.reject(first, BECAUSE)
     elif end == "failed":
-        store.fail(first, "the gate refused")
+        store.fail(first, BECAUSE)
     complete(store, batch.id)
     assert store.get(first).status == end
     again = hand_in(line(1, received="2027-01-02"), name="later.jsonl")

@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 import pytest
 from sqlalchemy import create_engine, text
-from stored_requests import KEY, line, opened, settled, stored_bytes
+from stored_requests import BECAUSE, KEY, line, opened, settled, stored_bytes
 
 from infra.keys.vault import Vault
-from infra.requests import Identifier, IdentifierOutcome, OutcomeKind, RequestStore
+from infra.requests import Identifier, IdentifierOutcome, OutcomeKind, Reason, RequestStore
 from infra.requests.drop import EXEMPTIONS
 from infra.requests.lifecycle import NarrowingReason, RefusalGround
 from revs.errors import BadInput
@@ -119,7 +119,7 @@ def test_what_is_left_is_not_made_the_same_as_what_stands_in_line(store: Request
     with pytest.raises(BadInput, match=f"request {other} asks for what would be left of {request_id}"):
         store.narrow(request_id, number=2, reason="not_found", by="Ana")
     assert store.get(request_id) == before
-    store.fail(request_id, "because")
+    store.fail(request_id, BECAUSE)
     store.narrow(request_id, number=2, reason="not_found", by="Ana")
     assert store.retry(request_id, by="Ana") == other, "folded into the one that asks for the same"
 
@@ -194,7 +194,7 @@ def test_what_may_still_be_in_the_model_cannot_be_accepted(
 
 def test_what_no_batch_has_looked_for_cannot_be_accepted(store: RequestStore) -> None:
     request_id = added(store)
-    store.fail(request_id, "because")
+    store.fail(request_id, BECAUSE)
     with pytest.raises(BadInput, match="no batch has looked for"):
         store.accept(request_id, by="Ana")
     store.retry(request_id, by="Ana")
@@ -222,7 +222,7 @@ def test_a_refused_request_says_on_which_ground_and_the_drop_is_told(store: Requ
     request_id = added(store, regime="drop")
     assert store.refuse(request_id, ground=ground, by="Ana") is None
     view = store.get(request_id)
-    assert (view.status, view.reason) == ("rejected", ground)
+    assert (view.status, view.reason) == ("rejected", Reason(ground))
     assert [(e.event, e.detail) for e in store.events(request_id=request_id)][-1] == (
         "request.refused", {"by": "Ana", "reason": ground},
     )  # fmt: skip

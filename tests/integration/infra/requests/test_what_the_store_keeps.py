@@ -7,7 +7,7 @@ import sqlite3
 from datetime import UTC
 
 import pytest
-from stored_requests import PARTS, complete, line, open_store, opened, payloads, stored_bytes
+from stored_requests import BECAUSE, PARTS, complete, line, open_store, opened, payloads, stored_bytes
 
 from infra.requests import RequestView
 
@@ -24,7 +24,7 @@ def test_a_completed_request_leaves_no_byte_of_its_payload(store, hand_in, tmp_p
     assert all(key in held and text[40:] for key, text in secrets_before)
     batch = opened(store)
     kept = batch.request_ids[17]
-    store.fail(kept, "for a human")
+    store.fail(kept, BECAUSE)
     complete(store, batch.id)
     survivors = payloads(tmp_path)
     assert len(survivors) == PARTS
