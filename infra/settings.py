@@ -25,7 +25,7 @@ _PRINTABLE = frozenset(
         "task_workers",
         "device",
     }
-    | {"stage_timeout", "method", "keep_digests", "regime", "time_zone", "at_risk_days"}
+    | {"stage_timeout", "method", "keep_digests", "digest_days", "regime", "time_zone", "at_risk_days"}
 )
 
 
@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     rejected_days: int = Field(default=90, ge=0, le=3650)
     """For how many days the sealed content of rejected requests is kept, so that they can be looked into."""
     retention_days: int = Field(default=30, ge=0, le=3650)
+    suppression_key: SecretStr | None = None
+    """What the digests of `keep_digests` are made with, so that it can be kept where the deployment key is not. Unset:
+    a key derived from the deployment key. Another one makes the digests worthless that were kept before."""
+    digest_days: int | None = Field(default=None, ge=0, le=36500)
+    """For how many days a digest of `keep_digests` is kept; None: until `revs requests drop-digests`."""
     keep_digests: bool = False
     """Completed requests leave a keyed digest of each identifier, so that `revs scan --erased` notices if a model
     generates one again. Off: nothing that could name anybody stays. With the deployment key a digest still is personal

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.common import Home, Json, console, emit, settings_of, showing_stages, table
+from flows.cli.erased import corpus_holds, refuse_held, refuse_returned, show_held, show_returned
 from flows.cli.requests import store_of
 
 if TYPE_CHECKING:
@@ -45,16 +46,21 @@ def scan(
     samples: Annotated[int, typer.Option(help="With --model: continuations to sample.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Of every draw of samples.")] = 0,
     erased: Annotated[
-        bool, typer.Option("--erased", help="With --model: exit 3 if it generates what was erased (REVS_KEEP_DIGESTS).")
+        bool,
+        typer.Option(
+            "--erased",
+            "--suppressed",
+            help="Exit 3 if what was erased is generated, or stands there (REVS_KEEP_DIGESTS).",
+        ),
     ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Count the personal data in a corpus, by type and file; or, with --model, in what a model generates unasked.
 
-    With --erased that is compared with the keyed digests of what was erased: from the model of a registered version, or
-    of a folder from any. Sampling begins from nothing and from words that call for a type of identifier: what a model
-    generates only after a person's name is not seen that way.
+    With --erased that is compared with the keyed digests of what was erased: from the model of a registered version; of
+    a folder or a corpus, from any model. Sampling begins from nothing and from words that call for a type of
+    identifier: what a model generates only after a person's name is not seen that way.
 
     Example: revs scan corpus.parquet --report scan-out
     """
@@ -65,34 +71,45 @@ def scan(
         raise BadInput("nothing to scan; name a corpus, or a model with --model")
     if model is not None and (findings or report):
         raise BadInput("--findings and --report are of a corpus; leave them out with --model")
-    if erased and model is None:
-        raise BadInput("--erased asks what a model generates; name the model with --model")
     settings = settings_of(home)
     opened = Corpus.open(corpus) if corpus is not None else None
     if model is not None:
         leaks = _leaks(settings, model, opened, recognisers=recognisers, samples=samples, seed=seed, erased=erased)
         _show_leaks(leaks, model, opened, as_json=as_json)
         if leaks.returned is not None:
-            _refuse_returned(leaks.returned, model, leaks.sampled)
+            refuse_returned(leaks.returned, model, leaks.sampled)
     elif opened is not None:
-        survey, summary = _scan(settings, opened, findings, recognisers=recognisers, seed=seed, quiet=as_json)
+        if erased:
+            _erased(settings, None)
+        survey, summary, held = _scan(
+            settings, opened, findings, recognisers=recognisers, seed=seed, quiet=as_json, erased=erased
+        )
         page = _written(settings, survey, summary, report)
-        _show(survey, summary, page, as_json=as_json)
+        _show(survey, summary, page, held, as_json=as_json)
+        if held is not None:
+            refuse_held(held, _printable(survey.name), survey.rows)
 
 
 def _scan(
-    settings: Settings, corpus: Corpus, findings: Path | None, *, recognisers: Path | None, seed: int, quiet: bool
-) -> tuple[Survey, ScanSummary]:
+    settings: Settings,
+    corpus: Corpus,
+    findings: Path | None,
+    *,
+    recognisers: Path | None,
+    seed: int,
+    quiet: bool,
+    erased: bool,
+) -> tuple[Survey, ScanSummary, Returned | None]:
     from flows.shards import over_shards
     from infra.report.scan import ScanSummary
     from tasks.batch.evidence import versions
     from tasks.corpus.scan import detector_settings, findings_of, open_scan, put_together, scan_shard, waiting_shards
 
     started = time.perf_counter()
-    folder = str(open_scan(settings, corpus, recognisers=recognisers, seed=seed))
+    folder = str(open_scan(settings, corpus, recognisers=recognisers, seed=seed, erased=erased))
     with showing_stages(quiet=quiet):
         over_shards("scan corpus", scan_shard, folder, lambda: waiting_shards(folder, corpus), settings)
-    survey, tally = put_together(folder, corpus)
+    survey, tally, held = put_together(folder, corpus)
     if findings is not None:
         _write_lines(findings, findings_of(folder, survey))
     shutil.rmtree(folder, ignore_errors=True)
@@ -104,7 +121,7 @@ def _scan(
         seconds=round(time.perf_counter() - started, 1),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return survey, summary
+    return survey, summary, held
 
 
 def _write_lines(path: Path, lines: Any) -> None:
@@ -132,7 +149,7 @@ def _written(settings: Settings, survey: Survey, summary: ScanSummary, folder: P
     return write_scan_report(summary.handed_on(names.file, manifest_of(survey, pseudonym)), folder)
 
 
-def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: bool) -> None:
+def _show(survey: Survey, summary: ScanSummary, page: Path | None, held: Returned | None, *, as_json: bool) -> None:
     from infra.corpus import unread_summary
 
     counts = [
@@ -151,6 +168,7 @@ def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: b
                 "not_read": [asdict(left) for left in summary.not_read],
                 "unread": [asdict(unread) for unread in survey.unread],
                 "report": str(page) if page else None,
+                **({} if held is None else {"erased": corpus_holds(held)}),
             }
         )
         return
@@ -168,6 +186,8 @@ def _show(survey: Survey, summary: ScanSummary, page: Path | None, *, as_json: b
         console().print(f"not read: {what}", style="yellow", markup=False)
     if not summary.findings and summary.complete:
         console().print("no personal data was found; every row was read")
+    if held is not None:
+        show_held(held, survey.rows)
     if page is not None:
         console().print(f"report: {page}", markup=False)
 
@@ -248,45 +268,4 @@ def _show_leaks(leaks: Leaks, model: str, corpus: Corpus | None, *, as_json: boo
             f"{unread} of the corpus could not be read; what the model generates may stand there too", style="yellow"
         )
     if leaks.returned is not None:
-        _show_returned(leaks.returned, leaks.sampled)
-
-
-def _show_returned(returned: Returned, sampled: int) -> None:
-    """What of the erased identifiers was generated, and how much of a look that was."""
-    from infra.requests.outcomes import plural
-
-    if not returned.erased:
-        console().print(
-            "nothing was compared: no batch that keeps digests has erased anything here yet", style="yellow"
-        )
-        return
-    rows: list[Mapping[str, Any]] = [
-        {
-            "type": each.type,
-            "erased": each.erased,
-            "generated": each.generated if each.sought or each.generated else "not looked for",
-            "continuations": each.continuations,
-            "erased on": ", ".join(map(str, each.erased_on)),
-        }
-        for each in returned.types
-    ]
-    table(f"erased identifiers, in {sampled} continuations", rows)
-    console().print(
-        f"{returned.continuations} of {sampled} continuations hold one; with 95 % confidence at most "
-        f"{returned.at_most:.2%} of those drawn like these do. What is generated only after a person's name is not "
-        "among them."
-    )
-    if returned.not_listed:
-        earlier = plural(returned.not_listed, "completed request")
-        console().print(f"no digest was kept of {earlier}: what those erased is not compared", style="yellow")
-
-
-def _refuse_returned(returned: Returned, model: str, sampled: int) -> None:
-    from revs.errors import GateRefused
-
-    if returned.generated:
-        types = ", ".join(f"{each.type} {each.generated}" for each in returned.types if each.generated)
-        raise GateRefused(
-            f"{model} generates {returned.generated} of {returned.erased} erased identifiers again ({types}), in "
-            f"{returned.continuations} of {sampled} continuations: do not serve it, go back to a version that does not"
-        )
+        show_returned(leaks.returned, leaks.sampled)

@@ -2,6 +2,7 @@
 
 deployment key ─HKDF─┬─ event key → MAC of each line of the audit log
                      ├─ MAC key  → pseudonym(value) = HMAC-SHA256(MAC key, kind ‖ 0 ‖ value)
+                     ├─ key of the erased → HMAC of what was erased; from the suppression key, where there is one
                      └─ wrap key → wrapped_key = Fernet(wrap key, data key)
                                 ciphertext  = AES-256-GCM(data key, plaintext)
 
@@ -46,12 +47,20 @@ class Sealed:
 class Vault:
     """Turns personal data into pseudonyms and sealed payloads. Lives in process memory only: it cannot be pickled."""
 
-    __slots__ = ("_event_keys", "_mac_keys", "_wrap", "_wrap_in_use")
+    __slots__ = ("_erased_keys", "_event_keys", "_mac_keys", "_wrap", "_wrap_in_use")
 
-    def __init__(self, deployment_key: bytes, *earlier: bytes) -> None:
-        """Derive the keys from 32 random bytes, and those of earlier deployment keys, the latest first."""
+    def __init__(self, deployment_key: bytes, *earlier: bytes, suppression_key: bytes | None = None) -> None:
+        """Derive the keys from 32 random bytes, and those of earlier deployment keys, the latest first.
+
+        Args:
+            deployment_key: The key in use.
+            earlier: Those that were in use before.
+            suppression_key: Of the digests of what was erased; None: they are under the deployment keys.
+        """
         keys = (deployment_key, *earlier)
         self._mac_keys = [_derive(key, b"revs/1/pseudonym") for key in keys]
+        of_erased = keys if suppression_key is None else (suppression_key, *keys)
+        self._erased_keys = [_derive(key, b"revs/1/erased") for key in of_erased]
         self._event_keys = [_derive(key, b"revs/1/events") for key in keys]
         wraps = [Fernet(base64.urlsafe_b64encode(_derive(key, b"revs/1/wrap"))) for key in keys]
         self._wrap_in_use, self._wrap = wraps[0], MultiFernet(wraps)
@@ -64,11 +73,15 @@ class Vault:
             BadInput: The key in the settings or in the key file is none.
             OperationFailed: The key file cannot be read or written.
         """
+        suppression_key = None
+        if settings.suppression_key is not None:
+            suppression_key = decode_key(settings.suppression_key.get_secret_value(), origin="REVS_SUPPRESSION_KEY")
         if settings.deployment_key is None:
-            return cls(*read_or_create_keys(settings.key_file))
+            return cls(*read_or_create_keys(settings.key_file), suppression_key=suppression_key)
         earlier = settings.earlier_keys.get_secret_value() if settings.earlier_keys else ""
         key = decode_key(settings.deployment_key.get_secret_value(), origin="REVS_DEPLOYMENT_KEY")
-        return cls(key, *(decode_key(text, origin="a key of REVS_EARLIER_KEYS") for text in earlier.split(",") if text))
+        before = (decode_key(text, origin="a key of REVS_EARLIER_KEYS") for text in earlier.split(",") if text.strip())
+        return cls(key, *before, suppression_key=suppression_key)
 
     def pseudonym(self, value: str, *, kind: str) -> str:
         """Return 64 hex digits that stand for `value`: the same for the same value, kind and deployment key."""
@@ -79,6 +92,14 @@ class Vault:
         assert kind and "\0" not in kind
         data = kind.encode() + b"\0" + value.encode("utf-8", "surrogatepass")
         return [_mac(key, data) for key in self._mac_keys]
+
+    def digests_of_erased(self, value: str, *, kind: str) -> list[str]:
+        """Return the digests that an erased value may have: that which is kept now first, then those of earlier keys.
+
+        The last are those of releases that kept pseudonyms.
+        """
+        data = kind.encode() + b"\0" + value.encode("utf-8", "surrogatepass")
+        return [*(_mac(key, data) for key in self._erased_keys), *self.pseudonyms(value, kind=f"erased {kind}")]
 
     def sign_event(self, data: bytes) -> str:
         """Return the MAC of a line of the audit log, 64 hex digits."""

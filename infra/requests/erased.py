@@ -1,9 +1,9 @@
 """What was erased, as keyed digests: whether a model generates it again can be asked, when nobody holds it any more.
 
 Kept only where the installation says so (`Settings.keep_digests`). A digest is the HMAC of the type and the form in
-which all spellings of an identifier are equal, of a kind of its own: without the deployment key it tells nothing and
-compares with no other digest of the store. Who has the key can try every value there is (of a social security number
-10⁹), so with the key the list still is personal data.
+which all spellings of an identifier are equal, under a key of its own: the suppression key, or one that is derived from
+the deployment key. Without it a digest tells nothing and compares with no other one of the store. Who has the key can
+try every value there is (of a social security number 10⁹), so with the key the list still is personal data.
 
 Beside a digest stand its type, its model and the day. Nothing else joins it to a request or to another digest: the rows
 of a batch are written in the order of their digests. A day on which one request was completed tells that they are its.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Set
+from datetime import date
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
@@ -46,6 +47,11 @@ class ErasedList:
         self.by_type = Counter(found[0].type for found in self._entries.values())
         """How many different identifiers of each type are on the list."""
 
+    @property
+    def entries(self) -> list[ErasedDigest]:
+        """All digests of the list."""
+        return [entry for found in self._entries.values() for entry in found]
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -63,11 +69,11 @@ class ErasedList:
 def digests_of(vault: Vault, identifier: Identifier) -> list[str]:
     """Return the digest of an identifier, the same for all of its spellings; case tells only in own strings.
 
-    Under the deployment key in use first, then under earlier ones.
+    Under the key in use first, then under earlier ones.
     """
     type_, value = identifier.type, identifier.value
     form = fold(value, casefold=False).text.strip() if type_ == "CUSTOM" else identity(type_, value)
-    return vault.pseudonyms(form, kind=f"erased {type_}")
+    return vault.digests_of_erased(form, kind=type_)
 
 
 def keep(session: Session, vault: Vault, batch: tables.Batch, identifiers: Iterable[Identifier]) -> None:
@@ -92,6 +98,16 @@ def listed(session: Session, vault: Vault, model: str | None) -> ErasedList:
         completed.append(tables.Request.model == model)
     not_listed = session.scalar(select(func.count()).select_from(tables.Request).where(*completed))
     return ErasedList(vault, entries, not_listed=not_listed or 0)
+
+
+def expire(session: Session, before: date) -> int:
+    """Delete the digests of what was erased before a day; return how many there were."""
+    of_before = tables.ErasedDigest.erased_on < before
+    held = session.scalar(select(func.count()).select_from(tables.ErasedDigest).where(of_before)) or 0
+    if held:
+        session.execute(delete(tables.ErasedDigest).where(of_before))
+        rows.log(session, "digests.expired", detail={"digests": held, "before": f"{before}"})
+    return held
 
 
 def drop(database: Database) -> int:

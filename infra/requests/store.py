@@ -286,6 +286,14 @@ class RequestStore(LogStore):
         shredding.settle(self._database)
         return count
 
+    def expire_digests(self, *, days: int) -> int:
+        """Delete the digests of what was erased more than so many days ago; return how many there were."""
+        before = self._clock.today() - timedelta(days=days)
+        gone = self._database.write(lambda session: erased.expire(session, before))
+        if gone:
+            self._database.vacuum()
+        return gone
+
     def erased(self, model: str | None = None) -> ErasedList:
         """Return the digests that were kept of what was erased from a model; None: from any."""
         return self._database.read(lambda session: erased.listed(session, self._vault, model))

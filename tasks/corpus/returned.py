@@ -1,4 +1,4 @@
-"""Whether a model generates again what was erased, asked of keyed digests: counts and days, never a value.
+"""Whether a model, or a corpus, holds again what was erased, asked of keyed digests: counts and days, never a value.
 
 A digest can only be compared with whole candidates. Most types have a shape by which a detector finds them in a text.
 Names and a customer's own strings have none, so of them every run of a few words that the model generated is asked.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import string
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.detection import Detector
 from infra.requests import ErasedDigest, ErasedList, Identifier
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 LONGEST = 6
 """Words of a name or an own string that is found by its words alone."""
-_SHAPELESS = frozenset({"PERSON", "CUSTOM"})
+SHAPELESS = frozenset({"PERSON", "CUSTOM"})
 _WORD = re.compile(r"\S+")
 
 
@@ -50,7 +50,7 @@ class TypeReturned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returned:
-    """What of a list of erased identifiers a model generated in samples.
+    """What of a list of erased identifiers a model generated in samples, or a corpus holds, whose rows are the samples.
 
     Attributes:
         continuations: in how many of the samples any was.
@@ -81,15 +81,18 @@ class Watch:
     def __init__(self, erased: ErasedList, detector: Detector) -> None:
         """Watch for what is on the list."""
         self._erased = erased
-        self._sought = frozenset(detector.config.types) | _SHAPELESS
+        self._sought = frozenset(detector.config.types) | SHAPELESS
         self._met: dict[ErasedDigest, int] = {}
         self._with: dict[str, int] = defaultdict(int)
         self._read = self._holding = 0
 
-    def read(self, sample: Sample, found: Iterable[Identifier]) -> None:
-        """Ask for everything in one continuation: what a detector found in it, and its words."""
+    def read(self, sample: Sample, found: Iterable[Identifier]) -> set[str]:
+        """Ask for everything in one text: what a detector found in it, and its words; return the types of what is met.
+
+        A row of a corpus is a sample that goes on from nothing.
+        """
         met = {entry for identifier in found for entry in self._erased.find(identifier.value)}
-        if shapeless := _SHAPELESS & self._erased.by_type.keys():
+        if shapeless := SHAPELESS & self._erased.by_type.keys():
             for words in wordings(sample):
                 # A name that is made of words of the language is none in small letters: "hope rose".
                 met.update(self._erased.find(words, shapeless - {"PERSON"} if words.islower() else shapeless))
@@ -97,11 +100,33 @@ class Watch:
         self._holding += bool(met)
         for entry in met:
             self._met[entry] = self._met.get(entry, 0) + 1
-        for type_ in {entry.type for entry in met}:
+        types = {entry.type for entry in met}
+        for type_ in types:
             self._with[type_] += 1
+        return types
+
+    def knows(self, value: str) -> bool:
+        """Whether a value that a detector found is on the list."""
+        return bool(self._erased.find(value))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON, for `merge`: digests and counts."""
+        met = [[entry.digest, entry.model, count] for entry, count in self._met.items()]
+        return {"read": self._read, "holding": self._holding, "with": dict(self._with), "met": sorted(met)}
+
+    def merge(self, stored: Mapping[str, Any]) -> None:
+        """Add what another watch for the same list met, as `to_dict` gave it."""
+        known = {(entry.digest, entry.model): entry for entry in self._erased.entries}
+        self._read += stored["read"]
+        self._holding += stored["holding"]
+        for type_, count in stored["with"].items():
+            self._with[type_] += count
+        for digest, model, count in stored["met"]:
+            if (digest, model) in known:  # else it was dropped meanwhile
+                self._met[known[digest, model]] = self._met.get(known[digest, model], 0) + count
 
     def result(self) -> Returned:
-        """What was met so far; at least one continuation was read."""
+        """What was met so far; at least one text was read."""
         return Returned(
             continuations=self._holding,
             at_most=share_at_most(self._holding, self._read),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,9 +18,12 @@ from infra.batches.workspace import Workspace
 from infra.corpus import Corpus, Shard, ShardReader, Survey
 from infra.detection import Detector
 from infra.detection.tally import ScanTally
-from infra.settings import Settings
+from infra.requests import Identifier
+from infra.settings import Settings, load_settings
+from revs.discover.sample import Sample
 from revs.errors import BadInput, OperationFailed
-from tasks.batch.stage import stage
+from tasks.batch.stage import open_store, stage
+from tasks.corpus.returned import SHAPELESS, Returned, Watch
 
 
 class ScanJob(Record):
@@ -32,6 +35,8 @@ class ScanJob(Record):
     recognisers: Escaped[str | None]
     recognisers_sha256: str | None
     seed: int
+    erased: bool = False
+    """Whether what stands there is compared with the digests of what was erased."""
 
 
 class ScannedShard(Record):
@@ -41,9 +46,11 @@ class ScannedShard(Record):
 
     survey: SurveyOfShard
     tally: Escaped[dict[str, Any]]
+    erased: dict[str, Any] | None = None
+    """What of the erased stands there (`Watch.to_dict`), where that was asked."""
 
 
-def open_scan(settings: Settings, corpus: Corpus, *, recognisers: Path | None, seed: int) -> Path:
+def open_scan(settings: Settings, corpus: Corpus, *, recognisers: Path | None, seed: int, erased: bool = False) -> Path:
     """The folder of a scan: that of an earlier one of the same corpus with the same settings, if it was cut off.
 
     Raises:
@@ -55,6 +62,7 @@ def open_scan(settings: Settings, corpus: Corpus, *, recognisers: Path | None, s
         recognisers=str(recognisers.absolute()) if recognisers else None,
         recognisers_sha256=hashlib.sha256(recognisers.read_bytes()).hexdigest() if recognisers else None,
         seed=seed,
+        erased=erased,
     )
     scan = _scan_in(settings.home / "scans" / hashlib.sha256(job.model_dump_json().encode()).hexdigest()[:32])
     scan.once(ScanJob, lambda: job)
@@ -75,8 +83,11 @@ def waiting_shards(folder: str, corpus: Corpus) -> list[Shard]:
     return [shard for shard in corpus.shards if _record(scan, shard) is None]
 
 
-def put_together(folder: str, corpus: Corpus) -> tuple[Survey, ScanTally]:
-    """The survey and the counts of the whole corpus; what has no record yet is scanned here."""
+def put_together(folder: str, corpus: Corpus) -> tuple[Survey, ScanTally, Returned | None]:
+    """The survey and the counts of the whole corpus, and what of the erased stands in it, where that is asked.
+
+    What has no record yet is scanned here.
+    """
     scan = _scan_in(folder)
     records = [_record(scan, shard) or _scanned(scan, shard) for shard in corpus.shards]
     survey = corpus.assemble(record.survey for record in records)
@@ -85,16 +96,24 @@ def put_together(folder: str, corpus: Corpus) -> tuple[Survey, ScanTally]:
         tally.merge(ScanTally.from_dict(record.tally), first)
     for unread in survey.unread:
         tally.leave(unread.file, unread.reason, rows=unread.rows or 0, partly=unread.partly)
-    return survey, tally
+    watch = _watch(scan.require(ScanJob))
+    for record in records:
+        if watch is not None and record.erased is not None:
+            watch.merge(record.erased)
+    return survey, tally, watch.result() if watch is not None and survey.rows else None
 
 
 def findings_of(folder: str, survey: Survey) -> Iterator[dict[str, Any]]:
-    """Every finding by place, without its text: file, row (from 0), start, end, type and score."""
+    """Every finding by place, without its text: file, row (from 0), start, end, type and score.
+
+    Where the erased were looked for, also whether it is one; of a name that was found by its words alone, the place is
+    the whole row, and there is no score.
+    """
     scan = _scan_in(folder)
     for first, shard in zip(survey.first_rows_in_file, survey.shards, strict=True):
         with _places(scan, shard.shard).open(encoding="utf-8") as lines:
             for line in lines:
-                row, start, end, type_, score = json.loads(line)
+                row, start, end, type_, score, *erased = json.loads(line)
                 yield {
                     "file": shard.shard.file,
                     "row": first + row,
@@ -102,6 +121,7 @@ def findings_of(folder: str, survey: Survey) -> Iterator[dict[str, Any]]:
                     "end": end,
                     "type": type_,
                     "score": score,
+                    **({"erased": erased[0]} if erased else {}),
                 }
 
 
@@ -132,10 +152,19 @@ def _scanned(scan: Workspace, shard: Shard) -> ScannedShard:
     tally = ScanTally(seed=job.seed)
     scratch = _places(scan, shard).with_suffix(f".{os.getpid()}.tmp")
     with scratch.open("w", encoding="utf-8") as places:
-        for place in _found(_detector(job.recognisers), reader, tally):
+        watch = _watch(job)
+        for place in _found(_detector(job.recognisers), reader, tally, watch):
             places.write(json.dumps(place) + "\n")
     scratch.replace(_places(scan, shard))
-    return scan.write(ScannedShard(survey=reader.survey, tally=tally.to_dict()), shard.number)
+    erased = watch.to_dict() if watch is not None else None
+    return scan.write(ScannedShard(survey=reader.survey, tally=tally.to_dict(), erased=erased), shard.number)
+
+
+def _watch(job: ScanJob) -> Watch | None:
+    """What is on the list of the erased, of any model: a corpus may be for any."""
+    if not job.erased:
+        return None
+    return Watch(open_store(load_settings()).erased(), _detector(job.recognisers))
 
 
 def _opened(source: str) -> Corpus:
@@ -148,13 +177,25 @@ def _opened(source: str) -> Corpus:
         ) from None
 
 
-def _found(detector: Detector, reader: ShardReader, tally: ScanTally) -> Iterator[tuple[int, int, int, str, float]]:
-    """Row within the shard, start, end, type and score of every finding; all is counted in `tally`."""
+def _found(detector: Detector, reader: ShardReader, tally: ScanTally, watch: Watch | None) -> Iterator[tuple[Any, ...]]:
+    """Row within the shard, start, end, type and score of every finding; all is counted in `tally` and by `watch`."""
     for batch in reader:
         for row, text in batch:
             found = detector.find_all(text)
             tally.add(reader.shard.file, row, found, text)
-            yield from ((row, f.start, f.end, f.type, f.score) for f in found.findings)
+            places = ((row, f.start, f.end, f.type, f.score) for f in found.findings)
+            yield from places if watch is None else _compared(watch, row, text, list(places))
+
+
+def _compared(watch: Watch, row: int, text: str, places: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The same places, each with whether it was erased; and the whole row for what is known by its words alone."""
+    values = [text[start:end] for _, start, end, *_ in places]
+    found = [Identifier(type=place[3], value=value) for place, value in zip(places, values, strict=True)]
+    met = watch.read(Sample(prompt="", text=text), found)
+    known = [watch.knows(value) for value in values]
+    yield from ((*place, erased) for place, erased in zip(places, known, strict=True))
+    shown = {place[3] for place, erased in zip(places, known, strict=True) if erased}
+    yield from ((row, 0, len(text), type_, None, True) for type_ in sorted((met & SHAPELESS) - shown))
 
 
 @lru_cache(maxsize=1)

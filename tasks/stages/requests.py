@@ -36,6 +36,8 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     if not corpus:
         raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
     store.destroy_expired(days=settings.rejected_days)
+    if settings.digest_days is not None:
+        store.expire_digests(days=settings.digest_days)
     finish_closed(settings, store, model)
     batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
     if batch is not None and (reason := reason_to_give_up(settings, batch, champion)):

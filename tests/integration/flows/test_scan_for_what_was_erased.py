@@ -200,13 +200,6 @@ def test_a_model_that_says_nothing_is_no_all_clear(
     assert "generated no text in 60 continuations" in str(answer.error)
 
 
-def test_erased_is_asked_of_a_model(settings: Settings, tmp_path: Path) -> None:
-    corpus = tmp_path / "corpus.txt"
-    corpus.write_text("A line.\n")
-    answer = scan(settings, corpus, "--erased")
-    assert isinstance(answer.error, BadInput) and "--model" in str(answer.error)
-
-
 def test_of_a_registered_version_only_what_was_erased_from_that_model_counts(
     settings: Settings, models: Models, empty_database: Path
 ) -> None:

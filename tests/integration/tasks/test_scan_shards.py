@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 def scanned(tmp_path: Path, corpus: Corpus) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     scan = str(open_scan(Settings(home=tmp_path / "home"), corpus, recognisers=None, seed=3))
-    survey, tally = put_together(scan, corpus)
+    survey, tally, _ = put_together(scan, corpus)
     return list(findings_of(scan, survey)), tally.to_dict()
 
 
