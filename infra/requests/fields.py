@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import date
 
 from infra.identifiers.wellformed import fault
@@ -16,6 +16,8 @@ EVERY_MODEL = "*"
 
 _NAMED_AT_MOST = 10
 MAX_TEXT = 1000  # characters of a subject or an identifier
+MAX_IDENTIFIERS = 1000  # of one request
+MAX_MODELS = 100
 _FIELDS = ("subject", "received", "due", "regime", "model", "identifiers")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # Narrow on purpose: the model is stored readably, and a value in the wrong column must not end there.
@@ -49,6 +51,8 @@ def parse_demands(
     listed = fields.get("identifiers")
     if not isinstance(listed, list) or not listed:
         raise Malformed("identifiers is missing or not a list with at least one identifier")
+    if len(listed) > MAX_IDENTIFIERS:
+        raise Malformed(f"identifiers holds more than {MAX_IDENTIFIERS}; write several requests")
     identifiers = [parse_identifier(item, within=f"identifiers[{index}]") for index, item in enumerate(listed)]
     unique: dict[tuple[str, str], Identifier] = {}
     for identifier in identifiers:
@@ -134,17 +138,20 @@ def _models(
             raise Malformed(f"model is {EVERY_MODEL}, every registered model, and none is registered; name it")
         return sorted(models)
     listed = value if isinstance(value, list) and value else [value]
-    names = [_model(each, default, identifiers) for each in listed]
+    if len(listed) > MAX_MODELS:
+        raise Malformed(f"model names more than {MAX_MODELS}; name fewer, or {EVERY_MODEL} for every registered one")
+    values = frozenset(identifier.value for identifier in identifiers)
+    names = [_model(each, default, values) for each in listed]
     if models is not None and not set(models) >= set(names):
         some = ", ".join(sorted(models)[:_NAMED_AT_MOST])
         raise Malformed(f"model is not one of those that are registered; name one of these: {some}")
     return sorted(set(names))
 
 
-def _model(value: object, default: str, identifiers: Sequence[Identifier]) -> str:
+def _model(value: object, default: str, values: Set[str]) -> str:
     if value is None or value == default:
         return default
-    if not isinstance(value, str) or not _MODEL.fullmatch(value) or value in {item.value for item in identifiers}:
+    if not isinstance(value, str) or not _MODEL.fullmatch(value) or value in values:
         raise Malformed(
             "model is not a model name (a letter, then letters, digits, '.', '_', '-'), a list of such, or "
             f"{EVERY_MODEL} for every registered one"

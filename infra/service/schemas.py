@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from infra.requests.fields import MAX_IDENTIFIERS, MAX_MODELS, MAX_TEXT
 from infra.requests.outcomes import described
 from infra.requests.records import IDENTIFIER_TYPES, SETTLED, RequestView
 from infra.requests.regimes import frozen, regimes
@@ -200,7 +201,7 @@ _IDENTIFIER = {
     "additionalProperties": False,
     "properties": {
         "type": {"enum": list(IDENTIFIER_TYPES)},
-        "value": {"type": "string", "maxLength": 1000},
+        "value": {"type": "string", "maxLength": MAX_TEXT},
     },
 }
 _REQUEST = {
@@ -208,15 +209,22 @@ _REQUEST = {
     "required": ["subject", "received", "identifiers"],
     "additionalProperties": False,
     "properties": {
-        "subject": {"type": "string", "maxLength": 1000, "description": "whom it is about, in the submitter's words"},
+        "subject": {
+            "type": "string",
+            "maxLength": MAX_TEXT,
+            "description": "whom it is about, in the submitter's words",
+        },
         "received": {"type": "string", "format": "date"},
         "due": {"type": "string", "format": "date", "description": "left out: as the regime says"},
         "regime": {"enum": sorted(regimes()), "description": "left out: the installation's"},
         "model": {
-            "anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}],
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "minItems": 1, "maxItems": MAX_MODELS, "items": {"type": "string"}},
+            ],
             "description": "registered models, or * for every one; may be left out where there is one alone",
         },
-        "identifiers": {"type": "array", "minItems": 1, "items": _IDENTIFIER},
+        "identifiers": {"type": "array", "minItems": 1, "maxItems": MAX_IDENTIFIERS, "items": _IDENTIFIER},
     },
 }
 _EXAMPLE = {
