@@ -79,7 +79,10 @@ def _is_this_machine(host: str) -> bool:
 
 def _socket(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # Connections have it from here. Without it an answer waits some 40 ms for the caller to confirm its headers.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         why = (error.strerror or "no such address").lower()
         raise BadInput(f"port {port} of {host} cannot be used ({why}); choose another with --port or --host") from None
@@ -92,8 +95,10 @@ def _service(settings: Settings) -> FastAPI:
     models, generation = _models(settings)
     with suppress(OperationFailed):  # read once before the first call; a registry that is down is met again there
         models()
+    store = store_of(settings)
+    store.stay_connected()
     return new_app(
-        store_of(settings),
+        store,
         models=models,
         generation=generation,
         session_key=Vault.from_settings(settings).pseudonym("session key", kind="service"),

@@ -77,30 +77,29 @@ class RequestStore(LogStore):
 
     def add(
         self,
-        request: dict[str, Any],
-        *,
+        *requests: dict[str, Any],
         model: str,
         by: str | None = None,
         verified: bool = True,
         models: Collection[str] | None = None,
         generation: str = "",
     ) -> Intake:
-        """Take one request, given as the JSON object that a line of a request file holds; otherwise like `add_file`.
+        """Take requests, given as the JSON objects that lines of a request file hold; otherwise like `add_file`.
 
         Args:
-            request: Its fields.
-            model: The model it is meant for where it names none.
+            *requests: The fields of each; all are stored, or none is.
+            model: The model that those are meant for which name none.
             by: Who hands it in; they cannot verify it.
             verified: Whether it is known that who asks is who they say; else it waits for `verify`.
             models: As of `add_file`.
             generation: As of `add_file`; any text that tells this submission from an equal one.
         """
         try:
-            line = json.dumps(request, sort_keys=True)
+            lines = "\n".join(json.dumps(request, sort_keys=True) for request in requests)
         except (TypeError, ValueError, RecursionError):  # the error's text may show a value
             raise BadInput("the request is not a JSON object; give the fields a line of a request file has") from None
         return self._submit(
-            line.encode(), name="request.jsonl", model=model, generation=generation, models=models, by=by,
+            lines.encode(), name="request.jsonl", model=model, generation=generation, models=models, by=by,
             verified=verified,
         )  # fmt: skip
 
@@ -283,6 +282,10 @@ class RequestStore(LogStore):
             lambda session: rotation.bring_to_key_in_use(session, self._vault, self._key_checks)
         )
         return count, self._database.vacuum()
+
+    def stay_connected(self) -> None:
+        """Keep a connection until `close`; on SQLite a process that stores many things waits for the disk less."""
+        self._database.stay_connected()
 
     def close(self) -> None:
         """Give back database connections; the store opens new ones when it is used again."""

@@ -37,13 +37,14 @@ class Wanted:
     models: tuple[str, ...]
 
 
-def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> list[Wanted]:
+def read_submission(body: bytes, *, models: Collection[str], clock: Clock, may_be_later: bool = False) -> list[Wanted]:
     """Return the requests of a body; all of them are well-formed.
 
     Args:
         body: As it was sent.
         models: Those that are registered; where there is one alone, a request need not name it.
         clock: Gives regime and due date of requests that have none.
+        may_be_later: Whether a request may name a due date after that of its law.
 
     Raises:
         Problem: Any of them is malformed; the problem names all places, never a value.
@@ -57,7 +58,7 @@ def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> li
     errors, good = [], []
     for number, document in enumerate(documents):
         try:
-            good.append(_wanted(document, models, clock))
+            good.append(_wanted(document, models, clock, may_be_later=may_be_later))
         except Malformed as reason:
             errors.append((f"/{number}" * isinstance(found, list) + _pointer(str(reason)), str(reason)))
     if errors:
@@ -65,7 +66,7 @@ def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> li
     return good
 
 
-def _wanted(document: object, models: Collection[str], clock: Clock) -> Wanted:
+def _wanted(document: object, models: Collection[str], clock: Clock, *, may_be_later: bool) -> Wanted:
     if not isinstance(document, dict):
         raise Malformed("the request is not a JSON object")
     if document.get("model") is None and len(models) > 1:
@@ -73,6 +74,9 @@ def _wanted(document: object, models: Collection[str], clock: Clock) -> Wanted:
         raise Malformed(f"model is missing, and there is more than one; name one of these: {some}")
     default = next(iter(models))
     demands = parse_demands(document, model=default, clock=clock, models=models)
+    by_law = demands[0].regime.due_date(demands[0].received)
+    if demands[0].due > by_law and not may_be_later:
+        raise Malformed(f"due is later than the law's day, {by_law}: leave it out, or name an earlier day")
     return Wanted(document=document, model=default, models=tuple(each.model for each in demands))
 
 

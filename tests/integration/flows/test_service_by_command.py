@@ -91,3 +91,12 @@ def test_the_service_answers_until_it_is_told_to_end(settings: Settings, tmp_pat
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "stopped\n" and process.wait(timeout=30) == 0
     assert "GET /v1/ready 200" in log.read_text() and "Traceback" not in log.read_text()
+
+
+def test_no_answer_waits_for_its_caller_to_confirm_headers() -> None:
+    from flows.cli.service import _socket
+
+    with _socket("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        taken, _ = listening.accept()
+        with taken:
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
