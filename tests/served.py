@@ -36,6 +36,7 @@ class Served:
         calls: str = "100000/minute",
         failures: str = "20/minute",
     ) -> None:
+        self.url = url
         self.store = RequestStore(url, Vault(KEY))
         self.tokens = Tokens(self.store)
         self.models = list(models)

@@ -155,10 +155,11 @@ def _row(view: RequestView) -> dict[str, Any]:
 
 @app.command()
 def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
-    """Show one request and its history, without its identifiers.
+    """Show one request and its history (what, when, by whom and why), without its identifiers.
 
     Example: revs requests show R-0a1b2c3d
     """
+    from infra.requests.history import line
     from infra.requests.outcomes import described
 
     store = store_of(settings_of(home))
@@ -178,8 +179,14 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
     table(
         "history",
         [
-            {"at": event.at.isoformat(timespec="seconds"), "event": event.event, "batch": event.batch_id}
-            for event in events
+            {
+                "at": each.at.isoformat(timespec="seconds"),
+                "event": each.event,
+                "by": each.by,
+                "why": each.why,
+                "batch": each.batch_id,
+            }
+            for each in map(line, events)
         ],
     )
 

@@ -60,7 +60,9 @@ class Vault:
             return cls(*read_or_create_keys(settings.key_file))
         earlier = settings.earlier_keys.get_secret_value() if settings.earlier_keys else ""
         key = decode_key(settings.deployment_key.get_secret_value(), origin="REVS_DEPLOYMENT_KEY")
-        return cls(key, *(decode_key(text, origin="a key of REVS_EARLIER_KEYS") for text in earlier.split(",") if text))
+        return cls(
+            key, *(decode_key(text, origin="a key of REVS_EARLIER_KEYS") for text in earlier.split(",") if text.strip())
+        )
 
     def pseudonym(self, value: str, *, kind: str) -> str:
         """Return 64 hex digits that stand for `value`: the same for the same value, kind and deployment key."""

@@ -11,8 +11,9 @@ from typing import Any
 from infra.requests import IdentifierOutcome, Intake, RequestStore, RequestView
 from infra.requests.answers import AnotherBody, Answers
 from infra.requests.clock import State, Timeliness, state
+from infra.requests.history import Line, line
 from infra.requests.overview import Overview, Page
-from infra.requests.records import UNANSWERED, Event
+from infra.requests.records import UNANSWERED
 from infra.requests.regimes import frozen
 from infra.requests.tokens import Token, Tokens
 from infra.service.problems import Problem
@@ -47,7 +48,7 @@ class Case:
     view: RequestView
     others: tuple[RequestView, ...]  # what the same demand asks of other models
     outcomes: tuple[IdentifierOutcome, ...]
-    events: tuple[Event, ...]
+    history: tuple[Line, ...]
     actions: Mapping[str, tuple[str, ...]]  # that the token may do and its state allows, with what may be told
     state: State | None  # None once it is answered
     days_left: int | None  # until it is due, negative once it is overdue; None once it is answered
@@ -161,11 +162,14 @@ class Desk:
             view=view,
             others=tuple(each for each in self._store.list(case_id=view.case_id) if each.id != view.id),
             outcomes=tuple(self._store.outcomes(request_id)),
-            events=tuple(self._store.events(request_id=request_id)) if who.role in MAY["history"] else (),
+            history=self._history(request_id) if who.role in MAY["history"] else (),
             actions={name: _choices(name, view) for name in ACTIONS if _offered(who, name, view)},
             state=self.state(view),
             days_left=self.days_left(view),
         )
+
+    def _history(self, request_id: str) -> tuple[Line, ...]:
+        return tuple(line(event) for event in self._store.events(request_id=request_id))
 
     def page(self, who: Token, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Found:
         """Return some of the requests that match: the unanswered ones, most urgent first, then the answered ones.
@@ -200,8 +204,14 @@ class Desk:
         return Counts(by_status=self._overview.by_status(), overdue=overdue, at_risk=at_risk)
 
     def ready(self) -> None:
-        """Ask the store for something; OperationFailed where it does not answer."""
-        self._overview.by_status()
+        """Ask the store for something.
+
+        Raises:
+            OperationFailed: It does not answer.
+            Problem: It answers, and the deployment key of this process is no longer the one in use.
+        """
+        if self._store.must_rotate():
+            raise Problem("other-key")
 
     def state(self, view: RequestView) -> State | None:
         """Return how the due date of a request stands today; None once it is answered."""

@@ -117,9 +117,15 @@ class OutcomeOut(BaseModel):
 class EventOut(BaseModel):
     """One line of a request's history."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     at: datetime
     event: str
-    by: str | None
+    by: str | None = Field(description="who decided or handed in; null: the program")
+    reason: str | None = Field(description="a code, or a sentence of the program")
+    before: date | None = Field(description="a date that was moved, as it was")
+    after: date | None = Field(description="that date since then; of an alarm, the day that it is about")
+    other: str | None = Field(description="the request that it has to do with")
     batch_id: str | None
 
 
@@ -140,7 +146,18 @@ class RequestOut(RequestRow):
                 "described": "edited in 4 contexts, 2 kept to test the edit",
             }
         ],
-        history=[{"at": "2026-11-02T09:30:00Z", "event": "request.unverified", "by": "web form", "batch_id": None}],
+        history=[
+            {
+                "at": "2026-11-09T09:30:00Z",
+                "event": "request.extended",
+                "by": "A. Officer",
+                "reason": "complexity",
+                "before": "2026-12-02",
+                "after": "2027-02-02",
+                "other": None,
+                "batch_id": None,
+            }
+        ],
         actions=[],
     )
 
@@ -161,10 +178,7 @@ class RequestOut(RequestRow):
             )
             for each in case.outcomes
         ]
-        history = [
-            EventOut(at=each.at, event=each.event, by=each.detail.get("by"), batch_id=each.batch_id)
-            for each in case.events
-        ]
+        history = [EventOut.model_validate(each) for each in case.history]
         return cls(**row(case.view, case.days_left), outcomes=outcomes, history=history, actions=list(case.actions))
 
 

@@ -13,6 +13,7 @@ from served import EMAIL, GOOD, SSN, Served
 from stored_requests import KEY, complete, opened
 
 from infra.keys.vault import Vault
+from infra.requests import RequestStore
 from infra.requests.tokens import ROLES, Tokens
 from infra.service.roles import ACTIONS, MAY
 from revs.errors import OperationFailed
@@ -254,7 +255,15 @@ def test_the_list_has_the_most_urgent_first_and_what_is_done_last(served_on_both
     assert ids("?status=unverified&status=withdrawn") == [soon, late, done]
     assert ids("?due=2026-12-10") == [soon, done]
     assert ids("?page=2") == []
-    for query in ("?status=zz", "?due=soon", "?page=0", f"?due={EMAIL}", "?page=99999999999"):
+    for query in (
+        "?status=zz",
+        "?due=soon",
+        "?due=20261210",
+        "?due=86400",
+        "?page=0",
+        f"?due={EMAIL}",
+        "?page=99999999999",
+    ):
         assert EMAIL not in json.dumps(problem(client.get(f"/v1/requests{query}"), 422, "invalid"))
 
 
@@ -291,6 +300,16 @@ def test_health_and_readiness_need_no_token_and_readiness_asks_the_store(
     monkeypatch.setattr("infra.requests.database.Database.read", down)
     assert client.get("/v1/health").status_code == 200
     assert "disk" not in json.dumps(problem(client.get("/v1/ready"), 503, "unavailable"))
+
+
+def test_after_the_key_was_changed_a_process_that_has_the_old_one_is_not_ready(served_on_both: Served) -> None:
+    served = served_on_both
+    rotated = RequestStore(served.url, Vault(bytes(32), KEY))
+    rotated.rotate()
+    document = problem(served.client().get("/v1/ready"), 503, "other-key")
+    assert "start it again" in document["detail"]
+    problem(served.client("submitter").post("/v1/requests", json=GOOD), 503, "unavailable")
+    rotated.close()
 
 
 def test_a_token_opens_nothing_once_it_is_revoked_or_expired(
