@@ -25,7 +25,7 @@ _PRINTABLE = frozenset(
         "task_workers",
         "device",
     }
-    | {"stage_timeout", "method", "keep_digests", "regime", "time_zone", "at_risk_days"}
+    | {"inbox_taken", "stage_timeout", "method", "keep_digests", "regime", "time_zone", "at_risk_days"}
 )
 
 
@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     the database cannot: then an end that was cut off is found. Unset: nothing is kept elsewhere."""
     notices: SecretStr | None = None
     """Where people are told what happened to requests: Apprise URLs, separated by spaces. They may hold passwords."""
+    inbox: str | None = Field(default=None, repr=False)  # a path may be a name
+    """Where other systems put request files: a folder, or an address such as `s3://bucket/prefix`. Unset: nowhere."""
+    inbox_taken: Literal["keep", "shred"] = "keep"
+    """What happens to a file of the inbox that was taken: it is kept in `taken/` beside it, or destroyed."""
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""

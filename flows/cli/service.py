@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.common import By, Home, Json, console, emit, settings_of, table, who_decides
-from flows.cli.requests import generation_of, registry_of, store_of
+from flows.cli.requests import registry_of, store_of
 from revs.errors import BadInput, OperationFailed
 
 if TYPE_CHECKING:
@@ -149,6 +149,8 @@ def _service(settings: Settings) -> FastAPI:
 def _models(settings: Settings) -> tuple[Callable[[], Collection[str]], Callable[[str], str]]:
     """What tells the registered models, and as what a model was trained; both remember it for a while."""
     from cachetools import TTLCache, cached
+
+    from infra.registry.generation import generation_of
 
     def models() -> Collection[str]:
         registry = registry_of(settings)

@@ -71,6 +71,12 @@ def parse_demands(
     ]
 
 
+def require_model(fields: Mapping[str, object], models: Collection[str]) -> None:
+    """Raise Malformed where a request names no model, of which there is more than one."""
+    if fields.get("model") is None:
+        raise Malformed(f"model is missing, and there is more than one; name one of these: {_some(models)}")
+
+
 def parse_text(value: object, *, field: str) -> str:
     """Return the text without surrounding whitespace; it has a letter or digit and at most `MAX_TEXT` characters."""
     if not isinstance(value, str) or not any(character.isalnum() for character in value):
@@ -143,9 +149,12 @@ def _models(
     values = frozenset(identifier.value for identifier in identifiers)
     names = [_model(each, default, values) for each in listed]
     if models is not None and not set(models) >= set(names):
-        some = ", ".join(sorted(models)[:_NAMED_AT_MOST])
-        raise Malformed(f"model is not one of those that are registered; name one of these: {some}")
+        raise Malformed(f"model is not one of those that are registered; name one of these: {_some(models)}")
     return sorted(set(names))
+
+
+def _some(models: Collection[str]) -> str:
+    return ", ".join(sorted(models)[:_NAMED_AT_MOST])
 
 
 def _model(value: object, default: str, values: Set[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from infra.requests import documents
 from infra.requests.clock import Clock
-from infra.requests.fields import Malformed, parse_demands, parse_identifier
+from infra.requests.fields import Malformed, parse_demands, parse_identifier, require_model
 from infra.requests.records import Entry
 from revs.errors import BadInput
 
@@ -48,7 +48,13 @@ def refuse_too_large(size: int, *, name: str) -> None:
 
 
 def parse_requests(
-    data: bytes, *, name: str, model: str, clock: Clock, models: Collection[str] | None = None
+    data: bytes,
+    *,
+    name: str,
+    model: str,
+    clock: Clock,
+    models: Collection[str] | None = None,
+    must_name: bool = False,
 ) -> list[Entry]:
     """Split a request file into its requests, in the order of the file, malformed ones included.
 
@@ -58,6 +64,7 @@ def parse_requests(
         model: The model of requests that name none.
         clock: Gives regime and due date of requests that have none.
         models: The models that there are; a request for another is malformed. None: any.
+        must_name: Whether a request that names no model is malformed.
 
     Raises:
         BadInput: The file as a whole cannot be used: empty, no text in UTF-8, broken JSON, a CSV without its columns.
@@ -67,7 +74,7 @@ def parse_requests(
     lines = [(number, raw) for number, raw in enumerate(rows, start=1) if raw.strip()]
     if not lines:
         raise BadInput(f"{name} holds no deletion request; write one request a line (JSON Lines) or a CSV table")
-    parse = _Parser(model=model, clock=clock, models=models)
+    parse = _Parser(model=model, clock=clock, models=models, must_name=must_name)
     if _is_csv(name, lines[0][1]):
         return _parse_csv(lines, name, parse)
     return [entry for each in documents.split(lines, name=name) for entry in parse.document(each)]
@@ -88,6 +95,7 @@ class _Parser:
     model: str
     clock: Clock
     models: Collection[str] | None
+    must_name: bool
 
     def document(self, found: documents.Document) -> list[Entry]:
         try:
@@ -97,6 +105,8 @@ class _Parser:
 
     def entries(self, number: int, raw: bytes, fields: dict[str, object]) -> list[Entry]:
         """One for each model that the request names."""
+        if self.must_name:
+            require_model(fields, self.models or ())
         demands = parse_demands(fields, model=self.model, clock=self.clock, models=self.models)
         return [Entry(line=number, raw=raw, demand=demand) for demand in demands]
 

@@ -73,7 +73,31 @@ class RequestStore(LogStore):
         """
         if again:
             generation = rows.new_request_id()
-        return self._submit(read_source(path), name=str(path), model=model, generation=generation, models=models)
+        return self.add_bytes(read_source(path), name=str(path), model=model, generation=generation, models=models)
+
+    def add_bytes(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        model: str,
+        generation: str = "",
+        models: Collection[str] | None = None,
+        must_name: bool = False,
+    ) -> Intake:
+        """Take what a request file holds; otherwise like `add_file`.
+
+        Args:
+            data: The bytes of the file.
+            name: What errors call it; its suffix tells the format.
+            model: As of `add_file`.
+            generation: As of `add_file`.
+            models: As of `add_file`.
+            must_name: Whether a request that names no model is malformed.
+        """
+        return self._submit(
+            data, name=name, model=model, generation=generation, models=models, must_name=must_name
+        )  # fmt: skip
 
     def add(
         self,
@@ -301,6 +325,7 @@ class RequestStore(LogStore):
         models: Collection[str] | None,
         by: str | None = None,
         verified: bool = True,
+        must_name: bool = False,
     ) -> Intake:
         if "/" in model or ":" in model or not any(map(str.isalnum, model)):
             raise BadInput(f"{model!r} cannot be the name of a registered model; give the name alone, such as 'demo'")
@@ -308,7 +333,9 @@ class RequestStore(LogStore):
         known = self._database.read(lambda session: submissions.find(session, marks))
         if known is not None:
             return known
-        entries = parse_requests(data, name=name, model=model, clock=self._clock, models=models)
+        entries = parse_requests(
+            data, name=name, model=model, clock=self._clock, models=models, must_name=must_name
+        )  # fmt: skip
         return self._database.write(
             lambda session: (
                 submissions.find(session, marks)

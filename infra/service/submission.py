@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from infra.requests.clock import Clock
-from infra.requests.fields import Malformed, parse_demands
+from infra.requests.fields import Malformed, parse_demands, require_model
 from infra.service.problems import Problem
 
 MOST = 100  # requests in one body
@@ -69,9 +69,8 @@ def read_submission(body: bytes, *, models: Collection[str], clock: Clock, may_b
 def _wanted(document: object, models: Collection[str], clock: Clock, *, may_be_later: bool) -> Wanted:
     if not isinstance(document, dict):
         raise Malformed("the request is not a JSON object")
-    if document.get("model") is None and len(models) > 1:
-        some = ", ".join(sorted(models)[:10])
-        raise Malformed(f"model is missing, and there is more than one; name one of these: {some}")
+    if len(models) > 1:
+        require_model(document, models)
     default = next(iter(models))
     demands = parse_demands(document, model=default, clock=clock, models=models)
     by_law = demands[0].regime.due_date(demands[0].received)
