@@ -54,7 +54,7 @@ def split(lines: Sequence[Line], *, name: str) -> list[Document]:
         refuse_too_many(len(found), name)
         at += taken
     # Where none is an object of its own that may be a request, they are parts of a larger one that is broken.
-    if len(lines) > 1 and not spread and not any(_is_json(each.raw) and b'"subject"' in each.raw for each in found):
+    if len(lines) > 1 and not spread and not any(_is_json(each.raw) and b'"subject' in each.raw for each in found):
         _refuse(lines, name)
     return found
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from infra.requests import documents
 from infra.requests.clock import Clock
-from infra.requests.fields import Malformed, parse_demands, parse_identifier, require_model
+from infra.requests.fields import Malformed, parse_identifier
+from infra.requests.opendsr import read_demands
 from infra.requests.records import Entry
 from revs.errors import BadInput
 
@@ -105,9 +106,9 @@ class _Parser:
 
     def entries(self, number: int, raw: bytes, fields: dict[str, object]) -> list[Entry]:
         """One for each model that the request names."""
-        if self.must_name:
-            require_model(fields, self.models or ())
-        demands = parse_demands(fields, model=self.model, clock=self.clock, models=self.models)
+        demands = read_demands(
+            fields, model=self.model, clock=self.clock, models=self.models, must_name=self.must_name
+        )  # fmt: skip
         return [Entry(line=number, raw=raw, demand=demand) for demand in demands]
 
 

@@ -93,7 +93,8 @@ class RequestStore(LogStore):
             model: As of `add_file`.
             generation: As of `add_file`.
             models: As of `add_file`.
-            must_name: Whether a request that names no model is malformed.
+            must_name: Whether a request that names no model is malformed; one of OpenDSR, which cannot name any, is for
+                all models then.
         """
         return self._submit(
             data, name=name, model=model, generation=generation, models=models, must_name=must_name
@@ -107,6 +108,7 @@ class RequestStore(LogStore):
         verified: bool = True,
         models: Collection[str] | None = None,
         generation: str = "",
+        must_name: bool = False,
     ) -> Intake:
         """Take requests, given as the JSON objects that lines of a request file hold; otherwise like `add_file`.
 
@@ -117,6 +119,7 @@ class RequestStore(LogStore):
             verified: Whether it is known that who asks is who they say; else it waits for `verify`.
             models: As of `add_file`.
             generation: As of `add_file`; any text that tells this submission from an equal one.
+            must_name: As of `add_bytes`.
         """
         try:
             lines = "\n".join(json.dumps(request, sort_keys=True) for request in requests)
@@ -124,7 +127,7 @@ class RequestStore(LogStore):
             raise BadInput("the request is not a JSON object; give the fields a line of a request file has") from None
         return self._submit(
             lines.encode(), name="request.jsonl", model=model, generation=generation, models=models, by=by,
-            verified=verified,
+            verified=verified, must_name=must_name,
         )  # fmt: skip
 
     def list(

@@ -128,6 +128,7 @@ class Desk:
             by=who.name,
             verified=False,
             models=plan["models"],
+            must_name=len(plan["models"]) > 1,
             generation=" ".join([plan["generation"], who.id, once]),
         )
         return self._receipts(intake, alone=len(requests) == 1)

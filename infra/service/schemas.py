@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from infra.requests import opendsr
 from infra.requests.fields import MAX_IDENTIFIERS, MAX_MODELS, MAX_TEXT
 from infra.requests.outcomes import described
 from infra.requests.records import IDENTIFIER_TYPES, SETTLED, RequestView
@@ -241,18 +242,67 @@ _REQUEST = {
         "identifiers": {"type": "array", "minItems": 1, "maxItems": MAX_IDENTIFIERS, "items": _IDENTIFIER},
     },
 }
+_IDENTITY = {
+    "type": "object",
+    "required": ["identity_type", "identity_value", "identity_format"],
+    "additionalProperties": False,
+    "properties": {
+        "identity_type": {"enum": sorted(opendsr.TYPES)},
+        "identity_value": {"type": "string", "maxLength": MAX_TEXT},
+        "identity_format": {"enum": ["raw"]},
+    },
+}
+_OPENDSR = {
+    "type": "object",
+    "title": "OpenDSR 2.0",
+    "required": [
+        "regulation",
+        "subject_request_id",
+        "subject_request_type",
+        "submitted_time",
+        "subject_identities",
+    ],
+    "additionalProperties": False,
+    "properties": {
+        "regulation": {"enum": list(opendsr.REGULATIONS)},
+        "subject_request_id": {"type": "string", "format": "uuid", "description": "of version 4"},
+        "subject_request_type": {"enum": ["erasure"]},
+        "submitted_time": {"type": "string", "format": "date-time"},
+        "subject_identities": {"type": "array", "minItems": 1, "maxItems": MAX_IDENTIFIERS, "items": _IDENTITY},
+        "api_version": {"description": "not looked at"},
+        "status_callback_urls": {"description": "not called"},
+        "extensions": {"description": "not looked at"},
+    },
+}
 _EXAMPLE = {
     "subject": "customer 17",
     "received": "2026-11-02",
     "identifiers": [{"type": "EMAIL_ADDRESS", "value": "quillfern@example.com"}],
 }
+_OPENDSR_EXAMPLE = {
+    "regulation": "ccpa",
+    "subject_request_id": "a7551968-d5d6-44b2-9831-815ac9017798",
+    "subject_request_type": "erasure",
+    "submitted_time": "2026-11-02T15:00:00Z",
+    "subject_identities": [
+        {"identity_type": "email", "identity_value": "quillfern@example.com", "identity_format": "raw"}
+    ],
+    "api_version": "2.0",
+}
+_ONE = [_REQUEST, _OPENDSR]
 SUBMISSION = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"oneOf": [_REQUEST, {"type": "array", "minItems": 1, "maxItems": 100, "items": _REQUEST}]},
-                "examples": {"one": {"value": _EXAMPLE}, "list": {"value": [_EXAMPLE]}},
+                "schema": {
+                    "oneOf": [*_ONE, {"type": "array", "minItems": 1, "maxItems": 100, "items": {"oneOf": _ONE}}]
+                },
+                "examples": {
+                    "one": {"value": _EXAMPLE},
+                    "list": {"value": [_EXAMPLE]},
+                    "OpenDSR 2.0": {"value": _OPENDSR_EXAMPLE},
+                },
             }
         },
     }

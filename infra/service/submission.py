@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from infra.requests.clock import Clock
-from infra.requests.fields import Malformed, parse_demands, require_model
+from infra.requests.fields import Malformed
+from infra.requests.opendsr import read_demands
 from infra.service.problems import Problem
 
 MOST = 100  # requests in one body
-_PLACE = re.compile(r"(identifiers)\[(\d+)\](?:\.(type|value))?|(subject|received|due|regime|model|identifiers)\b")
+_PLACE = re.compile(r"(identifiers|subject_identities)\[(\d+)\](?:\.([a-z_]+))?|([a-z_]+) (?:is|holds|names)\b")
 
 
 def read_json(body: bytes) -> Any:
@@ -69,10 +70,8 @@ def read_submission(body: bytes, *, models: Collection[str], clock: Clock, may_b
 def _wanted(document: object, models: Collection[str], clock: Clock, *, may_be_later: bool) -> Wanted:
     if not isinstance(document, dict):
         raise Malformed("the request is not a JSON object")
-    if len(models) > 1:
-        require_model(document, models)
     default = next(iter(models))
-    demands = parse_demands(document, model=default, clock=clock, models=models)
+    demands = read_demands(document, model=default, clock=clock, models=models, must_name=len(models) > 1)
     by_law = demands[0].regime.due_date(demands[0].received)
     if demands[0].due > by_law and not may_be_later:
         raise Malformed(f"due is later than the law's day, {by_law}: leave it out, or name an earlier day")

@@ -86,6 +86,23 @@ def test_where_there_are_two_models_a_request_has_to_name_its_own(
     ]
 
 
+def test_a_request_of_opendsr_in_the_inbox_is_for_every_model(
+    here: Installation, put: Callable[..., Path], revs: Revs
+) -> None:
+    here.registry.register_base(here.checkpoints[1], name="other", corpus="corpus.txt")
+    identity = {"identity_type": "email", "identity_value": "zz@example.com", "identity_format": "raw"}
+    request = {
+        "regulation": "gdpr",
+        "subject_request_id": "a7551968-d5d6-44b2-9831-815ac9017798",
+        "subject_request_type": "erasure",
+        "submitted_time": "2026-11-02T15:00:00Z",
+        "subject_identities": [identity],
+    }
+    put("a.json", json.dumps(request, indent=2))
+    assert json.loads(revs("collect", "--json").out)["accepted"] == 2
+    assert sorted(view.model for view in here.store.list(status="received")) == ["demo", "other"]
+
+
 def test_the_command_says_what_it_brought_and_ends_in_an_error_where_a_file_was_refused(
     here: Installation, inbox: Path, put: Callable[..., Path], revs: Revs
 ) -> None:

@@ -107,3 +107,41 @@ def test_a_name_in_the_place_of_a_model_is_refused_at_the_door_also_where_none_i
             assert answer.status_code in {409, 422} and model not in answer.text
     served.store.close()
     assert model.encode() not in stored_bytes(tmp_path)
+
+
+OPENDSR: dict[str, Any] = {
+    "regulation": "ccpa",
+    "subject_request_id": "a7551968-d5d6-44b2-9831-815ac9017798",
+    "subject_request_type": "erasure",
+    "submitted_time": "2026-11-02T15:00:00Z",
+    "subject_identities": [{"identity_type": "email", "identity_value": EMAIL, "identity_format": "raw"}],
+}
+
+
+def test_an_erasure_request_of_opendsr_is_taken_for_every_model(served_on_both: Served) -> None:
+    served = served_on_both
+    (request_id,) = ids(send(served, OPENDSR))
+    view = served.store.get(request_id)
+    assert (view.regime, view.types, view.status, str(view.due)) == (
+        *("ccpa", ("EMAIL_ADDRESS",), "unverified", "2026-12-17"),
+    )
+    served.models[:] = ["demo", "other"]
+    answer = send(served, [OPENDSR, GOOD | {"model": "demo"}], keyed=False)
+    assert [(each["number"], each["model"]) for each in answer.json()["requests"]] == [
+        *((0, "demo"), (0, "other"), (1, "demo")),
+    ]
+
+
+def test_what_of_opendsr_cannot_be_fulfilled_is_refused_with_its_place(served: Served) -> None:
+    hashed = OPENDSR["subject_identities"][0] | {"identity_format": "sha256"}
+    body = [
+        OPENDSR | {"subject_request_type": "access"},
+        OPENDSR | {"subject_identities": [hashed]},
+        OPENDSR | {"submitted_time": "9999-12-31T00:00:00Z"},
+    ]
+    answer = send(served, body)
+    assert answer.status_code == 422 and EMAIL not in answer.text
+    assert [each["pointer"] for each in answer.json()["errors"]] == [
+        *("/0/subject_request_type", "/1/subject_identities/0/identity_format", "/2/submitted_time"),
+    ]
+    assert not served.store.list()

@@ -1,0 +1,134 @@
+"""Erasure requests as OpenDSR 2.0 writes them, section 7 of its specification; formerly OpenGDPR.
+
+A second form of the JSON object that stands for a request: whatever takes that one takes this one too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+from typing import Any
+
+from infra.requests.clock import Clock
+from infra.requests.fields import EVERY_MODEL, Malformed, parse_demands, require_model
+from infra.requests.records import Demand
+
+REGULATIONS = ("gdpr", "ccpa")
+TYPES = {
+    "email": "EMAIL_ADDRESS",
+    "phone": "PHONE_NUMBER",  # this and the next two: processors' own, the specification has no telephone numbers
+    "phone_number": "PHONE_NUMBER",
+    "mobile_number": "PHONE_NUMBER",
+}
+"""Identity types that can be sought in text. The others of the specification are ids of devices and customers."""
+_MARKS = frozenset({"subject_request_id", "subject_request_type", "subject_identities"})
+_FIELDS = (
+    "regulation", "subject_request_id", "subject_request_type", "submitted_time", "subject_identities", "api_version",
+    "status_callback_urls", "extensions",
+)  # fmt: skip
+_IDENTITY = {"identity_type", "identity_value", "identity_format"}
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_OURS = re.compile(r"^identifiers\[(\d+)\]\.value")
+
+
+def read_demands(
+    fields: Mapping[str, object],
+    *,
+    model: str,
+    clock: Clock,
+    models: Collection[str] | None = None,
+    must_name: bool = False,
+) -> list[Demand]:
+    """Return what a request demands of each of its models, in whichever of the two forms it is written.
+
+    Args:
+        fields: The request as a JSON object.
+        model: As of `parse_demands`.
+        clock: As of `parse_demands`.
+        models: As of `parse_demands`.
+        must_name: Whether a request has to name its model; one in OpenDSR's form is for all of them then.
+
+    Raises:
+        Malformed: As `parse_demands`, in the words of the form.
+    """
+    if not is_one(fields):
+        if must_name:
+            require_model(fields, models or ())
+        return parse_demands(fields, model=model, clock=clock, models=models)
+    ours = as_request(fields, clock=clock, every_model=must_name)
+    try:
+        return parse_demands(ours, model=model, clock=clock, models=models)
+    except Malformed as reason:
+        raise Malformed(in_its_words(str(reason))) from None
+
+
+def is_one(fields: Mapping[str, object]) -> bool:
+    """Whether a JSON object is meant as a request of OpenDSR."""
+    return not _MARKS.isdisjoint(fields)
+
+
+def as_request(fields: Mapping[str, object], *, clock: Clock, every_model: bool) -> dict[str, Any]:
+    """Return the fields of a request as a request file has them.
+
+    Args:
+        fields: The request in OpenDSR's form.
+        clock: Whose day the submitted time is on.
+        every_model: Whether it is for every registered model, since OpenDSR names none; else for the default one.
+
+    Raises:
+        Malformed: It is no erasure request, or one that cannot be fulfilled as it stands.
+    """
+    if not fields.keys() <= set(_FIELDS):
+        raise Malformed(f"has a field that is none of OpenDSR 2.0: {', '.join(_FIELDS)}")
+    if _word(fields, "subject_request_type") != "erasure":
+        raise Malformed("subject_request_type is not erasure; access and portability are not answered here")
+    regulation = _word(fields, "regulation")
+    if regulation not in REGULATIONS:
+        raise Malformed(f"regulation is missing or not one of {', '.join(REGULATIONS)}")
+    request_id = fields.get("subject_request_id")
+    if not isinstance(request_id, str) or not _UUID.fullmatch(request_id):
+        raise Malformed("subject_request_id is missing or not a UUID of version 4")
+    listed = fields.get("subject_identities")
+    if not isinstance(listed, list) or not listed:
+        raise Malformed("subject_identities is missing or not a list with at least one identity")
+    request = {
+        "subject": request_id.lower(),
+        "received": f"{_submitted(fields.get('submitted_time'), clock)}",
+        "regime": regulation,
+        "identifiers": [_identifier(item, f"subject_identities[{number}]") for number, item in enumerate(listed)],
+    }
+    return request | ({"model": EVERY_MODEL} if every_model else {})
+
+
+def in_its_words(reason: str) -> str:
+    """Return a reason about the fields of a request in the words of OpenDSR."""
+    return _OURS.sub(r"subject_identities[\1].identity_value", reason).replace("received is", "submitted_time is", 1)
+
+
+def _word(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    return value.strip().lower() if isinstance(value, str) else ""
+
+
+def _submitted(value: object, clock: Clock) -> date:
+    try:
+        if isinstance(value, str) and _TIME.fullmatch(value):
+            return clock.day(datetime.fromisoformat(value.upper()))
+    except (ValueError, OverflowError):  # the 31st of February, the first hours of year 1; their text holds the value
+        pass
+    raise Malformed("submitted_time is missing or not a time such as 2026-11-02T09:30:00Z")
+
+
+def _identifier(item: object, within: str) -> dict[str, object]:
+    if not isinstance(item, Mapping) or item.keys() != _IDENTITY:
+        raise Malformed(f"{within} is not an object with {', '.join(sorted(_IDENTITY))}")
+    kind = TYPES.get(str(item["identity_type"]))
+    if kind is None:
+        raise Malformed(f"{within}.identity_type is none that can be sought in text: {', '.join(TYPES)}")
+    if item["identity_format"] != "raw":
+        raise Malformed(f"{within}.identity_format is not raw; what is hashed cannot be sought")
+    return {"type": kind, "value": item["identity_value"]}
