@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     the database cannot: then an end that was cut off is found. Unset: nothing is kept elsewhere."""
     notices: SecretStr | None = None
     """Where people are told what happened to requests: Apprise URLs, separated by spaces. They may hold passwords."""
+    notices_secret: SecretStr | None = None
+    """Signs webhooks (Standard Webhooks): `whsec_` and base64; several with spaces between while it is changed."""
     inbox: str | None = Field(default=None, repr=False)  # a path may be a name
     """Where other systems put request files: a folder, or an address such as `s3://bucket/prefix`. Unset: nowhere."""
     inbox_taken: Literal["keep", "shred"] = "keep"
@@ -102,6 +104,11 @@ class Settings(BaseSettings):
     def _unescaped(cls, joined_by: str | None) -> str | None:
         """Read backslash-n and backslash-t as line break and tab, which most environment files cannot hold."""
         return None if joined_by is None else joined_by.replace("\\n", "\n").replace("\\t", "\t")
+
+    @property
+    def webhook_secrets(self) -> str | None:
+        """What signs webhooks, as text; None where they are not signed."""
+        return None if self.notices_secret is None else self.notices_secret.get_secret_value()
 
     @property
     def requests_url(self) -> str:
