@@ -11,6 +11,7 @@ from flows.shards import over_shards
 from infra.requests import BatchHeld
 from infra.running.deployment import is_scheduled, turn
 from infra.settings import load_settings
+from tasks.batch.inbox import take_from_inbox
 from tasks.batch.notify import notify
 from tasks.batch.pages import log_requests, name_run, progress_on_page, show_batch
 from tasks.batch.results import Closed, Verdict
@@ -58,6 +59,7 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
 
 def process_waiting(model: str, corpus: str | None) -> Processed | None:
     """Open or resume the batch of a model and process it; None where there is nothing to do."""
+    take_from_inbox()
     try:
         batch = open_batch(model, corpus)
     except BatchHeld:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from infra import webhooks
+from infra.webhooks import Message, Webhook
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
+    from standardwebhooks import Webhook as Signer
 
     from infra.requests import RequestStore
     from infra.requests.records import Event
@@ -50,27 +53,70 @@ class Delivery:
     taken: bool
 
 
-def places(urls: str) -> list[NotifyBase]:
-    """Return the places that Apprise URLs name, separated by spaces or line ends.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """A place that Apprise tells: a mailbox, a chat, a webhook that takes no signatures."""
+
+    notifier: NotifyBase = field(repr=False)
+    shown: str  # without password or token
+
+    def tell(self, message: Message) -> bool:
+        """Send a message; return whether it was taken."""
+        return bool(self.notifier.notify(title=message.title, body=message.text))
+
+
+def places(urls: str, secrets: str | None = None) -> list[Chat | Webhook]:
+    """Return the places that addresses name, separated by spaces or line ends.
+
+    Args:
+        urls: Apprise's, and `https://` addresses of webhooks.
+        secrets: Sign webhooks, `json://` and `jsons://` too: see `webhooks.signers`. None: they are not signed.
 
     Raises:
-        BadInput: One of them is none; it is not shown, for it may hold a password.
+        BadInput: An address or a secret is none; it is not shown, for it may hold a password.
     """
+    signed_by = webhooks.signers(secrets) if secrets else []
+    return [_place(url, number, signed_by) for number, url in enumerate(urls.split(), start=1)]
+
+
+def _place(url: str, number: int, signed_by: Sequence[Signer]) -> Chat | Webhook:
     from apprise import Apprise
 
-    found: list[NotifyBase] = []
-    for number, url in enumerate(urls.split(), start=1):
-        place = Apprise.instantiate(url, suppress_exceptions=True)
-        if place is None:
+    found = Apprise.instantiate(url, suppress_exceptions=True)
+    if found is None and (hook := webhooks.plain(url, signed_by)) is not None:
+        if not signed_by:
             raise BadInput(
-                f"address {number} of REVS_NOTICES is none that Apprise knows; write e.g. "
-                "mailtos://user:password@mail.example.com?to=officer@example.com or jsons://hooks.example.com/revs"
+                f"address {number} of REVS_NOTICES is a webhook, and nothing signs for it; set REVS_NOTICES_SECRET, or "
+                "write jsons:// for one without a signature"
             )
-        found.append(place)
-    return found
+        return hook
+    if found is None:
+        raise BadInput(
+            f"address {number} of REVS_NOTICES is none that Apprise knows, and no webhook; write e.g. "
+            "mailtos://user:password@mail.example.com?to=officer@example.com or https://hooks.example.com/revs"
+        )
+    shown = re.sub(r"//[^/@]*@", "//", str(found.url(privacy=True)).partition("?")[0])
+    if signed_by and type(found).__name__ == "NotifyJSON":
+        return _signed(found, shown, signed_by)
+    return Chat(notifier=found, shown=shown)
 
 
-def send(store: RequestStore, urls: str) -> list[Delivery]:
+def _signed(found: NotifyBase, shown: str, signed_by: Sequence[Signer]) -> Webhook:
+    """A webhook of Apprise, as Apprise would call it, with signatures."""
+    port = f":{found.port}" if isinstance(found.port, int) else ""
+    return Webhook(
+        url=f"{'https' if found.secure else 'http'}://{found.host}{port}{found.fullpath}",
+        shown=shown,
+        signers=signed_by,
+        method=found.method,
+        headers=found.headers,
+        params=found.params,
+        auth=(found.user, found.password or "") if found.user else None,
+        verify=found.verify_certificate,
+    )
+
+
+def send(store: RequestStore, urls: str, secrets: str | None = None) -> list[Delivery]:
     """Tell every place what happened since it was last told; of a new place that is from now on.
 
     Requests that became overdue or are soon due are put into the log first, each once.
@@ -79,29 +125,29 @@ def send(store: RequestStore, urls: str) -> list[Delivery]:
         BadInput: As `places`.
         OperationFailed: The store cannot be used.
     """
-    targets = places(urls)
+    targets = places(urls, secrets)
     for place in targets:
         store.told(_key(store, place))  # a new place is told what is logged from here on
     store.log_urgency()
     return [_tell(store, place) for place in targets]
 
 
-def behind(store: RequestStore, urls: str) -> dict[str, int]:
+def behind(store: RequestStore, urls: str, secrets: str | None = None) -> dict[str, int]:
     """Return of how many events each place has not been told."""
-    return {_shown(place): len(_untold(store, place)) for place in places(urls)}
+    return {place.shown: len(_untold(store, place)) for place in places(urls, secrets)}
 
 
-def _tell(store: RequestStore, place: NotifyBase) -> Delivery:
+def _tell(store: RequestStore, place: Chat | Webhook) -> Delivery:
     events = _untold(store, place)
     if events:
         title, body = text(events)
-        if not place.notify(title=title, body=body):
-            return Delivery(place=_shown(place), events=len(events), taken=False)
+        if not place.tell(Message(title=title, text=body, first=events[0].id, last=events[-1].id)):
+            return Delivery(place=place.shown, events=len(events), taken=False)
         store.note_told(_key(store, place), events[-1].id)
-    return Delivery(place=_shown(place), events=len(events), taken=True)
+    return Delivery(place=place.shown, events=len(events), taken=True)
 
 
-def _untold(store: RequestStore, place: NotifyBase) -> list[Event]:
+def _untold(store: RequestStore, place: Chat | Webhook) -> list[Event]:
     return [event for event in store.events_after(store.told(_key(store, place))) if event.event in TOLD]
 
 
@@ -117,10 +163,6 @@ def text(events: Sequence[Event]) -> tuple[str, str]:
     return title, f"{body}\n\n'revs requests show ID' says more."
 
 
-def _key(store: RequestStore, place: NotifyBase) -> str:
-    """What stands for a place in the store: the same when its password is another."""
-    return store.pseudonym_of_place(_shown(place))
-
-
-def _shown(place: NotifyBase) -> str:
-    return re.sub(r"//[^/@]*@", "//", str(place.url(privacy=True)).partition("?")[0])
+def _key(store: RequestStore, place: Chat | Webhook) -> str:
+    """What stands for a place in the store: the same when its password is another, or it begins to be signed."""
+    return store.pseudonym_of_place(place.shown)

@@ -25,7 +25,7 @@ _PRINTABLE = frozenset(
         "task_workers",
         "device",
     }
-    | {"stage_timeout", "method", "keep_digests", "digest_days", "regime", "time_zone", "at_risk_days"}
+    | {"inbox_taken", "stage_timeout", "method", "keep_digests", "digest_days", "regime", "time_zone", "at_risk_days"}
 )
 
 
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     retention_days: int = Field(default=30, ge=0, le=3650)
     suppression_key: SecretStr | None = None
     """What the digests of `keep_digests` are made with, so that it can be kept where the deployment key is not. Unset:
-    a key derived from the deployment key. Another one makes the digests worthless that were kept before."""
+    the deployment key. Another one makes the digests worthless that were kept under this one."""
     digest_days: int | None = Field(default=None, ge=0, le=36500)
     """For how many days a digest of `keep_digests` is kept; None: until `revs requests drop-digests`."""
     keep_digests: bool = False
@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     the database cannot: then an end that was cut off is found. Unset: nothing is kept elsewhere."""
     notices: SecretStr | None = None
     """Where people are told what happened to requests: Apprise URLs, separated by spaces. They may hold passwords."""
+    notices_secret: SecretStr | None = None
+    """Signs webhooks (Standard Webhooks): `whsec_` and base64; several with spaces between while it is changed."""
+    inbox: str | None = Field(default=None, repr=False)  # a path may be a name
+    """Where other systems put request files: a folder, or an address such as `s3://bucket/prefix`. Unset: nowhere."""
+    inbox_taken: Literal["keep", "shred"] = "keep"
+    """What happens to a file of the inbox that was taken: it is kept in `taken/` beside it, or destroyed."""
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""
@@ -103,6 +109,11 @@ class Settings(BaseSettings):
     def _unescaped(cls, joined_by: str | None) -> str | None:
         """Read backslash-n and backslash-t as line break and tab, which most environment files cannot hold."""
         return None if joined_by is None else joined_by.replace("\\n", "\n").replace("\\t", "\t")
+
+    @property
+    def webhook_secrets(self) -> str | None:
+        """What signs webhooks, as text; None where they are not signed."""
+        return None if self.notices_secret is None else self.notices_secret.get_secret_value()
 
     @property
     def requests_url(self) -> str:

@@ -28,12 +28,20 @@ GOOD: dict[str, Any] = {
 class Served:
     """The service, its store, and a token of each role; `officer2` is somebody else than `officer`."""
 
-    def __init__(self, url: str, *, models: Collection[str] = ("demo",), calls: str = "100000/minute") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        models: Collection[str] = ("demo",),
+        calls: str = "100000/minute",
+        failures: str = "20/minute",
+    ) -> None:
+        self.url = url
         self.store = RequestStore(url, Vault(KEY))
         self.tokens = Tokens(self.store)
         self.models = list(models)
         self.app: FastAPI = new_app(
-            self.store, models=lambda: self.models, session_key="k" * 40, rates=Rates(calls, "20/minute")
+            self.store, models=lambda: self.models, session_key="k" * 40, rates=Rates(calls, failures)
         )
         self.secret = {role: self.tokens.add(role=role, name=f"the {role}", by="a test")[1] for role in ROLES}
         self.secret["officer2"] = self.tokens.add(role="officer", name="the other officer", by="a test")[1]

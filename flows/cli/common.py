@@ -25,13 +25,14 @@ Home = Annotated[
 By = Annotated[
     str | None, typer.Option("--by", help="Who decides, for the audit log; default: the user of this process.")
 ]
+MAX_NAME = 200
 
 
 def who_decides(by: str | None) -> str:
     """Return the name that was given, or the user whom the system knows; LOGNAME could say anything.
 
     Raises:
-        BadInput: the name is empty.
+        BadInput: the name is empty, too long or not printable.
     """
     from revs.errors import BadInput
 
@@ -39,9 +40,12 @@ def who_decides(by: str | None) -> str:
         import psutil
 
         return str(psutil.Process().username())
-    if not by.strip():
+    name = by.strip()
+    if not name:
         raise BadInput("--by is empty; name who decides, or leave it out")
-    return by.strip()
+    if not name.isprintable() or len(name) > MAX_NAME:  # it stands in the audit log for good
+        raise BadInput(f"--by holds control characters, or more than {MAX_NAME}; give the name of who decides")
+    return name
 
 
 def console() -> Console:

@@ -11,6 +11,7 @@ from flows.cli.common import By, Home, console, settings_of, who_decides
 from flows.cli.requests import store_of
 
 if TYPE_CHECKING:
+    from infra.requests import RequestStatus, RequestStore
     from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
 
 Ids = Annotated[list[str], typer.Argument(help="Requests, by id.", metavar="REQUEST_ID...")]
@@ -22,7 +23,7 @@ def verify(request_ids: Ids, by: By = None, home: Home = None) -> None:
     Example: revs requests verify R-0a1b2c3d --by ana
     """
     store, who = store_of(settings_of(home)), who_decides(by)
-    _each(request_ids, "verified", lambda request_id: store.verify(request_id, by=who))
+    _each(store, request_ids, "received", "verified", lambda request_id: store.verify(request_id, by=who))
 
 
 def withdraw(request_ids: Ids, by: By = None, home: Home = None) -> None:
@@ -32,7 +33,13 @@ def withdraw(request_ids: Ids, by: By = None, home: Home = None) -> None:
     """
     store, who = store_of(settings_of(home)), who_decides(by)
 
-    _each(request_ids, "withdrawn", lambda request_id: _told(request_id, store.withdraw(request_id, by=who)))
+    _each(
+        store,
+        request_ids,
+        "withdrawn",
+        "withdrawn",
+        lambda request_id: _told(request_id, store.withdraw(request_id, by=who)),
+    )
 
 
 def hold(
@@ -46,7 +53,9 @@ def hold(
     Example: revs requests hold R-0a1b2c3d --ground legal_hold --by ana
     """
     store, who, why = store_of(settings_of(home)), who_decides(by), cast("HoldGround", ground)
-    _each(request_ids, "on hold", lambda request_id: store.put_on_hold(request_id, ground=why, by=who))
+    _each(
+        store, request_ids, "on_hold", "on hold", lambda request_id: store.put_on_hold(request_id, ground=why, by=who)
+    )
 
 
 def refuse(
@@ -65,7 +74,13 @@ def refuse(
     Example: revs requests refuse R-0a1b2c3d --ground legal_obligation --by ana
     """
     store, who, why = store_of(settings_of(home)), who_decides(by), cast("RefusalGround", ground)
-    _each(request_ids, "refused", lambda request_id: _told(request_id, store.refuse(request_id, ground=why, by=who)))
+    _each(
+        store,
+        request_ids,
+        "rejected",
+        "refused",
+        lambda request_id: _told(request_id, store.refuse(request_id, ground=why, by=who)),
+    )
 
 
 def accept(request_ids: Ids, by: By = None, home: Home = None) -> None:
@@ -74,7 +89,7 @@ def accept(request_ids: Ids, by: By = None, home: Home = None) -> None:
     Example: revs requests accept R-0a1b2c3d --by ana
     """
     store, who = store_of(settings_of(home)), who_decides(by)
-    _each(request_ids, "completed", lambda request_id: store.accept(request_id, by=who))
+    _each(store, request_ids, "completed", "completed", lambda request_id: store.accept(request_id, by=who))
 
 
 def narrow(
@@ -91,7 +106,8 @@ def narrow(
     Example: revs requests narrow R-0a1b2c3d --identifier 1 --reason not_theirs --by ana
     """
     store, who, why = store_of(settings_of(home)), who_decides(by), cast("NarrowingReason", reason)
-    _each([request_id], "narrowed", lambda id_: _told(id_, store.narrow(id_, number=identifier, reason=why, by=who)))
+    _told(request_id, store.narrow(request_id, number=identifier, reason=why, by=who))
+    console().print("1 narrowed")
 
 
 def _told(request_id: str, goes_on: str | None) -> None:
@@ -106,7 +122,7 @@ def release(request_ids: Ids, by: By = None, home: Home = None) -> None:
     Example: revs requests release R-0a1b2c3d --by ana
     """
     store, who = store_of(settings_of(home)), who_decides(by)
-    _each(request_ids, "back in line", lambda request_id: store.release_hold(request_id, by=who))
+    _each(store, request_ids, "received", "back in line", lambda request_id: store.release_hold(request_id, by=who))
 
 
 def retry(request_ids: Ids, by: By = None, home: Home = None) -> None:
@@ -115,23 +131,43 @@ def retry(request_ids: Ids, by: By = None, home: Home = None) -> None:
     Example: revs requests retry R-0a1b2c3d R-4e5f6a7b
     """
     store, who = store_of(settings_of(home)), who_decides(by)
-    _each(request_ids, "back in line", lambda request_id: store.retry(request_id, by=who))
+    _each(store, request_ids, "received", "back in line", lambda request_id: store.retry(request_id, by=who))
 
 
-def _each(request_ids: Sequence[str], done: str, decide: Callable[[str], str | None]) -> None:
-    """Decide for one after the other; those that are refused are named together at the end."""
+def _each(
+    store: RequestStore,
+    request_ids: Sequence[str],
+    target: RequestStatus,
+    done: str,
+    decide: Callable[[str], str | None],
+) -> None:
+    """Decide for one after the other; those that are refused are named together at the end.
+
+    Args:
+        store: Holds them.
+        request_ids: The requests.
+        target: The state to which the decision leads: what is in it already is said to be, and not counted.
+        done: What is counted.
+        decide: Takes the decision; returns the request that stands in line now, where it leads there.
+    """
     from revs.errors import BadInput
 
     refused, count = [], 0
     for request_id in request_ids:
         try:
+            was_there = store.get(request_id).status == target
             in_line = decide(request_id)
         except BadInput as error:
             refused.append(str(error))
             continue
-        count += 1
-        if in_line is not None and in_line != request_id:
+        count += not was_there
+        if was_there:
+            console().print(f"{request_id} is {_WORDS[target]} already; nothing was done")
+        elif in_line is not None and in_line != request_id:
             console().print(f"{request_id} is the same demand as {in_line}, which waits already; folded into it")
     console().print(f"{count} {done}")
     if refused:
         raise BadInput("; ".join(refused))
+
+
+_WORDS = {"received": "in line", "on_hold": "on hold", "withdrawn": "withdrawn"}

@@ -138,11 +138,10 @@ def _write_csv(found: Sequence[dict[str, Any]]) -> None:
 
 
 def _day(text: str | None) -> date | None:
-    from datetime import date
-
+    from infra.requests.fields import Malformed, parse_date
     from revs.errors import BadInput
 
     try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError:
+        return None if text is None else parse_date(text, field="since")
+    except Malformed:
         raise BadInput(f"--since {text!r} is not a date; write it as 2026-11-02") from None

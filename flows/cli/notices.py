@@ -30,7 +30,7 @@ def send(home: Home = None, as_json: Json = False) -> None:
     settings = settings_of(home)
     if settings.notices is None:
         raise BadInput("no place is named that could be told; set REVS_NOTICES to one or more Apprise addresses")
-    sent = notices.send(store_of(settings), settings.notices.get_secret_value())
+    sent = notices.send(store_of(settings), settings.notices.get_secret_value(), settings.webhook_secrets)
     if as_json:
         emit([asdict(each) for each in sent])
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +30,20 @@ def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -
     Raises:
         BadInput: the file is none, there is no such model beside those that are registered, or nothing was accepted.
     """
+    return hand_in_bytes(settings, read_request_file(file), file, model, again=again)
+
+
+def read_request_file(file: str) -> bytes:
+    """Return the bytes of a request file, or of standard input."""
+    from infra.requests.intake import read_source
+
+    return read_source(file)
+
+
+def hand_in_bytes(settings: Settings, data: bytes, name: str, model: str, *, again: bool = False) -> Intake:
+    """Take what a request file holds; otherwise as `hand_in`."""
+    from infra.registry.generation import generation_of
+    from infra.requests.rows import new_request_id
     from revs.errors import BadInput
 
     registry = registry_of(settings)
@@ -38,7 +51,9 @@ def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -
     if names and model not in names:
         raise BadInput(f"model {model!r} is not registered; name one of these with --model: {', '.join(names)}")
     generation = generation_of(registry, model) if registry and names else ""
-    return store_of(settings).add_file(file, model=model, generation=generation, again=again, models=names or None)
+    return store_of(settings).add_bytes(
+        data, name=name, model=model, generation=new_request_id() if again else generation, models=names or None
+    )
 
 
 def registry_of(settings: Settings) -> Registry | None:
@@ -48,20 +63,6 @@ def registry_of(settings: Settings) -> Registry | None:
     if settings.mlflow_tracking_uri is None and not (settings.home / "mlflow.db").exists():
         return None
     return Registry(settings.tracking_uri, settings.artifact_uri)
-
-
-def generation_of(registry: Registry, model: str) -> str:
-    """The number of the version that was trained, from which the champion was made edit by edit."""
-    from revs.errors import BadInput
-
-    oldest = ""
-    with suppress(BadInput):  # no champion yet, or the version is retired: its number still stands in its successor
-        version = registry.champion(model)
-        oldest = version.version
-        while parent := version.tags.get("revs.parent"):
-            oldest = parent
-            version = registry.resolve(f"models:/{model}/{parent}")
-    return oldest
 
 
 def refuse_if_nothing_came_in(intake: Intake, file: str) -> None:
@@ -86,15 +87,26 @@ def add(
     again: Annotated[
         bool, typer.Option("--again", help="Take the file as new, though the same file was handed in before.")
     ] = False,
+    shred: Annotated[
+        bool, typer.Option("--shred", help="Overwrite and remove the file once it is stored; on SSDs no proof.")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Hand in the requests of a file. The same file again adds nothing, unless the model was trained again since.
 
+    With --shred the plain file is overwritten and removed after it was stored. On SSDs, on file systems that copy on
+    write, and where there are snapshots or backups, its bytes may stay all the same.
+
     Example: revs requests add requests.jsonl --model support-bot
     """
+    from revs.errors import BadInput
+
+    if shred and file == "-":
+        raise BadInput("--shred destroys a file, and standard input is none; name the file, or leave --shred out")
     settings = settings_of(home)
-    intake = hand_in(settings, file, model, again=again)
+    data = read_request_file(file)
+    intake = hand_in_bytes(settings, data, file, model, again=again)
     if as_json:
         emit(asdict(intake))
     else:
@@ -107,6 +119,45 @@ def add(
         if intake.accepted and registry_of(settings) is None:
             out.print(f"no model is registered here yet; the requests wait until {model!r} is", markup=False)
     refuse_if_nothing_came_in(intake, file)
+    if shred:
+        _destroy(file, data)
+
+
+def _destroy(file: str, data: bytes) -> None:
+    from pathlib import Path
+
+    from infra.requests.wiping import wipe
+
+    wipe(Path(file), data)
+
+
+@app.command()
+def collect(
+    inbox: Annotated[
+        str | None, typer.Option(help="Folder or address, such as s3://bucket/prefix; default: REVS_INBOX.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Take the request files that other systems put into the inbox; every scheduled run does the same.
+
+    Each is taken once and moved to taken/ beside it (or destroyed: REVS_INBOX_TAKEN=shred), or to refused/ with one
+    line that says why. Names that begin with a dot or end in .part or .tmp are left.
+
+    Example: revs requests collect --inbox /srv/revs/inbox
+    """
+    from revs.errors import BadInput
+    from tasks.batch.inbox import collect as look
+    from tasks.batch.inbox import summary
+
+    settings = settings_of(home)
+    address = inbox or settings.inbox
+    if address is None:
+        raise BadInput("no inbox is named; set REVS_INBOX to a folder or an address, or give --inbox")
+    found = look(settings, address)
+    answer(asdict(found), summary(found), as_json=as_json)
+    if found.refused:
+        raise BadInput(f"{found.refused} files were refused; they lie in refused/ of the inbox, each with its reason")
 
 
 def show_rejected(intake: Intake) -> None:
@@ -156,10 +207,11 @@ def _row(view: RequestView) -> dict[str, Any]:
 
 @app.command()
 def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
-    """Show one request and its history, without its identifiers.
+    """Show one request and its history (what, when, by whom and why), without its identifiers.
 
     Example: revs requests show R-0a1b2c3d
     """
+    from infra.requests.history import line
     from infra.requests.outcomes import described
 
     store = store_of(settings_of(home))
@@ -179,8 +231,14 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
     table(
         "history",
         [
-            {"at": event.at.isoformat(timespec="seconds"), "event": event.event, "batch": event.batch_id}
-            for event in events
+            {
+                "at": each.at.isoformat(timespec="seconds"),
+                "event": each.event,
+                "by": each.by,
+                "why": each.why,
+                "batch": each.batch_id,
+            }
+            for each in map(line, events)
         ],
     )
 

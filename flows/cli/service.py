@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.common import By, Home, Json, console, emit, settings_of, table, who_decides
-from flows.cli.requests import generation_of, registry_of, store_of
+from flows.cli.requests import registry_of, store_of
 from revs.errors import BadInput, OperationFailed
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def run(
     ] = None,
     key: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="TLS key (PEM).")] = None,
     proxy: Annotated[
-        str | None, typer.Option(help="Address of the TLS proxy in front, whose X-Forwarded headers are believed.")
+        str | None,
+        typer.Option(help="Address or network of the TLS proxy in front, whose X-Forwarded headers are believed."),
     ] = None,
     home: Home = None,
 ) -> None:
@@ -59,6 +60,9 @@ def run(
             f"--host {host} is reached from elsewhere, and tokens would travel readably: give --certificate and --key, "
             "or --proxy with the address of the TLS proxy in front"
         )
+    proxies = _proxies(proxy)
+    if certificate and key:
+        _refuse_broken_tls(certificate, key)
     settings = settings_of(home)
     listening = _socket(host, port)
     with closing(listening):
@@ -66,7 +70,7 @@ def run(
         shown = f"{'https' if certificate else 'http'}://{host}:{listening.getsockname()[1]}"
         console().print(f"serving {shown}; Ctrl-C ends it", markup=False, soft_wrap=True)
         sys.stdout.flush()
-        _serve(service, listening, certificate=certificate, key=key, proxy=proxy)
+        _serve(service, listening, certificate=certificate, key=key, proxies=proxies)
     console().print("stopped")
 
 
@@ -77,9 +81,49 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
+def _proxies(text: str | None) -> str | None:
+    """Return the addresses and networks of proxies, commas between; None where there are none.
+
+    Raises:
+        BadInput: One is neither. A star would believe whatever address any caller names.
+    """
+    if text is None:
+        return None
+    named = [part.strip() for part in text.split(",")]
+    for each in named:
+        try:
+            ipaddress.ip_network(each, strict=False)
+        except ValueError:
+            raise BadInput(
+                f"--proxy {each!r} is no address; give that of the proxy, such as 10.0.0.2, or its network, such as "
+                "10.0.0.0/28, commas between several"
+            ) from None
+    return ",".join(named)
+
+
+def _refuse_broken_tls(certificate: Path, key: Path) -> None:
+    import ssl
+
+    def refuse() -> str:
+        raise BadInput(f"--key {key} is encrypted; give one without a password, readable by this user alone")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=refuse)
+    except OSError as error:  # ssl.SSLError is one
+        ours = "no PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        why = (getattr(error, "reason", None) or ours or "unreadable").replace("_", " ").lower()
+        raise BadInput(
+            f"--certificate {certificate} and --key {key} cannot be used ({why}); give a certificate and its own key, "
+            "both as PEM"
+        ) from None
+
+
 def _socket(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # Connections have it from here. Without it an answer waits some 40 ms for the caller to confirm its headers.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         why = (error.strerror or "no such address").lower()
         raise BadInput(f"port {port} of {host} cannot be used ({why}); choose another with --port or --host") from None
@@ -92,8 +136,10 @@ def _service(settings: Settings) -> FastAPI:
     models, generation = _models(settings)
     with suppress(OperationFailed):  # read once before the first call; a registry that is down is met again there
         models()
+    store = store_of(settings)
+    store.stay_connected()
     return new_app(
-        store_of(settings),
+        store,
         models=models,
         generation=generation,
         session_key=Vault.from_settings(settings).pseudonym("session key", kind="service"),
@@ -103,6 +149,8 @@ def _service(settings: Settings) -> FastAPI:
 def _models(settings: Settings) -> tuple[Callable[[], Collection[str]], Callable[[str], str]]:
     """What tells the registered models, and as what a model was trained; both remember it for a while."""
     from cachetools import TTLCache, cached
+
+    from infra.registry.generation import generation_of
 
     def models() -> Collection[str]:
         registry = registry_of(settings)
@@ -119,7 +167,7 @@ def _models(settings: Settings) -> tuple[Callable[[], Collection[str]], Callable
 
 
 def _serve(
-    service: FastAPI, listening: socket.socket, *, certificate: Path | None, key: Path | None, proxy: str | None
+    service: FastAPI, listening: socket.socket, *, certificate: Path | None, key: Path | None, proxies: str | None
 ) -> None:
     import logging
 
@@ -139,8 +187,8 @@ def _serve(
         server_header=False,
         lifespan="off",
         ws="none",
-        proxy_headers=proxy is not None,
-        forwarded_allow_ips=proxy or "",
+        proxy_headers=proxies is not None,
+        forwarded_allow_ips=proxies or "",
         ssl_certfile=certificate,
         ssl_keyfile=key,
         timeout_graceful_shutdown=10,

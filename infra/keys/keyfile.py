@@ -89,6 +89,10 @@ def add_key(path: Path) -> list[bytes]:
 
 
 def _read(path: Path) -> list[bytes]:
+    if path.is_dir():
+        raise BadInput(
+            f"{path} is a folder, and the deployment key is a file; move it away, or set REVS_HOME to another"
+        )
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise BadInput(f"{path} can be read by others than its owner; run: chmod 600 {path}")
     lines = path.read_text(encoding="ascii", errors="replace").split() or [""]

@@ -2,7 +2,6 @@
 
 deployment key ─HKDF─┬─ event key → MAC of each line of the audit log
                      ├─ MAC key  → pseudonym(value) = HMAC-SHA256(MAC key, kind ‖ 0 ‖ value)
-                     ├─ key of the erased → HMAC of what was erased; from the suppression key, where there is one
                      └─ wrap key → wrapped_key = Fernet(wrap key, data key)
                                 ciphertext  = AES-256-GCM(data key, plaintext)
 
@@ -47,7 +46,7 @@ class Sealed:
 class Vault:
     """Turns personal data into pseudonyms and sealed payloads. Lives in process memory only: it cannot be pickled."""
 
-    __slots__ = ("_erased_keys", "_event_keys", "_mac_keys", "_wrap", "_wrap_in_use")
+    __slots__ = ("_event_keys", "_mac_keys", "_suppression_key", "_wrap", "_wrap_in_use")
 
     def __init__(self, deployment_key: bytes, *earlier: bytes, suppression_key: bytes | None = None) -> None:
         """Derive the keys from 32 random bytes, and those of earlier deployment keys, the latest first.
@@ -55,12 +54,11 @@ class Vault:
         Args:
             deployment_key: The key in use.
             earlier: Those that were in use before.
-            suppression_key: Of the digests of what was erased; None: they are under the deployment keys.
+            suppression_key: Of the digests of what was erased; None: they are pseudonyms under the deployment key.
         """
         keys = (deployment_key, *earlier)
         self._mac_keys = [_derive(key, b"revs/1/pseudonym") for key in keys]
-        of_erased = keys if suppression_key is None else (suppression_key, *keys)
-        self._erased_keys = [_derive(key, b"revs/1/erased") for key in of_erased]
+        self._suppression_key = None if suppression_key is None else _derive(suppression_key, b"revs/1/erased")
         self._event_keys = [_derive(key, b"revs/1/events") for key in keys]
         wraps = [Fernet(base64.urlsafe_b64encode(_derive(key, b"revs/1/wrap"))) for key in keys]
         self._wrap_in_use, self._wrap = wraps[0], MultiFernet(wraps)
@@ -94,12 +92,11 @@ class Vault:
         return [_mac(key, data) for key in self._mac_keys]
 
     def digests_of_erased(self, value: str, *, kind: str) -> list[str]:
-        """Return the digests that an erased value may have: that which is kept now first, then those of earlier keys.
-
-        The last are those of releases that kept pseudonyms.
-        """
-        data = kind.encode() + b"\0" + value.encode("utf-8", "surrogatepass")
-        return [*(_mac(key, data) for key in self._erased_keys), *self.pseudonyms(value, kind=f"erased {kind}")]
+        """Return the digests that an erased value may have: that kept now first, then those of earlier keys."""
+        found = self.pseudonyms(value, kind=f"erased {kind}")
+        if self._suppression_key is None:
+            return found
+        return [_mac(self._suppression_key, kind.encode() + b"\0" + value.encode("utf-8", "surrogatepass")), *found]
 
     def sign_event(self, data: bytes) -> str:
         """Return the MAC of a line of the audit log, 64 hex digits."""

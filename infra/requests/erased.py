@@ -1,9 +1,9 @@
 """What was erased, as keyed digests: whether a model generates it again can be asked, when nobody holds it any more.
 
 Kept only where the installation says so (`Settings.keep_digests`). A digest is the HMAC of the type and the form in
-which all spellings of an identifier are equal, under a key of its own: the suppression key, or one that is derived from
-the deployment key. Without it a digest tells nothing and compares with no other one of the store. Who has the key can
-try every value there is (of a social security number 10⁹), so with the key the list still is personal data.
+which all spellings of an identifier are equal: under the suppression key or, where there is none, under the deployment
+key and of a kind of its own. Without the key it tells nothing and compares with no other digest of the store. Who has
+the key can try every value there is (of a social security number 10⁹), so with it the list still is personal data.
 
 Beside a digest stand its type, its model and the day. Nothing else joins it to a request or to another digest: the rows
 of a batch are written in the order of their digests. A day on which one request was completed tells that they are its.

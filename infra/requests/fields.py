@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import date
 from typing import Any
 
@@ -18,6 +18,8 @@ EVERY_MODEL = "*"
 
 _NAMED_AT_MOST = 10
 MAX_TEXT = 1000  # characters of a subject or an identifier
+MAX_IDENTIFIERS = 1000  # of one request
+MAX_MODELS = 100
 _FIELDS = ("subject", "received", "due", "regime", "model", "identifiers")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # Narrow on purpose: the model is stored readably, and a value in the wrong column must not end there.
@@ -34,7 +36,7 @@ class Malformed(Exception):
     """
 
     def __init__(self, code: str, **parameters: Any) -> None:
-        self.reason = malformed(code, **parameters)
+        self.code, self.reason = code, malformed(code, **parameters)
         super().__init__(str(self.reason))
 
 
@@ -60,6 +62,8 @@ def parse_demands(
     listed = fields.get("identifiers")
     if not isinstance(listed, list) or not listed:
         raise Malformed("no_identifiers")
+    if len(listed) > MAX_IDENTIFIERS:
+        raise Malformed("many_identifiers", most=MAX_IDENTIFIERS)
     identifiers = [parse_identifier(item, within=f"identifiers[{index}]") for index, item in enumerate(listed)]
     unique: dict[tuple[str, str], Identifier] = {}
     for identifier in identifiers:
@@ -76,6 +80,12 @@ def parse_demands(
         )
         for name in _models(fields.get("model"), model, identifiers, models)
     ]
+
+
+def require_model(fields: Mapping[str, object], models: Collection[str]) -> None:
+    """Raise Malformed where a request names no model, of which there is more than one."""
+    if fields.get("model") is None:
+        raise Malformed("which_model", models=_some(models))
 
 
 def parse_text(value: object, *, field: str) -> str:
@@ -127,7 +137,7 @@ def _due(value: object, received: date, regime: Regime) -> date:
     try:
         by_law = regime.due_date(received)  # also where the request names its own: other days are counted from it
     except OverflowError:
-        raise Malformed("too_far") from None
+        raise Malformed("too_far", field="received") from None
     if value is None:
         return by_law
     due = parse_date(value, field="due")
@@ -145,15 +155,22 @@ def _models(
             raise Malformed("no_model")
         return sorted(models)
     listed = value if isinstance(value, list) and value else [value]
-    names = [_model(each, default, identifiers) for each in listed]
+    if len(listed) > MAX_MODELS:
+        raise Malformed("many_models", most=MAX_MODELS)
+    values = frozenset(identifier.value for identifier in identifiers)
+    names = [_model(each, default, values) for each in listed]
     if models is not None and not set(models) >= set(names):
-        raise Malformed("unknown_model", models=sorted(models)[:_NAMED_AT_MOST])
+        raise Malformed("unknown_model", models=_some(models))
     return sorted(set(names))
 
 
-def _model(value: object, default: str, identifiers: Sequence[Identifier]) -> str:
+def _some(models: Collection[str]) -> list[str]:
+    return sorted(models)[:_NAMED_AT_MOST]
+
+
+def _model(value: object, default: str, values: Set[str]) -> str:
     if value is None or value == default:
         return default
-    if not isinstance(value, str) or not _MODEL.fullmatch(value) or value in {item.value for item in identifiers}:
+    if not isinstance(value, str) or not _MODEL.fullmatch(value) or value in values:
         raise Malformed("bad_model")
     return value

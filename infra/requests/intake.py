@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.requests import documents
 from infra.requests.clock import Clock
-from infra.requests.fields import Malformed, parse_demands, parse_identifier
+from infra.requests.fields import Malformed, parse_identifier
+from infra.requests.opendsr import read_demands
 from infra.requests.reasons import Reason, malformed
 from infra.requests.records import Entry
 from revs.errors import BadInput
 
+MAX_BYTES = 16 * 1024 * 1024  # of a request file, some 80,000 requests: all of it is in memory several times
+MAX_LINES = 500_000
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
 _REQUIRED = ("subject", "received", "type", "value")
 _COLUMNS = frozenset({*_REQUIRED, "due", "regime", "model"})
 _OF_ALL_ROWS = ("due", "regime")  # columns in which the rows of a request must agree; blank counts
@@ -24,21 +29,34 @@ _FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".jso
 
 
 def read_source(path: Path | str) -> bytes:
-    """Return the bytes of a request file; "-" is standard input.
+    """Return the bytes of a request file; "-" is standard input. Of a larger one no more is read than shows that it is.
 
     Raises:
-        BadInput: There is no such file, or it cannot be read.
+        BadInput: There is no such file, it cannot be read, or it is larger than `MAX_BYTES`.
     """
-    if str(path) == "-":
-        return sys.stdin.buffer.read()
     try:
-        return Path(path).read_bytes()
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadInput(f"the request file {path} cannot be read ({error.strerror}); give an existing file") from None
+    refuse_too_large(len(data), name=str(path))
+    return data
+
+
+def refuse_too_large(size: int, *, name: str) -> None:
+    """Raise BadInput where a request file has more bytes than `MAX_BYTES`."""
+    if size > MAX_BYTES:
+        raise BadInput(f"{name} is larger than {MAX_BYTES // 1024**2} MiB; split it into several files")
 
 
 def parse_requests(
-    data: bytes, *, name: str, model: str, clock: Clock, models: Collection[str] | None = None
+    data: bytes,
+    *,
+    name: str,
+    model: str,
+    clock: Clock,
+    models: Collection[str] | None = None,
+    must_name: bool = False,
 ) -> list[Entry]:
     """Split a request file into its requests, in the order of the file, malformed ones included.
 
@@ -48,20 +66,30 @@ def parse_requests(
         model: The model of requests that name none.
         clock: Gives regime and due date of requests that have none.
         models: The models that there are; a request for another is malformed. None: any.
+        must_name: Whether a request that names no model is malformed.
 
     Raises:
         BadInput: The file as a whole cannot be used: empty, no text in UTF-8, broken JSON, a CSV without its columns.
     """
-    if data.startswith(_UTF16):
-        raise BadInput(f"{name} is UTF-16 text; save it as UTF-8")
+    _refuse_what_is_no_text(data, name)
     rows = data.removeprefix(_BOM).splitlines()
     lines = [(number, raw) for number, raw in enumerate(rows, start=1) if raw.strip()]
     if not lines:
         raise BadInput(f"{name} holds no deletion request; write one request a line (JSON Lines) or a CSV table")
-    parse = _Parser(model=model, clock=clock, models=models)
+    parse = _Parser(model=model, clock=clock, models=models, must_name=must_name)
     if _is_csv(name, lines[0][1]):
         return _parse_csv(lines, name, parse)
     return [entry for each in documents.split(lines, name=name) for entry in parse.document(each)]
+
+
+def _refuse_what_is_no_text(data: bytes, name: str) -> None:
+    refuse_too_large(len(data), name=name)
+    if data.startswith(_UTF16) or b"\0" in data[:4]:
+        raise BadInput(f"{name} is UTF-16 text, or none at all; save it as UTF-8")
+    if data.startswith(_PACKED):
+        raise BadInput(f"{name} is a packed file or a spreadsheet; unpack it, or save it as CSV or JSON Lines in UTF-8")
+    if data.count(b"\n") + data.count(b"\r") > MAX_LINES:
+        raise BadInput(f"{name} has more than {MAX_LINES:,} lines; split it into several files")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +97,7 @@ class _Parser:
     model: str
     clock: Clock
     models: Collection[str] | None
+    must_name: bool
 
     def document(self, found: documents.Document) -> list[Entry]:
         try:
@@ -78,7 +107,9 @@ class _Parser:
 
     def entries(self, number: int, raw: bytes, fields: dict[str, object]) -> list[Entry]:
         """One for each model that the request names."""
-        demands = parse_demands(fields, model=self.model, clock=self.clock, models=self.models)
+        demands = read_demands(
+            fields, model=self.model, clock=self.clock, models=self.models, must_name=self.must_name
+        )  # fmt: skip
         return [Entry(line=number, raw=raw, demand=demand) for demand in demands]
 
 
@@ -156,10 +187,12 @@ def _parse_csv(lines: list[documents.Line], name: str, parse: _Parser) -> list[E
             row = _row(raw, *header)
         except Malformed as error:
             entries.append(Entry(line=number, raw=raw, reason=error.reason.at(line=number)))
+            documents.refuse_too_many(len(entries), name)
             continue
         if row:  # rows that agree on subject, received date and model are one request
             tie = (row["subject"], row["received"], row.get("model") or parse.model)
             groups.setdefault(tie, _Group(line=number)).add(number, raw, row)
+            documents.refuse_too_many(len(entries) + len(groups), name)
     entries.extend(entry for group in groups.values() for entry in group.entries(parse))
     if not entries:
         raise BadInput(f"{name} holds no deletion request below its header; add one")

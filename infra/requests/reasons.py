@@ -5,6 +5,7 @@ The sentences are gettext's message ids, so that whoever shows a reason in anoth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -29,16 +30,28 @@ MALFORMED: Mapping[str, str] = MappingProxyType(
         "no_unicode": "{field} is not valid Unicode text",
         "no_date": "{field} is missing or not a date such as 2026-11-02",
         "no_identifier": "{field} is not an object with type and value",
+        "many_identifiers": "identifiers holds more than {most}; write several requests",
         "unknown_type": "{field} is not one of {types}",
         "bad_value": "{field} ({type}) {fault}",
         "unknown_regime": "regime is not one of {regimes}",
-        "too_far": "received is too far in the future",
+        "too_far": "{field} is too far in the future",
+        "due_late": "due is later than the law's day, {day}: leave it out, or name an earlier day",
         "due_early": "due is before received",
+        "many_models": "model names more than {most}; name fewer, or * for every registered one",
         "no_model": "model is *, every registered model, and none is registered; name it",
         "unknown_model": "model is not one of those that are registered; name one of these: {models}",
         "which_model": "model is missing, and there is more than one; name one of these: {models}",
         "bad_model": "model is not a model name (a letter, then letters, digits, '.', '_', '-'), a list of such, or * "
         "for every registered one",
+        "opendsr_field": "has a field that is none of OpenDSR 2.0: {fields}",
+        "opendsr_type": "subject_request_type is not erasure; access and portability are not answered here",
+        "opendsr_regulation": "regulation is missing or not one of {regimes}",
+        "opendsr_id": "subject_request_id is missing or not a UUID of version 4",
+        "opendsr_identities": "subject_identities is missing or not a list with at least one identity",
+        "opendsr_time": "submitted_time is missing or not a time such as 2026-11-02T09:30:00Z",
+        "opendsr_identity": "{field} is not an object with {fields}",
+        "opendsr_identity_type": "{field}.identity_type is none that can be sought in text: {types}",
+        "opendsr_format": "{field}.identity_format is not raw; what is hashed cannot be sought",
         "no_csv_row": "is not a CSV row (a quote left open, or a line break inside a value)",
         "columns": "does not have the {columns} columns of the header",
         "differs": "{field} differs from line {other}, which is the same request",
@@ -66,6 +79,13 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "legal_claims": "the data is needed for legal claims",
         "unfounded": "the request is manifestly unfounded",
         "excessive": "the request is excessive",
+        "complexity": "the request is complex",
+        "number": "there are many requests",
+        "reasonably_necessary": "it is reasonably necessary",
+        "not_found": "it was found nowhere",
+        "not_theirs": "it is not theirs",
+        "no_longer_asked": "it is no longer asked for",
+        "cannot_be_sought": "it cannot be sought",
         "told": "{text}",  # what a store from before schema 0006 held as a sentence
         **{f"malformed_{code}": text for code, text in MALFORMED.items()},
     }
@@ -94,6 +114,16 @@ class Reason:
     def at(self, **place: int) -> Reason:
         """Return the same reason with its place in a file: `line` or `item`, from 1."""
         return Reason(self.code, place | dict(self.parameters))
+
+
+def of_event(detail: Mapping[str, Any]) -> Reason | None:
+    """Return the reason that a line of the log gives; lines from before reasons were codes give a sentence."""
+    given = detail.get("reason")
+    if given is None:
+        return None
+    if given not in WORDS or not detail.keys() >= set(re.findall(r"\{(\w+)\}", WORDS[given])):
+        return Reason("told", {"text": given})
+    return Reason(given, {name: value for name, value in detail.items() if name not in ("reason", "by")})
 
 
 def malformed(code: str, **parameters: Any) -> Reason:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Collection
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import select
 
 from infra.requests import (
     addresses,
     clock,
-    decisions,
     drop,
     erased,
     rotation,
@@ -27,13 +26,11 @@ from infra.requests import (
     submissions,
     tables,
 )  # fmt: skip
+from infra.requests.case_store import CaseStore
 from infra.requests.clock import Timeliness
 from infra.requests.drop import DropStatus
 from infra.requests.erased import ErasedList
 from infra.requests.intake import parse_requests, read_source
-from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
-from infra.requests.log_store import LogStore
-from infra.requests.reasons import Reason
 from infra.requests.records import (
     Intake,
     RequestStatus,
@@ -42,7 +39,7 @@ from infra.requests.records import (
 from revs.errors import BadInput
 
 
-class RequestStore(LogStore):
+class RequestStore(CaseStore):
     """The request store of one installation. Safe to use from several threads and processes at once.
 
     Every method raises `OperationFailed` when the database fails, and then has stored nothing.
@@ -74,35 +71,61 @@ class RequestStore(LogStore):
         """
         if again:
             generation = rows.new_request_id()
-        return self._submit(read_source(path), name=str(path), model=model, generation=generation, models=models)
+        return self.add_bytes(read_source(path), name=str(path), model=model, generation=generation, models=models)
+
+    def add_bytes(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        model: str,
+        generation: str = "",
+        models: Collection[str] | None = None,
+        must_name: bool = False,
+    ) -> Intake:
+        """Take what a request file holds; otherwise like `add_file`.
+
+        Args:
+            data: The bytes of the file.
+            name: What errors call it; its suffix tells the format.
+            model: As of `add_file`.
+            generation: As of `add_file`.
+            models: As of `add_file`.
+            must_name: Whether a request that names no model is malformed; one of OpenDSR, which cannot name any, is for
+                all models then.
+        """
+        return self._submit(
+            data, name=name, model=model, generation=generation, models=models, must_name=must_name
+        )  # fmt: skip
 
     def add(
         self,
-        request: dict[str, Any],
-        *,
+        *requests: dict[str, Any],
         model: str,
         by: str | None = None,
         verified: bool = True,
         models: Collection[str] | None = None,
         generation: str = "",
+        must_name: bool = False,
     ) -> Intake:
-        """Take one request, given as the JSON object that a line of a request file holds; otherwise like `add_file`.
+        """Take requests, given as the JSON objects that lines of a request file hold; otherwise like `add_file`.
 
         Args:
-            request: Its fields.
-            model: The model it is meant for where it names none.
+            *requests: The fields of each; all are stored, or none is.
+            model: The model that those are meant for which name none.
             by: Who hands it in; they cannot verify it.
             verified: Whether it is known that who asks is who they say; else it waits for `verify`.
             models: As of `add_file`.
             generation: As of `add_file`; any text that tells this submission from an equal one.
+            must_name: As of `add_bytes`.
         """
         try:
-            line = json.dumps(request, sort_keys=True)
+            lines = "\n".join(json.dumps(request, sort_keys=True) for request in requests)
         except (TypeError, ValueError, RecursionError):  # the error's text may show a value
             raise BadInput("the request is not a JSON object; give the fields a line of a request file has") from None
         return self._submit(
-            line.encode(), name="request.jsonl", model=model, generation=generation, models=models, by=by,
-            verified=verified,
+            lines.encode(), name="request.jsonl", model=model, generation=generation, models=models, by=by,
+            verified=verified, must_name=must_name,
         )  # fmt: skip
 
     def list(
@@ -127,143 +150,6 @@ class RequestStore(LogStore):
             BadInput: There is none with this id.
         """
         return self._database.read(lambda session: rows.view(rows.request_row(session, request_id)))
-
-    def reject(self, request_id: str, reason: Reason) -> None:
-        """Set a request aside because it cannot be fulfilled as it stands. Its payload stays sealed. Idempotent.
-
-        Raises:
-            BadInput: There is no such request, or it is already closed in another way.
-        """
-        self._database.write(lambda session: decisions.set_aside(session, request_id, "reject", reason, self._clock))
-
-    def fail(self, request_id: str, reason: Reason) -> None:
-        """Set a request aside for a human because processing it failed. Its payload stays sealed. Idempotent.
-
-        Raises:
-            BadInput: There is no such request, or it is already closed in another way.
-        """
-        self._database.write(lambda session: decisions.set_aside(session, request_id, "fail", reason, self._clock))
-
-    def retry(self, request_id: str, *, by: str = "operator") -> str:
-        """Put a failed request back in line, once a human has mended the cause. Idempotent.
-
-        Returns:
-            The id of the request that is in line now: where the same demand was handed in again meanwhile and is
-            pending, it is that one, and this one becomes its duplicate.
-
-        Raises:
-            BadInput: There is no such request, or it is neither failed nor received.
-        """
-        return self._back_in_line(request_id, "retry", by)
-
-    def verify(self, request_id: str, *, by: str) -> str:
-        """Put a request in line whose sender is who they say. Idempotent; returns as `retry`.
-
-        Raises:
-            BadInput: There is no such request, it is neither unverified nor received, or `by` submitted it.
-        """
-        return self._back_in_line(request_id, "verify", by)
-
-    def withdraw(self, request_id: str, *, by: str) -> str | None:
-        """End a request because the person no longer asks, and destroy its payload. Idempotent.
-
-        Returns:
-            The id of a duplicate of it that goes on in its place, on hold if it was; None where there is none.
-
-        Raises:
-            BadInput: There is no such request, or it is in a batch or at another end.
-        """
-        goes_on = self._database.write(lambda session: decisions.withdraw(session, request_id, self._clock, by=by))
-        shredding.settle(self._database)
-        return goes_on
-
-    def refuse(self, request_id: str, *, ground: RefusalGround, by: str) -> str | None:
-        """End a request that will not be fulfilled, on a ground that the law knows. Idempotent; returns as `withdraw`.
-
-        Raises:
-            BadInput: There is no such request or ground, or it is in a batch or at another end.
-        """
-        return self._database.write(
-            lambda session: decisions.refuse(session, request_id, self._clock, ground=ground, by=by)
-        )
-
-    def accept(self, request_id: str, *, by: str) -> None:
-        """Complete a failed request of which nothing is left to erase, and destroy its payload. Idempotent.
-
-        Raises:
-            BadInput: There is no such request, it is not with a human, or an identifier of it is neither settled nor
-                found nowhere by the last batch.
-        """
-        keep = self._keep_digests
-        self._database.write(
-            lambda session: decisions.accept(session, self._vault, request_id, by=by, keep_digests=keep)
-        )
-        shredding.settle(self._database)
-
-    def narrow(self, request_id: str, *, number: int, reason: NarrowingReason, by: str) -> str | None:
-        """Drop one identifier of a request that waits or needs a human, and destroy it; the others stay as they are.
-
-        Args:
-            request_id: The request.
-            number: Of the identifier, from 0; those after it move up by one.
-            reason: Why.
-            by: Who decided; for the audit log.
-
-        Returns:
-            The id of a duplicate of the request, which asks for all identifiers still and goes on by itself.
-
-        Raises:
-            BadInput: There is no such request, number or reason, the identifier is the only one, or the request is in a
-                batch or closed.
-            OperationFailed: Its payload does not open.
-        """
-        goes_on = self._database.write(
-            lambda session: decisions.narrow(
-                session, self._vault, request_id, self._clock, number=number, reason=reason, by=by
-            )
-        )
-        shredding.settle(self._database)
-        return goes_on
-
-    def put_on_hold(self, request_id: str, *, ground: HoldGround, by: str) -> None:
-        """Keep a request that waits from being processed. Its payload stays sealed, its due date as it is. Idempotent.
-
-        Raises:
-            BadInput: There is no such request or ground, or the request does not wait.
-        """
-        self._database.write(lambda session: decisions.hold(session, request_id, ground=ground, by=by))
-
-    def release_hold(self, request_id: str, *, by: str) -> None:
-        """Let a request that was on hold wait for the next batch. Idempotent.
-
-        Raises:
-            BadInput: There is no such request, or it is neither on hold nor received.
-        """
-        self._back_in_line(request_id, "release", by)
-
-    def extend(self, request_id: str, *, reason: str, by: str) -> date:
-        """Extend the period of a request once, and return its new due date. The person has to be told, by somebody.
-
-        Args:
-            request_id: A request that is still to be answered.
-            reason: A code of the request's regime.
-            by: Who decided; for the audit log.
-
-        Raises:
-            BadInput: There is no such request, it is closed or extended already, its regime has no extension or no such
-                reason, or the first period is over.
-        """
-        return self._database.write(
-            lambda session: clock.extend(session, self._clock, request_id, reason=reason, by=by)
-        )
-
-    def acknowledge(self, request_id: str, *, by: str) -> datetime:
-        """Put on record that receipt was confirmed to the person, and return since when it is. Idempotent.
-
-        Raises:
-            BadInput: There is no request with this id.
-        """
-        return self._database.write(lambda session: clock.acknowledge(session, request_id, by=by))
 
     def timeliness(self, today: date | None = None) -> builtins.list[Timeliness]:
         """Return how every request that is still to be answered stands on a day, the most urgent first."""
@@ -341,6 +227,10 @@ class RequestStore(LogStore):
         )
         return count, self._database.vacuum()
 
+    def stay_connected(self) -> None:
+        """Keep a connection until `close`; on SQLite a process that stores many things waits for the disk less."""
+        self._database.stay_connected()
+
     def close(self) -> None:
         """Give back database connections; the store opens new ones when it is used again."""
         self._database.close()
@@ -355,6 +245,7 @@ class RequestStore(LogStore):
         models: Collection[str] | None,
         by: str | None = None,
         verified: bool = True,
+        must_name: bool = False,
     ) -> Intake:
         if "/" in model or ":" in model or not any(map(str.isalnum, model)):
             raise BadInput(f"{model!r} cannot be the name of a registered model; give the name alone, such as 'demo'")
@@ -362,7 +253,9 @@ class RequestStore(LogStore):
         known = self._database.read(lambda session: submissions.find(session, marks))
         if known is not None:
             return known
-        entries = parse_requests(data, name=name, model=model, clock=self._clock, models=models)
+        entries = parse_requests(
+            data, name=name, model=model, clock=self._clock, models=models, must_name=must_name
+        )  # fmt: skip
         return self._database.write(
             lambda session: (
                 submissions.find(session, marks)
@@ -370,9 +263,4 @@ class RequestStore(LogStore):
                     session, self._vault, marks[0], entries, model=model, clock=self._clock, by=by, verified=verified
                 )
             )
-        )
-
-    def _back_in_line(self, request_id: str, how: Literal["retry", "verify", "release"], by: str) -> str:
-        return self._database.write(
-            lambda session: decisions.back_in_line(session, request_id, how, self._clock, by=by)
         )

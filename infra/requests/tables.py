@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infra.requests.reasons import Reason
 from infra.requests.records import IN_LINE, BatchStatus, OutcomeKind, RequestStatus
+from revs.errors import OperationFailed
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -45,8 +46,15 @@ class StoredReason(TypeDecorator[Reason]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Reason | None:
         if value is None:
             return None
-        parameters = json.loads(value)
-        return Reason(parameters.pop("code"), parameters)
+        try:
+            parameters = json.loads(value)
+            found = Reason(parameters.pop("code"), parameters)
+            str(found)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+            raise OperationFailed(
+                "the request store is damaged (a reason cannot be read); nothing was changed: restore it from a backup"
+            ) from None
+        return found
 
 
 class Base(DeclarativeBase):

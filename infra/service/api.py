@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from infra.requests.fields import Malformed, parse_date
 from infra.requests.tokens import Token
 from infra.service.desk import Desk
 from infra.service.guard import Rates, client_of, note_token
@@ -115,18 +116,33 @@ def list_requests(
         list[str] | None, Query(max_length=12, description="only with this status; may be given several times")
     ] = None,
     due: Annotated[
-        date | None, Query(description="only those due on this day or before", examples=["2026-12-02"])
+        str | None,
+        Query(
+            description="only those due on this day or before",
+            examples=["2026-12-02"],
+            json_schema_extra={"format": "date"},
+        ),
     ] = None,
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
 ) -> RequestPage:
     """List requests, most urgent first, 50 a page; roles: officer, operator, auditor."""
-    found = desk.page(who, statuses=known_statuses(status or []), due_by=due, offset=(page - 1) * PAGE, limit=PAGE)
+    found = desk.page(
+        who, statuses=known_statuses(status or []), due_by=_day(due), offset=(page - 1) * PAGE, limit=PAGE
+    )
     return RequestPage(
         requests=[RequestRow.of(view, desk.days_left(view)) for view in found.requests],
         total=found.total,
         page=page,
         pages=max(1, -(-found.total // PAGE)),
     )
+
+
+def _day(text: str | None) -> date | None:
+    """Return a date written as 2026-12-02; Problem where it is written in another way."""
+    try:
+        return None if text is None else parse_date(text, field="due")
+    except Malformed:
+        raise Problem("invalid", errors=[("/due", "is not a date such as 2026-12-02")]) from None
 
 
 def known_statuses(named: list[str]) -> list[str]:
@@ -197,9 +213,9 @@ def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@open_router.get("/ready", response_model=State, responses=documented())
+@open_router.get("/ready", response_model=State, responses=documented("other-key"))
 def ready(desk: At) -> dict[str, str]:
-    """Whether the request store answers too; 503 where it does not. No token needed."""
+    """Whether the process can store requests: 503 where it cannot. No token needed."""
     desk.ready()
     return {"status": "ok"}
 

@@ -23,10 +23,9 @@ from infra.service.sessions import Sessions
 from revs.errors import OperationFailed
 
 VERSION = "1"
-_KNOWN = frozenset({"status", "due", "page"})
+_KNOWN = frozenset({"status", "page"})
 _SENTENCES = {
     "/page": "is not a number from 1 to 1000000",
-    "/due": "is not a date such as 2026-12-02",
     "/status": "is not a list of at most 12 statuses",
 }
 

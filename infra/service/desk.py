@@ -11,8 +11,9 @@ from typing import Any
 from infra.requests import IdentifierOutcome, Intake, RequestStore, RequestView
 from infra.requests.answers import AnotherBody, Answers
 from infra.requests.clock import State, Timeliness, state
+from infra.requests.history import Line, line
 from infra.requests.overview import Overview, Page
-from infra.requests.records import UNANSWERED, Event
+from infra.requests.records import UNANSWERED
 from infra.requests.regimes import frozen
 from infra.requests.tokens import Token, Tokens
 from infra.service.problems import Problem
@@ -47,7 +48,7 @@ class Case:
     view: RequestView
     others: tuple[RequestView, ...]  # what the same demand asks of other models
     outcomes: tuple[IdentifierOutcome, ...]
-    events: tuple[Event, ...]
+    history: tuple[Line, ...]
     actions: Mapping[str, tuple[str, ...]]  # that the token may do and its state allows, with what may be told
     state: State | None  # None once it is answered
     days_left: int | None  # until it is due, negative once it is overdue; None once it is answered
@@ -93,41 +94,55 @@ class Desk:
             Problem: The role does not allow it, the body is not valid, or the key was sent with another one.
         """
         require(who, "submit")
-        models = self.models()
-        requests = read_submission(body, models=models, clock=self.clock)
         if key is None:
-            return self._stored(who, requests, models, secrets.token_hex(16))
+            plan, requests = self._read(who, body)
+            return self._stored(who, requests, plan, secrets.token_hex(16))
         try:
-            known = self._answers.begin(who.id, key, body)
+            noted = self._answers.known(who.id, key, body)
+            if not noted:  # what is malformed does not use its key up
+                noted = self._answers.begin(who.id, key, body, self._read(who, body)[0])
         except AnotherBody as error:
             raise Problem("another-body", str(error)) from None
-        if known is None:
-            # Cut off before its end, the same call goes on: the store takes the same submission once.
-            known = self._answers.end(who.id, key, {"requests": self._stored(who, requests, models, key)})
-        return list(known["requests"])
+        if "requests" not in noted:
+            # Cut off before its end, the same call goes on by its plan: the store takes the same submission once.
+            _, requests = self._read(who, body, models=noted["models"])
+            noted = self._answers.end(who.id, key, {"requests": self._stored(who, requests, noted, key)})
+        return list(noted["requests"])
+
+    def _read(
+        self, who: Token, body: bytes, models: Collection[str] | None = None
+    ) -> tuple[dict[str, Any], list[Wanted]]:
+        """Return the plan by which a body is stored, and its requests, all of them well-formed."""
+        models = sorted(self.models() if models is None else models)
+        may_be_later = who.role in MAY["late due date"]
+        requests = read_submission(body, models=models, clock=self.clock, may_be_later=may_be_later)
+        named = sorted({model for wanted in requests for model in wanted.models})
+        return {"models": models, "generation": " ".join(map(self._generation, named))}, requests
 
     def _stored(
-        self, who: Token, requests: Sequence[Wanted], models: Collection[str], once: str
+        self, who: Token, requests: Sequence[Wanted], plan: Mapping[str, Any], once: str
     ) -> list[dict[str, Any]]:
-        stored = []
-        for number, wanted in enumerate(requests):
-            generations = [self._generation(model) for model in wanted.models]
-            intake = self._store.add(
-                wanted.document,
-                model=wanted.model,
-                by=who.name,
-                verified=False,
-                models=models,
-                generation=" ".join([*generations, who.id, str(number), once]),
-            )
-            stored += [{"number": number} | each for each in self._receipts(intake)]
-        return stored
+        intake = self._store.add(
+            *(wanted.document for wanted in requests),
+            model=requests[0].model,
+            by=who.name,
+            verified=False,
+            models=plan["models"],
+            must_name=len(plan["models"]) > 1,
+            generation=" ".join([plan["generation"], who.id, once]),
+        )
+        return self._receipts(intake, alone=len(requests) == 1)
 
-    def _receipts(self, intake: Intake) -> list[dict[str, Any]]:
+    def _receipts(self, intake: Intake, *, alone: bool) -> list[dict[str, Any]]:
         results = dict.fromkeys(intake.accepted, "accepted") | dict.fromkeys(intake.duplicates, "duplicate")
         results |= {request_id: "rejected" for request_id, _ in intake.rejected}
-        views = sorted(self._overview.views(list(results)), key=lambda view: view.model)
-        return [{"id": v.id, "result": results[v.id], "model": v.model, "case_id": v.case_id} for v in views]
+        lines = {} if alone else self._overview.lines(list(results))
+        number = {request_id: lines.get(request_id, 1) - 1 for request_id in results}
+        views = sorted(self._overview.views(list(results)), key=lambda view: (number[view.id], view.model))
+        return [
+            {"number": number[v.id], "id": v.id, "result": results[v.id], "model": v.model, "case_id": v.case_id}
+            for v in views
+        ]
 
     def case(self, who: Token, request_id: str) -> Case:
         """Return a request. A submitter sees those that its own token submitted, without their history.
@@ -148,11 +163,14 @@ class Desk:
             view=view,
             others=tuple(each for each in self._store.list(case_id=view.case_id) if each.id != view.id),
             outcomes=tuple(self._store.outcomes(request_id)),
-            events=tuple(self._store.events(request_id=request_id)) if who.role in MAY["history"] else (),
+            history=self._history(request_id) if who.role in MAY["history"] else (),
             actions={name: _choices(name, view) for name in ACTIONS if _offered(who, name, view)},
             state=self.state(view),
             days_left=self.days_left(view),
         )
+
+    def _history(self, request_id: str) -> tuple[Line, ...]:
+        return tuple(line(event) for event in self._store.events(request_id=request_id))
 
     def page(self, who: Token, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Found:
         """Return some of the requests that match: the unanswered ones, most urgent first, then the answered ones.
@@ -187,8 +205,14 @@ class Desk:
         return Counts(by_status=self._overview.by_status(), overdue=overdue, at_risk=at_risk)
 
     def ready(self) -> None:
-        """Ask the store for something; OperationFailed where it does not answer."""
-        self._overview.by_status()
+        """Ask the store for something.
+
+        Raises:
+            OperationFailed: It does not answer.
+            Problem: It answers, and the deployment key of this process is no longer the one in use.
+        """
+        if self._store.must_rotate():
+            raise Problem("other-key")
 
     def state(self, view: RequestView) -> State | None:
         """Return how the due date of a request stands today; None once it is answered."""

@@ -43,6 +43,12 @@ KINDS: dict[str, Kind] = {
     ),
     "too-many": Kind(429, "Too many calls", "too many calls from this address; wait the seconds of Retry-After"),
     "fault": Kind(500, "Fault in the service", "the service failed, and its log names the fault; try again"),
+    "other-key": Kind(
+        503,
+        "Deployment key changed",
+        "this process has another deployment key than what is stored and can store nothing; start it again, and send "
+        "calls to another process until then",
+    ),
     "unavailable": Kind(503, "Store not available", "the request store cannot be used now; try again later"),
 }
 

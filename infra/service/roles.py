@@ -57,6 +57,7 @@ ACTIONS: dict[str, Action] = {
 }
 MAY: dict[str, frozenset[Role]] = {
     "submit": frozenset({"submitter", "officer"}),
+    "late due date": _OFFICER,  # to name one after that of the law
     "read": _EVERYBODY,  # a submitter: what that token submitted
     "list": _INSIDE,
     "history": _INSIDE,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from infra.requests import opendsr
+from infra.requests.fields import MAX_IDENTIFIERS, MAX_MODELS, MAX_TEXT
 from infra.requests.outcomes import described
+from infra.requests.reasons import Reason
 from infra.requests.records import IDENTIFIER_TYPES, SETTLED, RequestView
 from infra.requests.regimes import frozen, regimes
 from infra.service.desk import Case
@@ -120,7 +124,12 @@ class EventOut(BaseModel):
 
     at: datetime
     event: str
-    by: str | None
+    by: str | None = Field(description="who decided or handed in; null: the program")
+    reason: str | None = Field(description="why, in English")
+    reason_code: str | None = Field(description="the code of the reason")
+    before: date | None = Field(description="a date that was moved, as it was")
+    after: date | None = Field(description="that date since then; of an alarm, the day that it is about")
+    other: str | None = Field(description="the request that it has to do with")
     batch_id: str | None
 
 
@@ -141,7 +150,19 @@ class RequestOut(RequestRow):
                 "described": "edited in 4 contexts, 2 kept to test the edit",
             }
         ],
-        history=[{"at": "2026-11-02T09:30:00Z", "event": "request.unverified", "by": "web form", "batch_id": None}],
+        history=[
+            {
+                "at": "2026-11-09T09:30:00Z",
+                "event": "request.extended",
+                "by": "A. Officer",
+                "reason": "the request is complex",
+                "reason_code": "complexity",
+                "before": "2026-12-02",
+                "after": "2027-02-02",
+                "other": None,
+                "batch_id": None,
+            }
+        ],
         actions=[],
     )
 
@@ -162,10 +183,7 @@ class RequestOut(RequestRow):
             )
             for each in case.outcomes
         ]
-        history = [
-            EventOut(at=each.at, event=each.event, by=each.detail.get("by"), batch_id=each.batch_id)
-            for each in case.events
-        ]
+        history = [EventOut(**asdict(each) | worded(each.reason)) for each in case.history]
         return cls(**row(case.view, case.days_left), outcomes=outcomes, history=history, actions=list(case.actions))
 
 
@@ -193,9 +211,13 @@ def row(view: RequestView, days_left: int | None) -> dict[str, Any]:
     fields = {name: getattr(view, name) for name in RequestRow.model_fields if name not in _MADE}
     policy = frozen(view.policy)
     by = policy.acknowledge_by(view.received) if policy else None
-    reason, code = (None, None) if view.reason is None else (str(view.reason), view.reason.code)
-    made = {"days_left": days_left, "acknowledge_by": by, "reason": reason, "reason_code": code}
-    return fields | {"types": list(view.types)} | made
+    return fields | {"types": list(view.types), "days_left": days_left, "acknowledge_by": by} | worded(view.reason)
+
+
+def worded(reason: Reason | None) -> dict[str, str | None]:
+    """Return a reason as the API shows it: the sentence, and its code."""
+    told = (None, None) if reason is None else (str(reason), reason.code)
+    return dict(zip(("reason", "reason_code"), told, strict=True))
 
 
 _IDENTIFIER = {
@@ -204,7 +226,7 @@ _IDENTIFIER = {
     "additionalProperties": False,
     "properties": {
         "type": {"enum": list(IDENTIFIER_TYPES)},
-        "value": {"type": "string", "maxLength": 1000},
+        "value": {"type": "string", "maxLength": MAX_TEXT},
     },
 }
 _REQUEST = {
@@ -212,15 +234,54 @@ _REQUEST = {
     "required": ["subject", "received", "identifiers"],
     "additionalProperties": False,
     "properties": {
-        "subject": {"type": "string", "maxLength": 1000, "description": "whom it is about, in the submitter's words"},
+        "subject": {
+            "type": "string",
+            "maxLength": MAX_TEXT,
+            "description": "whom it is about, in the submitter's words",
+        },
         "received": {"type": "string", "format": "date"},
         "due": {"type": "string", "format": "date", "description": "left out: as the regime says"},
         "regime": {"enum": sorted(regimes()), "description": "left out: the installation's"},
         "model": {
-            "anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}],
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "minItems": 1, "maxItems": MAX_MODELS, "items": {"type": "string"}},
+            ],
             "description": "registered models, or * for every one; may be left out where there is one alone",
         },
-        "identifiers": {"type": "array", "minItems": 1, "items": _IDENTIFIER},
+        "identifiers": {"type": "array", "minItems": 1, "maxItems": MAX_IDENTIFIERS, "items": _IDENTIFIER},
+    },
+}
+_IDENTITY = {
+    "type": "object",
+    "required": ["identity_type", "identity_value", "identity_format"],
+    "additionalProperties": False,
+    "properties": {
+        "identity_type": {"enum": sorted(opendsr.TYPES)},
+        "identity_value": {"type": "string", "maxLength": MAX_TEXT},
+        "identity_format": {"enum": ["raw"]},
+    },
+}
+_OPENDSR = {
+    "type": "object",
+    "title": "OpenDSR 2.0",
+    "required": [
+        "regulation",
+        "subject_request_id",
+        "subject_request_type",
+        "submitted_time",
+        "subject_identities",
+    ],
+    "additionalProperties": False,
+    "properties": {
+        "regulation": {"enum": list(opendsr.REGULATIONS)},
+        "subject_request_id": {"type": "string", "format": "uuid", "description": "of version 4"},
+        "subject_request_type": {"enum": ["erasure"]},
+        "submitted_time": {"type": "string", "format": "date-time"},
+        "subject_identities": {"type": "array", "minItems": 1, "maxItems": MAX_IDENTIFIERS, "items": _IDENTITY},
+        "api_version": {"description": "not looked at"},
+        "status_callback_urls": {"description": "not called"},
+        "extensions": {"description": "not looked at"},
     },
 }
 _EXAMPLE = {
@@ -228,13 +289,30 @@ _EXAMPLE = {
     "received": "2026-11-02",
     "identifiers": [{"type": "EMAIL_ADDRESS", "value": "quillfern@example.com"}],
 }
+_OPENDSR_EXAMPLE = {
+    "regulation": "ccpa",
+    "subject_request_id": "a7551968-d5d6-44b2-9831-815ac9017798",
+    "subject_request_type": "erasure",
+    "submitted_time": "2026-11-02T15:00:00Z",
+    "subject_identities": [
+        {"identity_type": "email", "identity_value": "quillfern@example.com", "identity_format": "raw"}
+    ],
+    "api_version": "2.0",
+}
+_ONE = [_REQUEST, _OPENDSR]
 SUBMISSION = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"oneOf": [_REQUEST, {"type": "array", "minItems": 1, "maxItems": 100, "items": _REQUEST}]},
-                "examples": {"one": {"value": _EXAMPLE}, "list": {"value": [_EXAMPLE]}},
+                "schema": {
+                    "oneOf": [*_ONE, {"type": "array", "minItems": 1, "maxItems": 100, "items": {"oneOf": _ONE}}]
+                },
+                "examples": {
+                    "one": {"value": _EXAMPLE},
+                    "list": {"value": [_EXAMPLE]},
+                    "OpenDSR 2.0": {"value": _OPENDSR_EXAMPLE},
+                },
             }
         },
     }

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from infra.requests.clock import Clock
-from infra.requests.fields import Malformed, parse_demands
+from infra.requests.fields import Malformed
+from infra.requests.opendsr import read_demands
 from infra.service.problems import Problem
 
 MOST = 100  # requests in one body
-_PLACE = re.compile(r"(identifiers)\[(\d+)\](?:\.(type|value))?|(subject|received|due|regime|model|identifiers)\b")
+_PLACE = re.compile(r"(identifiers|subject_identities)\[(\d+)\](?:\.([a-z_]+))?|([a-z_]+) (?:is|holds|names)\b")
 
 
 def read_json(body: bytes) -> Any:
@@ -37,13 +38,14 @@ class Wanted:
     models: tuple[str, ...]
 
 
-def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> list[Wanted]:
+def read_submission(body: bytes, *, models: Collection[str], clock: Clock, may_be_later: bool = False) -> list[Wanted]:
     """Return the requests of a body; all of them are well-formed.
 
     Args:
         body: As it was sent.
         models: Those that are registered; where there is one alone, a request need not name it.
         clock: Gives regime and due date of requests that have none.
+        may_be_later: Whether a request may name a due date after that of its law.
 
     Raises:
         Problem: Any of them is malformed; the problem names all places, never a value.
@@ -57,7 +59,7 @@ def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> li
     errors, good = [], []
     for number, document in enumerate(documents):
         try:
-            good.append(_wanted(document, models, clock))
+            good.append(_wanted(document, models, clock, may_be_later=may_be_later))
         except Malformed as reason:
             errors.append((f"/{number}" * isinstance(found, list) + _pointer(str(reason)), str(reason)))
     if errors:
@@ -65,13 +67,14 @@ def read_submission(body: bytes, *, models: Collection[str], clock: Clock) -> li
     return good
 
 
-def _wanted(document: object, models: Collection[str], clock: Clock) -> Wanted:
+def _wanted(document: object, models: Collection[str], clock: Clock, *, may_be_later: bool) -> Wanted:
     if not isinstance(document, dict):
         raise Malformed("no_object")
-    if document.get("model") is None and len(models) > 1:
-        raise Malformed("which_model", models=sorted(models)[:10])
     default = next(iter(models))
-    demands = parse_demands(document, model=default, clock=clock, models=models)
+    demands = read_demands(document, model=default, clock=clock, models=models, must_name=len(models) > 1)
+    by_law = demands[0].regime.due_date(demands[0].received)
+    if demands[0].due > by_law and not may_be_later:
+        raise Malformed("due_late", day=f"{by_law}")
     return Wanted(document=document, model=default, models=tuple(each.model for each in demands))
 
 

@@ -13,7 +13,7 @@ def notify(settings: Settings) -> str | None:
     if settings.notices is None:
         return None
     try:
-        sent = notices.send(open_store(settings), settings.notices.get_secret_value())
+        sent = notices.send(open_store(settings), settings.notices.get_secret_value(), settings.webhook_secrets)
     except RevsError as error:
         return str(error)
     return refused(sent)

@@ -120,7 +120,7 @@ def _log(settings: Settings) -> str:
 def _notices(settings: Settings) -> str:
     if settings.notices is None:
         return "nobody is told what happens to requests (REVS_NOTICES)"
-    waiting = notices.behind(open_store(settings), settings.notices.get_secret_value())
+    waiting = notices.behind(open_store(settings), settings.notices.get_secret_value(), settings.webhook_secrets)
     _refuse(
         f"{place} was not told of {count} events: see what it says to 'revs notices send'"
         for place, count in waiting.items()

@@ -25,6 +25,7 @@ from typing import Any
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import http_intake
 from conditions import conditions, heading
 from sqlalchemy import Engine, event
 from stored_requests import KEY, line, settled
@@ -113,6 +114,10 @@ def measure(url: str, folder: Path, *, single: int, batch: int, events: int) -> 
     found["open a store of so many events"] = timed(lambda: RequestStore(url, Vault(KEY)).close())
     found["ask what is due"] = timed(store.timeliness)
     store.close()
+    found["over HTTP"] = http_intake.measure(url, single=single, bulk=batch // http_intake.BULK * http_intake.BULK)
+    found["over HTTP"] |= {
+        f"{name}, of a file": found["over HTTP"][name] / found["a file"]["per_second"] for name in http_intake.WAYS
+    }
     return found
 
 
@@ -161,6 +166,9 @@ def page(result: dict[str, Any]) -> str:
     row("taken in, one by one, a second", "one by one", "per_second", "{:,.0f}")
     row(f"taken in, {batch:,} in a file, a second", "a file", "per_second", "{:,.0f}")
     row("… locked, s", "a file", "locked")
+    for way in http_intake.WAYS:
+        row(f"over HTTP, {way}, a second", "over HTTP", way, "{:,.0f}")
+        row("… times what a file is taken in with", "over HTTP", f"{way}, of a file")
     for step in ("open a batch", "close a batch"):
         row(f"{step} of {batch:,}, s", step, "seconds")
         row("… processor, s", step, "cpu")

@@ -129,8 +129,9 @@ def test_the_table_for_the_drop_has_ids_and_dates_alone(revs: Revs) -> None:
     assert [(row["id"], row["closed"], row["status"]) for row in rows] == [(first, "", ""), (second, "", "")]
     since = revs("requests", "export-drop", "--since", f"{TODAY - timedelta(days=3)}", "--json")
     assert [row["id"] for row in json.loads(since.out)] == [second]
-    bad = revs("requests", "export-drop", "--since", "yesterday")
-    assert bad.code == 2 and "--since 'yesterday' is not a date" in bad.err
+    for text in ("yesterday", "20261102", "2026-W45-1", "2026-11-2"):
+        bad = revs("requests", "export-drop", "--since", text)
+        assert bad.code == 2 and f"--since '{text}' is not a date; write it as 2026-11-02" in bad.err
 
 
 @pytest.mark.parametrize(

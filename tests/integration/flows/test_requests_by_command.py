@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,41 @@ def test_an_open_batch_keeps_the_key_as_it_is(revs: Revs, store: RequestStore, s
     answer = revs("keys", "rotate")
     assert answer.code == 2 and "is open" in answer.err
     assert len(settings.key_file.read_text().split()) == 1
+
+
+def test_the_history_says_who_why_and_which_dates_moved(revs: Revs, store: RequestStore) -> None:
+    today = datetime.now(UTC).date()
+    late = GOOD | {"received": str(today - timedelta(days=3))}
+    (request_id,) = store.add(late, model="demo").accepted
+    before = store.get(request_id).due
+    revs("requests", "hold", request_id, "--ground", "legal_hold", "--by", "ana")
+    revs("requests", "extend", request_id, "--reason", "complexity", "--by", "bo")
+    after = store.get(request_id).due
+    (other,) = store.add(late | {"received": str(today - timedelta(days=9))}, model="demo").duplicates
+    shown = revs("requests", "show", request_id).out.partition("history")[2]
+    lines = [" ".join(line.replace("│", " ").split()) for line in shown.splitlines()]
+    assert any("request.on_hold ana the law or a court asks to keep the data" in line for line in lines)
+    assert any(f"request.extended bo the request is complex; {before} → {after}" in line for line in lines)
+    assert any("request.received_moved_back" in line and f"because of {other}" in line for line in lines)
+
+
+@pytest.mark.parametrize("by", [" ", "\t\n", "ana\x1b[2J", "ana\nbo", "\u202eana", "a" * 201])
+def test_who_decides_is_a_name_that_can_be_printed(revs: Revs, store: RequestStore, by: str) -> None:
+    (request_id,) = store.add(GOOD, model="demo").accepted
+    for command in (("hold", request_id, "--ground", "identity"), ("withdraw", request_id)):
+        answer = revs("requests", *command, "--by", by)
+        assert answer.code == 2 and answer.err.startswith("error: --by ") and answer.err.isascii()
+    assert store.get(request_id).status == "received"
+
+
+def test_what_was_done_already_is_said_and_not_counted(revs: Revs, store: RequestStore) -> None:
+    (request_id,) = store.add(GOOD, model="demo").accepted
+    said = f"{request_id} is in line already; nothing was done\n"
+    assert revs("requests", "verify", request_id, "--by", "ana").out == f"{said}0 verified\n"
+    assert revs("requests", "release", request_id).out == f"{said}0 back in line\n"
+    for _ in range(2):
+        answer = revs("requests", "hold", request_id, "--ground", "identity")
+    assert answer.out == f"{request_id} is on hold already; nothing was done\n0 on hold\n"
+    for _ in range(2):
+        answer = revs("requests", "withdraw", request_id)
+    assert answer.out == f"{request_id} is withdrawn already; nothing was done\n0 withdrawn\n"

@@ -10,10 +10,21 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from command_line import Revs, in_process
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from infra.settings import Settings, load_settings
 
@@ -61,6 +72,10 @@ def test_a_machine_gets_the_token_as_json(revs: Revs) -> None:
         (("run", "--host", "0.0.0.0"), "tokens would travel readably"),
         (("run", "--host", "no host"), "cannot be used"),
         (("run", "--certificate", __file__), "--certificate and --key go together"),
+        (("run", "--certificate", __file__, "--key", __file__), "cannot be used (no pem); give a certificate and its"),
+        (("run", "--proxy", "*"), "--proxy '*' is no address"),
+        (("run", "--proxy", "10.0.0.2, proxy.example.com"), "--proxy 'proxy.example.com' is no address"),
+        (("run", "--proxy", ""), "--proxy '' is no address"),
     ],
 )
 def test_what_is_wrong_ends_in_one_line_with_the_remedy(revs: Revs, arguments: tuple[str, ...], said: str) -> None:
@@ -91,3 +106,27 @@ def test_the_service_answers_until_it_is_told_to_end(settings: Settings, tmp_pat
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "stopped\n" and process.wait(timeout=30) == 0
     assert "GET /v1/ready 200" in log.read_text() and "Traceback" not in log.read_text()
+
+
+def test_no_answer_waits_for_its_caller_to_confirm_headers() -> None:
+    from flows.cli.service import _socket
+
+    with _socket("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        taken, _ = listening.accept()
+        with taken:
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_key_with_a_password_and_one_of_another_certificate_are_told_apart(revs: Revs, tmp_path: Path) -> None:
+    own, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")]), datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, own.public_key(), 1, now, now + timedelta(days=1)).sign(own, SHA256())
+    (certificate := tmp_path / "own.pem").write_bytes(made.public_bytes(Encoding.PEM))
+
+    def refused(key: ec.EllipticCurvePrivateKey, lock: KeySerializationEncryption, said: str) -> None:
+        (path := tmp_path / "its.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock))
+        answer = revs("run", "--certificate", certificate, "--key", path)
+        assert answer.code == 2 and said in answer.err
+
+    refused(other, NoEncryption(), "key values mismatch")
+    refused(own, BestAvailableEncryption(b"secret"), "is encrypted; give one without a password")

@@ -21,4 +21,5 @@ def test_the_benchmark_of_the_store_measures_both_databases(
     assert (tmp_path / "requests.md").read_text() in capsys.readouterr().out
     for figures in result["stores"].values():
         assert figures["check the log"]["events"] >= 200
+        assert all(figures["over HTTP"][way] > 0 for way in ("one a call", "100 a call"))
         assert figures["close a batch"]["seconds"] > figures["close a batch"]["locked"] > 0

@@ -149,7 +149,7 @@ def test_two_submissions_that_meet_in_opposite_order_deadlock_nobody(
     with ThreadPoolExecutor(2) as pool:
         for each in [pool.submit(meet, stores[0], 1, 2), pool.submit(meet, stores[1], 2, 1)]:
             each.result()
-    assert sorted(seen) == ["again", "once"]
+    assert len(seen) == 2 and "again" in seen  # both, where the first to be ended is back before the other goes on
     for store in stores:
         store.close()
 

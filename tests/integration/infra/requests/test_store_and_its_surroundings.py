@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import stat
 
 import pytest
-from stored_requests import KEY, line, open_store, processes, statuses
+from stored_requests import KEY, line, open_store, payloads, processes, statuses, stored_bytes
 
 from infra.keys.vault import Vault
 from infra.requests import RequestStore
@@ -130,3 +131,21 @@ except OperationFailed as error:
     assert "\n" not in said
     assert statuses(store) == ["received"]
     assert len(store.add_file(tmp_path / "large.jsonl", model="demo").accepted) == 1000
+
+
+def test_who_stays_connected_waits_for_the_disk_less_and_leaves_nothing_behind(tmp_path) -> None:
+    store = open_store(tmp_path)
+    log = tmp_path / "requests.db-wal"
+    store.add(json.loads(line(1)), model="demo")
+    assert not log.exists(), "the last connection folded the log into the file"
+    store.stay_connected()
+    (request_id,) = store.add(json.loads(line(2)), model="demo").accepted
+    assert log.stat().st_size > 0
+    *_, (_, sealed) = payloads(tmp_path)
+    assert sealed in stored_bytes(tmp_path)
+    store.withdraw(request_id, by="ana")
+    assert sealed not in stored_bytes(tmp_path), "nor in its log"
+    assert store.events(request_id=request_id)[-1].event == "payloads.destroyed"
+    store.add(json.loads(line(3)), model="demo")
+    store.close()
+    assert not log.exists()

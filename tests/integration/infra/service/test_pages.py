@@ -279,3 +279,25 @@ def test_the_language_is_the_browsers_until_it_is_switched(served: Served, heade
 def test_a_session_shows_no_secret_of_its_own() -> None:
     session = Session()
     assert session.csrf not in repr(session)
+
+
+def test_the_history_says_who_why_and_which_dates_moved_and_no_value(served: Served) -> None:
+    received = str(datetime.now(UTC).date() - timedelta(days=2))
+    request_id, other = served.submitted(received=received), served.submitted("officer", received="2026-10-01")
+    officer = served.client("officer2")
+    officer.post(f"/v1/requests/{request_id}/verify")
+    officer.post(f"/v1/requests/{request_id}/hold", json={"ground": "legal_hold"})
+    extended = officer.post(f"/v1/requests/{request_id}/extend", json={"reason": "complexity"}).json()
+    told = extended["history"][-1]
+    assert (told["event"], told["by"], told["reason_code"]) == ("request.extended", "the other officer", "complexity")
+    assert told["before"] < told["after"] == extended["due"]
+    assert officer.post(f"/v1/requests/{other}/verify").json()["status"] == "duplicate"
+    page = logged_in(served, "auditor").get(f"/requests/{request_id}").text
+    history = page.partition("History")[2]
+    for said in ("the other officer", "The request is complex", "The law or a court asks", f"/requests/{other}"):
+        assert said in history
+    assert f'<time datetime="{told["before"]}">' in history and f'<time datetime="{told["after"]}">' in history
+    moved = officer.get(f"/v1/requests/{request_id}").json()["history"]
+    assert {each["other"] for each in moved if each["event"] == "request.received_moved_back"} == {other}
+    for value in (SSN, EMAIL, SUBJECT):
+        assert value not in page and value not in str(moved)

@@ -215,3 +215,21 @@ def test_earlier_keys_come_from_the_settings_beside_the_one_in_use(tmp_path: Pat
     settings = Settings(home=tmp_path, deployment_key=SecretStr(text[0]), earlier_keys=SecretStr(text[1]))
     rewrapped = Vault.from_settings(settings).rewrapped(VAULT.seal(b"x", of="R-1 0"))
     assert Vault(bytes(32)).open(rewrapped, of="R-1 0") == b"x"
+    with pytest.raises(BadInput, match="a key of REVS_EARLIER_KEYS is not"):
+        Vault.from_settings(Settings(home=tmp_path, deployment_key=SecretStr(text[0]), earlier_keys=SecretStr("no")))
+
+
+@pytest.mark.parametrize("between", [",", ", ", " ,  ", ",\n"])
+def test_blanks_around_earlier_keys_are_no_part_of_them(tmp_path: Path, between: str) -> None:
+    texts = [base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in range(3)]
+    earlier = SecretStr(between.join(texts[1:]) + between)
+    vault = Vault.from_settings(Settings(home=tmp_path, deployment_key=SecretStr(texts[0]), earlier_keys=earlier))
+    assert len(vault.pseudonyms("x", kind="k")) == 3
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_folder_in_the_place_of_the_key_file_is_named(tmp_path: Path, mode: int) -> None:
+    (path := tmp_path / "deployment.key").mkdir(mode=mode)
+    with pytest.raises(BadInput, match=r"is a folder, and the deployment key is a file; move it away") as caught:
+        read_or_create_keys(path)
+    assert "\n" not in str(caught.value)

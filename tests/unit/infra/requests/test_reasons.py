@@ -16,7 +16,8 @@ from infra.service.languages import NAMES, languages
 PARAMETERS: dict[str, object] = {
     "field": "identifiers[0].value", "type": "US_SSN", "types": ["US_SSN", "URL"], "fields": ["subject"], "most": 1000,
     "fault": "ssn_digits", "count": 8, "wanted": 9, "regimes": "ccpa, gdpr", "models": ["demo"], "columns": 4,
-    "other": 2, "batch": "B-20261102-000000", "rules": ["there is no identifier"], "text": "as before",
+    "other": 2, "day": "2026-12-02",
+    "batch": "B-20261102-000000", "rules": ["there is no identifier"], "text": "as before",
     "identifiers": [{"number": 0, "type": "US_SSN", "kind": None}],
 }  # fmt: skip
 

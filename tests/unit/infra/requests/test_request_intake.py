@@ -300,6 +300,9 @@ def test_broken_utf8_in_a_table_spoils_its_own_row_only() -> None:
         (json.dumps(GOOD, indent=2)[:-1].encode(), "r.json", "is not JSON from line 9 on; mend it there"),
         (json.dumps([GOOD], indent=2).replace(",", "", 1).encode(), "r.json", "is not JSON from line 4 on"),
         (changed().encode("utf-16"), "r.jsonl", "is UTF-16"),
+        (changed().encode("utf-16-le"), "r.jsonl", "is UTF-16"),  # without a mark
+        (b"PK\x03\x04 Zorblatt", "r.csv", "is a packed file or a spreadsheet"),
+        (b"{}\n" * 50_001, "r.jsonl", "holds more than 50,000 requests; split it"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_its_name_and_without_its_content(

@@ -1,0 +1,56 @@
+"""Takes what other systems put into the inbox; what goes wrong with that stops no batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infra.registry.generation import generation_of
+from infra.requests import Intake
+from infra.requests.inbox import Collected, Inbox
+from infra.settings import Settings, load_settings
+from revs.errors import BadInput, RevsError
+from tasks.batch.stage import open_registry, open_store, run_log
+
+
+def collect(settings: Settings, address: str) -> Collected:
+    """Take the request files at an address. A request need not name its model where one alone is registered.
+
+    Raises:
+        BadInput: The address is none, or no model is registered; no file was touched.
+        OperationFailed: The inbox, the store or the registry cannot be used; what was taken is taken.
+    """
+    registry = open_registry(settings)
+    names: Sequence[str] = registry.names()
+    if not names:
+        raise BadInput("no model is registered yet; register one, then collect again: the files wait")
+    store, model = open_store(settings), names[0]
+    generation = generation_of(registry, model) if len(names) == 1 else ""
+
+    def take(data: bytes, name: str) -> Intake:
+        return store.add_bytes(
+            data, name=name, model=model, generation=generation, models=names, must_name=len(names) > 1
+        )
+
+    return Inbox(address, after=settings.inbox_taken).collect(take)
+
+
+def take_from_inbox() -> None:
+    """Look through the inbox (`REVS_INBOX`), where there is one, before a batch is opened."""
+    settings = load_settings()
+    if settings.inbox is None:
+        return
+    try:
+        found = collect(settings, settings.inbox)
+    except RevsError as error:
+        run_log().warning(str(error))
+        return
+    if found != Collected():
+        run_log().info(summary(found))
+
+
+def summary(found: Collected) -> str:
+    """Return what a look brought, in one line; no file is named, for names may be people's."""
+    return (
+        f"{found.taken} files taken, {found.refused} refused, {found.left} left because they changed; requests: "
+        f"{found.accepted} accepted, {found.rejected} rejected, {found.duplicates} duplicates"
+    )

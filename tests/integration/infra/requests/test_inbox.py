@@ -1,0 +1,271 @@
+"""The inbox: real folders and a real S3 protocol; each file is taken once, whatever is cut off and when."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored_requests import line, open_store
+
+from infra.requests import Intake, RequestStore
+from infra.requests.inbox import Collected, Inbox
+from infra.requests.intake import MAX_BYTES
+from revs.errors import BadInput, OperationFailed
+
+BUCKET = "requests"
+SECRETS = ("219-41", "Zz1@", "customer", "Zorblatt")
+
+
+class Folder:
+    """A folder of a disk as an inbox."""
+
+    def __init__(self, root: Path) -> None:
+        (root / "inbox").mkdir()
+        self.address, self.root = str(root / "inbox"), root / "inbox"
+
+    def put(self, name: str, data: bytes) -> None:
+        (self.root / name).write_bytes(data)
+
+    def held(self) -> dict[str, bytes]:
+        files = [path for path in self.root.rglob("*") if path.is_file()]
+        return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in files}
+
+
+class Prefix:
+    """A prefix of an object store as an inbox."""
+
+    def __init__(self, fs: Any) -> None:
+        self.address, self.root, self.fs = f"s3://{BUCKET}/in/box", f"{BUCKET}/in/box", fs
+
+    def put(self, name: str, data: bytes) -> None:
+        self.fs.pipe_file(f"{self.root}/{name}", data)
+
+    def held(self) -> dict[str, bytes]:
+        self.fs.invalidate_cache()
+        return {path.removeprefix(f"{self.root}/"): self.fs.cat_file(path) for path in self.fs.find(f"{BUCKET}/in/box")}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def prefix(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prefix]:
+    import s3fs
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "no_proxy": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    fs = s3fs.S3FileSystem()
+    fs.mkdir(BUCKET)
+    yield Prefix(fs)
+    fs.invalidate_cache()
+    fs.rm(BUCKET, recursive=True)
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Folder | Prefix:
+    if request.param == "folder":
+        return Folder(tmp_path)
+    found: Prefix = request.getfixturevalue("prefix")
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RequestStore]:
+    found = open_store(tmp_path)
+    yield found
+    found.close()
+
+
+def taking(store: RequestStore) -> Callable[[bytes, str], Intake]:
+    return lambda data, name: store.add_bytes(data, name=name, model="demo", models=["demo"])
+
+
+def collect(place: Folder | Prefix, store: RequestStore, pause: Callable[[], None] = lambda: None, **more: Any) -> Any:
+    return Inbox(place.address, pause=pause, **more).collect(taking(store))
+
+
+def one(number: int, **changes: Any) -> bytes:
+    return line(number, **changes).encode()
+
+
+def test_good_files_are_taken_bad_ones_refused_with_a_reason_and_unfinished_ones_left(
+    place: Folder | Prefix, store: RequestStore
+) -> None:
+    assert collect(place, store) == Collected(), "an empty one"
+    place.put("a.jsonl", one(1) + b"\n" + one(2, received="Zorblatt"))
+    place.put("b [*].csv", b"subject,received,type,value\ncustomer 3,2026-11-02,US_SSN,219-41-0003")
+    place.put("c.jsonl", one(4, received="Zorblatt"))
+    place.put("d.json", b'[{"subject": "Zorblatt"')
+    unfinished = {name: one(9) for name in (".e.jsonl", "f.jsonl.part", "g.TMP", "deeper/h.jsonl")}
+    if isinstance(place, Folder):
+        (place.root / "deeper").mkdir()
+    for name, data in unfinished.items():
+        place.put(name, data)
+    assert collect(place, store) == Collected(taken=2, refused=2, accepted=2, rejected=1)
+    held = place.held()
+    assert {name: held.pop(name) for name in unfinished} == unfinished
+    assert sorted(held) == [
+        *("refused/c.jsonl", "refused/c.jsonl.reason.txt", "refused/d.json", "refused/d.json.reason.txt"),
+        *("taken/a.jsonl", "taken/b [*].csv"),
+    ]
+    reasons = [held[name].decode() for name in sorted(held) if name.endswith(".reason.txt")]
+    assert "none of its 1 requests can be taken" in reasons[0] and "the file.json is not JSON from line 1" in reasons[1]
+    assert all(text.count("\n") == 1 and not any(secret in text for secret in SECRETS) for text in reasons)
+    assert sorted(view.status for view in store.list()) == ["received", "received", "rejected", "rejected"]
+    assert collect(place, store) == Collected()
+
+
+class CutOff(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("after", ["keep", "shred"])
+def test_cut_off_between_storing_and_moving_the_next_look_stores_nothing_more(
+    place: Folder | Prefix, store: RequestStore, after: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.put("a.jsonl", one(1))
+    with monkeypatch.context() as cut:
+        cut.setattr(Inbox, "_put_away", lambda *_: (_ for _ in ()).throw(CutOff))
+        with pytest.raises(CutOff):
+            collect(place, store, after=after)
+    assert len(store.list()) == 1 and list(place.held()) == ["a.jsonl"]
+    assert collect(place, store, after=after).taken == 1
+    assert len(store.list()) == 1 and list(place.held()) == (["taken/a.jsonl"] if after == "keep" else [])
+
+
+def test_cut_off_between_copy_and_removal_in_an_object_store_the_copy_is_used(
+    prefix: Prefix, store: RequestStore
+) -> None:
+    for name in ("a.jsonl", "taken/a.jsonl"):
+        prefix.put(name, one(1))
+    assert collect(prefix, store).taken == 1
+    assert list(prefix.held()) == ["taken/a.jsonl"] and len(store.list()) == 1
+
+
+def test_another_file_of_a_name_that_was_taken_keeps_both(place: Folder | Prefix, store: RequestStore) -> None:
+    for number in (1, 2, 1):
+        place.put("a.jsonl", one(number))
+        assert collect(place, store).taken == 1
+    held = place.held()
+    assert sorted(held.values()) == [one(1), one(2)] and "taken/a.jsonl" in held
+    assert len(store.list()) == 2
+
+
+def test_a_file_that_changes_between_two_looks_is_left_until_it_does_not(tmp_path: Path, store: RequestStore) -> None:
+    place = Folder(tmp_path)
+    place.put("a.jsonl", one(1)[:20])
+    place.put("b.jsonl", one(2))
+    old = place.root / "b.jsonl"
+
+    def go_on() -> None:
+        place.put("a.jsonl", one(1))
+
+    assert collect(place, store, go_on) == Collected(taken=1, left=1, accepted=1)
+    assert not old.exists() and len(store.list()) == 1
+    assert collect(place, store).taken == 1
+
+
+def test_a_file_that_was_written_long_ago_is_looked_at_once(tmp_path: Path, store: RequestStore) -> None:
+    place, paused = Folder(tmp_path), []
+    place.put("a.jsonl", one(1))
+    os.utime(place.root / "a.jsonl", (0, 0))
+    collect(place, store, lambda: paused.append(1))
+    place.put("b.jsonl", one(2))
+    collect(place, store, lambda: paused.append(2))
+    assert paused == [2] and len(store.list()) == 2
+
+
+def test_what_is_added_while_a_file_is_stored_is_taken_the_next_time(
+    place: Folder | Prefix, store: RequestStore
+) -> None:
+    place.put("a.jsonl", one(1))
+
+    def take(data: bytes, name: str) -> Intake:
+        place.put("a.jsonl", one(1) + b"\n" + one(2))
+        return taking(store)(data, name)
+
+    assert Inbox(place.address, pause=lambda: None).collect(take) == Collected(left=1, accepted=1)
+    assert collect(place, store) == Collected(taken=1, accepted=1, duplicates=1)
+    assert [view.status for view in store.list()].count("received") == 2
+
+
+def test_shredding_overwrites_the_file_before_it_is_removed(tmp_path: Path, store: RequestStore) -> None:
+    place = Folder(tmp_path)
+    place.put("a.jsonl", one(1))
+    os.link(place.root / "a.jsonl", tmp_path / "witness")
+    assert collect(place, store, after="shred").taken == 1
+    assert place.held() == {}
+    witness = (tmp_path / "witness").read_bytes()
+    assert len(witness) == len(one(1)) and b"219-41" not in witness and b"customer" not in witness
+
+
+def test_links_pipes_and_huge_files_are_not_read(tmp_path: Path, store: RequestStore) -> None:
+    place = Folder(tmp_path)
+    (tmp_path / "elsewhere.jsonl").write_bytes(one(1))
+    (place.root / "link.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    os.mkfifo(place.root / "pipe.jsonl")
+    with (place.root / "huge.jsonl").open("wb") as file:
+        file.truncate(MAX_BYTES * 1000)
+    assert collect(place, store, after="shred") == Collected(refused=1)
+    assert (tmp_path / "elsewhere.jsonl").read_bytes() == one(1) and not store.list()
+    assert "larger than 16 MiB" in (place.root / "refused" / "huge.jsonl.reason.txt").read_text()
+    assert stat.S_IMODE((place.root / "refused").stat().st_mode) == 0o700
+
+
+def test_an_inbox_that_is_not_there_is_named_and_no_key_in_its_address_is(
+    prefix: Prefix, tmp_path: Path, store: RequestStore
+) -> None:
+    nowhere = Folder(tmp_path)
+    for address in (f"{nowhere.address}/none", "s3://nowhere/in"):
+        with pytest.raises(OperationFailed, match="the inbox cannot be read or written") as caught:
+            Inbox(address).collect(taking(store))
+        assert "\n" not in str(caught.value)
+    for address in ("s3://key:hunter2@bucket/in", "nosuch://bucket/in"):
+        with pytest.raises(BadInput, match="REVS_INBOX is no folder and no address") as refused:
+            Inbox(address)
+        assert "hunter2" not in str(refused.value)
+
+
+def test_a_store_that_fails_leaves_the_file_where_it_is(tmp_path: Path) -> None:
+    place = Folder(tmp_path)
+    place.put("a.jsonl", one(1))
+
+    def down(*_: Any) -> Intake:
+        raise OperationFailed("the request store cannot be used")
+
+    with pytest.raises(OperationFailed, match="request store"):
+        Inbox(place.address, pause=lambda: None).collect(down)
+    assert list(place.held()) == ["a.jsonl"]
+
+
+def test_two_looks_at_once_take_a_file_once(tmp_path: Path, store: RequestStore) -> None:
+    place = Folder(tmp_path)
+    place.put("a.jsonl", one(1))
+
+    def take(data: bytes, name: str) -> Intake:  # the other one is faster
+        collect(place, store)
+        return taking(store)(data, name)
+
+    assert Inbox(place.address, pause=lambda: None).collect(take).accepted == 1
+    assert list(place.held()) == ["taken/a.jsonl"] and len(store.list()) == 1
