@@ -24,7 +24,7 @@ _PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x2
 _REQUIRED = ("subject", "received", "type", "value")
 _COLUMNS = frozenset({*_REQUIRED, "due", "regime", "model"})
 _OF_ALL_ROWS = ("due", "regime")  # columns in which the rows of a request must agree; blank counts
-_FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".json": False}  # suffix → is CSV
+FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".json": False}  # suffix → is CSV
 
 
 def read_source(path: Path | str) -> bytes:
@@ -113,7 +113,7 @@ class _Parser:
 
 
 def _is_csv(name: str, first: bytes) -> bool:
-    known = _FORMATS.get(Path(name).suffix.lower())
+    known = FORMATS.get(Path(name).suffix.lower())
     return _header(first) is not None if known is None else known
 
 
