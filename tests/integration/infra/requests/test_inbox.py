@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_requests import line, open_store
+from stored_requests import line, open_store, processes
 
 from infra.requests import Intake, RequestStore
 from infra.requests.inbox import Collected, Inbox
@@ -152,6 +153,27 @@ def test_cut_off_between_storing_and_moving_the_next_look_stores_nothing_more(
     assert len(store.list()) == 1 and list(place.held()) == ["a.jsonl"]
     assert collect(place, store, after=after).taken == 1
     assert len(store.list()) == 1 and list(place.held()) == (["taken/a.jsonl"] if after == "keep" else [])
+
+
+def test_a_process_that_is_killed_between_storing_and_moving_is_followed_by_one_that_moves(
+    tmp_path: Path, store: RequestStore
+) -> None:
+    place = Folder(tmp_path)
+    place.put("a.jsonl", one(1) + b"\n" + one(2))
+    script = """
+from infra.requests.inbox import Inbox
+store = open_store()
+def kill(*_):
+    answer("stored")
+    os.kill(os.getpid(), signal.SIGKILL)
+Inbox._put_away = kill
+inbox = Inbox(str(folder / "inbox"), pause=lambda: None)
+inbox.collect(lambda data, name: store.add_bytes(data, name=name, model="demo"))
+"""
+    assert processes(script, tmp_path, code=-signal.SIGKILL) == ["stored"]
+    assert len(store.list()) == 2 and list(place.held()) == ["a.jsonl"]
+    assert collect(place, store).taken == 1
+    assert len(store.list()) == 2 and list(place.held()) == ["taken/a.jsonl"]
 
 
 def test_cut_off_between_copy_and_removal_in_an_object_store_the_copy_is_used(
