@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 PAUSES_SECONDS = (1.0, 4.0)
 """Before each further try of a message that was not taken: the next look tries again anyway."""
-_LONGEST_PAUSE = 30.0
-_TIMEOUT_SECONDS = 10.0
+_LONGEST_PAUSE = 10.0
+_TIMEOUT_SECONDS = 5.0  # a place that hangs keeps the run that tells it waiting for half a minute at most
 _SECRET_BYTES = range(24, 65)
 _TOO_MANY = 429
 

@@ -146,7 +146,7 @@ def collect(
 
     Example: revs requests collect --inbox /srv/revs/inbox
     """
-    from revs.errors import BadInput
+    from revs.errors import BadInput, OperationFailed
     from tasks.batch.inbox import collect as look
     from tasks.batch.inbox import summary
 
@@ -156,6 +156,11 @@ def collect(
         raise BadInput("no inbox is named; set REVS_INBOX to a folder or an address, or give --inbox")
     found = look(settings, address)
     answer(asdict(found), summary(found), as_json=as_json)
+    if found.stuck:
+        raise OperationFailed(
+            f"{found.stuck} files of the inbox could not be read, moved or destroyed: see your rights there; what was "
+            "stored of them is not stored again"
+        )
     if found.refused:
         raise BadInput(f"{found.refused} files were refused; they lie in refused/ of the inbox, each with its reason")
 

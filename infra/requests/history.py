@@ -62,5 +62,8 @@ def line(event: Event) -> Line:
     )
 
 
-def _day(text: str | None) -> date | None:
-    return None if text is None else date.fromisoformat(text)
+def _day(text: object) -> date | None:
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:  # none, or another kind of value under this name
+        return None

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from infra.permissions import make_private
-from infra.requests.intake import MAX_BYTES, refuse_too_large
+from infra.requests.intake import FORMATS, MAX_BYTES, refuse_too_large
 from infra.requests.records import Intake
 from infra.requests.wiping import wipe
 from revs.errors import BadInput, OperationFailed, RevsError
@@ -36,11 +36,22 @@ Take = Callable[[bytes, str], Intake]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """What one look brought: files, and requests of those that were taken."""
+    """What one look brought: files, and requests of those that were taken.
+
+    Attributes:
+        taken: Files that were stored and moved or destroyed.
+        refused: Files that are none, or of which no request could be taken.
+        left: Files that changed while they were looked at.
+        stuck: Files that could not be read, moved or destroyed; one that was stored is not stored again.
+        accepted: Requests.
+        rejected: Requests.
+        duplicates: Requests.
+    """
 
     taken: int = 0
     refused: int = 0
     left: int = 0
+    stuck: int = 0
     accepted: int = 0
     rejected: int = 0
     duplicates: int = 0
@@ -78,10 +89,10 @@ class Inbox:
         self._is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else [self._fs.protocol])
 
     def collect(self, take: Take) -> Collected:
-        """Take every file that is complete, in the order of their names.
+        """Take every file that is complete, in the order of their names; what is wrong with one stops no other.
 
         Raises:
-            OperationFailed: The inbox cannot be read or written, or the store cannot be used; what was taken is taken.
+            OperationFailed: The inbox cannot be read, or the store cannot be used; what was taken is taken.
         """
         counts = dict.fromkeys(Collected.__dataclass_fields__, 0)
         with _one_line_errors():
@@ -89,21 +100,26 @@ class Inbox:
             if any(self._is_fresh(info) for info in first.values()):
                 self._pause()
             now = self._look()
-            for name in sorted(first.keys() | now.keys()):
-                if name not in first or name not in now or _mark(first[name]) != _mark(now[name]):
-                    counts["left"] += 1
-                    continue
+        for name in sorted(first.keys() | now.keys()):
+            if name not in first or name not in now or _mark(first[name]) != _mark(now[name]):
+                counts["left"] += 1
+                continue
+            try:
                 for what, count in self._one(name, now[name], take).items():
                     counts[what] += count
+            except RevsError:  # of the store
+                raise
+            except Exception:  # clients of object stores have errors of their own
+                counts["stuck"] += 1
         return Collected(**counts)
 
     def _one(self, name: str, info: dict[str, Any], take: Take) -> dict[str, int]:
-        path, kind = f"{self._root}/{name}", PurePosixPath(name).suffix
+        path, kind = f"{self._root}/{name}", PurePosixPath(name).suffix.lower()
         try:
             refuse_too_large(info["size"] or 0, name="the file")
             with self._fs.open(path, "rb") as file:
                 data: bytes = file.read(MAX_BYTES + 1)
-            intake = take(data, f"the file{kind}")
+            intake = take(data, f"the file{kind if kind in FORMATS else ''}")
         except BadInput as error:
             return self._refuse(name, str(error))
         except FileNotFoundError:  # somebody else took it
@@ -115,7 +131,10 @@ class Inbox:
         with suppress(FileNotFoundError):  # somebody else took it too, and moved it: the store took it once
             if _mark(self._info(name)) != _mark(info):  # more was written meanwhile: all of it is taken next time
                 return told | {"left": 1}
-            self._put_away(name, data)
+            try:
+                self._put_away(name, data)
+            except Exception:  # as in `collect`; what was stored is counted
+                return told | {"stuck": 1}
         return told | {"taken": 1}
 
     def _put_away(self, name: str, data: bytes) -> None:
@@ -200,6 +219,6 @@ def _one_line_errors() -> Iterator[None]:
         raise
     except Exception as error:  # clients of object stores have errors of their own, whose text holds names of files
         raise OperationFailed(
-            f"the inbox cannot be read or written ({type(error).__name__}): see that REVS_INBOX is there, and your "
-            "rights; nothing is lost, a file is stored before it is moved"
+            f"the inbox cannot be read ({type(error).__name__}): see that REVS_INBOX is there, and your rights; "
+            "nothing is lost, a file is stored before it is moved"
         ) from None

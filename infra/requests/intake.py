@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ _PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x2
 _REQUIRED = ("subject", "received", "type", "value")
 _COLUMNS = frozenset({*_REQUIRED, "due", "regime", "model"})
 _OF_ALL_ROWS = ("due", "regime")  # columns in which the rows of a request must agree; blank counts
-_FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".json": False}  # suffix → is CSV
+FORMATS = {".csv": True, ".tsv": True, ".jsonl": False, ".ndjson": False, ".json": False}  # suffix → is CSV
 
 
 def read_source(path: Path | str) -> bytes:
@@ -79,7 +79,16 @@ def parse_requests(
     parse = _Parser(model=model, clock=clock, models=models, must_name=must_name)
     if _is_csv(name, lines[0][1]):
         return _parse_csv(lines, name, parse)
-    return [entry for each in documents.split(lines, name=name) for entry in parse.document(each)]
+    return _bounded(map(parse.document, documents.split(lines, name=name)), name)
+
+
+def _bounded(parts: Iterable[list[Entry]], name: str) -> list[Entry]:
+    """All of the parts: one request that names a hundred models is a hundred."""
+    entries: list[Entry] = []
+    for part in parts:
+        entries += part
+        documents.refuse_too_many(len(entries), name)
+    return entries
 
 
 def _refuse_what_is_no_text(data: bytes, name: str) -> None:
@@ -114,7 +123,7 @@ class _Parser:
 
 
 def _is_csv(name: str, first: bytes) -> bool:
-    known = _FORMATS.get(Path(name).suffix.lower())
+    known = FORMATS.get(Path(name).suffix.lower())
     return _header(first) is not None if known is None else known
 
 
@@ -193,7 +202,7 @@ def _parse_csv(lines: list[documents.Line], name: str, parse: _Parser) -> list[E
             tie = (row["subject"], row["received"], row.get("model") or parse.model)
             groups.setdefault(tie, _Group(line=number)).add(number, raw, row)
             documents.refuse_too_many(len(entries) + len(groups), name)
-    entries.extend(entry for group in groups.values() for entry in group.entries(parse))
+    entries += _bounded((group.entries(parse) for group in groups.values()), name)
     if not entries:
         raise BadInput(f"{name} holds no deletion request below its header; add one")
     return sorted(entries, key=lambda entry: entry.line)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from infra.registry.generation import generation_of
 from infra.requests import Intake
 from infra.requests.inbox import Collected, Inbox
+from infra.running.deployment import is_scheduled
 from infra.settings import Settings, load_settings
 from revs.errors import BadInput, RevsError
 from tasks.batch.stage import open_registry, open_store, run_log
@@ -35,9 +36,12 @@ def collect(settings: Settings, address: str) -> Collected:
 
 
 def take_from_inbox() -> None:
-    """Look through the inbox (`REVS_INBOX`), where there is one, before a batch is opened."""
+    """Look through the inbox (`REVS_INBOX`), where there is one, before a scheduled run opens a batch.
+
+    A run that somebody starts does not: `revs demo` has another store, into which nobody's request belongs.
+    """
     settings = load_settings()
-    if settings.inbox is None:
+    if settings.inbox is None or not is_scheduled():
         return
     try:
         found = collect(settings, settings.inbox)
@@ -45,12 +49,14 @@ def take_from_inbox() -> None:
         run_log().warning(str(error))
         return
     if found != Collected():
-        run_log().info(summary(found))
+        log = run_log()
+        (log.warning if found.stuck or found.refused else log.info)(summary(found))
 
 
 def summary(found: Collected) -> str:
     """Return what a look brought, in one line; no file is named, for names may be people's."""
     return (
-        f"{found.taken} files taken, {found.refused} refused, {found.left} left because they changed; requests: "
-        f"{found.accepted} accepted, {found.rejected} rejected, {found.duplicates} duplicates"
+        f"{found.taken} files taken, {found.refused} refused, {found.left} left because they changed, {found.stuck} "
+        f"that could not be read, moved or destroyed; requests: {found.accepted} accepted, "
+        f"{found.rejected} rejected, {found.duplicates} duplicates"
     )

@@ -14,6 +14,7 @@ from registered import Installation
 from stored_requests import line
 
 from flows import process
+from tasks.batch import inbox as batch_inbox
 from tasks.batch.inbox import take_from_inbox
 
 
@@ -41,11 +42,13 @@ def revs(here: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return lambda *arguments: run("requests", *arguments)
 
 
-def test_a_run_looks_through_the_inbox_before_it_opens_a_batch(
-    here: Installation, put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_a_scheduled_run_looks_through_the_inbox_before_it_opens_a_batch_and_no_other(
+    scheduled: bool, here: Installation, put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put("a.jsonl", line(1))
+    path = put("a.jsonl", line(1))
     waiting: list[int] = []
+    monkeypatch.setattr(batch_inbox, "is_scheduled", lambda: scheduled)
 
     def open_batch(*_: object) -> None:
         waiting.append(len(here.store.list(status="received")))
@@ -53,12 +56,14 @@ def test_a_run_looks_through_the_inbox_before_it_opens_a_batch(
     monkeypatch.setattr(process, "open_batch", open_batch)
     monkeypatch.setattr(process, "name_run", lambda *_: None)
     assert process.process_waiting("demo", None) is None
-    assert waiting == [1] and here.store.list()[0].model == "demo"
+    assert waiting == [scheduled] and path.exists() != scheduled
+    assert {view.model for view in here.store.list()} == ({"demo"} if scheduled else set())
 
 
 def test_a_fault_of_the_inbox_is_a_line_in_the_log_and_the_run_goes_on(
-    here: Installation, inbox: Path, caplog: pytest.LogCaptureFixture
+    here: Installation, inbox: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(batch_inbox, "is_scheduled", lambda: True)
     inbox.rmdir()
     with caplog.at_level(logging.INFO):
         take_from_inbox()
@@ -108,7 +113,8 @@ def test_the_command_says_what_it_brought_and_ends_in_an_error_where_a_file_was_
 ) -> None:
     put("a.jsonl", line(1), line(2))
     assert revs("collect").out == (
-        "1 files taken, 0 refused, 0 left because they changed; requests: 2 accepted, 0 rejected, 0 duplicates\n"
+        "1 files taken, 0 refused, 0 left because they changed, 0 that could not be read, moved or destroyed; "
+        "requests: 2 accepted, 0 rejected, 0 duplicates\n"
     )
     put("b.jsonl", line(3, received="soon"))
     answer = revs("collect", "--inbox", inbox)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_requests import line, open_store
+from stored_requests import line, open_store, processes
 
 from infra.requests import Intake, RequestStore
 from infra.requests.inbox import Collected, Inbox
@@ -154,6 +155,27 @@ def test_cut_off_between_storing_and_moving_the_next_look_stores_nothing_more(
     assert len(store.list()) == 1 and list(place.held()) == (["taken/a.jsonl"] if after == "keep" else [])
 
 
+def test_a_process_that_is_killed_between_storing_and_moving_is_followed_by_one_that_moves(
+    tmp_path: Path, store: RequestStore
+) -> None:
+    place = Folder(tmp_path)
+    place.put("a.jsonl", one(1) + b"\n" + one(2))
+    script = """
+from infra.requests.inbox import Inbox
+store = open_store()
+def kill(*_):
+    answer("stored")
+    os.kill(os.getpid(), signal.SIGKILL)
+Inbox._put_away = kill
+inbox = Inbox(str(folder / "inbox"), pause=lambda: None)
+inbox.collect(lambda data, name: store.add_bytes(data, name=name, model="demo"))
+"""
+    assert processes(script, tmp_path, code=-signal.SIGKILL) == ["stored"]
+    assert len(store.list()) == 2 and list(place.held()) == ["a.jsonl"]
+    assert collect(place, store).taken == 1
+    assert len(store.list()) == 2 and list(place.held()) == ["taken/a.jsonl"]
+
+
 def test_cut_off_between_copy_and_removal_in_an_object_store_the_copy_is_used(
     prefix: Prefix, store: RequestStore
 ) -> None:
@@ -238,7 +260,7 @@ def test_an_inbox_that_is_not_there_is_named_and_no_key_in_its_address_is(
 ) -> None:
     nowhere = Folder(tmp_path)
     for address in (f"{nowhere.address}/none", "s3://nowhere/in"):
-        with pytest.raises(OperationFailed, match="the inbox cannot be read or written") as caught:
+        with pytest.raises(OperationFailed, match="the inbox cannot be read") as caught:
             Inbox(address).collect(taking(store))
         assert "\n" not in str(caught.value)
     for address in ("s3://key:hunter2@bucket/in", "nosuch://bucket/in"):
@@ -257,6 +279,45 @@ def test_a_store_that_fails_leaves_the_file_where_it_is(tmp_path: Path) -> None:
     with pytest.raises(OperationFailed, match="request store"):
         Inbox(place.address, pause=lambda: None).collect(down)
     assert list(place.held()) == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("after", ["keep", "shred"])
+def test_what_is_wrong_with_one_file_stops_no_other_and_names_none(
+    tmp_path: Path, store: RequestStore, after: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Folder(tmp_path)
+    for number, name in enumerate(("a Zorblatt.jsonl", "b.jsonl", "c.Zorblatt")):
+        place.put(name, one(number) if name != "c.Zorblatt" else b"[")
+    put_away = Inbox._put_away
+
+    def failing(self: Inbox, name: str, data: bytes) -> None:
+        if name.startswith("a"):
+            raise PermissionError(13, "Permission denied", name)
+        put_away(self, name, data)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Inbox, "_put_away", failing)
+        assert collect(place, store, after=after) == Collected(taken=1, refused=1, stuck=1, accepted=2)
+    assert "Zorblatt" not in (place.root / "refused" / "c.Zorblatt.reason.txt").read_text()
+    assert collect(place, store, after=after) == Collected(taken=1, accepted=1)
+    assert len(store.list()) == 2
+
+
+def test_a_file_that_cannot_be_read_is_stuck(tmp_path: Path, store: RequestStore) -> None:
+    place = Folder(tmp_path)
+    place.put("a.jsonl", one(1))
+    place.put("b.jsonl", one(2))
+    inbox = Inbox(place.address, pause=lambda: None)
+    open_ = inbox._fs.open
+
+    def failing(path: str, *arguments: Any) -> Any:
+        if path.endswith("a.jsonl"):
+            raise PermissionError(13, "Permission denied", path)
+        return open_(path, *arguments)
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(inbox._fs, "open", failing)
+        assert inbox.collect(taking(store)) == Collected(taken=1, stuck=1, accepted=1)
 
 
 def test_two_looks_at_once_take_a_file_once(tmp_path: Path, store: RequestStore) -> None:

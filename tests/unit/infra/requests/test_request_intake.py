@@ -303,6 +303,7 @@ def test_broken_utf8_in_a_table_spoils_its_own_row_only() -> None:
         (changed().encode("utf-16-le"), "r.jsonl", "is UTF-16"),  # without a mark
         (b"PK\x03\x04 Zorblatt", "r.csv", "is a packed file or a spreadsheet"),
         (b"{}\n" * 50_001, "r.jsonl", "holds more than 50,000 requests; split it"),
+        (f"{changed(model=[f'm{n}' for n in range(100)])}\n".encode() * 501, "r.jsonl", "holds more than 50,000"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_its_name_and_without_its_content(
