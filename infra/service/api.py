@@ -15,7 +15,7 @@ from infra.service.desk import Desk
 from infra.service.guard import Rates, client_of, note_token
 from infra.service.metrics import exposition
 from infra.service.problems import Problem, documented
-from infra.service.roles import ACTIONS
+from infra.service.roles import ACTIONS, Action
 from infra.service.schemas import (
     SUBMISSION,
     Receipt,
@@ -168,7 +168,7 @@ def _add(name: str) -> None:
         return RequestOut.of_case(desk.act(who, name, request_id))
 
     def telling(request_id: str, who: Who, desk: At, body: Body) -> RequestOut:
-        return RequestOut.of_case(desk.act(who, name, request_id, _told(read_json(body), str(action.field))))
+        return RequestOut.of_case(desk.act(who, name, request_id, _told(read_json(body), action)))
 
     codes = ["no-token", "role", "unknown-request", "state"]
     codes += ["own-request"] if name == "verify" else []
@@ -183,7 +183,7 @@ def _add(name: str) -> None:
         description=f"{_SENTENCES[name]}; roles: {roles}.",
         response_model=RequestOut,
         responses=documented(*codes),
-        openapi_extra=told(action.field, action.choices) if action.field else None,
+        openapi_extra=told(action) if action.field else None,
     )
 
 
@@ -194,17 +194,25 @@ _SENTENCES = {
     "hold": "Put a request on hold, on one of three grounds",
     "release": "End a hold",
     "retry": "Put a failed request back in line, once its cause was mended",
+    "accept": "Complete a request of which nothing is left to erase: what is not settled was found nowhere",
+    "narrow": "Drop one identifier of a request and destroy it; the others go on",
+    "refuse": "End a request that will not be fulfilled, on a ground that the law knows",
     "withdraw": "Withdraw a request for the person who made it",
 }
 for _name in ACTIONS:
     _add(_name)
 
 
-def _told(found: Any, field: str) -> str:
-    """The one field of the body of an action; what it may be, the desk says."""
-    if not isinstance(found, dict) or set(found) != {field} or not isinstance(found[field], str):
-        raise Problem("invalid", errors=[("", f"is not an object with the field {field} alone, which is a text")])
-    return str(found[field])
+def _told(found: Any, action: Action) -> dict[str, Any]:
+    """The body of an action; what it may be told, the desk says."""
+    wanted = {str(action.field): str} | ({"number": int} if action.numbered else {})
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != wanted:
+        fields = " and ".join(f"{name}, which is {_KINDS[kind]}" for name, kind in wanted.items())
+        raise Problem("invalid", errors=[("", f"is not an object with the field {fields}, alone")])
+    return found
+
+
+_KINDS = {str: "a text", int: "a number"}
 
 
 @open_router.get("/health", response_model=State, responses=documented())

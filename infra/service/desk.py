@@ -224,14 +224,14 @@ class Desk:
         """Return the days until a request is due, negative once it is overdue; None once it is answered."""
         return (view.due - self.clock.today()).days if view.status in UNANSWERED else None
 
-    def act(self, who: Token, name: str, request_id: str, told: str | None = None) -> Case:
+    def act(self, who: Token, name: str, request_id: str, told: Mapping[str, Any] | None = None) -> Case:
         """Do something to a request and return it as it is then.
 
         Args:
             who: Does it.
             name: A key of `ACTIONS`.
             request_id: The request.
-            told: What the action's field is, where it has one.
+            told: What the action's fields are, by name, where it has any.
 
         Raises:
             Problem: The role does not allow it, there is no such request, or the store refuses.
@@ -241,13 +241,13 @@ class Desk:
         if name == "verify" and case.view.submitted_by == who.name:
             raise Problem("own-request")
         choices = _choices(name, case.view)
-        if choices and told not in choices:
+        arguments = dict(told or {})
+        if choices and arguments.get(str(action.field)) not in choices:
             raise Problem("invalid", errors=[(f"/{action.field}", f"is not one of {', '.join(choices)}")])
-        arguments: dict[str, Any] = {"by": who.name}
-        if action.field is not None:
-            arguments[action.field] = told
+        if action.numbered and not isinstance(arguments.get("number"), int):
+            raise Problem("invalid", errors=[("/number", "is not the number of an identifier")])
         try:
-            getattr(self._store, action.method)(request_id, **arguments)
+            getattr(self._store, action.method)(request_id, by=who.name, **arguments)
         except BadInput as error:  # the store's own words: id, state, remedy
             raise Problem("state", str(error)) from None
         return self.case(who, request_id)

@@ -25,11 +25,11 @@ from infra.service.guard import client_of, note_token
 from infra.service.languages import COOKIE, FOLDER, chosen
 from infra.service.metrics import STATUSES
 from infra.service.problems import Problem
-from infra.service.roles import ACTIONS, MAY
+from infra.service.roles import ACTIONS, MAY, Action
 from infra.service.sessions import Session
 
 ROWS = (3, 10, 25)
-CERTAIN = frozenset({"withdraw"})
+CERTAIN = frozenset({"withdraw", "accept", "narrow", "refuse"})
 """What cannot be undone, so that its form asks once more."""
 _MOST_FIELDS = 200
 _IDENTIFIER = re.compile(r"/identifiers/(\d+)")
@@ -282,9 +282,16 @@ def act(request_id: str, action: str, at: Visiting, desk: At) -> Response:
     if action in CERTAIN and at.form.get("sure") != "yes":
         return _request_page(at, desk, request_id, status=422, refused="this cannot be undone: say that you are sure")
     try:
-        desk.act(at.token, action, request_id, at.form.get(ACTIONS[action].field or ""))
+        desk.act(at.token, action, request_id, _told(at.form, ACTIONS[action]))
     except Problem as problem:
         if problem.code not in {"state", "own-request", "invalid", "not-yet"}:
             raise
         return _request_page(at, desk, request_id, status=problem.kind.status, refused=problem.detail)
     return RedirectResponse(f"/requests/{request_id}?{urlencode({'done': action})}", 303)
+
+
+def _told(form: Mapping[str, str], action: Action) -> dict[str, Any]:
+    """What a form tells an action; a number that is none is left out, and the desk says so."""
+    told: dict[str, Any] = {} if action.field is None else {action.field: form.get(action.field)}
+    number = form.get("number", "")
+    return told | ({"number": int(number)} if action.numbered and number.isascii() and number.isdecimal() else {})

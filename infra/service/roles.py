@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from infra.requests.lifecycle import STEPS, HoldGround
+from infra.requests.decisions import NARROWED_IN
+from infra.requests.lifecycle import STEPS, HoldGround, NarrowingReason, RefusalGround
 from infra.requests.records import UNANSWERED, RequestStatus
 from infra.requests.regimes import regimes
 from infra.requests.tokens import Role
 
 GROUNDS: tuple[str, ...] = get_args(HoldGround)
 """Why a request may be put on hold."""
+REFUSED_ON: tuple[str, ...] = get_args(RefusalGround)
+"""Why a request may be refused."""
+DROPPED_FOR: tuple[str, ...] = get_args(NarrowingReason)
+"""Why one identifier may be dropped."""
 REASONS: tuple[str, ...] = tuple(
     sorted({code for each in regimes().values() if each.extension for code in each.extension.reasons})
 )
@@ -35,6 +40,7 @@ class Action:
         statuses: In which it is offered; the store decides in the end.
         field: What it has to be told, by name; None: nothing.
         choices: What may be told; to extend, what the law of the request names of these.
+        numbered: It is about one identifier of the request, whose number it has to be told as well.
     """
 
     method: str
@@ -42,6 +48,7 @@ class Action:
     statuses: frozenset[RequestStatus]
     field: str | None = None
     choices: tuple[str, ...] = ()
+    numbered: bool = False
 
 
 ACTIONS: dict[str, Action] = {
@@ -53,6 +60,13 @@ ACTIONS: dict[str, Action] = {
     ),
     "release": Action(method="release_hold", roles=_OFFICER, statuses=STEPS["release"].sources),
     "retry": Action(method="retry", roles=frozenset({"officer", "operator"}), statuses=STEPS["retry"].sources),
+    "accept": Action(method="accept", roles=_OFFICER, statuses=STEPS["accept"].sources),
+    "narrow": Action(
+        method="narrow", roles=_OFFICER, statuses=NARROWED_IN, field="reason", choices=DROPPED_FOR, numbered=True
+    ),
+    "refuse": Action(
+        method="refuse", roles=_OFFICER, statuses=STEPS["refuse"].sources, field="ground", choices=REFUSED_ON
+    ),
     "withdraw": Action(method="withdraw", roles=_OFFICER, statuses=STEPS["withdraw"].sources),
 }
 MAY: dict[str, frozenset[Role]] = {

@@ -15,6 +15,7 @@ from infra.requests.reasons import Reason
 from infra.requests.records import IDENTIFIER_TYPES, SETTLED, RequestView
 from infra.requests.regimes import frozen, regimes
 from infra.service.desk import Case
+from infra.service.roles import Action
 
 _ID = "R-0a1b2c3d"
 _DATES = {"received": "2026-11-02", "due": "2026-12-02"}
@@ -320,13 +321,19 @@ SUBMISSION = {
 """The body of a submission: read by the parser of request files, so that both take the same."""
 
 
-def told(field: str, choices: tuple[str, ...]) -> dict[str, Any]:
+def told(action: Action) -> dict[str, Any]:
     """Return the body of an action that has to be told something, for the documentation."""
+    field, choices = str(action.field), action.choices
+    properties: dict[str, Any] = {field: {"enum": list(choices)}}
+    example: dict[str, Any] = {field: choices[0]}
+    if action.numbered:
+        properties["number"] = {"type": "integer", "minimum": 0, "description": "of the identifier, from 0"}
+        example["number"] = 0
     schema = {
         "type": "object",
-        "required": [field],
+        "required": list(properties),
         "additionalProperties": False,
-        "properties": {field: {"enum": list(choices)}},
+        "properties": properties,
     }
-    content = {"application/json": {"schema": schema, "examples": {"one": {"value": {field: choices[0]}}}}}
+    content = {"application/json": {"schema": schema, "examples": {"one": {"value": example}}}}
     return {"requestBody": {"required": True, "content": content}}

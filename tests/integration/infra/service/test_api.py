@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from served import EMAIL, GOOD, SSN, Served
-from stored_requests import KEY, complete, opened
+from stored_requests import BECAUSE, KEY, complete, opened
 
 from infra.keys.vault import Vault
 from infra.requests import RequestStore
@@ -30,9 +30,17 @@ ROLES_OF = {
     "extend": {"officer"},
     "acknowledge": {"officer"},
     "retry": {"officer", "operator"},
+    "accept": {"officer"},
+    "narrow": {"officer"},
+    "refuse": {"officer"},
 }
 BESIDE = {"history", "late due date"}  # a part of reading and of submitting, with tests of their own
-BODIES = {"hold": {"ground": "legal_hold"}, "extend": {"reason": "complexity"}}
+BODIES: dict[str, dict[str, Any]] = {
+    "hold": {"ground": "legal_hold"},
+    "extend": {"reason": "complexity"},
+    "narrow": {"number": 0, "reason": "not_theirs"},
+    "refuse": {"ground": "excessive"},
+}
 
 
 def call(served: Served, role: str | None, what: str, request_id: str = "R-00000000") -> Any:
@@ -89,7 +97,7 @@ def test_a_request_goes_from_submission_to_completion(served_on_both: Served) ->
     assert (told["number"], told["result"], told["model"]) == (0, "accepted", "demo")
     found = client.get(answer.headers["location"]).json()
     assert (found["status"], found["due"], found["types"]) == ("unverified", "2026-12-02", ["EMAIL_ADDRESS", "US_SSN"])
-    assert set(found["actions"]) == {"verify", "acknowledge", "extend", "withdraw"}
+    assert set(found["actions"]) == {"verify", "acknowledge", "extend", "narrow", "refuse", "withdraw"}
     for action, status in (("verify", "received"), ("hold", "on_hold"), ("release", "received")):
         assert call(served, "officer2", action, request_id).json()["status"] == status
     batch = opened(served.store)
@@ -349,3 +357,38 @@ def test_the_log_holds_who_got_a_token_and_who_took_it_away(served: Served) -> N
     found = [each for each in served.store.events() if each.detail.get("token") == token.id]
     assert [(each.event, each.detail["by"]) for each in found] == [("token.added", "Bo"), ("token.revoked", "Cy")]
     assert secret not in str([each.detail for each in found])
+
+
+def test_an_officer_narrows_a_request_and_refuses_what_is_left(served_on_both: Served) -> None:
+    request_id = served_on_both.submitted()
+    narrowed = call(served_on_both, "officer2", "narrow", request_id).json()
+    assert (narrowed["status"], narrowed["history"][-2]["event"]) == ("unverified", "request.narrowed")
+    told = problem(call(served_on_both, "officer2", "narrow", request_id), 409, "state")
+    assert "is all that request" in told["detail"]
+    refused = call(served_on_both, "officer2", "refuse", request_id).json()
+    assert (refused["status"], refused["reason_code"]) == ("rejected", "excessive")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"reason": "not_theirs"}, {"number": 0}, {"number": True, "reason": "not_theirs"},
+        {"number": "0", "reason": "x"}, {"number": 0, "reason": "because Ada said so"},
+        {"number": 0, "reason": "not_theirs", "note": "Ada"},
+    ],
+)  # fmt: skip
+def test_a_body_that_does_not_say_which_identifier_and_why_changes_nothing(
+    served: Served, body: dict[str, Any]
+) -> None:
+    request_id = served.submitted()
+    before = served.store.events()
+    answer = served.client("officer2").post(f"/v1/requests/{request_id}/narrow", json=body)
+    problem(answer, 422, "invalid")
+    assert "Ada" not in answer.text and served.store.events() == before
+
+
+def test_what_no_batch_has_looked_for_is_not_accepted_over_http(served: Served) -> None:
+    request_id = served.submitted()
+    call(served, "officer2", "verify", request_id)
+    served.store.fail(request_id, BECAUSE)
+    assert "no batch has looked" in problem(call(served, "officer2", "accept", request_id), 409, "state")["detail"]

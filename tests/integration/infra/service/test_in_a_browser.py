@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from served import EMAIL, SSN, SUBJECT, Served
+from stored_requests import opened, settled
 
 pytestmark = pytest.mark.browser
+NOWHERE = {"rows": 9, "without_corpus": {"openings": 3, "verdict": "not memorised"}}
 
 
 def shot(browser: Any, name: str) -> None:
@@ -88,7 +91,7 @@ def test_an_officer_submits_another_verifies_reads_and_withdraws(
     assert "the other officer" in text(officer), "the history names who did it"
     shows_nothing(officer)
     shot(officer, "request")
-    officer.find_element("name", "sure").click()
+    officer.find_element("css selector", "form[action$='/withdraw'] [name=sure]").click()
     press(officer, "form[action$='/withdraw'] button")
     assert "The request is withdrawn." in text(officer)
     assert not officer.find_elements("css selector", ".actions form")
@@ -97,6 +100,32 @@ def test_an_officer_submits_another_verifies_reads_and_withdraws(
     officer.refresh()
     assert officer.current_url == f"{address}/login", "who logged out sees nothing more"
     assert served.store.get(request_id).status == "withdrawn"
+
+
+def test_an_officer_verifies_watches_and_reads_what_became_of_each_identifier(
+    served: Served, address: str, new_browser: Callable[..., Any]
+) -> None:
+    request_id = served.submitted()
+    officer = new_browser()
+    log_in(officer, address, served.secret["officer2"])
+    press(officer, f"a[href='/requests/{request_id}']")
+    press(officer, "form[action$='/verify'] button")
+    batch_id = opened(served.store).id
+    officer.get(f"{address}/requests/{request_id}")
+    assert "being processed" in text(officer) and batch_id in text(officer)
+    left = [replace(each, kind="not_found", detail=NOWHERE) for each in settled(served.store, batch_id) if each.number]
+    served.store.close_batch(
+        batch_id, status="completed", outcome={}, outcomes=[*settled(served.store, batch_id)[:1], *left]
+    )
+    officer.refresh()
+    assert "needs a human" in text(officer) and "Not found in the text" in text(officer)
+    shot(officer, "needs a human")
+    officer.find_element("css selector", "form[action$='/accept'] [name=sure]").click()
+    press(officer, "form[action$='/accept'] button")
+    assert "The request is completed." in text(officer) and "Erased: the model had memorised it" in text(officer)
+    assert "completed: nothing was left to erase" in text(officer), "the history says how it ended"
+    shows_nothing(officer)
+    shot(officer, "outcome")
 
 
 def test_the_form_is_filled_and_sent_with_the_keyboard_alone(

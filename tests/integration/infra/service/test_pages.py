@@ -294,7 +294,7 @@ def test_the_history_says_who_why_and_which_dates_moved_and_no_value(served: Ser
     assert officer.post(f"/v1/requests/{other}/verify").json()["status"] == "duplicate"
     page = logged_in(served, "auditor").get(f"/requests/{request_id}").text
     history = page.partition("History")[2]
-    for said in ("the other officer", "The request is complex", "The law or a court asks", f"/requests/{other}"):
+    for said in ("the other officer", "the request is complex", "the law or a court asks", f"/requests/{other}"):
         assert said in history
     assert f'<time datetime="{told["before"]}">' in history and f'<time datetime="{told["after"]}">' in history
     moved = officer.get(f"/v1/requests/{request_id}").json()["history"]
