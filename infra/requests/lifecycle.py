@@ -2,7 +2,7 @@
 
     unverified → received → processing → completed
          │          │ ↑         │
-         │          │ └─────────┤ sent back: the batch failed or was given up
+         │          │ └─────────┤ sent back: the batch failed or was given up; split: it is tried again in a lot
          │          ↓           ↓
          │       on_hold      failed: a human is needed; retried, it is received again
          ↓          ↓           ↓
@@ -28,6 +28,7 @@ StepName = Literal[
     "verify",
     "take",
     "send_back",
+    "split",
     "complete",
     "reject",
     "fail",
@@ -40,6 +41,9 @@ StepName = Literal[
 ]
 HoldGround = Literal["legal_hold", "objection", "identity"]
 """Why a request may not be processed for now: the law wants the data kept, somebody objects, who asks is in doubt."""
+
+_IN_ITS_LOT: frozenset[StepName] = frozenset({"take", "send_back"})
+"""Steps with which a request stays in its lot; with every other it leaves it."""
 
 CLOSED: frozenset[RequestStatus] = frozenset({"completed", "rejected", "failed", "duplicate", "withdrawn"})
 
@@ -63,6 +67,7 @@ STEPS: Mapping[StepName, Step] = MappingProxyType(
         "verify": _step("unverified", "received", "verified"),
         "take": _step("received", "processing", "processing"),
         "send_back": _step("processing", "received", "received"),
+        "split": _step("processing", "received", "split"),
         "complete": _step("processing failed", "completed", "completed"),
         "reject": _step("unverified received processing", "rejected", "rejected"),
         "fail": _step("received processing", "failed", "failed"),
@@ -93,6 +98,7 @@ def move(
     *,
     reason: str | None = None,
     batch_id: str | None = None,
+    lot: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
     """Take one step with a request, and log it: both stand if and only if the caller's transaction does.
@@ -103,6 +109,7 @@ def move(
         name: The step.
         reason: Why, for people; stands in the request until the next step.
         batch_id: The batch that takes the step; a request that stands in line belongs to none.
+        lot: In which it is tried again, of one whose batch is split.
         detail: What the event says beside the reason. Safe values only.
 
     Raises:
@@ -117,7 +124,9 @@ def move(
         row.duplicate_of = None
     if name == "take" or step.target in {"received", "duplicate"}:
         row.batch_id = batch_id if name == "take" else None
-    said = dict(detail or {}) | ({"reason": reason} if reason else {})
+    if name not in _IN_ITS_LOT:
+        row.lot = lot
+    said = dict(detail or {}) | ({"reason": reason} if reason else {}) | ({"lot": lot} if lot else {})
     rows.log(session, step.event, batch_id=batch_id, request_id=row.id, detail=said)
 
 

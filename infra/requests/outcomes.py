@@ -20,7 +20,7 @@ def closed_as(batch_status: str, outcomes: Sequence[IdentifierOutcome]) -> tuple
         outcomes: of all identifiers of the request; none where nothing is known of them.
     """
     open_ = [outcome for outcome in outcomes if outcome.kind not in SETTLED]
-    if batch_status in ("completed", "refused") and outcomes and not open_:
+    if batch_status in ("completed", "refused", "split") and outcomes and not open_:
         return "completed", None
     if batch_status == "waiting" and outcomes and not open_:
         return "failed", WAITING

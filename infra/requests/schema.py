@@ -15,7 +15,7 @@ from revs.errors import OperationFailed
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0007"
 """The newest migration, as its file says."""
 
 _CHAINED_SINCE = "0003"

@@ -52,6 +52,18 @@ class Known:
     by: str | None = None
     extended: bool = False
     payload: bool = True
+    lot: str | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Whatever happens to a request takes it out of its lot; where it does not, `in_its_lot` says so."""
+        super().__setattr__(name, value)
+        if name == "state":
+            self.lot = None
+
+    def in_its_lot(self, state: str) -> None:
+        lot = self.lot
+        self.state = state
+        self.lot = lot
 
 
 class LifeCycle(RuleBasedStateMachine):
@@ -76,6 +88,16 @@ class LifeCycle(RuleBasedStateMachine):
 
     def of(self, *states: str) -> list[str]:
         return [id_ for id_ in self.order if self.known[id_].state in states]
+
+    def next_in_line(self) -> list[str]:
+        """What a new batch takes: the largest lot, of equal ones the one that is due first, or all that waits."""
+        key = lambda id_: (self.known[id_].due, self.known[id_].received, self.order.index(id_))  # noqa: E731  of a sort
+        waiting = sorted(self.of("received"), key=key)
+        lots: dict[str, list[str]] = {}
+        for id_ in waiting:
+            if (lot := self.known[id_].lot) is not None:
+                lots.setdefault(lot, []).append(id_)
+        return max(lots.values(), key=len) if lots else waiting
 
     def in_line(self, person: int) -> str | None:
         return next((id_ for id_ in self.of(*LINE) if self.known[id_].person == person), None)
@@ -238,16 +260,18 @@ class LifeCycle(RuleBasedStateMachine):
     @rule()
     def open_batch(self) -> None:
         batch = self.store.open_batch(model=self.model, corpus="", source="")
-        waiting = self.of("received")
+        waiting = self.next_in_line()
         if self.batch is not None:
             assert batch is not None and batch.id == self.batch
         elif not waiting:
             assert batch is None
         else:
-            assert batch is not None and set(batch.request_ids) == set(waiting)
+            assert batch is not None and list(batch.request_ids) == waiting
+            lot = self.known[waiting[0]].lot
+            assert batch.parent == (lot and lot.rpartition(".")[0])
             self.batch = batch.id
             for id_ in waiting:
-                self.known[id_].state = "processing"
+                self.known[id_].in_its_lot("processing")
 
     @precondition(lambda self: self.of("received"))
     @rule(some=st.sampled_from([0, 0, 0, 5]))
@@ -257,7 +281,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @precondition(lambda self: self.batch)
     @rule(
-        status=st.sampled_from(["completed", "refused", "waiting", "failed", "abandoned"]),
+        status=st.sampled_from(["completed", "refused", "split", "waiting", "failed", "abandoned"]),
         some=st.sampled_from([0, 0, 1, 2]),
     )
     def close_batch(self, status: Any, some: int) -> None:
@@ -265,13 +289,18 @@ class LifeCycle(RuleBasedStateMachine):
         taken = self.of("processing")
         outcomes = settled(self.store, batch_id)
         done = {each.request_id for number, each in enumerate(outcomes) if not some >> number & 1}
+        again = [[id_] for id_ in taken] if status == "split" and len(taken) > 1 else []
+        status = "refused" if status == "split" and not again else status
         for _ in range(2):  # the second time changes nothing
             kept = [each for each in outcomes if each.request_id in done]
-            self.store.close_batch(batch_id, status=status, outcome={}, outcomes=kept)
+            self.store.close_batch(batch_id, status=status, outcome={}, outcomes=kept, again=again)
         self.store.release(batch_id)
-        for id_ in taken:
-            if status in ("failed", "abandoned"):
+        for number, id_ in enumerate(taken, start=1):
+            if status == "split":
                 self.known[id_].state = "received"
+                self.known[id_].lot = f"{batch_id}.{number}"
+            elif status in ("failed", "abandoned"):
+                self.known[id_].in_its_lot("received")
             elif status == "waiting" or id_ not in done:
                 self.known[id_].state = "failed"
             else:
@@ -300,10 +329,11 @@ class LifeCycle(RuleBasedStateMachine):
     def the_store_says_what_the_model_says(self) -> None:
         views = {view.id: view for view in self.store.list(model=self.model)}
         said = {
-            id_: (v.status, v.duplicate_of, v.received, v.due, v.extended_at is not None) for id_, v in views.items()
+            id_: (v.status, v.duplicate_of, v.lot, v.received, v.due, v.extended_at is not None)
+            for id_, v in views.items()
         }
         assert said == {
-            id_: (one.state, one.first, one.received, one.due, one.extended) for id_, one in self.known.items()
+            id_: (one.state, one.first, one.lot, one.received, one.due, one.extended) for id_, one in self.known.items()
         }
 
     @invariant()
