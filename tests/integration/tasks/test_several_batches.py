@@ -199,6 +199,7 @@ def test_a_batch_of_which_every_request_is_rejected_keeps_the_next_back_only_as_
     store = planned.here.store
 
     def rejected(batch_id: str) -> Any:
+        assert store.get(first).status == "processing", "the same batch again, and so on for ever"
         store.reject(first, "breaks a rule")
         if closed:
             store.close_batch(batch_id, status="failed", outcome={"reason": "every request was rejected"})
