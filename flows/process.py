@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 
 from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows.shards import over_shards
+from infra.batches.records import Targets
 from infra.requests import BatchHeld
 from infra.running.deployment import is_scheduled, turn
 from infra.settings import load_settings
+from revs.errors import BadInput
+from tasks.batch.endings import ended, ended_without_work, processed
 from tasks.batch.inbox import take_from_inbox
 from tasks.batch.notify import notify
 from tasks.batch.pages import log_requests, name_run, progress_on_page, show_batch
-from tasks.batch.results import Closed, Verdict
+from tasks.batch.results import Ended, OpenedBatch, Processed, Verdict
 from tasks.batch.stage import held
 from tasks.stages.choose import choose_target_tokens, count_shard, uncounted_shards
 from tasks.stages.detect import detect_identifiers
@@ -22,20 +25,17 @@ from tasks.stages.edit import edit_weights, strengths
 from tasks.stages.locate import locate_occurrences, search_shard, waiting_shards
 from tasks.stages.measure import judge, measure
 from tasks.stages.probe import probe_memorisation
-from tasks.stages.publish import close_batch, promote_candidate, refuse_unfinished, register_candidate, report_batch
-from tasks.stages.requests import open_batch, validate_requests
+from tasks.stages.publish import close_batch, promote_candidate, register_candidate, report_batch
+from tasks.stages.requests import more_waits, open_batch, validate_requests
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Processed(Closed):
-    """What the flow did: the batch, how it ended, and where its report is."""
-
-    report: str
+__all__ = ["Processed", "process_deletion_requests"]
 
 
 @flow(name="process-deletion-requests", flow_run_name="{model}", persist_result=False, validate_parameters=False)
 def process_deletion_requests(model: str, corpus: str | None = None) -> Processed | None:
     """Process the waiting deletion requests of one registered model; resumes a batch that was cut off.
+
+    A batch that every setting was refused for is split in two halves, and these are processed in the same run.
 
     Args:
         model: name in the registry; its champion is edited and replaced.
@@ -45,44 +45,53 @@ def process_deletion_requests(model: str, corpus: str | None = None) -> Processe
         None when no request waits, or a scheduled run finds another run at work on the model.
 
     Raises:
-        GateRefused: no setting passed the gates, or the evidence is too thin to judge; the champion stays, the requests
-            are handed to a human.
-        BadInput: nothing of the batch stands in the corpus; its requests are handed to a human.
+        GateRefused: no setting passed the gates, or the evidence is too thin to judge; that batch left the champion as
+            it was, and its requests are handed to a human.
+        BadInput: nothing of a batch stands in the corpus; its requests are handed to a human.
     """
     with turn(model), progress_on_page(model):
         try:
-            return process_waiting(model, corpus)
+            return processed(process_waiting(model, corpus))
         finally:
-            if problem := notify(load_settings()):
-                get_run_logger().warning(problem)
+            tell_people()
 
 
-def process_waiting(model: str, corpus: str | None) -> Processed | None:
-    """Open or resume the batch of a model and process it; None where there is nothing to do."""
+def process_waiting(model: str, corpus: str | None) -> list[Ended]:
+    """Open or resume a batch of a model and process it, and so on while a lot waits or a batch could not take all."""
     take_from_inbox()
+    done: list[Ended] = []
+    while batch := next_batch(model, corpus, done):
+        with held(batch.batch_id):
+            log_requests(batch.batch_id)
+            done.append(process_batch(batch.batch_id))
+        if not more_waits(model):
+            break
+        tell_people()
+    return done
+
+
+def next_batch(model: str, corpus: str | None, done: Sequence[Ended]) -> OpenedBatch | None:
+    """Open or resume a batch, and name the run after it; None where there is nothing to do, or another run does it."""
     try:
-        batch = open_batch(model, corpus)
+        batch: OpenedBatch | None = open_batch(model, corpus)
     except BatchHeld:
-        if not is_scheduled():
+        if not done and not is_scheduled():
             raise
-        name_run(model, "another run is at work")
-        return None
-    if batch is None:
-        name_run(model, "no request waits")
-        return None
-    name_run(model, batch.batch_id, f"batch:{batch.batch_id}")
-    with held(batch.batch_id):
-        log_requests(batch.batch_id)
-        return process_batch(batch.batch_id)
+        batch, why = None, "another run is at work"
+    else:
+        why = "no request waits"
+    ids = [each.batch.batch_id for each in done] + ([batch.batch_id] if batch else [])
+    more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+    name_run(model, ids[0] + more if ids else why, *(f"batch:{id_}" for id_ in ids))
+    return batch
 
 
-def process_batch(batch_id: str) -> Processed:
+def process_batch(batch_id: str) -> Ended:
     """The stages of one batch, in order."""
-    validate_requests(batch_id)
-    search_corpus(batch_id)
-    locate_occurrences(batch_id)
-    detect_identifiers(batch_id)
-    targets = probe_memorisation(batch_id)
+    try:
+        targets = find_targets(batch_id)
+    except BadInput as error:
+        return ended_without_work(batch_id, error)
     verdict = edit_until_passed(batch_id) if targets.uses["edit"] else None
     if verdict is not None and verdict.registrable:
         register_candidate(batch_id, verdict.attempt)
@@ -91,8 +100,17 @@ def process_batch(batch_id: str) -> Processed:
     closed = close_batch(batch_id, verdict)
     report = report_batch(batch_id)
     show_batch(batch_id)
-    refuse_unfinished(closed, verdict, report)
-    return Processed(**asdict(closed), report=report)
+    return ended(closed, verdict, report)
+
+
+def find_targets(batch_id: str) -> Targets:
+    """The stages up to what the model knows of the batch's identifiers."""
+    validate_requests(batch_id)
+    search_corpus(batch_id)
+    locate_occurrences(batch_id)
+    detect_identifiers(batch_id)
+    targets: Targets = probe_memorisation(batch_id)
+    return targets
 
 
 def edit_until_passed(batch_id: str) -> Verdict:
@@ -117,3 +135,9 @@ def search_corpus(batch_id: str) -> None:
 def count_tokens(batch_id: str) -> None:
     """The same for the tokens of the corpus."""
     over_shards("count tokens", count_shard, batch_id, lambda: uncounted_shards(batch_id), load_settings())
+
+
+def tell_people() -> None:
+    """Send the notices that are due; what goes wrong with that is logged."""
+    if problem := notify(load_settings()):
+        get_run_logger().warning(problem)

@@ -25,7 +25,8 @@ _PRINTABLE = frozenset(
         "task_workers",
         "device",
     }
-    | {"inbox_taken", "stage_timeout", "method", "keep_digests", "digest_days", "regime", "time_zone", "at_risk_days"}
+    | {"inbox_taken", "batch_requests", "batch_halving", "stage_timeout", "method", "keep_digests", "digest_days"}
+    | {"regime", "time_zone", "at_risk_days"}
 )
 
 
@@ -79,6 +80,11 @@ class Settings(BaseSettings):
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""
     method: Literal["revs-reference", "revs"] = "revs-reference"
     """What edits, and so by which policy its candidates are judged (`GatePolicy.of`)."""
+    batch_requests: int | None = Field(default=None, ge=1, le=1_000_000)
+    """The most requests that a batch takes, due first; the run goes on with the rest. None: all that wait."""
+    batch_halving: int = Field(default=10, ge=0, le=1000)
+    """How many batches may be split in two of those that come of one, where every setting was refused for them: until
+    the request that breaks the gates is alone, and the others are done without it. 0: none, all go to a human."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d{1,3})?|mps)$")  # auto: the GPU if there is one
     task_runner: Literal["threads", "processes", "dask", "ray"] = "processes"
     task_workers: int | None = Field(default=None, ge=1, le=4096)  # None: as many as the engine takes by itself

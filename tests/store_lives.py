@@ -75,7 +75,7 @@ class Life:
         self._hand_in()
         self._decide()
         self._first_batch_fails()
-        self._second_batch_completes()
+        self._second_batch_is_split_and_its_lots_complete()
         self._a_batch_waits_for_a_human()
 
     def _hand_in(self) -> None:
@@ -105,8 +105,12 @@ class Life:
         if not self._batches(MODEL, "failed", "completed"):
             self.store.close_batch(self._open(MODEL), status="failed", outcome={})
 
-    def _second_batch_completes(self) -> None:
-        if not self._batches(MODEL, "completed"):
+    def _second_batch_is_split_and_its_lots_complete(self) -> None:
+        if not self._batches(MODEL, "split"):
+            batch_id = self._open(MODEL)
+            ids = [*self.store.identifiers(batch_id)]
+            self.store.close_batch(batch_id, status="split", outcome={}, again=(ids[:2], ids[2:]))
+        while self._batches(MODEL, "open") or self.store.parent_of_next(MODEL):
             batch_id, nowhere = self._open(MODEL), self.ids["nowhere"]
             outcomes = [
                 replace(each, kind="not_found", detail=_NOWHERE) if each.request_id == nowhere else each

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from flows.cli.common import Home, Json, answer, console, emit, settings_of, showing_stages, table
+from flows.cli.process import show_processed
 from flows.cli.requests import store_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def list_batches(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """List batches, oldest first, and who works on them.
+    """List batches, oldest first, with the one that each is a half of, if any, and who works on them.
 
     Example: revs batches list --status open
     """
@@ -49,6 +50,7 @@ def _row(store: RequestStore, batch: Batch) -> dict[str, Any]:
         "id": batch.id,
         "model": batch.model,
         "status": batch.status,
+        "parent": batch.parent,
         "opened": batch.opened_at.isoformat(timespec="seconds"),
         "requests": len(batch.request_ids),
         "holder": f"process {holder.pid} on {holder.host}" if holder else None,
@@ -57,7 +59,7 @@ def _row(store: RequestStore, batch: Batch) -> dict[str, Any]:
 
 @app.command()
 def show(batch_id: str, home: Home = None, as_json: Json = False) -> None:
-    """Show a batch: its requests, what became of each identifier, how far it is, and what it still owes.
+    """Show a batch: its requests, what became of each identifier, how far it is, its halves, and what it still owes.
 
     Example: revs batches show B-20261128-0a1b2c
     """
@@ -72,11 +74,18 @@ def show(batch_id: str, home: Home = None, as_json: Json = False) -> None:
         "source": batch.source,
         "closed": batch.closed_at and batch.closed_at.isoformat(timespec="seconds"),
         "reason": batch.outcome.get("reason"),
+        "halves": [each.id for each in store.batches(batch.model) if each.parent == batch_id],
         "report owed": report_owed(store, batch_id) if workspace.folder.is_dir() else None,
         "stages": _stages(workspace.stages()),
     }
     requests = [
-        {"id": view.id, "status": view.status, "due": view.due, "reason": str(view.reason) if view.reason else None}
+        {
+            "id": view.id,
+            "status": view.status,
+            "due": view.due,
+            "lot": view.lot,
+            "reason": str(view.reason) if view.reason else None,
+        }
         for view in store.list(batch_id=batch_id)
     ]
     outcomes = [asdict(outcome) for outcome in store.outcomes(batch_id=batch_id)]
@@ -99,24 +108,26 @@ def _stages(recorded: list[str]) -> list[str]:
 
 @app.command()
 def resume(batch_id: str, home: Home = None, as_json: Json = False) -> None:
-    """Go on with an open batch where it was cut off.
+    """Go on with an open batch where it was cut off, or with the halves of a split one that wait.
 
     Example: revs batches resume B-20261128-0a1b2c
     """
     from revs.errors import BadInput
 
     settings = settings_of(home)
-    batch = store_of(settings).batch(batch_id)
-    if batch.status != "open":
+    store = store_of(settings)
+    batch = store.batch(batch_id)
+    halves_wait = batch.status == "split" and store.parent_of_next(batch.model) is not None
+    if batch.status != "open" and not halves_wait:
         raise BadInput(f"batch {batch_id} is {batch.status}; only an open one can be resumed, see 'revs batches list'")
     from flows.process import process_deletion_requests
 
     with showing_stages(quiet=as_json):
         done = process_deletion_requests(batch.model)
     if as_json:
-        emit(asdict(done) if done else {"batch_id": batch_id, "status": store_of(settings).batch(batch_id).status})
+        emit(asdict(done) if done else {"batch_id": batch_id, "status": store.batch(batch_id).status})
     elif done:
-        console().print(f"batch {done.batch_id} {done.status}; report: {done.report}", markup=False)
+        show_processed(done)
 
 
 @app.command()
@@ -145,7 +156,11 @@ def abandon(
     store = store_of(settings)
     batch = store.batch(batch_id)
     if batch.status not in ("open", "waiting"):
-        raise BadInput(f"batch {batch_id} is {batch.status}; only one that is open or waiting can be given up")
+        halves = "; its halves go on by themselves, with REVS_BATCH_HALVING=0 they are not halved further"
+        raise BadInput(
+            f"batch {batch_id} is {batch.status}; only one that is open or waiting can be given up"
+            f"{halves if batch.status == 'split' else ''}"
+        )
     _confirm(f"give up batch {batch_id} of {batch.model} with {len(batch.request_ids)} requests?", yes=yes)
     try:
         fate = cast("Literal['received', 'failed']", requests)

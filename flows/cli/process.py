@@ -14,6 +14,7 @@ from flows.cli.requests import hand_in, refuse_if_nothing_came_in, show_rejected
 if TYPE_CHECKING:
     from infra.registry import Registry
     from infra.settings import Settings
+    from tasks.batch.results import Processed
 
 
 def process(
@@ -50,7 +51,7 @@ def process(
     elif as_json:
         emit(asdict(done))
     else:
-        console().print(f"batch {done.batch_id} {done.status}; report: {done.report}", markup=False)
+        show_processed(done)
         if done.handed_on:
             console().print(
                 f"{done.completed} requests completed, {done.handed_on} wait for a human: 'revs requests list --status "
@@ -58,6 +59,12 @@ def process(
                 style="yellow",
                 markup=False,
             )
+
+
+def show_processed(done: Processed) -> None:
+    """A line for each batch of a run."""
+    for batch in done.batches or (done,):
+        console().print(f"batch {batch.batch_id} {batch.status}; report: {batch.report}", markup=False)
 
 
 def _on_record(settings: Settings, address: str) -> str:

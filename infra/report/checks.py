@@ -28,7 +28,7 @@ def _gates_agree(data: dict[str, Any]) -> bool | None:
     all_passed = bool(gates) and all(gate.get("passed") is True for gate in gates)
     if promoted(data):
         return all_passed
-    return not all_passed if data["batch"].get("status") == "refused" else None
+    return not all_passed if data["batch"].get("status") in ("refused", "split") else None
 
 
 def _weights_differ(data: dict[str, Any]) -> bool | None:

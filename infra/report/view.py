@@ -53,11 +53,11 @@ def view(record: Record) -> dict[str, Any]:
 
 
 def _outcome(data: dict[str, Any]) -> str:
-    """One word for the seal: promoted, refused, waiting, failed, closed (nothing to edit), open or unfinished."""
+    """One word for the seal: promoted, refused, split, waiting, failed, closed (nothing edited), open or unfinished."""
     status = data["batch"].get("status")
     if status == "completed":
         return "promoted" if promoted(data) else "closed" if _completed(data) else "open"
-    return str(status) if status in ("refused", "failed", "waiting") else "unfinished"
+    return str(status) if status in ("refused", "split", "failed", "waiting") else "unfinished"
 
 
 def _completed(data: dict[str, Any]) -> list[dict[str, Any]]:
@@ -102,12 +102,28 @@ def verdict(data: dict[str, Any]) -> str:
             f" {before} of model {name} and registered, and waits for a human; version {before} stays the champion"
             " and still holds the data of the open requests."
         )
-    if outcome == "refused":
-        failed = [label(str(gate.get("name"))) for gate in data.get("gates") or [] if gate.get("passed") is not True]
-        why = f"{plural(len(failed), 'gate')} failed ({'; '.join(failed)})" if failed else "no gate result exists"
-        return f"Nothing was promoted, because {why}: {stays}, and it still holds the data of the open requests."
+    if outcome in ("refused", "split"):
+        held = f"{stays}, and it still holds the data of the open requests"
+        return f"Nothing was promoted, because {_refused_by(data)}: {held}.{_goes_on(data)}"
     happened = "the batch failed before it could be judged" if outcome == "failed" else "the batch is not finished"
     return f"Nothing was promoted, because {happened}: {stays}, and it still holds the data of the open requests."
+
+
+def _refused_by(data: dict[str, Any]) -> str:
+    failed = [label(str(gate.get("name"))) for gate in data.get("gates") or [] if gate.get("passed") is not True]
+    return f"{plural(len(failed), 'gate')} failed ({'; '.join(failed)})" if failed else "no gate result exists"
+
+
+def _goes_on(data: dict[str, Any]) -> str:
+    """What becomes of the requests of a batch that was split."""
+    lots = data["batch"].get("lots") or []
+    if not lots:
+        return ""
+    named = " and ".join(", ".join(map(str, lot)) for lot in lots)
+    return (
+        " Those that the edit was for are tried again in smaller batches, so that what breaks the gates is found and "
+        f"the others are done: {named}."
+    )
 
 
 def _reproduces(data: dict[str, Any]) -> str:

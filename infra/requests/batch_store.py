@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import chain, closing, heads, leases, opening, rows, sealing, shredding, tables
+from infra.requests import chain, closing, heads, leases, lots, opening, rows, sealing, shredding, tables
 from infra.requests.clock import Clock
 from infra.requests.database import Database
 from infra.requests.leases import Holder, Lease
@@ -75,17 +75,24 @@ class BatchStore:
             log_heads=settings.log_heads,
         )
 
-    def open_batch(self, *, model: str, corpus: str, source: str) -> Batch | None:
-        """Return the model's unfinished batch as it was opened; without one, open one with all its received requests.
+    def open_batch(self, *, model: str, corpus: str, source: str, at_most: int | None = None) -> Batch | None:
+        """Return the model's unfinished batch as it was opened; without one, open one.
 
-        The calling thread holds the batch from then on. None when no request waits.
+        Where lots of a batch that was split wait, it takes the largest, else all received requests. The calling thread
+        holds the batch from then on. None when no request waits.
+
+        Args:
+            model: Of which model.
+            corpus: Where a new one seeks.
+            source: The version that a new one edits.
+            at_most: How many requests a new one takes, due first; the others stay where they are. None: all.
 
         Raises:
             BatchHeld: Another live run works on it.
         """
 
         def work(session: Session) -> tuple[Batch, int] | None:
-            batch = opening.open_batch(session, model=model, corpus=corpus, source=source)
+            batch = opening.open_batch(session, model=model, corpus=corpus, source=source, at_most=at_most)
             return None if batch is None else (batch, leases.take(session, batch.id, self._lease_seconds))
 
         opened = self._database.write(work)
@@ -94,6 +101,23 @@ class BatchStore:
         batch, token = opened
         leases.register(self._database, batch.id, token, self._lease_seconds)
         return batch
+
+    def parent_of_next(self, model: str) -> Batch | None:
+        """Return the batch that was split into the lot which a new batch of a model takes; None where no lot waits."""
+
+        def work(session: Session) -> Batch | None:
+            row = lots.parent_of_next(session, model)
+            return None if row is None else rows.batch(session, row)
+
+        return self._database.read(work)
+
+    def splits(self, batch_id: str) -> int:
+        """Return how many batches were split of those that come from the same first batch as this one.
+
+        Raises:
+            BadInput: There is no such batch.
+        """
+        return self._database.read(lambda session: lots.splits(session, batch_id))
 
     def batch(self, batch_id: str) -> Batch:
         """Return one batch.
@@ -134,11 +158,13 @@ class BatchStore:
         status: ClosingStatus,
         outcome: dict[str, Any],
         outcomes: Sequence[IdentifierOutcome] = (),
+        again: Sequence[Sequence[str]] = (),
     ) -> None:
         """End a batch. Idempotent: closing it again in the same way changes nothing.
 
         "completed" and "refused" complete those of the requests still processing of which every identifier has an
         outcome that is settled, and destroy their payloads; the others go to a human as failed, with the reason.
+        "split" does the same with those that are in no lot; the others wait, lot by lot, for batches of their own.
         "waiting" hands all of them to a human, until `accept_batch`. "failed" and "abandoned" send them back to
         `received`.
         The event `payloads.destroyed` is logged once no byte of them is left in the database files; when another
@@ -149,14 +175,17 @@ class BatchStore:
             status: How it ended.
             outcome: Safe values that JSON can hold; numbers that it cannot (NaN, infinity) become null.
             outcomes: What became of the identifiers of its requests.
+            again: Of a batch that is split, the requests of each lot.
 
         Raises:
-            BadInput: There is no such batch, or it is already closed in another way.
+            BadInput: There is no such batch, it is already closed in another way, or these can be no lots of it.
             BatchHeld: Another run works on it.
         """
         vault, keep = self._vault, self._keep_digests
         self._database.write(
-            lambda session: closing.close(session, vault, batch_id, status, outcome, outcomes, keep_digests=keep)
+            lambda session: closing.close(
+                session, vault, batch_id, status, outcome, outcomes, again=again, keep_digests=keep
+            )
         )
         self._batch_ended()
 

@@ -2,7 +2,8 @@
 
 completed: a request of which each identifier is settled is completed, its payload destroyed; a human gets the others.
 waiting: the candidate waits for a human's decision, and so do the requests; `accept` completes them.
-refused, failed, abandoned: what was still processing goes back to `received`.
+split: as completed, but for the requests that are in a lot: these go back to `received`, to be tried again lot by lot.
+failed, abandoned: what was still processing goes back to `received`.
 
 Here too, and not only where outcomes are made, it is decided what completes a request: whoever calls, however.
 
@@ -22,7 +23,7 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import erased, leases, lifecycle, rows, sealing, shredding, tables
+from infra.requests import erased, leases, lifecycle, lots, rows, sealing, shredding, tables
 from infra.requests.reasons import Reason
 from infra.requests.records import SETTLED, ClosingStatus, Identifier, IdentifierOutcome, RequestStatus
 from revs.errors import BadInput, OperationFailed
@@ -38,16 +39,20 @@ def close(
     outcome: dict[str, Any],
     outcomes: Iterable[IdentifierOutcome],
     *,
+    again: Sequence[Sequence[str]] = (),
     keep_digests: bool,
 ) -> None:
     """End an open batch; nothing changes where it has ended in this way before.
 
-    With `keep_digests` the identifiers of the requests that this completes leave their keyed digests behind.
+    With `keep_digests` the identifiers of the requests that this completes leave their keyed digests behind. `again`:
+    of a batch that is split, its lots.
 
     Raises:
-        BadInput: There is no such batch, it has ended in another way, or an outcome is of a request that is not in it.
+        BadInput: There is no such batch, it has ended in another way, an outcome is of a request that is not in it, or
+            a lot is of a request that it does not process.
         BatchHeld: Another run works on it.
     """
+    in_lot = lots.named(batch_id, status, again)
     contents = _Contents(session, vault, batch_id)
     leases.guard(session, batch_id)
     row = rows.batch_row(session, batch_id)
@@ -64,9 +69,9 @@ def close(
             lifecycle.move(session, request, "send_back", batch_id=row.id)
     else:
         contents.refresh(session)
-        done = _settle(
-            session, contents, row, requests, known, otherwise=Reason("waiting") if status == "waiting" else None
-        )
+        rest = _split(session, row, requests, in_lot)
+        otherwise = Reason("waiting") if status == "waiting" else None
+        done = _settle(session, contents, row, rest, known, otherwise=otherwise)
         _shred(session, contents, row, done, keep_digests=keep_digests)
     rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(requests)})
 
@@ -166,7 +171,7 @@ def closed_as(batch_status: str, outcomes: Sequence[IdentifierOutcome]) -> tuple
         outcomes: Of all identifiers of the request; none where nothing is known of them.
     """
     left = [each for each in outcomes if each.kind not in SETTLED]
-    if batch_status in ("completed", "refused") and outcomes and not left:
+    if batch_status in ("completed", "refused", "split") and outcomes and not left:
         return "completed", None
     if batch_status == "waiting" and outcomes and not left:
         return "failed", Reason("waiting")
@@ -192,6 +197,18 @@ def _told(number: int, type_: str, outcome: IdentifierOutcome | None) -> dict[st
     if outcome is None or outcome.type != type_:
         return {"number": number, "type": type_, "kind": None}
     return {"number": number, "type": type_, "kind": outcome.kind, "detail": outcome.detail}
+
+
+def _split(
+    session: Session, batch: tables.Batch, requests: Sequence[tables.Request], in_lot: Mapping[str, str]
+) -> list[tables.Request]:
+    """Send the requests that are in a lot back to wait there, and return the others."""
+    if strangers := in_lot.keys() - {request.id for request in requests}:
+        raise BadInput(f"a lot is of request {min(strangers)}, which batch {batch.id} does not process")
+    for request in requests:
+        if request.id in in_lot:
+            lifecycle.move(session, request, "split", batch_id=batch.id, lot=in_lot[request.id])
+    return [request for request in requests if request.id not in in_lot]
 
 
 def _settle(

@@ -2,7 +2,7 @@
 
     unverified → received → processing → completed
          │          │ ↑         │
-         │          │ └─────────┤ sent back: the batch failed or was given up
+         │          │ └─────────┤ sent back: the batch failed or was given up; split: it is tried again in a lot
          │          ↓           ↓
          │       on_hold      failed: a human is needed; retried, it is received again
          ↓          ↓           ↓
@@ -31,6 +31,7 @@ StepName = Literal[
     "verify",
     "take",
     "send_back",
+    "split",
     "complete",
     "reject",
     "fail",
@@ -54,6 +55,9 @@ RefusalGround = Literal[
 NarrowingReason = Literal["not_found", "not_theirs", "no_longer_asked", "cannot_be_sought", "legal_hold"]
 """Why one identifier of a request is dropped, and the others go on."""
 
+_IN_ITS_LOT: frozenset[StepName] = frozenset({"take", "send_back"})
+"""Steps with which a request stays in its lot; with every other it leaves it."""
+
 CLOSED: frozenset[RequestStatus] = frozenset({"completed", "rejected", "failed", "duplicate", "withdrawn"})
 
 
@@ -76,6 +80,7 @@ STEPS: Mapping[StepName, Step] = MappingProxyType(
         "verify": _step("unverified", "received", "verified"),
         "take": _step("received", "processing", "processing"),
         "send_back": _step("processing", "received", "received"),
+        "split": _step("processing", "received", "split"),
         "complete": _step("processing failed", "completed", "completed"),
         "reject": _step("unverified received processing", "rejected", "rejected"),
         "fail": _step("received processing", "failed", "failed"),
@@ -108,6 +113,7 @@ def move(
     *,
     reason: Reason | None = None,
     batch_id: str | None = None,
+    lot: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
     """Take one step with a request, and log it: both stand if and only if the caller's transaction does.
@@ -118,6 +124,7 @@ def move(
         name: The step.
         reason: Why; stands in the request until the next step.
         batch_id: The batch that takes the step; a request that stands in line belongs to none.
+        lot: In which it is tried again, of one whose batch is split.
         detail: What the event says beside the reason. Safe values only.
 
     Raises:
@@ -132,7 +139,10 @@ def move(
         row.duplicate_of = None
     if name == "take" or step.target in {"received", "duplicate"}:
         row.batch_id = batch_id if name == "take" else None
-    said = dict(detail or {}) | ({"reason": reason.code, **reason.parameters} if reason else {})
+    if name not in _IN_ITS_LOT:
+        row.lot = lot
+    said = dict(detail or {}) | ({"lot": lot} if lot else {})
+    said |= {"reason": reason.code, **reason.parameters} if reason else {}
     rows.log(session, step.event, batch_id=batch_id, request_id=row.id, detail=said)
 
 

@@ -1,16 +1,16 @@
-"""How a batch begins: the model's unfinished one, or a new one of everything that waits."""
+"""How a batch begins: the model's unfinished one, a new one of a lot that waits, or one of everything that waits."""
 
 from __future__ import annotations
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from infra.requests import lifecycle, rows, tables
+from infra.requests import lifecycle, lots, rows, tables
 from infra.requests.records import Batch
 
 
-def open_batch(session: Session, *, model: str, corpus: str, source: str) -> Batch | None:
-    """Return the model's open batch; without one, open one with all its received requests, if there are any."""
+def open_batch(session: Session, *, model: str, corpus: str, source: str, at_most: int | None = None) -> Batch | None:
+    """Return the model's open batch; without one, open one with what is next in line, if there is anything."""
     unfinished = session.scalar(select(tables.Batch).filter_by(model=model, status="open"))
     if unfinished is not None:
         return rows.batch(session, unfinished)
@@ -26,11 +26,13 @@ def open_batch(session: Session, *, model: str, corpus: str, source: str) -> Bat
     # Stored before the requests are read: whoever comes second fails here, and finds this batch when it tries again.
     session.add(row)
     session.flush()
-    waiting = rows.due_first(session, model=model, status="received")
+    waiting = lots.next_in_line(session, model)[:at_most]
     if not waiting:
         session.rollback()
         return None
-    rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting)})
+    row.parent = lots.parent_of(waiting[0].lot)
+    came_from = {"parent": row.parent, "lot": waiting[0].lot} if row.parent else {}
+    rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting), **came_from})
     for request in waiting:
         lifecycle.move(session, request, "take", batch_id=row.id)
     members = [{"batch_id": row.id, "request_id": each.id, "position": number} for number, each in enumerate(waiting)]

@@ -69,6 +69,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "rules": "{rules}",
         "received_later": "the received date is in the future; hand the request in again with the right date, set "
         "REVS_TIME_ZONE if it is that day here already, or retry this one when the date has come",
+        "split": "the batch was refused, and this is tried again with fewer others",
         "given_up": "batch {batch} was given up",
         "legal_hold": "the law or a court asks to keep the data",
         "objection": "somebody objects to the request",

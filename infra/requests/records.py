@@ -21,8 +21,8 @@ IN_LINE: tuple[RequestStatus, ...] = ("received", "processing", "on_hold")
 UNANSWERED: tuple[RequestStatus, ...] = ("unverified", "received", "processing", "on_hold", "failed")
 """States in which the person still waits for an answer: the clock runs while a request waits for a human, too."""
 
-BatchStatus = Literal["open", "completed", "refused", "failed", "waiting", "abandoned"]
-ClosingStatus = Literal["completed", "refused", "failed", "waiting", "abandoned"]
+BatchStatus = Literal["open", "completed", "refused", "split", "failed", "waiting", "abandoned"]
+ClosingStatus = Literal["completed", "refused", "split", "failed", "waiting", "abandoned"]
 OutcomeKind = Literal["edited", "not_memorised", "memorised", "not_probed", "not_found", "refused"]
 
 SETTLED: frozenset[OutcomeKind] = frozenset({"edited", "not_memorised"})
@@ -123,6 +123,7 @@ class RequestView:
     reason: Reason | None
     duplicate_of: str | None
     batch_id: str | None
+    lot: str | None  # of one whose batch was split: with which others it is tried again; see `lots`
     case_id: str  # shared by the requests of one person's demand, one for each model
     submitted_by: str | None
     submitted_at: datetime
@@ -141,6 +142,7 @@ class Batch:
     model: str
     corpus: str
     source: str  # the model version that is edited
+    parent: str | None  # the batch that was split, of which this is one lot
     status: BatchStatus
     opened_at: datetime
     closed_at: datetime | None

@@ -16,7 +16,7 @@ from revs.errors import OperationFailed
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration, as its file says."""
 
 _CHAINED_SINCE = "0003"

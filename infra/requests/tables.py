@@ -93,6 +93,7 @@ class Batch(Base):
     model: Mapped[str]
     corpus: Mapped[str]
     source: Mapped[str]
+    parent: Mapped[str | None] = mapped_column(String(20))  # no foreign key: SQLite adds none to a table that stands
     status: Mapped[BatchStatus] = mapped_column(String(20))
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
@@ -121,6 +122,7 @@ class Request(Base):
     reason: Mapped[Reason | None]
     duplicate_of: Mapped[str | None] = mapped_column(ForeignKey("requests.id"))
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
+    lot: Mapped[str | None] = mapped_column(String(24))  # `lots`
     case_id: Mapped[str] = mapped_column(String(20), index=True)
     submitted_by: Mapped[str | None] = mapped_column(String(100))
     submitted_at: Mapped[datetime]

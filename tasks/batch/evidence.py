@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -40,16 +40,23 @@ def versions() -> dict[str, str]:
 
 
 def build_evidence(
-    h: Handles, *, attempt: int | None, status: str, candidate: str | None, outcomes: Sequence[IdentifierOutcome]
+    h: Handles,
+    *,
+    attempt: int | None,
+    status: str,
+    candidate: str | None,
+    outcomes: Sequence[IdentifierOutcome],
+    again: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
     """The evidence of a batch as it is now.
 
     Args:
         h: handles of the batch.
         attempt: the setting the result stands on; None where nothing had to be edited.
-        status: what the batch is about to be closed as: "completed", "waiting" or "refused".
+        status: what the batch is about to be closed as: "completed", "waiting", "refused" or "split".
         candidate: registered version that replaces the champion, if any.
         outcomes: what became of each identifier.
+        again: of a batch that is split, the requests of each lot.
     """
     plan = h.workspace.require(Targets)
     champion = h.registry.resolve(h.batch.source)
@@ -66,8 +73,10 @@ def build_evidence(
             "opened_at": h.batch.opened_at.isoformat(timespec="seconds"),
             "closed_at": now.isoformat(timespec="seconds"),
             "status": status,
+            "parent": h.batch.parent,
+            "lots": [list(lot) for lot in again],
         },
-        "requests": (requests := _requests(h, plan, after, status, outcomes)),
+        "requests": (requests := _requests(h, plan, after, status, outcomes, {id_ for lot in again for id_ in lot})),
         "intake": _intake(requests),
         "model": _model(h, champion, edit, candidate, now),
         "datasets": _datasets(h, plan),
@@ -116,12 +125,19 @@ def _by_id(outcomes: Sequence[IdentifierOutcome]) -> dict[str, list[IdentifierOu
 
 
 def _requests(
-    h: Handles, plan: Targets, after: ScoresAfter | None, status: str, outcomes: Sequence[IdentifierOutcome]
+    h: Handles,
+    plan: Targets,
+    after: ScoresAfter | None,
+    status: str,
+    outcomes: Sequence[IdentifierOutcome],
+    again: Set[str],
 ) -> list[dict[str, Any]]:
     before, still = _by_request(plan, after)
     found = Counter(target.context.occurrence.request_id for target in plan.targets)
     own = _by_id(outcomes)
-    closing = {id_: closed_as(status, each) for id_, each in own.items()}
+    closing = {
+        id_: ("received", Reason("split")) if id_ in again else closed_as(status, each) for id_, each in own.items()
+    }
     clock = Clock.of(h.settings)
     return [
         {

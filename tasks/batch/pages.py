@@ -45,6 +45,7 @@ _ENDS = {
     "completed": "Every gate passed; the champion alias was moved.",
     "waiting": "The evidence is insufficient: the candidate is registered and waits for a human, the champion stays.",
     "refused": "A gate refused; the champion stays, and the requests wait for a human.",
+    "split": "A gate refused; the champion stays, and the requests are tried again in two smaller batches.",
     "abandoned": "The batch was given up.",
 }
 
@@ -143,6 +144,7 @@ def summary(evidence: Mapping[str, Any], links: Mapping[str, str]) -> str:
         "Identifiers": _counted(Counter(o["kind"] for r in evidence["requests"] for o in r.get("outcomes", ()))),
         "Contexts": f"{targets['found']} found, {targets['memorised_before']} memorised before, "
         f"{_known(targets['memorised_after'])} after",
+        "Part of": f"batch {batch['parent']}, which was refused" if batch.get("parent") else "",
         "Version": f"{model['name']} {model['version_before']} → {model['version_after'] or 'none'}",
         "Gates": _verdict(evidence),
         "Settings tried": str(len(evidence["attempts"])),

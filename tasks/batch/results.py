@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from revs.errors import RevsError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedBatch:
@@ -43,7 +45,43 @@ class Closed:
     status: str
     completed: int
     handed_on: int
+    tried_again: int = 0
+    """Requests of one that was split: they wait in its lots."""
+    parent: str | None = None
+    """The batch that was split, of which this is one lot."""
 
     def __str__(self) -> str:
         waiting = f", {self.handed_on} handed to a human" if self.handed_on else ""
-        return f"{self.status}, {self.completed} requests completed{waiting}"
+        again = f", {self.tried_again} to be tried again in two halves" if self.tried_again else ""
+        return f"{self.status}, {self.completed} requests completed{waiting}{again}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported(Closed):
+    """A closed batch and where its report is; an empty string where it ended before there was anything to report."""
+
+    report: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processed(Reported):
+    """What a run did: its first batch and how that ended, with the counts of all its batches, and each of them."""
+
+    batches: tuple[Reported, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a batch needs a human: what happened to it, what else its caller is told where it was the only one."""
+
+    kind: type[RevsError]
+    what: str
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A batch that a run has ended, and what its caller must know of it, if anything."""
+
+    batch: Reported
+    problem: Problem | None

@@ -7,8 +7,8 @@ from typing import Any
 
 from infra.batches.records import Edit, PromotedVersion, RegisteredVersion
 from infra.requests import ClosingStatus
-from revs.errors import BadInput, GateRefused
 from tasks.batch.evidence import build_evidence, code_commit
+from tasks.batch.halving import halves
 from tasks.batch.outcomes import outcomes
 from tasks.batch.pages import keep_outcome, run_reference
 from tasks.batch.results import Closed, Verdict
@@ -81,14 +81,17 @@ def promote_candidate(batch_id: str) -> RegisteredVersion:
 def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
     """Record the outcome of every identifier and the final evidence, and close the batch, in one transaction.
 
-    Requests of which every identifier is settled are completed, and their payloads destroyed, if the batch went
-    through. All others are handed to a human: an unattended schedule must not try them for ever.
+    Requests of which every identifier is settled are completed, and their payloads destroyed. Those that a refused edit
+    was for are tried again in two halves (`halving`). All others are handed to a human: an unattended schedule must not
+    try them for ever.
     """
     h = handles(batch_id)
     if h.batch.status == "open":
         status = _closing_status(verdict)
         failed = verdict.failed_gates if verdict else ()
         found = outcomes(h, "refused" if status == "refused" else "passed", failed_gates=failed)
+        again = halves(h) if status == "refused" else ()
+        status = "split" if again else status
         record = h.workspace.read(RegisteredVersion)
         evidence = build_evidence(
             h,
@@ -96,14 +99,17 @@ def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
             status=status,
             candidate=record.number if record else None,
             outcomes=found,
+            again=again,
         )
-        h.store.close_batch(batch_id, status=status, outcome={"evidence": evidence}, outcomes=found)
+        h.store.close_batch(batch_id, status=status, outcome={"evidence": evidence}, outcomes=found, again=again)
     views = h.store.list(batch_id=batch_id)
     return Closed(
         batch_id=batch_id,
         status=h.store.batch(batch_id).status,
         completed=sum(view.status == "completed" for view in views),
         handed_on=sum(view.status == "failed" for view in views),
+        tried_again=sum(view.lot is not None for view in views),
+        parent=h.batch.parent,
     )
 
 
@@ -111,32 +117,6 @@ def _closing_status(verdict: Verdict | None) -> ClosingStatus:
     if verdict is None or verdict.passed:
         return "completed"
     return "waiting" if verdict.registrable else "refused"
-
-
-def refuse_unfinished(closed: Closed, verdict: Verdict | None, report: str) -> None:
-    """Raise what the caller must know of a batch that did not go through; its report is written by then.
-
-    Raises:
-        GateRefused: a gate refused, or there was too little to judge.
-        BadInput: not one of its requests could be completed.
-    """
-    batch = f"batch {closed.batch_id}"
-    if closed.status == "refused" and verdict is not None:
-        raise GateRefused(
-            f"{batch} was refused by {', '.join(verdict.failed_gates)}; the champion is untouched and the requests "
-            f"wait for a human: read {report}"
-        )
-    if closed.status == "waiting" and verdict is not None:
-        raise GateRefused(
-            f"{batch} has insufficient evidence: {', '.join(verdict.unjudged)} could not be measured; the candidate is "
-            f"registered and waits for a human, the champion is untouched: read {report}, then 'revs promote' it or "
-            "give the corpus more contexts"
-        )
-    if closed.handed_on and not closed.completed:
-        raise BadInput(
-            f"none of the {closed.handed_on} requests of {batch} could be completed, and each waits for a human: read "
-            f"{report}; if identifiers were not found, check --corpus, then 'revs requests retry'"
-        )
 
 
 @stage("write report")

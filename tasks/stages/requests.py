@@ -5,8 +5,9 @@ from __future__ import annotations
 from infra.corpus import absolute
 from infra.gates.expectations import RECEIVED_LATER, check_requests
 from infra.identifiers.wellformed import fault
-from infra.requests import Clock, Identifier, Reason
-from infra.settings import load_settings
+from infra.registry import ModelVersion
+from infra.requests import Batch, Clock, Identifier, Reason, RequestStore
+from infra.settings import Settings, load_settings
 from revs.errors import BadInput
 from tasks.batch.pages import show_expectations
 from tasks.batch.results import OpenedBatch
@@ -17,12 +18,14 @@ from tasks.versions.lineage import require_on_record, require_whole_lineage
 
 @stage("open batch")
 def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
-    """The model's unfinished batch, or a new one of all its waiting requests, due first; None where none waits.
+    """The model's unfinished batch, or a new one of its waiting requests, due first; None where none waits.
+
+    A lot of a batch that was split is taken alone, and sought where that batch sought unless another corpus is named.
 
     Args:
         model: registered model; its champion is what gets edited.
-        corpus: its training corpus, by the reference the request store keeps or as a path; None takes the one the
-            champion was registered with.
+        corpus: its training corpus, by the reference the request store keeps or as a path; None takes that of the batch
+            that was split, else the one the champion was registered with.
     """
     if corpus:
         absolute(corpus)  # one with a credential is refused before anything is stored
@@ -32,18 +35,34 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     champion = registry.champion(model)
     require_on_record(store, champion, registry.evidence(champion))
     require_whole_lineage(registry, store, champion, for_derivation=True)
-    corpus = corpus or champion.tags.get("revs.corpus")
-    if not corpus:
-        raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
     store.destroy_expired(days=settings.rejected_days)
     if settings.digest_days is not None:
         store.expire_digests(days=settings.digest_days)
     finish_closed(settings, store, model)
-    batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
+    batch = _taken(settings, store, champion, corpus)
     if batch is not None and (reason := reason_to_give_up(settings, batch, champion)):
         give_up(settings, store, batch.id, reason)
-        batch = store.open_batch(model=model, corpus=corpus, source=champion.uri)
+        batch = _taken(settings, store, champion, corpus)
     return None if batch is None else OpenedBatch(batch_id=batch.id, requests=len(batch.request_ids))
+
+
+def _taken(settings: Settings, store: RequestStore, champion: ModelVersion, corpus: str | None) -> Batch | None:
+    parent = store.parent_of_next(champion.name)
+    corpus = corpus or (parent.corpus if parent else champion.tags.get("revs.corpus"))
+    if not corpus:
+        raise BadInput(f"{champion.uri} has no training corpus on record; name it with --corpus")
+    return store.open_batch(
+        model=champion.name, corpus=corpus, source=champion.uri, at_most=settings.batch_requests
+    )  # fmt: skip
+
+
+def more_waits(model: str) -> bool:
+    """Whether the run that has ended a batch goes on with the next: a lot waits, or a batch could not take all."""
+    settings = load_settings()
+    store = open_store(settings)
+    if store.parent_of_next(model) is not None:
+        return True
+    return settings.batch_requests is not None and bool(store.list(model=model, status="received"))
 
 
 @stage("validate requests")

@@ -50,6 +50,7 @@ def test_a_gate_that_fails_leaves_the_champion_and_hands_the_requests_to_a_human
     from tasks.stages.edit import strengths
 
     with_gate(monkeypatch, high=0.001)
+    monkeypatch.setenv("REVS_BATCH_HALVING", "0")  # test_halving.py has what it does
     # One refusal takes as long as it must.
     monkeypatch.setattr(flows.process, "strengths", lambda method: strengths(method)[:1])
     answer = cli(*own)

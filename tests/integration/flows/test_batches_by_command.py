@@ -68,7 +68,7 @@ def test_a_batch_is_listed_with_its_state_and_who_works_on_it(revs: Revs, store:
     batch_id, _ = opened(store)
     (row,) = json.loads(revs("batches", "list", "--json").out)
     assert row.pop("opened").startswith("20")
-    assert row == {"id": batch_id, "model": "demo", "status": "open", "requests": 1, "holder": None}
+    assert row == {"id": batch_id, "model": "demo", "status": "open", "parent": None, "requests": 1, "holder": None}
     store.hold(batch_id)
     (row,) = json.loads(revs("batches", "list", "--model", "demo", "--status", "open", "--json").out)
     assert row["holder"].startswith("process ")
@@ -98,6 +98,50 @@ def test_a_batch_is_shown_with_its_requests_outcomes_stages_and_what_it_owes(
     assert all(part in text for part in (batch_id, request_id, "not_found", "detections", "differ"))
     for answer in (text, revs("requests", "show", request_id).out):
         assert "not found in 9 rows" in answer.partition("identifiers")[2], "what became of it, and why"
+
+
+def split(store: RequestStore) -> tuple[str, list[str]]:
+    """A batch of two requests that was split into one half each, as a run that was cut off there leaves it."""
+    ids = [store.add(GOOD | {"subject": f"customer {number}"}, model="demo").accepted[0] for number in (1, 2)]
+    batch = store.open_batch(model="demo", corpus="corpus/", source="models:/demo/1")
+    assert batch is not None
+    store.close_batch(batch.id, status="split", outcome={}, again=[ids[:1], ids[1:]])
+    store.hold(batch.id).release()
+    return batch.id, ids
+
+
+def test_a_batch_that_was_split_and_its_halves_name_one_another(revs: Revs, store: RequestStore) -> None:
+    batch_id, (first, second) = split(store)
+    shown = json.loads(revs("batches", "show", batch_id, "--json").out)
+    assert (shown["status"], shown["parent"], shown["halves"]) == ("split", None, [])
+    assert [(row["id"], row["status"], row["lot"]) for row in shown["requests"]] == [
+        (first, "received", f"{batch_id}.1"), (second, "received", f"{batch_id}.2"),
+    ]  # fmt: skip
+    half = store.open_batch(model="demo", corpus="corpus/", source="models:/demo/1")
+    assert half is not None
+    assert json.loads(revs("batches", "show", batch_id, "--json").out)["halves"] == [half.id]
+    rows = json.loads(revs("batches", "list", "--json").out)
+    assert [(row["id"], row["parent"]) for row in rows] == [(batch_id, None), (half.id, batch_id)]
+    assert [row["id"] for row in json.loads(revs("batches", "list", "--status", "split", "--json").out)] == [batch_id]
+    assert half.id in revs("batches", "show", batch_id).out and batch_id in revs("batches", "show", half.id).out
+
+
+def test_a_split_batch_is_resumed_as_long_as_its_halves_wait_and_is_not_given_up(
+    revs: Revs, store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import flows.process
+
+    batch_id, ids = split(store)
+    asked: list[str] = []
+    monkeypatch.setattr(flows.process, "process_deletion_requests", asked.append)
+    answer = revs("batches", "abandon", batch_id, "--yes")
+    assert answer.code == 2 and "is split; only one that is open or waiting" in answer.err
+    assert "REVS_BATCH_HALVING=0" in answer.err
+    assert revs("batches", "resume", batch_id).code == 0 and asked == ["demo"]
+    for id_ in ids:
+        store.withdraw(id_, by="Bo")
+    answer = revs("batches", "resume", batch_id)
+    assert answer.code == 2 and f"batch {batch_id} is split" in answer.err and asked == ["demo"]
 
 
 # ---- abandon and resume

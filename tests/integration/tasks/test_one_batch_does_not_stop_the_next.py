@@ -235,6 +235,27 @@ def test_what_is_still_to_come_is_asked_of_the_day_in_the_installations_zone(
     assert store.get(later).status == status
 
 
+# ---- halves
+
+
+def test_a_half_is_sought_where_the_whole_was_also_by_a_run_that_names_no_corpus(
+    settings: Settings, store: RequestStore, champion: Any, tmp_path: Path
+) -> None:
+    add(store, 2)
+    whole = open_batch.fn("demo", str(tmp_path / "another"))
+    ids = store.batch(whole.batch_id).request_ids
+    store.close_batch(whole.batch_id, status="split", outcome={}, again=[ids[:1], ids[1:]])
+    champion.version = "2"  # a half would be given up if it came from the champion before
+    half = store.batch(open_batch.fn("demo").batch_id)
+    assert (half.parent, half.source, half.request_ids) == (whole.batch_id, "models:/demo/2", ids[:1])
+    assert half.corpus == store.batch(whole.batch_id).corpus != "corpus/"
+    champion.version = "3"  # moved by hand while it was open: given up, and taken up again as the half that it is
+    again = store.batch(open_batch.fn("demo").batch_id)
+    assert store.batch(half.id).status == "abandoned"
+    assert (again.parent, again.source, again.request_ids) == (whole.batch_id, "models:/demo/3", ids[:1])
+    assert again.corpus == half.corpus
+
+
 # ---- stages and the lease
 
 

@@ -172,6 +172,8 @@ def test_the_page_links_to_the_pages_of_mlflow_without_its_password(asked, batch
 
 ENDS = [
     ({"batch": {"id": "B-1", "status": "refused"}}, "refused by efficacy", "a gate refused"),
+    ({"batch": {"id": "B-1", "status": "split"}}, "tried again in two smaller batches", "halved"),
+    ({"batch": {"id": "B-1", "status": "completed", "parent": "B-0"}}, "batch B-0, which was refused", "a half"),
     ({"batch": {"id": "B-1", "status": "waiting"}, "insufficient": ["generality"]}, "not measured: generality", "thin"),
     ({"gates": []}, "Nothing had to be edited", "nothing was memorised"),
     ({"approval": {"by": "A. Officer", "at": "2026-11-23"}}, "A. Officer promoted", "a human answered"),

@@ -10,6 +10,7 @@ from babel.messages.extract import extract_from_dir
 
 from infra.gates.checkpoint import load_suite
 from infra.identifiers.wellformed import FAULTS
+from infra.requests.lifecycle import STEPS
 from infra.requests.reasons import PLACES, WORDS
 from infra.requests.records import IDENTIFIER_TYPES, OutcomeKind, RequestStatus
 from infra.requests.tokens import ROLES
@@ -66,4 +67,5 @@ def test_every_code_has_a_word() -> None:
     assert set(words.ACTION) == set(words.EXPLAINED) == set(words.DONE) == set(ACTIONS)
     assert set(words.FIELD) == {action.field for action in ACTIONS.values() if action.field}
     assert set(words.CHOICE) == {choice for action in ACTIONS.values() for choice in action.choices}
+    assert {step.event for step in STEPS.values()} <= set(words.EVENT)
     assert words.STATUS["received"] == "in der Warteschlange"

@@ -77,6 +77,8 @@ def test_a_home_with_spaces_and_percent_signs_makes_usable_addresses(tmp_path: P
         ("REVS_TIME_ZONE", "x" * 300, "REVS_TIME_ZONE=xxx"),
         ("REVS_AT_RISK_DAYS", "-1", "REVS_AT_RISK_DAYS=-1: "),
         ("REVS_RETENTION_DAYS", "-1", "REVS_RETENTION_DAYS=-1: "),
+        ("REVS_BATCH_REQUESTS", "0", "REVS_BATCH_REQUESTS=0: "),
+        ("REVS_BATCH_HALVING", "-1", "REVS_BATCH_HALVING=-1: "),
         ("REVS_HOME", "/tmp/what?", "REVS_HOME=/tmp/what?: "),
         ("REVS_DEVICE", "gpu", "REVS_DEVICE=gpu: "),
         ("REVS_DEVICE", "cuda:", "REVS_DEVICE=cuda:: "),

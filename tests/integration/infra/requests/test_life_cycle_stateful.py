@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )  # fmt: skip
+from known_requests import BOTH, Known
 from sqlalchemy import text
 from stored_requests import BECAUSE, KEY, settled
 
@@ -34,30 +35,12 @@ from infra.requests.regimes import regimes
 from revs.errors import BadInput
 
 PEOPLE = 2
-BOTH = ("US_SSN", "EMAIL_ADDRESS")
 NOWHERE = {"without_corpus": {"openings": 1, "verdict": "not memorised"}}
 TODAY = datetime(2026, 11, 10, 12, tzinfo=UTC)
 LINE = ("received", "processing", "on_hold")
 people, which = st.integers(0, PEOPLE - 1), st.integers(0, 99)
 COUNT = itertools.count()
 ENDS = {"request.completed", "request.accepted", "request.withdrawn", "request.rejected", "request.refused"}
-
-
-@dataclasses.dataclass
-class Known:
-    """What the model knows of one request."""
-
-    person: int
-    state: str
-    received: date
-    due: date
-    first: str | None = None  # of a duplicate
-    by: str | None = None
-    refused: bool = False
-    extended: bool = False
-    payload: bool = True
-    asks: tuple[str, ...] = BOTH
-    nothing_left: bool = False  # a batch has found nothing of what it asks for now
 
 
 class LifeCycle(RuleBasedStateMachine):
@@ -82,6 +65,16 @@ class LifeCycle(RuleBasedStateMachine):
 
     def of(self, *states: str) -> list[str]:
         return [id_ for id_ in self.order if self.known[id_].state in states]
+
+    def next_in_line(self) -> list[str]:
+        """What a new batch takes: the largest lot, of equal ones the one that is due first, or all that waits."""
+        key = lambda id_: (self.known[id_].due, self.known[id_].received, self.order.index(id_))  # noqa: E731  of a sort
+        waiting = sorted(self.of("received"), key=key)
+        lots: dict[str, list[str]] = {}
+        for id_ in waiting:
+            if (lot := self.known[id_].lot) is not None:
+                lots.setdefault(lot, []).append(id_)
+        return max(lots.values(), key=len) if lots else waiting
 
     def in_line(self, person: int, asks: tuple[str, ...]) -> str | None:
         same = (id_ for id_ in self.of(*LINE) if (self.known[id_].person, self.known[id_].asks) == (person, asks))
@@ -284,16 +277,18 @@ class LifeCycle(RuleBasedStateMachine):
     @rule()
     def open_batch(self) -> None:
         batch = self.store.open_batch(model=self.model, corpus="", source="")
-        waiting = self.of("received")
+        waiting = self.next_in_line()
         if self.batch is not None:
             assert batch is not None and batch.id == self.batch
         elif not waiting:
             assert batch is None
         else:
-            assert batch is not None and set(batch.request_ids) == set(waiting)
+            assert batch is not None and list(batch.request_ids) == waiting
+            lot = self.known[waiting[0]].lot
+            assert batch.parent == (lot and lot.rpartition(".")[0])
             self.batch = batch.id
             for id_ in waiting:
-                self.known[id_].state = "processing"
+                self.known[id_].in_its_lot("processing")
 
     @precondition(lambda self: self.of("received"))
     @rule(some=st.sampled_from([0, 0, 0, 5]))
@@ -303,7 +298,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @precondition(lambda self: self.batch)
     @rule(
-        status=st.sampled_from(["completed", "refused", "waiting", "failed", "abandoned"]),
+        status=st.sampled_from(["completed", "refused", "split", "waiting", "failed", "abandoned"]),
         some=st.sampled_from([0, 0, 1, 2]),
         nowhere=st.booleans(),
     )
@@ -311,18 +306,22 @@ class LifeCycle(RuleBasedStateMachine):
         batch_id, self.batch = str(self.batch), None
         taken = self.of("processing")
         outcomes = settled(self.store, batch_id)
-        done = {
-            id_ for number, id_ in enumerate(dict.fromkeys(o.request_id for o in outcomes)) if not some >> number & 1
-        }
+        requests = dict.fromkeys(each.request_id for each in outcomes)
+        done = {id_ for number, id_ in enumerate(requests) if not some >> number & 1}
+        again = [[id_] for id_ in taken] if status == "split" and len(taken) > 1 else []
+        status = "refused" if status == "split" and not again else status
         for _ in range(2):  # the second time changes nothing
             missing = [dataclasses.replace(each, kind="not_found", detail=NOWHERE) for each in outcomes if nowhere]
             kept = [each for each in outcomes if each.request_id in done]
             kept += [each for each in missing if each.request_id not in done]
-            self.store.close_batch(batch_id, status=status, outcome={}, outcomes=kept)
+            self.store.close_batch(batch_id, status=status, outcome={}, outcomes=kept, again=again)
         self.store.release(batch_id)
-        for id_ in taken:
-            if status in ("failed", "abandoned"):
+        for number, id_ in enumerate(taken, start=1):
+            if status == "split":
                 self.known[id_].state = "received"
+                self.known[id_].lot = f"{batch_id}.{number}"
+            elif status in ("failed", "abandoned"):
+                self.known[id_].in_its_lot("received")
             elif status == "waiting" or id_ not in done:
                 self.known[id_].state = "failed"
                 self.known[id_].nothing_left = id_ in done or nowhere
@@ -351,8 +350,10 @@ class LifeCycle(RuleBasedStateMachine):
     @invariant()
     def the_store_says_what_the_model_says(self) -> None:
         views = {view.id: view for view in self.store.list(model=self.model)}
-        said = {i: (v.status, v.duplicate_of, v.received, v.due, v.extended_at is not None) for i, v in views.items()}
-        assert said == {i: (o.state, o.first, o.received, o.due, o.extended) for i, o in self.known.items()}
+        said = {
+            i: (v.status, v.duplicate_of, v.lot, v.received, v.due, v.extended_at is not None) for i, v in views.items()
+        }
+        assert said == {i: (o.state, o.first, o.lot, o.received, o.due, o.extended) for i, o in self.known.items()}
 
     @invariant()
     def payloads_are_there_as_long_as_they_are_owed(self) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC
 
 import pytest
-from stored_requests import BECAUSE, PARTS, complete, line, open_store, opened, payloads, stored_bytes
+from sqlalchemy import create_engine, text
+from stored_requests import BECAUSE, KEY, PARTS, complete, line, open_store, opened, payloads, stored_bytes
 
-from infra.requests import RequestView
+from infra.keys.vault import Vault
+from infra.requests import RequestStore, RequestView
 
 
 def test_a_completed_request_leaves_no_byte_of_its_payload(store, hand_in, tmp_path) -> None:
@@ -98,3 +102,21 @@ def test_views_are_values(store, hand_in) -> None:
     assert view == store.get(first)
     with pytest.raises(AttributeError):
         view.status = "completed"
+
+
+def test_on_postgresql_what_an_older_transaction_may_still_see_is_not_said_to_be_destroyed(
+    new_postgres: Callable[[], str],
+) -> None:
+    url = new_postgres()
+    store = RequestStore(url, Vault(KEY))
+    (request_id,) = store.add(json.loads(line(1)), model="demo").accepted
+    engine = create_engine(url)
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as older:
+        older.execute(text("SELECT count(*) FROM requests"))  # as pg_dump does, it goes on seeing the store as it is
+        store.withdraw(request_id, by="Ana")
+        assert [event.event for event in store.events(request_id=request_id)][-1] == "request.withdrawn"
+    store.close()
+    again = RequestStore(url, Vault(KEY))
+    assert [event.event for event in again.events(request_id=request_id)][-1] == "payloads.destroyed"
+    again.close()
+    engine.dispose()

@@ -51,6 +51,29 @@ def test_a_refused_batch_promotes_nothing_and_names_the_gate(evidence: dict[str,
     assert "The record contradicts itself" not in text
 
 
+def test_a_batch_that_was_split_names_the_gate_and_how_its_requests_go_on(
+    evidence: dict[str, Any], tmp_path: Path
+) -> None:
+    batch = refused(evidence)
+    first, second = (request["id"] for request in batch["requests"][:2])
+    batch["batch"] |= {"status": "split", "parent": "B-20261101-0a1b2c", "lots": [[first], [second]]}
+    text = page(batch, tmp_path).text
+    assert "Refused, goes on in halves" in text
+    assert "Nothing was promoted, because 1 gate failed (Specificity)" in text
+    assert (
+        f"are tried again in smaller batches, so that what breaks the gates is found and the others are done: {first}"
+        in text
+    )
+    assert f"{first} and {second}." in text
+    assert "one half of batch B-20261101-0a1b2c, which was refused" in text
+    assert "The record contradicts itself" not in text
+
+
+def test_a_split_batch_of_which_every_gate_passed_contradicts_itself(evidence: dict[str, Any], tmp_path: Path) -> None:
+    evidence["batch"]["status"] = "split"
+    assert "The record contradicts itself in 1 place." in page(evidence, tmp_path).text
+
+
 @pytest.mark.parametrize("status", ["refused", "failed", "open"])
 def test_a_registered_candidate_is_no_promotion(status: str, evidence: dict[str, Any], tmp_path: Path) -> None:
     batch = refused(evidence)
