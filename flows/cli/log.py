@@ -43,8 +43,8 @@ def verify(
             console().print(problem, style="red", markup=False)
     if problems:
         raise OperationFailed(
-            f"the audit log is not as it was written ({len(problems)} findings): do not rely on it, restore the "
-            "request store from a backup and find out who had access"
+            f"the audit log is not as it was written, or the tables are not as it says ({len(problems)} findings): do "
+            "not rely on them, restore the request store from a backup and find out who had access"
         )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Sealed, Vault
-from infra.requests import erased, leases, lifecycle, rows, shredding, submissions, tables
+from infra.requests import erased, facts, leases, lifecycle, rows, shredding, submissions, tables
 from infra.requests.outcomes import WAITING, described
 from infra.requests.records import SETTLED, ClosingStatus, Identifier, IdentifierOutcome
 from revs.errors import BadInput, OperationFailed
@@ -66,7 +66,12 @@ def close(
         contents.refresh(session)
         done = _settle(session, contents, row, requests, known, otherwise=WAITING if status == "waiting" else None)
         _shred(session, contents, row, done, keep_digests=keep_digests)
-    rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(requests)})
+    detail = {
+        "status": status,
+        "requests": len(requests),
+        facts.STORED: facts.of_end(session, row, anew=bool(known) or not declined),
+    }
+    rows.log(session, "batch.closed", batch_id=batch_id, detail=detail)
 
 
 def accept(
@@ -94,7 +99,9 @@ def accept(
     contents.refresh(session)
     done = [each for each in handed_over if _unsettled(contents, each, known.get(each.id, {})) is None]
     _shred(session, contents, row, done, keep_digests=keep_digests)
-    rows.log(session, "batch.accepted", batch_id=batch_id, detail={"by": by, "requests": len(done)})
+    said = {facts.STORED: {"outcome": facts.digest(outcome)}} if outcome else {}
+    detail = {"by": by, "requests": len(done)} | said
+    rows.log(session, "batch.accepted", batch_id=batch_id, detail=detail)
 
 
 def find_outcomes(session: Session, request_id: str | None, batch_id: str | None) -> list[IdentifierOutcome]:

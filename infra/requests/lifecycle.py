@@ -118,7 +118,7 @@ def move(
     if name == "take" or step.target in {"received", "duplicate"}:
         row.batch_id = batch_id if name == "take" else None
     said = dict(detail or {}) | ({"reason": reason} if reason else {})
-    rows.log(session, step.event, batch_id=batch_id, request_id=row.id, detail=said)
+    rows.log(session, step.event, batch_id=batch_id, request_id=row.id, detail=said, at=row.closed_at)
 
 
 def _impossible(row: tables.Request, step: Step) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import chain, clock, leases, rotation, rows, tables
+from infra.requests import chain, clock, leases, replay, rotation, rows, tables
 from infra.requests.batch_store import BatchStore
 from infra.requests.records import Event
 from revs.errors import OperationFailed
@@ -52,13 +52,16 @@ class LogStore(BatchStore):
     def log_problems(self, heads: Iterable[chain.Head] = ()) -> builtins.list[str]:
         """Return what is wrong with the audit log, a line each: changed, moved, missing or cut off. Reads all of it.
 
+        Also what of requests, batches, outcomes and tokens is not as the log says.
+
         Args:
             heads: Ends of the log that were kept elsewhere: without one a log whose end was cut off with care passes.
         """
 
         def work(session: Session) -> builtins.list[str]:
             in_use = not rotation.is_due(session, self._key_checks)
-            return [*chain.problems(session, self._vault.event_macs, heads, in_use=in_use)]
+            found = chain.problems(session, self._vault.event_macs, heads, in_use=in_use)
+            return [*found, *replay.problems(session)]
 
         return self._database.read(work)
 

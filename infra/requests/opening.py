@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from infra.requests import lifecycle, rows, tables
+from infra.requests import facts, lifecycle, rows, tables
 from infra.requests.records import Batch
 
 
@@ -30,7 +30,8 @@ def open_batch(session: Session, *, model: str, corpus: str, source: str) -> Bat
     if not waiting:
         session.rollback()
         return None
-    rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting)})
+    detail = {"requests": len(waiting), facts.STORED: facts.of_batch(row)}
+    rows.log(session, "batch.opened", batch_id=row.id, detail=detail)
     for request in waiting:
         lifecycle.move(session, request, "take", batch_id=row.id)
     members = [{"batch_id": row.id, "request_id": each.id, "position": number} for number, each in enumerate(waiting)]

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import rows, submissions, tables
+from infra.requests import facts, rows, submissions, tables
 from revs.errors import OperationFailed
 
 KEY_CHECK = "key_check"
@@ -40,6 +40,7 @@ def bring_to_key_in_use(session: Session, vault: Vault, checks: Sequence[str]) -
     count = 0
     for request, payload in session.execute(query.with_for_update()):
         request.digest, request.subject = _names(vault, request, payload)
+        rows.log(session, "request.renamed", request_id=request.id, detail={facts.STORED: facts.of_names(request)})
         payload.wrapped_key = vault.rewrapped(submissions.sealed(payload)).wrapped_key
         count += 1
     session.merge(tables.Meta(name=KEY_CHECK, value=checks[0]))

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Sealed, Vault
-from infra.requests import rows, tables
+from infra.requests import facts, rows, tables
 from infra.requests.clock import Clock, noticed_due
 from infra.requests.records import IN_LINE, Demand, Entry, Identifier, Intake, Sought
 from revs.errors import OperationFailed
@@ -63,14 +63,16 @@ def store(
         row.case_id = cases.setdefault(row.line, rows.new_case_id())  # of a line that names several models
         row.submitted_by = by
         row.status = "unverified" if row.status == "received" and not verified else row.status
+    frozen = [facts.of_request(row) for row in stored]  # before dates are moved
     moves = _fold(session, stored, clock)
     session.add_all(stored)
     session.flush()
-    for entry, row in zip(entries, stored, strict=True):
+    for entry, row, said in zip(entries, stored, frozen, strict=True):
         # A duplicate keeps its payload too, as long as the first one does: it goes on where the first one is rejected.
         found = vault.seal(_payload(entry.demand) if entry.demand else entry.raw)
         session.add(tables.Payload(request_id=row.id, wrapped_key=found.wrapped_key, ciphertext=found.ciphertext))
-        detail = ({"duplicate_of": row.duplicate_of} if row.duplicate_of else {}) | ({"by": by} if by else {})
+        also = {"duplicate_of": row.duplicate_of, "by": by, "reason": row.reason}
+        detail = {facts.STORED: said} | {name: value for name, value in also.items() if value}
         rows.log(session, f"request.{row.status}", request_id=row.id, detail=detail)
     for request_id, what, move in moves:
         rows.log(session, what, request_id=request_id, detail=move)

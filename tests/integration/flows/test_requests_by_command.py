@@ -87,7 +87,7 @@ def test_the_log_is_verified_and_a_changed_line_ends_in_an_error(
         connection.execute("UPDATE events SET event = 'request.completed'")
     connection.close()
     answer = revs("log", "verify", "--json")
-    assert answer.code == 1 and "the audit log is not as it was written (2 findings)" in answer.err
+    assert answer.code == 1 and "the tables are not as it says (3 findings)" in answer.err
     assert json.loads(answer.out)["problems"][1] == "event 1 was changed, moved or put in afterwards"
     assert "event 1 was changed" in revs("log", "verify").out
 

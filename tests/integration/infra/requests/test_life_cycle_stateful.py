@@ -38,6 +38,7 @@ TODAY = datetime(2026, 11, 10, 12, tzinfo=UTC)
 LINE = ("received", "processing", "on_hold")
 people, which = st.integers(0, PEOPLE - 1), st.integers(0, 99)
 COUNT = itertools.count()
+OFTEN = 500  # events up to which the whole log is replayed after every step
 
 
 @dataclasses.dataclass
@@ -305,6 +306,12 @@ class LifeCycle(RuleBasedStateMachine):
         assert said == {
             id_: (one.state, one.first, one.received, one.due, one.extended) for id_, one in self.known.items()
         }
+
+    @invariant()
+    def the_tables_say_what_the_log_says(self) -> None:
+        """After every step as long as the log is short, of the longer one more rarely; and at the end of each run."""
+        if next(COUNT) % (1 + self.store.log_head().count // OFTEN) == 0:
+            assert self.store.log_problems() == []
 
     @invariant()
     def payloads_are_there_as_long_as_they_are_owed(self) -> None:
