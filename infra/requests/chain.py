@@ -10,6 +10,7 @@ Events from before there was a chain are one link of it: their MAC is over all o
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
@@ -30,10 +31,25 @@ Macs = Callable[[bytes], Sequence[str]]
 HEAD, GENESIS = "events_head", "events_genesis"
 _ROWS = 1000  # read at once
 _COLUMNS = tuple(tables.Event.__table__.columns.keys())
-_TRIGGERS = {"sqlite": {"events_no_update", "events_no_delete"}, "postgresql": {"events_append_only"}}
+_END = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+_TRIGGERS = {
+    "sqlite": {
+        f"events_no_{change.lower()}": f"CREATE TRIGGER events_no_{change.lower()} BEFORE {change} ON events BEGIN "
+        "SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        for change in ("UPDATE", "DELETE")
+    },
+    # BEFORE, for each statement, UPDATE, DELETE and TRUNCATE (2 + 16 + 8 + 32), under no condition, of every column
+    "postgresql": {
+        "events_append_only": "58 plpgsql BEGIN RAISE EXCEPTION 'the audit log is append-only'; END",
+    },
+}
+"""The triggers that refuse changes of the log, and what they have to be, as `_TRIGGERS_THERE` gives it."""
+
 _TRIGGERS_THERE = {
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events'",
-    "postgresql": "SELECT tgname FROM pg_trigger WHERE tgrelid = 'events'::regclass AND tgenabled = 'O'",
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events'",
+    "postgresql": "SELECT tgname, concat_ws(' ', tgtype, lanname, prosrc, tgqual, nullif(tgattr::text, '')) "
+    "FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid JOIN pg_language ON pg_language.oid = prolang "
+    "WHERE tgrelid = 'events'::regclass AND tgenabled IN ('O', 'A')",
 }
 
 
@@ -46,9 +62,11 @@ class Head:
 
     @classmethod
     def parse(cls, value: str) -> Head:
-        """Read what `str` gives back."""
-        count, _, mac = value.partition(":")
-        return cls(count=int(count), mac=mac)
+        """Read what `str` gives back; ValueError where it is something else."""
+        found = _END.fullmatch(value)
+        if found is None:
+            raise ValueError("no end of a log")
+        return cls(count=int(found[1]), mac=found[2])
 
     def __str__(self) -> str:
         return f"{self.count}:{self.mac}"
@@ -195,11 +213,15 @@ def _canonical(event: tables.Event) -> bytes:
         "request_id": event.request_id,
         "detail": json.loads(json.dumps(event.detail), parse_constant=lambda _: None),  # as the database keeps it
     }
-    return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+    # Text is all that there should be; of bytes in a damaged file something is signed, which then does not fit.
+    return json.dumps(said, sort_keys=True, separators=(",", ":"), default=repr).encode()
 
 
 def _missing_triggers(session: Session) -> Iterator[str]:
     dialect = session.connection().dialect.name
-    there = set(session.scalars(text(_TRIGGERS_THERE[dialect])))
-    for name in sorted(_TRIGGERS[dialect] - there):
-        yield f"the trigger {name}, which refuses changes of the log, is gone"
+    there = {name: " ".join(str(said).split()) for name, said in session.execute(text(_TRIGGERS_THERE[dialect]))}
+    for name, said in _TRIGGERS[dialect].items():
+        if name not in there:
+            yield f"the trigger {name}, which refuses changes of the log, is gone"
+        elif there[name] != said:
+            yield f"the trigger {name}, which refuses changes of the log, is another one than the program made"

@@ -50,5 +50,5 @@ def read(path: Path) -> list[Head]:
         return [Head(count=int(line["count"]), mac=str(line["mac"])) for line in lines]
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}); name the file of 'revs log head --append'") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise BadInput(f"{path} has a line that 'revs log head --append' did not write; restore it") from None

@@ -58,9 +58,10 @@ class _Replay:
     def take(self, event: Any) -> None:
         """Take the next event of the log."""
         detail = event.detail if isinstance(event.detail, dict) else {}
-        if event.event.startswith("token.") and "token" in detail:
+        name = str(event.event)  # bytes, where the file is damaged
+        if name.startswith("token.") and "token" in detail:
             self._of_token(event, detail)
-        elif event.event.startswith("batch.") and event.batch_id is not None:
+        elif name.startswith("batch.") and event.batch_id is not None:
             self._of_batch(event, detail)
         elif event.request_id is not None:
             self._of_request(event, detail)
@@ -95,7 +96,7 @@ class _Replay:
         known = self.requests.get(event.request_id)
         if known is None:
             known = self.requests[event.request_id] = _Foretold("request", event.request_id)
-            if event.event.removeprefix("request.") in _INTAKE:
+            if str(event.event).removeprefix("request.") in _INTAKE:
                 self._taken_in(known, event, detail)
                 return
         if event.event in _STEPS:
