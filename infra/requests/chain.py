@@ -29,6 +29,9 @@ Macs = Callable[[bytes], Sequence[str]]
 """The same under the key in use, and under each earlier one."""
 
 HEAD, GENESIS = "events_head", "events_genesis"
+KEYS_ROTATED = "keys.rotated"
+"""The event that is the first under another deployment key."""
+
 _ROWS = 1000  # read at once
 _COLUMNS = tuple(tables.Event.__table__.columns.keys())
 _END = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
@@ -122,6 +125,21 @@ def _parsed(row: tables.Meta) -> Head:
         raise OperationFailed(
             "where the audit log ends cannot be read, the request store is damaged: restore it from a backup"
         ) from None
+
+
+def was_in_use(session: Session, sign: Sign) -> bool:
+    """Whether a key signed the beginning of the chain, or came into use at one of its rotations."""
+    genesis = _stored(session, GENESIS)
+    if genesis is None:
+        return False
+    if _of_all(session, lambda data: [sign(data)], genesis.count) == [genesis.mac]:
+        return True
+    for event in session.scalars(select(tables.Event).where(tables.Event.event == KEYS_ROTATED)).all():
+        before = session.get(tables.Event, event.id - 1)
+        mac = genesis.mac if before is None or event.id == genesis.count + 1 else str(before.mac)
+        if event.mac == sign(mac.encode() + _canonical(event)):
+            return True
+    return False
 
 
 def problems(session: Session, macs: Macs, heads: Iterable[Head] = (), *, in_use: bool = True) -> Iterator[str]:
