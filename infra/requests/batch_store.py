@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import chain, closing, heads, leases, opening, rows, shredding, submissions, tables
+from infra.requests import closing, heads, leases, opening, published, rows, shredding, submissions, tables
 from infra.requests.clock import Clock
 from infra.requests.database import Database
 from infra.requests.leases import Holder, Lease
@@ -206,6 +206,5 @@ class BatchStore:
 
     def _batch_ended(self) -> None:
         shredding.settle(self._database)
-        head = self._database.read(chain.head_of)
-        if self._log_heads is not None and head is not None:
+        if self._log_heads is not None and (head := self._database.read(published.head)) is not None:
             heads.append(self._log_heads, head)

@@ -9,17 +9,17 @@ Events from before there was a chain are one link of it: their MAC is over all o
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
-from infra.requests import tables
+from infra.requests import facts, tables
 from revs.errors import OperationFailed
 
 Sign = Callable[[bytes], str]
@@ -58,10 +58,21 @@ _TRIGGERS_THERE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The end of the chain at one time: how many events there were, and the MAC of the last."""
+    """The end of the chain at one time: how many events there were, and the MAC of the last.
+
+    Attributes:
+        count: The id of the last event.
+        mac: Its MAC.
+        size: How many events there are: fewer than `count` where ids were left out before there was a chain.
+        root: The Merkle root over all of them (`published`); None, as the size, where it was not asked for.
+        timestamp: What a third party said of the root, and when (`timestamps`); None where none did.
+    """
 
     count: int
     mac: str
+    size: int | None = None
+    root: str | None = None
+    timestamp: bytes | None = None
 
     @classmethod
     def parse(cls, value: str) -> Head:
@@ -222,17 +233,20 @@ def _events(session: Session, *, after: int = 0, upto: int | None = None) -> Ite
     yield from session.scalars(query.execution_options(yield_per=_ROWS))
 
 
-def _canonical(event: tables.Event) -> bytes:
-    said = {
+def said_by(event: Any) -> dict[str, Any]:
+    """Return what an event says, as JSON holds it; its MAC is not among it."""
+    return {
         "id": event.id,
         "at": event.at.isoformat(timespec="microseconds"),
         "event": event.event,
         "batch_id": event.batch_id,
         "request_id": event.request_id,
-        "detail": json.loads(json.dumps(event.detail), parse_constant=lambda _: None),  # as the database keeps it
+        "detail": facts.as_kept(event.detail),
     }
-    # Text is all that there should be; of bytes in a damaged file something is signed, which then does not fit.
-    return json.dumps(said, sort_keys=True, separators=(",", ":"), default=repr).encode()
+
+
+def _canonical(event: tables.Event) -> bytes:
+    return facts.canonical(said_by(event))
 
 
 def _missing_triggers(session: Session) -> Iterator[str]:

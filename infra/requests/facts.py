@@ -20,15 +20,20 @@ STORED = "stored"
 """Under this name they stand in the detail of an event."""
 
 
+def as_kept(value: object) -> Any:
+    """Return a value as a database gives it back that keeps it as JSON: a number that JSON has not is null."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
+
+
 def canonical(value: object) -> bytes:
-    """Return JSON that is the same for equal values, and for what a database made of them: sorted, ASCII, no blanks."""
-    as_kept = json.loads(json.dumps(value), parse_constant=lambda _: None)  # a number that JSON has not is null there
-    return json.dumps(as_kept, sort_keys=True, separators=(",", ":")).encode()
+    """Return the JSON of what JSON can hold, the same for equal values: keys sorted, ASCII, no blanks."""
+    # Of bytes, which stand in a damaged file alone, something is digested: it does not fit what was.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=repr).encode()
 
 
 def digest(value: object) -> str:
     """Return the SHA-256 of the canonical JSON of a value, 64 hex digits."""
-    return hashlib.sha256(canonical(value)).hexdigest()
+    return hashlib.sha256(canonical(as_kept(value))).hexdigest()
 
 
 def of_request(row: tables.Request) -> dict[str, Any]:
