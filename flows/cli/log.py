@@ -25,15 +25,19 @@ def verify(
 
     Example: revs log verify --heads /mnt/elsewhere/log-heads.jsonl
     """
+    from infra.requests import timestamps
     from infra.requests.heads import noted, read
     from revs.errors import OperationFailed
 
     settings = settings_of(home)
     store = store_of(settings)
     ends = read(heads) if heads else noted(settings.log_heads)
-    problems = store.log_problems(ends)
+    problems = [*store.log_problems(ends), *timestamps.problems(ends, settings.timestamp_certificate)]
     count = store.log_head().count if not problems else None
+    stamped = sum(each.timestamp is not None for each in ends)
+    checked = "checked" if settings.timestamp_certificate else "not checked (REVS_TIMESTAMP_CERTIFICATE)"
     noted_ends = f"{len(ends)} ends noted elsewhere" if ends else "no end noted elsewhere to compare with"
+    noted_ends += f", {stamped} of them with a timestamp, {checked}" if stamped else ""
     if as_json or not problems:
         text = f"{count} events, all as they were written; {noted_ends}"
         answer({"events": count, "heads": len(ends), "problems": problems}, text, as_json=as_json)
@@ -59,11 +63,12 @@ def head(
 
     Example: revs log head --append /mnt/elsewhere/log-heads.jsonl
     """
-    from infra.requests import heads
+    from infra.requests import timestamps
 
-    found = store_of(settings_of(home)).log_head()
+    settings = settings_of(home)
+    found = store_of(settings).log_head()
     if append is not None:
-        heads.append(append, found)
+        timestamps.note(append, found, timestamps.Authority.of(settings))
     shown = {"count": found.count, "mac": found.mac, "size": found.size, "root": found.root}
     answer(shown, f"{found.count} {found.mac} {found.root}", as_json=as_json)
 

@@ -92,6 +92,26 @@ def test_the_log_is_verified_and_a_changed_line_ends_in_an_error(
     assert "event 1 was changed" in revs("log", "verify").out
 
 
+def test_ends_are_stamped_and_verified_by_command(
+    revs: Revs, store: RequestStore, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timestamp_authority import certificates, timestamp_authority
+
+    noted = settings.log_heads or Path()
+    store.add(GOOD, model="demo")
+    with timestamp_authority(tmp_path / "authority") as served:
+        monkeypatch.setenv("REVS_TIMESTAMP_URL", served.url)
+        revs("log", "head", "--append", noted)
+        assert "1 of them with a timestamp, not checked (REVS_TIMESTAMP_CERTIFICATE)" in revs("log", "verify").out
+        monkeypatch.setenv("REVS_TIMESTAMP_CERTIFICATE", str(served.certificate))
+        assert revs("log", "verify").out.endswith("1 ends noted elsewhere, 1 of them with a timestamp, checked\n")
+        monkeypatch.setenv("REVS_TIMESTAMP_CERTIFICATE", str(certificates(tmp_path)))
+        refused = revs("log", "verify")
+        assert refused.code == 1 and "the timestamp of the end that was noted after event 1 is not" in refused.out
+        monkeypatch.setenv("REVS_TIMESTAMP_CERTIFICATE", str(tmp_path / "missing.pem"))
+        assert revs("log", "verify").err.count("\n") == 1
+
+
 def test_an_auditor_checks_a_proof_with_neither_the_store_nor_its_key(
     revs: Revs, store: RequestStore, settings: Settings, tmp_path: Path
 ) -> None:
