@@ -17,6 +17,7 @@ _PRINTABLE = frozenset(
     {
         "home",
         "log_heads",
+        "timestamp_certificate",
         "rejected_days",
         "artifact_root",
         "request_days",
@@ -67,6 +68,10 @@ class Settings(BaseSettings):
     log_heads: Path | None = None
     """File to which the end of the audit log is added whenever a batch ends. It must lie where those who can write to
     the database cannot: then an end that was cut off is found. Unset: nothing is kept elsewhere."""
+    timestamp_url: SecretStr | None = None
+    """Authority that is asked for a timestamp (RFC 3161) over each end that is noted. It may hold a password."""
+    timestamp_certificate: Path | None = None
+    """Certificates of that authority, as PEM: what its timestamps are checked against."""
     notices: SecretStr | None = None
     """Where people are told what happened to requests: Apprise URLs, separated by spaces. They may hold passwords."""
     notices_secret: SecretStr | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 BOTH = ("US_SSN", "EMAIL_ADDRESS")
+NOWHERE = {"without_corpus": {"openings": 1, "verdict": "not memorised"}}
+ENDS = {"request.completed", "request.accepted", "request.withdrawn", "request.rejected", "request.refused"}
 
 
 @dataclass
@@ -35,3 +38,14 @@ class Known:
         lot = self.lot
         self.state = state
         self.lot = lot
+
+
+def next_in_line(order: Sequence[str], known: Mapping[str, Known]) -> list[str]:
+    """What a new batch takes: the largest lot, of equal ones the one that is due first, or all that waits."""
+    waiting = [id_ for id_ in order if known[id_].state == "received"]
+    waiting.sort(key=lambda id_: (known[id_].due, known[id_].received, order.index(id_)))
+    lots: dict[str, list[str]] = {}
+    for id_ in waiting:
+        if (lot := known[id_].lot) is not None:
+            lots.setdefault(lot, []).append(id_)
+    return max(lots.values(), key=len) if lots else waiting

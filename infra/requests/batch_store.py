@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import chain, closing, heads, leases, lots, opening, rows, sealing, shredding, tables
+from infra.requests import closing, leases, lots, opening, published, rows, sealing, shredding, tables, timestamps
 from infra.requests.clock import Clock
 from infra.requests.database import Database
 from infra.requests.leases import Holder, Lease
@@ -32,6 +32,7 @@ class BatchStore:
         *,
         keep_digests: bool = False,
         log_heads: Path | None = None,
+        authority: timestamps.Authority | None = None,
     ) -> None:
         """Open the store; create it where there is none.
 
@@ -42,6 +43,7 @@ class BatchStore:
             lease_seconds: How long a batch is held for a run that gives no sign of life.
             keep_digests: Completed requests leave keyed digests of their identifiers behind, for `erased`.
             log_heads: File to which the end of the audit log is added when a batch ends.
+            authority: Who is asked for a timestamp of it.
 
         Raises:
             BadInput: The URL is of neither database.
@@ -52,6 +54,7 @@ class BatchStore:
         self._lease_seconds = lease_seconds
         self._keep_digests = keep_digests
         self._log_heads = log_heads
+        self._authority = authority
         self._key_checks = vault.pseudonyms("revs request store", kind="key check")
         self._database = Database(url, key_checks=self._key_checks, sign=vault.sign_event, adopt=self._adopt)
         shredding.settle(self._database)
@@ -73,6 +76,7 @@ class BatchStore:
             Clock.of(settings),
             keep_digests=settings.keep_digests,
             log_heads=settings.log_heads,
+            authority=timestamps.Authority.of(settings),
         )
 
     def open_batch(self, *, model: str, corpus: str, source: str, at_most: int | None = None) -> Batch | None:
@@ -245,6 +249,5 @@ class BatchStore:
 
     def _batch_ended(self) -> None:
         shredding.settle(self._database)
-        head = self._database.read(chain.head_of)
-        if self._log_heads is not None and head is not None:
-            heads.append(self._log_heads, head)
+        if self._log_heads is not None and (head := self._database.read(published.head)) is not None:
+            timestamps.note(self._log_heads, head, self._authority)

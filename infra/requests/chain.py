@@ -9,16 +9,17 @@ Events from before there was a chain are one link of it: their MAC is over all o
 
 from __future__ import annotations
 
-import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
-from infra.requests import tables
+from infra.requests import facts, tables
 from revs.errors import OperationFailed
 
 Sign = Callable[[bytes], str]
@@ -28,27 +29,58 @@ Macs = Callable[[bytes], Sequence[str]]
 """The same under the key in use, and under each earlier one."""
 
 HEAD, GENESIS = "events_head", "events_genesis"
+KEYS_ROTATED = "keys.rotated"
+"""The event that is the first under another deployment key."""
+
 _ROWS = 1000  # read at once
 _COLUMNS = tuple(tables.Event.__table__.columns.keys())
-_TRIGGERS = {"sqlite": {"events_no_update", "events_no_delete"}, "postgresql": {"events_append_only"}}
+_END = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+_TRIGGERS = {
+    "sqlite": {
+        f"events_no_{change.lower()}": f"CREATE TRIGGER events_no_{change.lower()} BEFORE {change} ON events BEGIN "
+        "SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        for change in ("UPDATE", "DELETE")
+    },
+    # BEFORE, for each statement, UPDATE, DELETE and TRUNCATE (2 + 16 + 8 + 32), under no condition, of every column
+    "postgresql": {
+        "events_append_only": "58 plpgsql BEGIN RAISE EXCEPTION 'the audit log is append-only'; END",
+    },
+}
+"""The triggers that refuse changes of the log, and what they have to be, as `_TRIGGERS_THERE` gives it."""
+
 _TRIGGERS_THERE = {
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events'",
-    "postgresql": "SELECT tgname FROM pg_trigger WHERE tgrelid = 'events'::regclass AND tgenabled = 'O'",
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events'",
+    "postgresql": "SELECT tgname, concat_ws(' ', tgtype, lanname, prosrc, tgqual, nullif(tgattr::text, '')) "
+    "FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid JOIN pg_language ON pg_language.oid = prolang "
+    "WHERE tgrelid = 'events'::regclass AND tgenabled IN ('O', 'A')",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The end of the chain at one time: how many events there were, and the MAC of the last."""
+    """The end of the chain at one time: how many events there were, and the MAC of the last.
+
+    Attributes:
+        count: The id of the last event.
+        mac: Its MAC.
+        size: How many events there are: fewer than `count` where ids were left out before there was a chain.
+        root: The Merkle root over all of them (`published`); None, as the size, where it was not asked for.
+        timestamp: What a third party said of the root, and when (`timestamps`); None where none did.
+    """
 
     count: int
     mac: str
+    size: int | None = None
+    root: str | None = None
+    timestamp: bytes | None = None
 
     @classmethod
     def parse(cls, value: str) -> Head:
-        """Read what `str` gives back."""
-        count, _, mac = value.partition(":")
-        return cls(count=int(count), mac=mac)
+        """Read what `str` gives back; ValueError where it is something else."""
+        found = _END.fullmatch(value)
+        if found is None:
+            raise ValueError("no end of a log")
+        return cls(count=int(found[1]), mac=found[2])
 
     def __str__(self) -> str:
         return f"{self.count}:{self.mac}"
@@ -104,6 +136,21 @@ def _parsed(row: tables.Meta) -> Head:
         raise OperationFailed(
             "where the audit log ends cannot be read, the request store is damaged: restore it from a backup"
         ) from None
+
+
+def was_in_use(session: Session, sign: Sign) -> bool:
+    """Whether a key signed the beginning of the chain, or came into use at one of its rotations."""
+    genesis = _stored(session, GENESIS)
+    if genesis is None:
+        return False
+    if _of_all(session, lambda data: [sign(data)], genesis.count) == [genesis.mac]:
+        return True
+    for event in session.scalars(select(tables.Event).where(tables.Event.event == KEYS_ROTATED)).all():
+        before = session.get(tables.Event, event.id - 1)
+        mac = genesis.mac if before is None or event.id == genesis.count + 1 else str(before.mac)
+        if event.mac == sign(mac.encode() + _canonical(event)):
+            return True
+    return False
 
 
 def problems(session: Session, macs: Macs, heads: Iterable[Head] = (), *, in_use: bool = True) -> Iterator[str]:
@@ -186,20 +233,27 @@ def _events(session: Session, *, after: int = 0, upto: int | None = None) -> Ite
     yield from session.scalars(query.execution_options(yield_per=_ROWS))
 
 
-def _canonical(event: tables.Event) -> bytes:
-    said = {
+def said_by(event: Any) -> dict[str, Any]:
+    """Return what an event says, as JSON holds it; its MAC is not among it."""
+    return {
         "id": event.id,
         "at": event.at.isoformat(timespec="microseconds"),
         "event": event.event,
         "batch_id": event.batch_id,
         "request_id": event.request_id,
-        "detail": json.loads(json.dumps(event.detail), parse_constant=lambda _: None),  # as the database keeps it
+        "detail": facts.as_kept(event.detail),
     }
-    return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _canonical(event: tables.Event) -> bytes:
+    return facts.canonical(said_by(event))
 
 
 def _missing_triggers(session: Session) -> Iterator[str]:
     dialect = session.connection().dialect.name
-    there = set(session.scalars(text(_TRIGGERS_THERE[dialect])))
-    for name in sorted(_TRIGGERS[dialect] - there):
-        yield f"the trigger {name}, which refuses changes of the log, is gone"
+    there = {name: " ".join(str(said).split()) for name, said in session.execute(text(_TRIGGERS_THERE[dialect]))}
+    for name, said in _TRIGGERS[dialect].items():
+        if name not in there:
+            yield f"the trigger {name}, which refuses changes of the log, is gone"
+        elif there[name] != said:
+            yield f"the trigger {name}, which refuses changes of the log, is another one than the program made"

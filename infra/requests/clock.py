@@ -157,7 +157,8 @@ def extend(session: Session, clock: Clock, request_id: str, *, reason: str, by: 
         raise BadInput(f"request {request_id} is due on {before}, and the calendar ends before the extension") from None
     row.extended_at = rows.now()
     detail = {"from": f"{before}", "to": f"{row.due}", "reason": reason, "by": by}
-    rows.log(session, "request.extended", batch_id=row.batch_id, request_id=request_id, detail=detail)
+    at = row.extended_at
+    rows.log(session, "request.extended", batch_id=row.batch_id, request_id=request_id, detail=detail, at=at)
     return row.due
 
 
@@ -197,8 +198,10 @@ def acknowledge(session: Session, request_id: str, *, by: str) -> datetime:
     """Put on record that the receipt of a request was confirmed to the person; returns when, the first time."""
     row = rows.request_row(session, request_id)
     if row.acknowledged_at is None:
-        row.acknowledged_at = rows.now()
-        rows.log(session, "request.acknowledged", batch_id=row.batch_id, request_id=request_id, detail={"by": by})
+        at = row.acknowledged_at = rows.now()
+        rows.log(
+            session, "request.acknowledged", batch_id=row.batch_id, request_id=request_id, detail={"by": by}, at=at
+        )
     return row.acknowledged_at
 
 

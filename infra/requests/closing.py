@@ -23,7 +23,7 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import erased, leases, lifecycle, lots, rows, sealing, shredding, tables
+from infra.requests import erased, facts, leases, lifecycle, lots, rows, sealing, shredding, tables
 from infra.requests.reasons import Reason
 from infra.requests.records import SETTLED, ClosingStatus, Identifier, IdentifierOutcome, RequestStatus
 from revs.errors import BadInput, OperationFailed
@@ -73,7 +73,12 @@ def close(
         otherwise = Reason("waiting") if status == "waiting" else None
         done = _settle(session, contents, row, rest, known, otherwise=otherwise)
         _shred(session, contents, row, done, keep_digests=keep_digests)
-    rows.log(session, "batch.closed", batch_id=batch_id, detail={"status": status, "requests": len(requests)})
+    detail = {
+        "status": status,
+        "requests": len(requests),
+        facts.STORED: facts.of_end(session, row, anew=bool(known) or not declined),
+    }
+    rows.log(session, "batch.closed", batch_id=batch_id, detail=detail)
 
 
 def accept(
@@ -101,7 +106,9 @@ def accept(
     contents.refresh(session)
     done = [each for each in handed_over if _unsettled(contents, each, known.get(each.id, {})) is None]
     _shred(session, contents, row, done, keep_digests=keep_digests)
-    rows.log(session, "batch.accepted", batch_id=batch_id, detail={"by": by, "requests": len(done)})
+    said = {facts.STORED: {"outcome": facts.digest(outcome)}} if outcome else {}
+    detail = {"by": by, "requests": len(done)} | said
+    rows.log(session, "batch.accepted", batch_id=batch_id, detail=detail)
 
 
 def find_outcomes(session: Session, request_id: str | None, batch_id: str | None) -> list[IdentifierOutcome]:

@@ -166,7 +166,7 @@ def _is_of_a_damaged_row(error: Exception) -> bool:
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         if not _is_of_a_damaged_row(error):
             raise
         raise OperationFailed(

@@ -11,7 +11,19 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import closing, duplicates, erased, leases, lifecycle, rows, sealing, shredding, submissions, tables
+from infra.requests import (
+    closing,
+    duplicates,
+    erased,
+    facts,
+    leases,
+    lifecycle,
+    rows,
+    sealing,
+    shredding,
+    submissions,
+    tables,
+)
 from infra.requests.clock import Clock
 from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
 from infra.requests.outcomes import described
@@ -131,7 +143,8 @@ def narrow(
         raise BadInput(f"request {same.id} asks for what would be left of {row.id}; refuse or withdraw one of them")
     dropped = {"number": number, "type": sought.identifiers[number].type, "reason": reason}
     row.digest, row.dropped = digest, [*row.dropped, dropped | {"at": rows.now().isoformat()}]
-    rows.log(session, "request.narrowed", request_id=row.id, detail=dropped | {"digest": digest} | _by(by))
+    detail = dropped | _by(by) | {facts.STORED: facts.of_narrowed(row)}
+    rows.log(session, "request.narrowed", request_id=row.id, detail=detail)
     held_for = row.reason if row.status == "on_hold" else None
     goes_on = _duplicate_goes_on(session, row, clock, held_for, by=by)
     session.flush()

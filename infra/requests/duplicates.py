@@ -29,14 +29,16 @@ def revive(session: Session, first: tables.Request, clock: Clock) -> tables.Requ
     newer = pending(session, [asked]).get(asked)
     if newer is not None:
         for other in waiting:
-            other.duplicate_of = newer.id
+            _move_duplicate(session, other, newer)
             _log_dates(session, newer, other, clock)
         return None
     *others, latest = waiting
     for other in others:
-        other.duplicate_of = latest.id
+        _move_duplicate(session, other, latest)
         if other.due < latest.due:
-            latest.due = max(other.due, latest.received)
+            before, latest.due = latest.due, max(other.due, latest.received)
+            detail = {"from": f"{before}", "to": f"{latest.due}", "because_of": other.id}
+            rows.log(session, "request.due_moved_forward", request_id=latest.id, detail=detail)
     lifecycle.move(session, latest, "revive", detail={"instead_of": first.id})
     return latest
 
@@ -47,11 +49,16 @@ def fold_into_newer(session: Session, row: tables.Request, clock: Clock) -> tabl
     if newer is None:
         return None
     for other in _duplicates(session, row.id):
-        other.duplicate_of = newer.id
+        _move_duplicate(session, other, newer)
     row.duplicate_of = newer.id
     _log_dates(session, newer, row, clock)
     lifecycle.move(session, row, "fold", detail={"duplicate_of": newer.id})
     return newer
+
+
+def _move_duplicate(session: Session, other: tables.Request, first: tables.Request) -> None:
+    other.duplicate_of = first.id
+    rows.log(session, "request.duplicate_moved", request_id=other.id, detail={"duplicate_of": first.id})
 
 
 def _log_dates(session: Session, first: tables.Request, other: tables.Request, clock: Clock) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from infra.requests import rows
 from infra.requests.chain import Head
@@ -17,7 +19,11 @@ def append(path: Path, head: Head) -> None:
     Raises:
         OperationFailed: the file cannot be written.
     """
-    line = json.dumps({"at": rows.now().isoformat(timespec="seconds"), "count": head.count, "mac": head.mac})
+    said = {"at": rows.now().isoformat(timespec="seconds"), "count": head.count, "mac": head.mac}
+    said |= {"size": head.size, "root": head.root}
+    if head.timestamp is not None:
+        said["timestamp"] = base64.b64encode(head.timestamp).decode()
+    line = json.dumps({name: value for name, value in said.items() if value is not None})
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -47,8 +53,19 @@ def read(path: Path) -> list[Head]:
     """
     try:
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        return [Head(count=int(line["count"]), mac=str(line["mac"])) for line in lines]
+        return [_head(line) for line in lines]
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}); name the file of 'revs log head --append'") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise BadInput(f"{path} has a line that 'revs log head --append' did not write; restore it") from None
+
+
+def _head(line: dict[str, Any]) -> Head:
+    size, root, timestamp = (line.get(name) for name in ("size", "root", "timestamp"))  # earlier programs noted none
+    return Head(
+        count=int(line["count"]),
+        mac=str(line["mac"]),
+        size=None if size is None else int(size),
+        root=None if root is None else str(root),
+        timestamp=None if timestamp is None else base64.b64decode(timestamp, validate=True),
+    )

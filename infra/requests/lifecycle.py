@@ -55,7 +55,7 @@ RefusalGround = Literal[
 NarrowingReason = Literal["not_found", "not_theirs", "no_longer_asked", "cannot_be_sought", "legal_hold"]
 """Why one identifier of a request is dropped, and the others go on."""
 
-_IN_ITS_LOT: frozenset[StepName] = frozenset({"take", "send_back"})
+IN_ITS_LOT: frozenset[StepName] = frozenset({"take", "send_back"})
 """Steps with which a request stays in its lot; with every other it leaves it."""
 
 CLOSED: frozenset[RequestStatus] = frozenset({"completed", "rejected", "failed", "duplicate", "withdrawn"})
@@ -139,11 +139,10 @@ def move(
         row.duplicate_of = None
     if name == "take" or step.target in {"received", "duplicate"}:
         row.batch_id = batch_id if name == "take" else None
-    if name not in _IN_ITS_LOT:
+    if name not in IN_ITS_LOT:
         row.lot = lot
-    said = dict(detail or {}) | ({"lot": lot} if lot else {})
-    said |= {"reason": reason.code, **reason.parameters} if reason else {}
-    rows.log(session, step.event, batch_id=batch_id, request_id=row.id, detail=said)
+    said = dict(detail or {}) | ({"lot": lot} if lot else {}) | ({"reason": reason.as_json()} if reason else {})
+    rows.log(session, step.event, batch_id=batch_id, request_id=row.id, detail=said, at=row.closed_at)
 
 
 def _impossible(row: tables.Request, step: Step) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import chain, clock, leases, rotation, rows, tables
+from infra.requests import chain, clock, leases, published, replay, rotation, rows, tables
 from infra.requests.batch_store import BatchStore
 from infra.requests.records import Event
 from revs.errors import OperationFailed
@@ -52,26 +52,50 @@ class LogStore(BatchStore):
     def log_problems(self, heads: Iterable[chain.Head] = ()) -> builtins.list[str]:
         """Return what is wrong with the audit log, a line each: changed, moved, missing or cut off. Reads all of it.
 
+        Also what of requests, batches, outcomes and tokens is not as the log says.
+
         Args:
             heads: Ends of the log that were kept elsewhere: without one a log whose end was cut off with care passes.
         """
+        noted = builtins.list(heads)
 
         def work(session: Session) -> builtins.list[str]:
             in_use = not rotation.is_due(session, self._key_checks)
-            return [*chain.problems(session, self._vault.event_macs, heads, in_use=in_use)]
+            found = chain.problems(session, self._vault.event_macs, noted, in_use=in_use)
+            return [*found, *published.problems(session, noted), *replay.problems(session)]
 
         return self._database.read(work)
 
     def log_head(self) -> chain.Head:
-        """Return the end of the audit log, to be kept elsewhere.
+        """Return the end of the audit log with the root over all of it, to be kept elsewhere. Reads all of it.
 
         Raises:
             OperationFailed: It is no longer on record.
         """
-        head = self._database.read(chain.head_of)
+        head = self._database.read(published.head)
         if head is None:
             raise OperationFailed("where the audit log ends is no longer on record: restore the request store")
         return head
+
+    def log_lines(self) -> builtins.list[str]:
+        """Return the lines of the log as others may see them: see `published`."""
+        return self._database.read(lambda session: [line.decode() for _, _, line in published.lines(session)])
+
+    def prove(self, event_id: int, *, upto: int | None = None) -> dict[str, Any]:
+        """Return the proof that an event is in the log as it ended at event `upto`; None: as it ends now.
+
+        Raises:
+            BadInput: There is no such event.
+        """
+        return self._database.read(lambda session: published.prove(session, event_id, upto=upto))
+
+    def prove_beginning(self, count: int, *, upto: int | None = None) -> dict[str, Any]:
+        """Return the proof that the log as it ended at event `count` is the beginning of that which ends at `upto`.
+
+        Raises:
+            BadInput: The log has no such event.
+        """
+        return self._database.read(lambda session: published.prove_beginning(session, count, upto=upto))
 
     def log_urgency(self) -> int:
         """Log `request.at_risk` and `request.overdue` of unanswered requests; return how many were new.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from infra.requests import lifecycle, lots, rows, tables
+from infra.requests import facts, lifecycle, lots, rows, tables
 from infra.requests.records import Batch
 
 
@@ -32,7 +32,8 @@ def open_batch(session: Session, *, model: str, corpus: str, source: str, at_mos
         return None
     row.parent = lots.parent_of(waiting[0].lot)
     came_from = {"parent": row.parent, "lot": waiting[0].lot} if row.parent else {}
-    rows.log(session, "batch.opened", batch_id=row.id, detail={"requests": len(waiting), **came_from})
+    detail = {"requests": len(waiting), facts.STORED: facts.of_batch(row), **came_from}
+    rows.log(session, "batch.opened", batch_id=row.id, detail=detail)
     for request in waiting:
         lifecycle.move(session, request, "take", batch_id=row.id)
     members = [{"batch_id": row.id, "request_id": each.id, "position": number} for number, each in enumerate(waiting)]

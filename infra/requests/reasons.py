@@ -5,7 +5,6 @@ The sentences are gettext's message ids, so that whoever shows a reason in anoth
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -112,6 +111,10 @@ class Reason:
         place = "".join(say(text).format(**known) for name, text in PLACES.items() if name in known)
         return place + say(WORDS[self.code]).format(**known)
 
+    def as_json(self) -> str | dict[str, Any]:
+        """Return the code alone where there is no parameter, else the code beside the parameters, as JSON."""
+        return {"code": self.code, **self.parameters} if self.parameters else self.code
+
     def at(self, **place: int) -> Reason:
         """Return the same reason with its place in a file: `line` or `item`, from 1."""
         return Reason(self.code, place | dict(self.parameters))
@@ -122,9 +125,9 @@ def of_event(detail: Mapping[str, Any]) -> Reason | None:
     given = detail.get("reason")
     if given is None:
         return None
-    if given not in WORDS or not detail.keys() >= set(re.findall(r"\{(\w+)\}", WORDS[given])):
-        return Reason("told", {"text": given})
-    return Reason(given, {name: value for name, value in detail.items() if name not in ("reason", "by")})
+    if isinstance(given, dict):
+        return Reason(given["code"], {name: value for name, value in given.items() if name != "code"})
+    return Reason(given) if given in WORDS else Reason("told", {"text": given})
 
 
 def malformed(code: str, **parameters: Any) -> Reason:

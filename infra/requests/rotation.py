@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import rows, sealing, tables
+from infra.requests import chain, facts, rows, sealing, tables
 from revs.errors import OperationFailed
 
 KEY_CHECK = "key_check"
@@ -28,8 +28,14 @@ def bring_to_key_in_use(session: Session, vault: Vault, checks: Sequence[str]) -
 
     Raises:
         OperationFailed: A batch is open, whose unfinished work has names under the earlier key; or a payload does not
-            open.
+            open; or the key was in use before, so that what it signs counts as forged.
     """
+    if is_due(session, checks) and chain.was_in_use(session, vault.sign_event):
+        raise OperationFailed(
+            "the deployment key was in use before another one, and who has it could add to the log; nothing was "
+            "changed: put a key in use that never was, keep this one and the present one among the earlier keys, and "
+            "run 'revs keys rotate' again"
+        )
     open_ = session.scalars(select(tables.Batch.id).where(tables.Batch.status == "open")).all()
     if open_:
         raise OperationFailed(
@@ -43,8 +49,9 @@ def bring_to_key_in_use(session: Session, vault: Vault, checks: Sequence[str]) -
     for held in found:
         request = session.get_one(tables.Request, held.request_id, with_for_update=True)
         request.digest, request.subject = _names(vault, held, is_malformed=not request.types)
+        rows.log(session, "request.renamed", request_id=request.id, detail={facts.STORED: facts.of_names(request)})
     session.merge(tables.Meta(name=KEY_CHECK, value=checks[0]))
-    rows.log(session, "keys.rotated", detail={"payloads": len(found)})
+    rows.log(session, chain.KEYS_ROTATED, detail={"payloads": len(found)})
     return len(found)
 
 

@@ -92,7 +92,11 @@ def log(
     batch_id: str | None = None,
     request_id: str | None = None,
     detail: dict[str, Any] | None = None,
+    at: datetime | None = None,
 ) -> None:
-    """Append to the audit log; it stands if and only if the caller's transaction does (`chain.link`)."""
-    event = tables.Event(at=now(), event=what, batch_id=batch_id, request_id=request_id, detail=detail or {})
+    """Append to the audit log; it stands if and only if the caller's transaction does (`chain.link`).
+
+    With `at`, a time that a row keeps as well: the two are compared (`replay`). None: now.
+    """
+    event = tables.Event(at=at or now(), event=what, batch_id=batch_id, request_id=request_id, detail=detail or {})
     session.info.setdefault("logged", []).append(event)

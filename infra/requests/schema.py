@@ -68,6 +68,12 @@ def migrate(session: Session, key_checks: Sequence[str]) -> Owed:
     if is_current(session, key_checks):
         return Owed()
     before = _version(session) or ""
+    made_with = session.get(Meta, "key_check") if inspect(session.connection()).has_table("meta") else None
+    if made_with is not None and made_with.value != key_checks[0]:
+        raise _unusable(
+            "it is of an earlier version, and the deployment key was changed; put the key that it was made with in "
+            "use, run any command, and only then rotate"
+        )
     from alembic import command  # not needed by a store that is current
     from alembic.util import CommandError
 

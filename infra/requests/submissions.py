@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
-from infra.requests import rows, sealing, tables
+from infra.requests import facts, rows, sealing, tables
 from infra.requests.clock import Clock, noticed_due
 from infra.requests.records import IN_LINE, Entry, Intake
 
@@ -60,15 +60,18 @@ def store(
         row.case_id = cases.setdefault(row.line, rows.new_case_id())  # of a line that names several models
         row.submitted_by = by
         row.status = "unverified" if row.status == "received" and not verified else row.status
+    frozen = [facts.of_request(row) for row in stored]  # before dates are moved
     moves = _fold(session, stored, clock)
     session.add_all(stored)
     session.flush()
-    for entry, row in zip(entries, stored, strict=True):
+    for entry, row, said in zip(entries, stored, frozen, strict=True):
         # A duplicate keeps its payload too, as long as the first one does: it goes on where the first one is rejected.
         demand, raw = entry.demand, entry.raw
         payload = sealing.of_demand(vault, row.id, demand) if demand else sealing.of_line(vault, row.id, raw)
         session.add_all(payload)
-        detail = ({"duplicate_of": row.duplicate_of} if row.duplicate_of else {}) | ({"by": by} if by else {})
+        reason = row.reason.as_json() if row.reason else None
+        also = {"duplicate_of": row.duplicate_of, "by": by, "reason": reason}
+        detail = {facts.STORED: said} | {name: value for name, value in also.items() if value}
         rows.log(session, f"request.{row.status}", request_id=row.id, detail=detail)
     for request_id, what, move in moves:
         rows.log(session, what, request_id=request_id, detail=move)

@@ -20,7 +20,7 @@ from typing import Literal, get_args
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from infra.requests import rows, tables
+from infra.requests import facts, rows, tables
 from infra.requests.batch_store import BatchStore
 from revs.errors import BadInput
 
@@ -85,6 +85,7 @@ class Tokens:
             )
             session.add(row)
             detail = {"token": row.id, "name": name, "role": role, "days": days, "by": by}
+            detail |= {facts.STORED: facts.of_token(row)}
             rows.log(session, "token.added", detail=detail)
             return _record(row)
 
@@ -108,7 +109,8 @@ class Tokens:
                 raise BadInput("there is no token with this id; 'revs service token list' shows them")
             if row.revoked_at is None:
                 row.revoked_at = rows.now()
-                rows.log(session, "token.revoked", detail={"token": row.id, "name": row.name, "by": by})
+                detail = {"token": row.id, "name": row.name, "by": by}
+                rows.log(session, "token.revoked", detail=detail, at=row.revoked_at)
             return _record(row)
 
         return self._database.write(work)

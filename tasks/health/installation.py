@@ -13,7 +13,7 @@ from infra.device import resolve_device
 from infra.permissions import open_to_others
 from infra.registry import Registry
 from infra.registry.service import local_path
-from infra.requests import Clock, RequestStore, heads
+from infra.requests import Clock, RequestStore, heads, timestamps
 from infra.requests.records import UNANSWERED
 from infra.settings import Settings
 from revs.errors import OperationFailed, RevsError
@@ -109,7 +109,7 @@ def _store(settings: Settings) -> str:
 def _log(settings: Settings) -> str:
     noted = heads.noted(settings.log_heads)
     store = open_store(settings)
-    if problems := store.log_problems(noted):
+    if problems := [*store.log_problems(noted), *timestamps.problems(noted, settings.timestamp_certificate)]:
         _refuse([*problems[:_NAMED_AT_MOST], "do not rely on it: restore the request store, find out who had access"])
     elsewhere = f"{len(noted)} ends of it noted in {settings.log_heads}" if settings.log_heads else (
         "no end of it is noted elsewhere (REVS_LOG_HEADS), so one that was cut off with care would pass"

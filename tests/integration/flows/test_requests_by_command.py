@@ -80,17 +80,71 @@ def test_the_log_is_verified_and_a_changed_line_ends_in_an_error(
     store.add(GOOD, model="demo")
     assert "no end noted elsewhere" in revs("log", "verify").out
     shown = revs("log", "head", "--append", settings.log_heads or "")
-    count, mac = shown.out.split()
-    assert (count, len(mac)) == ("1", 64)
+    count, mac, root = shown.out.split()
+    assert (count, len(mac), len(root)) == ("1", 64, 64)
     assert revs("log", "verify").out == "1 events, all as they were written; 1 ends noted elsewhere\n"
     with sqlite3.connect(settings.home / "requests.db") as connection:
         connection.execute("DROP TRIGGER events_no_update")
         connection.execute("UPDATE events SET event = 'request.completed'")
     connection.close()
     answer = revs("log", "verify", "--json")
-    assert answer.code == 1 and "the audit log is not as it was written (2 findings)" in answer.err
+    assert answer.code == 1 and "the tables are not as it says (4 findings)" in answer.err
     assert json.loads(answer.out)["problems"][1] == "event 1 was changed, moved or put in afterwards"
     assert "event 1 was changed" in revs("log", "verify").out
+
+
+def test_ends_are_stamped_and_verified_by_command(
+    revs: Revs, store: RequestStore, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timestamp_authority import certificates, timestamp_authority
+
+    noted = settings.log_heads or Path()
+    store.add(GOOD, model="demo")
+    with timestamp_authority(tmp_path / "authority") as served:
+        monkeypatch.setenv("REVS_TIMESTAMP_URL", served.url)
+        revs("log", "head", "--append", noted)
+        assert "1 of them with a timestamp, not checked (REVS_TIMESTAMP_CERTIFICATE)" in revs("log", "verify").out
+        monkeypatch.setenv("REVS_TIMESTAMP_CERTIFICATE", str(served.certificate))
+        assert revs("log", "verify").out.endswith("1 ends noted elsewhere, 1 of them with a timestamp, checked\n")
+        monkeypatch.setenv("REVS_TIMESTAMP_CERTIFICATE", str(certificates(tmp_path)))
+        refused = revs("log", "verify")
+        assert refused.code == 1 and "the timestamp of the end that was noted after event 1 is not" in refused.out
+        monkeypatch.setenv("REVS_TIMESTAMP_CERTIFICATE", str(tmp_path / "missing.pem"))
+        assert revs("log", "verify").err.count("\n") == 1
+
+
+def test_an_auditor_checks_a_proof_with_neither_the_store_nor_its_key(
+    revs: Revs, store: RequestStore, settings: Settings, tmp_path: Path
+) -> None:
+    noted, exported, proof = tmp_path / "noted.jsonl", tmp_path / "log.jsonl", tmp_path / "proof.json"
+    store.add(GOOD, model="demo")
+    store.record("note")
+    revs("log", "head", "--append", noted)
+    store.record("another")
+    assert revs("log", "export", "--out", exported).out == f"3 events in {exported}\n"
+    assert exported.read_text() == revs("log", "export").out
+    proof.write_text(revs("log", "prove", "2", "--at", "2").out)
+    answer = revs("log", "check", proof, "--heads", noted)
+    assert answer.code == 0 and answer.out.startswith("holds: event 2 of 2 events, root ")
+    proof.write_text(revs("log", "prove", "2").out)
+    assert revs("log", "check", proof).code == 0
+    refused = revs("log", "check", proof, "--heads", noted)
+    assert refused.code == 1 and "not against what was noted" in refused.err
+    revs("log", "head", "--append", noted)
+    proof.write_text(revs("log", "prove", "2", "--beginning").out)
+    assert revs("log", "check", proof, "--heads", noted).out.startswith("holds: the first 2 of 3 events, root ")
+    honest = json.loads(proof.read_text())
+    proof.write_text(json.dumps(honest | {"size": 4}))
+    assert revs("log", "check", proof).code == 0, "of a root alone nobody knows of how many events it is"
+    assert revs("log", "check", proof, "--heads", noted).code == 1
+    proof.write_text(json.dumps(honest | {"first": 1}))
+    forged = revs("log", "check", proof)
+    assert forged.code == 1 and "does not hold" in forged.err and forged.err.count("\n") == 1
+    proof.write_text("[]")
+    assert revs("log", "check", proof).err == "error: the file is no proof; make one with 'revs log prove'\n"
+    assert "cannot be read" in revs("log", "check", tmp_path / "missing").err
+    assert "cannot be written" in revs("log", "export", "--out", tmp_path / "missing" / "log").err
+    assert "there is no event 9" in revs("log", "prove", "9").err
 
 
 def test_the_key_is_rotated_and_what_was_cut_off_is_ended_by_the_same_command(

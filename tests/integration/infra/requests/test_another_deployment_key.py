@@ -176,3 +176,21 @@ def test_who_has_the_earlier_key_cannot_put_the_log_back_before_the_change_and_g
         connection.execute(text(f"UPDATE meta SET value = '{early}' WHERE name = 'events_head'"))
     engine.dispose()
     assert any("under an earlier deployment key than the one in use" in problem for problem in store.log_problems())
+
+
+def test_a_key_that_was_in_use_before_does_not_come_into_use_again(before: RequestStore, under: Opener) -> None:
+    """What it signs would count as forged, and who has it could add to the log."""
+    third = bytes(range(1, 33))
+    rotated(under)
+    under(third, NEW, KEY).rotate()
+    for keys in ((KEY, third, NEW), (NEW, third, KEY), (KEY, third)):
+        back = under(*keys)
+        stored, head = back.list(), back.log_head()
+        with pytest.raises(
+            OperationFailed, match=r"was in use before another one.*nothing was changed: put a key in use"
+        ):
+            back.rotate()
+        assert back.must_rotate() and (back.list(), back.log_head()) == (stored, head)
+    fourth = under(bytes(range(2, 34)), third, NEW, KEY)
+    fourth.rotate()
+    assert fourth.log_problems() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,6 +107,81 @@ def test_triggers_that_are_gone_are_found(store: RequestStore, engine: Engine) -
     with engine.begin() as connection:
         without_triggers(connection)
     assert any("refuses changes of the log, is gone" in problem for problem in store.log_problems())
+
+
+@pytest.mark.parametrize(
+    "statements",
+    {
+        "sqlite": [
+            "DROP TRIGGER events_no_update",
+            "CREATE TRIGGER events_no_update BEFORE UPDATE ON events WHEN NEW.id < 0 "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+        ],
+        "another body": [
+            "CREATE OR REPLACE FUNCTION refuse_event_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RETURN NULL; END $$"
+        ],
+        "on a condition": [
+            "CREATE OR REPLACE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
+            "FOR EACH STATEMENT WHEN (current_user = 'x') EXECUTE FUNCTION refuse_event_change()"
+        ],
+        "of one column": [
+            "DROP TRIGGER events_append_only ON events",
+            "CREATE TRIGGER events_append_only BEFORE UPDATE OF mac OR DELETE OR TRUNCATE ON events "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change()",
+        ],
+        "not of updates": [
+            "CREATE OR REPLACE TRIGGER events_append_only BEFORE DELETE OR TRUNCATE ON events "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change()"
+        ],
+    }.items(),
+    ids=lambda each: each[0],
+)
+def test_a_trigger_of_the_same_name_that_refuses_less_is_found(
+    store: RequestStore, engine: Engine, statements: tuple[str, list[str]]
+) -> None:
+    if (engine.dialect.name == "sqlite") != (statements[0] == "sqlite"):
+        return  # of the other database
+    with engine.begin() as connection:
+        for statement in statements[1]:
+            connection.execute(text(statement))
+    (problem,) = store.log_problems()
+    assert "which refuses changes of the log, is another one than the program made" in problem
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE meta SET value = 'x' WHERE name = 'events_head'",
+        "UPDATE meta SET value = '5' WHERE name = 'events_head'",
+        "UPDATE meta SET value = '99999999999999999999999:00' WHERE name = 'events_genesis'",
+        "UPDATE meta SET value = x'ff00' WHERE name = 'events_head'",
+        "UPDATE events SET mac = x'ff' WHERE id = 2",
+        "UPDATE events SET detail = 'null' WHERE id = 2",
+        "UPDATE events SET detail = '[1]' WHERE id = 2",
+        "UPDATE events SET detail = '{bad' WHERE id = 2",
+        pytest.param(f"UPDATE events SET detail = '{'[' * 100_000}' WHERE id = 2", id="a detail that is too deep"),
+        "UPDATE events SET at = 'yesterday' WHERE id = 2",
+        "UPDATE events SET event = x'ff' WHERE id = 2",
+        "UPDATE events SET batch_id = x'ff' WHERE id = 2",
+        pytest.param(f"UPDATE requests SET policy = '{'[' * 100_000}'", id="a policy that is too deep"),
+        "UPDATE requests SET types = 'null'",
+        "UPDATE requests SET due = 'soon'",
+    ],
+)
+def test_damage_is_told_in_lines_and_not_in_a_traceback(tmp_path: Path, statement: str) -> None:
+    store = open_store(tmp_path)
+    ten_events(store)
+    store.add(json.loads(line(1)), model="demo")
+    with sqlite3.connect(tmp_path / "requests.db") as connection:
+        connection.execute("DROP TRIGGER events_no_update")
+        connection.execute(statement)
+    connection.close()
+    try:
+        found = store.log_problems()
+    except OperationFailed as error:
+        found = ["the trigger", str(error)]
+    assert len(found) > 1 and not any("\n" in problem for problem in found)
 
 
 def test_a_replaced_line_is_found_though_no_trigger_of_sqlite_sees_it(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )  # fmt: skip
-from known_requests import BOTH, Known
+from known_requests import BOTH, ENDS, NOWHERE, Known, next_in_line
 from sqlalchemy import text
 from stored_requests import BECAUSE, KEY, settled
 
@@ -35,12 +35,11 @@ from infra.requests.regimes import regimes
 from revs.errors import BadInput
 
 PEOPLE = 2
-NOWHERE = {"without_corpus": {"openings": 1, "verdict": "not memorised"}}
 TODAY = datetime(2026, 11, 10, 12, tzinfo=UTC)
 LINE = ("received", "processing", "on_hold")
 people, which = st.integers(0, PEOPLE - 1), st.integers(0, 99)
 COUNT = itertools.count()
-ENDS = {"request.completed", "request.accepted", "request.withdrawn", "request.rejected", "request.refused"}
+OFTEN = 500  # events up to which the whole log is replayed after every step
 
 
 class LifeCycle(RuleBasedStateMachine):
@@ -65,16 +64,6 @@ class LifeCycle(RuleBasedStateMachine):
 
     def of(self, *states: str) -> list[str]:
         return [id_ for id_ in self.order if self.known[id_].state in states]
-
-    def next_in_line(self) -> list[str]:
-        """What a new batch takes: the largest lot, of equal ones the one that is due first, or all that waits."""
-        key = lambda id_: (self.known[id_].due, self.known[id_].received, self.order.index(id_))  # noqa: E731  of a sort
-        waiting = sorted(self.of("received"), key=key)
-        lots: dict[str, list[str]] = {}
-        for id_ in waiting:
-            if (lot := self.known[id_].lot) is not None:
-                lots.setdefault(lot, []).append(id_)
-        return max(lots.values(), key=len) if lots else waiting
 
     def in_line(self, person: int, asks: tuple[str, ...]) -> str | None:
         same = (id_ for id_ in self.of(*LINE) if (self.known[id_].person, self.known[id_].asks) == (person, asks))
@@ -277,7 +266,7 @@ class LifeCycle(RuleBasedStateMachine):
     @rule()
     def open_batch(self) -> None:
         batch = self.store.open_batch(model=self.model, corpus="", source="")
-        waiting = self.next_in_line()
+        waiting = next_in_line(self.order, self.known)
         if self.batch is not None:
             assert batch is not None and batch.id == self.batch
         elif not waiting:
@@ -354,6 +343,12 @@ class LifeCycle(RuleBasedStateMachine):
             i: (v.status, v.duplicate_of, v.lot, v.received, v.due, v.extended_at is not None) for i, v in views.items()
         }
         assert said == {i: (o.state, o.first, o.lot, o.received, o.due, o.extended) for i, o in self.known.items()}
+
+    @invariant()
+    def the_tables_say_what_the_log_says(self) -> None:
+        """After every step as long as the log is short, of the longer one more rarely; and at the end of each run."""
+        if next(COUNT) % (1 + self.store.log_head().count // OFTEN) == 0:
+            assert self.store.log_problems() == []
 
     @invariant()
     def payloads_are_there_as_long_as_they_are_owed(self) -> None:

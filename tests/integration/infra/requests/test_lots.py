@@ -103,9 +103,8 @@ def test_lots_are_taken_one_by_one_the_largest_first_and_newcomers_wait_for_all_
     split(both, batch, ids[:2], ids[2:])
     larger = opened(both)
     assert (larger.request_ids, larger.parent) == (tuple(ids[2:]), batch.id)
-    assert both.events(batch_id=larger.id)[0].detail == {
-        "requests": 3, "parent": batch.id, "lot": f"{batch.id}.2"
-    }  # fmt: skip
+    said = both.events(batch_id=larger.id)[0].detail
+    assert (said["requests"], said["parent"], said["lot"]) == (3, batch.id, f"{batch.id}.2")
     split(both, larger, [ids[2], ids[3]], [ids[4]])
     taken = []
     while both.parent_of_next("demo"):

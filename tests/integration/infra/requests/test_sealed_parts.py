@@ -101,11 +101,17 @@ def test_an_older_payload_that_does_not_open_stays_as_it_was_and_the_others_are_
     assert run(url, f"SELECT number FROM payloads WHERE request_id = '{named}'") == [(-1,)]
 
 
-def test_a_store_that_waits_for_another_key_is_split_before_it_is_rotated(tmp_path: Path) -> None:
+def test_an_older_store_is_brought_to_this_version_with_its_own_key_before_another_comes_into_use(
+    tmp_path: Path,
+) -> None:
     url = of_schema_1(tmp_path, "UPDATE requests SET status = 'received', batch_id = NULL WHERE status = 'processing'",
                       "UPDATE batches SET status = 'abandoned'")  # fmt: skip
-    store = RequestStore(url, Vault(bytes(32), KEY))
-    count, _ = store.rotate()
+    before = (tmp_path / "requests.db").read_bytes()
+    with pytest.raises(OperationFailed, match="the key that it was made with in use, run any command, and only"):
+        RequestStore(url, Vault(bytes(32), KEY))
+    assert (tmp_path / "requests.db").read_bytes()[100:] == before[100:], "but for the header, which says WAL"
+    RequestStore(url, Vault(KEY)).close()
+    count, _ = RequestStore(url, Vault(bytes(32), KEY)).rotate()
     assert count > 3
     again = RequestStore(url, Vault(bytes(32)))
     assert again.unreadable(opened(again).id) == []

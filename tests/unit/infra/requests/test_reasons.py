@@ -41,7 +41,7 @@ def test_every_fault_of_a_value_has_words(fault: str) -> None:
     assert str(found).startswith("value (US_SSN) ") and "{" not in str(found)
 
 
-@pytest.mark.parametrize("ground", {*get_args(HoldGround), *get_args(RefusalGround)})
+@pytest.mark.parametrize("ground", sorted({*get_args(HoldGround), *get_args(RefusalGround)}))
 def test_every_ground_is_a_reason(ground: str) -> None:
     assert str(Reason(ground))
 
