@@ -266,6 +266,16 @@ def test_doctor_ends_with_1_and_names_what_is_not_in_order(here: Installation) -
     assert str(error).startswith("not in order: model demo;")
 
 
+def test_a_due_date_that_is_not_what_the_log_says_is_found(here: Installation) -> None:
+    demand = {"subject": "s", "received": "2026-11-02", "identifiers": [{"type": "US_SSN", "value": "219-41-0001"}]}
+    (request_id,) = open_store(here.settings).add(demand, model="demo").accepted
+    with sqlite3.connect(here.settings.home / "requests.db") as database:
+        database.execute("UPDATE requests SET due = '2031-01-01'")
+    database.close()
+    finding = findings(here.settings)["audit log"]
+    assert f"request {request_id}: due is '2031-01-01', and the log says '2026-12-02'" in finding
+
+
 def test_an_audit_log_that_was_changed_is_found(here: Installation) -> None:
     open_store(here.settings).record("note")
     assert "1 events as they were written" in doctor(here.settings)[0]["audit log"]["finding"]
