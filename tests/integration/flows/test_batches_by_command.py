@@ -239,6 +239,29 @@ def test_an_open_batch_is_resumed_by_the_flow_of_its_model(
     assert asked == ["demo"]
 
 
+def test_each_batch_of_a_run_is_told_on_a_line(
+    revs: Revs, store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import flows.process
+    from tasks.batch.results import Reported
+
+    batch_id, _ = opened(store)
+    ends = {batch_id: "split", "B-2": "completed", "B-3": "completed"}
+    batches = tuple(
+        Reported(batch_id=id_, status=status, completed=1, handed_on=0, report=f"{id_}.html")
+        for id_, status in ends.items()
+    )
+    done = flows.process.Processed(
+        batch_id=batch_id, status="split", completed=2, handed_on=0, report=f"{batch_id}.html", batches=batches
+    )
+    monkeypatch.setattr(flows.process, "process_deletion_requests", lambda _: done)
+    said = revs("batches", "resume", batch_id).out.splitlines()
+    assert said == [f"batch {id_} {status}; report: {id_}.html" for id_, status in ends.items()]
+    told = json.loads(revs("batches", "resume", batch_id, "--json").out)
+    assert [(each["batch_id"], each["status"]) for each in told["batches"]] == [*ends.items()]
+    assert (told["batch_id"], told["status"], told["completed"], told["handed_on"]) == (batch_id, "split", 2, 0)
+
+
 # ---- the door
 
 

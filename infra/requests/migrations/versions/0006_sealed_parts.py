@@ -12,6 +12,12 @@ down_revision = "0005"
 KEY = "payloads_pkey"
 
 
+_NEVER_SAMPLED = (
+    ("payloads", "wrapped_key", "bytea"),
+    ("payloads", "ciphertext", "bytea"),
+    ("erased_digests", "digest", "varchar(64)"),
+)
+"""Columns that PostgreSQL's ANALYZE must not copy values of into its statistics, where they outlive their rows."""
 _AS_CODES = """UPDATE requests SET reason = CASE WHEN status = 'on_hold' THEN {object}('code', reason){text}
 ELSE {object}('code', 'told', 'text', reason){text} END WHERE reason IS NOT NULL"""
 _JSON = {
@@ -27,6 +33,10 @@ def upgrade() -> None:
         table.add_column(sa.Column("number", sa.Integer, nullable=False, server_default="-1"))
         table.drop_constraint(KEY, type_="primary")
         table.create_primary_key(KEY, ["request_id", "number"])
+    if op.get_bind().dialect.name == "postgresql":
+        for table_name, column, kind in _NEVER_SAMPLED:
+            op.execute(f"ALTER TABLE {table_name} ALTER COLUMN {column} TYPE {kind}")  # forgets what was sampled before
+            op.execute(f"ALTER TABLE {table_name} ALTER COLUMN {column} SET STATISTICS 0")
     op.execute(_AS_CODES.format(**_JSON[op.get_bind().dialect.name]))
     op.add_column("requests", sa.Column("dropped", sa.JSON, nullable=False, server_default=sa.text("'[]'")))
 

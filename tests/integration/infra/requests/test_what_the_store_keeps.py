@@ -120,3 +120,19 @@ def test_on_postgresql_what_an_older_transaction_may_still_see_is_not_said_to_be
     assert [event.event for event in again.events(request_id=request_id)][-1] == "payloads.destroyed"
     again.close()
     engine.dispose()
+
+
+def test_postgresql_copies_no_sealed_payload_into_its_statistics(new_postgres: Callable[[], str]) -> None:
+    url = new_postgres()
+    store = RequestStore(url, Vault(KEY), keep_digests=True)
+    store.add(*(json.loads(line(number)) for number in range(20)), model="demo")
+    complete(store, opened(store).id)
+    store.add(*(json.loads(line(number)) for number in range(20, 40)), model="demo")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+        sampled = connection.execute(text("SELECT tablename, attname FROM pg_stats")).all()
+    engine.dispose()
+    store.close()
+    assert ("payloads", "number") in sampled, "the test needs statistics"
+    assert not {("payloads", "wrapped_key"), ("payloads", "ciphertext"), ("erased_digests", "digest")} & {*sampled}
