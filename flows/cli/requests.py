@@ -192,9 +192,15 @@ def list_requests(
         raise BadInput(f"status {status!r} is unknown; choose one of {', '.join(get_args(RequestStatus))}")
     views = store_of(settings_of(home)).list(model=model, status=cast("RequestStatus | None", status), case_id=case)
     if as_json:
-        emit([asdict(view) for view in views])
+        emit([_whole(view) for view in views])
         return
     table("deletion requests", [_row(view) for view in views])
+
+
+def _whole(view: RequestView) -> dict[str, Any]:
+    from infra.requests.reasons import in_words
+
+    return asdict(view) | in_words(view.reason)
 
 
 def _row(view: RequestView) -> dict[str, Any]:
@@ -206,7 +212,6 @@ def _row(view: RequestView) -> dict[str, Any]:
         "types": ", ".join(view.types),
         "batch": view.batch_id,
         "reason": str(view.reason) if view.reason else None,
-        "reason_code": view.reason.code if view.reason else None,
     }
 
 
@@ -223,7 +228,7 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
     view, events = store.get(request_id), store.events(request_id=request_id)
     outcomes = [asdict(outcome) for outcome in store.outcomes(request_id)]
     if as_json:
-        emit({**asdict(view), "outcomes": outcomes, "events": [asdict(event) for event in events]})
+        emit({**_whole(view), "outcomes": outcomes, "events": [asdict(event) for event in events]})
         return
     for name, value in _facts(view).items():
         console().print(f"{name:<15} {value if value is not None else ''}", markup=False, soft_wrap=True)
@@ -252,7 +257,7 @@ def _facts(view: RequestView) -> dict[str, Any]:
     """The fields of a request for people: of its frozen policy what it asks for, and by when."""
     from infra.requests.regimes import frozen
 
-    facts = {name: value for name, value in asdict(view).items() if name != "policy"}
+    facts = {name: value for name, value in _whole(view).items() if name != "policy"}
     policy = frozen(view.policy)
     if policy is None:
         return facts

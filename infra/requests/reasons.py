@@ -120,6 +120,12 @@ class Reason:
         return Reason(self.code, place | dict(self.parameters))
 
 
+def in_words(reason: Reason | None) -> dict[str, str | None]:
+    """Return a reason as programs are told it: the sentence in English, and its code."""
+    told = (None, None) if reason is None else (str(reason), reason.code)
+    return dict(zip(("reason", "reason_code"), told, strict=True))
+
+
 def of_event(detail: Mapping[str, Any]) -> Reason | None:
     """Return the reason that a line of the log gives; lines from before reasons were codes give a sentence."""
     given = detail.get("reason")

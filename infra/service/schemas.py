@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from infra.requests import opendsr
 from infra.requests.fields import MAX_IDENTIFIERS, MAX_MODELS, MAX_TEXT
 from infra.requests.outcomes import described
-from infra.requests.reasons import Reason
+from infra.requests.reasons import in_words
 from infra.requests.records import IDENTIFIER_TYPES, SETTLED, RequestView
 from infra.requests.regimes import frozen, regimes
 from infra.service.desk import Case
@@ -184,7 +184,7 @@ class RequestOut(RequestRow):
             )
             for each in case.outcomes
         ]
-        history = [EventOut(**asdict(each) | worded(each.reason)) for each in case.history]
+        history = [EventOut(**asdict(each) | in_words(each.reason)) for each in case.history]
         return cls(**row(case.view, case.days_left), outcomes=outcomes, history=history, actions=list(case.actions))
 
 
@@ -212,13 +212,7 @@ def row(view: RequestView, days_left: int | None) -> dict[str, Any]:
     fields = {name: getattr(view, name) for name in RequestRow.model_fields if name not in _MADE}
     policy = frozen(view.policy)
     by = policy.acknowledge_by(view.received) if policy else None
-    return fields | {"types": list(view.types), "days_left": days_left, "acknowledge_by": by} | worded(view.reason)
-
-
-def worded(reason: Reason | None) -> dict[str, str | None]:
-    """Return a reason as the API shows it: the sentence, and its code."""
-    told = (None, None) if reason is None else (str(reason), reason.code)
-    return dict(zip(("reason", "reason_code"), told, strict=True))
+    return fields | {"types": list(view.types), "days_left": days_left, "acknowledge_by": by} | in_words(view.reason)
 
 
 _IDENTIFIER = {

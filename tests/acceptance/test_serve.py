@@ -100,7 +100,7 @@ class Served:
             return not {view.status for view in views} & {"received", "processing"}
 
         self.until(ended, what="the end of the batch")
-        return {(view.status, view.reason and view.reason.code) for view in views}
+        return {(view.status, str(view.reason)) for view in views}
 
     def processes(self) -> dict[int, str]:
         """Every running process of this home, by what it inherited; whoever started it."""

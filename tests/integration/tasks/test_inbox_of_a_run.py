@@ -55,7 +55,7 @@ def test_a_scheduled_run_looks_through_the_inbox_before_it_opens_a_batch_and_no_
 
     monkeypatch.setattr(process, "open_batch", open_batch)
     monkeypatch.setattr(process, "name_run", lambda *_: None)
-    assert process.process_waiting("demo", None) is None
+    assert process.process_waiting("demo", None) == []
     assert waiting == [scheduled] and path.exists() != scheduled
     assert {view.model for view in here.store.list()} == ({"demo"} if scheduled else set())
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from registered import REQUEST, Installation
+from stored_requests import BECAUSE
 
 import flows.process
 from infra.requests import BatchHeld, IdentifierOutcome
@@ -200,7 +201,7 @@ def test_a_batch_of_which_every_request_is_rejected_keeps_the_next_back_only_as_
 
     def rejected(batch_id: str) -> Any:
         assert store.get(first).status == "processing", "the same batch again, and so on for ever"
-        store.reject(first, "breaks a rule")
+        store.reject(first, BECAUSE)
         if closed:
             store.close_batch(batch_id, status="failed", outcome={"reason": "every request was rejected"})
         raise BadInput(f"every request of batch {batch_id} was rejected")
