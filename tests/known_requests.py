@@ -25,7 +25,8 @@ class Known:
     extended: bool = False
     payload: bool = True
     asks: tuple[str, ...] = BOTH
-    nothing_left: bool = False  # a batch has found nothing of what it asks for now
+    looked_for: bool = False  # its last batch left nothing of what it asks for now
+    in_effect: bool = False  # and what that batch did took effect
     lot: str | None = None
 
     def __setattr__(self, name: str, value: object) -> None:

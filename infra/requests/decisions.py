@@ -28,11 +28,15 @@ from infra.requests.clock import Clock
 from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
 from infra.requests.outcomes import described
 from infra.requests.reasons import Reason
-from infra.requests.records import IN_LINE, SETTLED, RequestStatus, Sought
+from infra.requests.records import IN_LINE, SETTLED, BatchStatus, RequestStatus, Sought
 from revs.errors import BadInput
 
 NARROWED_IN: frozenset[RequestStatus] = frozenset({"unverified", "received", "on_hold", "failed"})
 """States in which one identifier may be dropped; in a batch, all of them are being worked on."""
+
+
+TOOK_EFFECT: frozenset[BatchStatus] = frozenset({"completed", "refused", "split"})
+"""Batches whose outcomes are true of the champion: in the others an edit was made that nobody promoted."""
 
 
 def set_aside(session: Session, request_id: str, how: Literal["reject", "fail"], reason: Reason, clock: Clock) -> None:
@@ -169,6 +173,12 @@ def _require_nothing_left(session: Session, row: tables.Request, sought: Sought)
     looked_at = [outcome.type for outcome in outcomes] == [identifier.type for identifier in sought.identifiers]
     decided_at = session.scalar(select(func.max(tables.Outcome.at)).where(tables.Outcome.request_id == row.id))
     narrowed = [each for each in row.dropped if decided_at and datetime.fromisoformat(each["at"]) > decided_at]
+    batch = session.get(tables.Batch, row.batch_id) if row.batch_id else None
+    if batch is not None and batch.status not in TOOK_EFFECT:
+        raise BadInput(
+            f"what batch {batch.id} did to request {row.id} took no effect, it is {batch.status}: decide about the "
+            "batch ('revs promote', 'revs batches abandon'), or put the request back in line ('revs requests retry')"
+        )
     if not looked_at or narrowed:
         raise BadInput(
             f"no batch has looked for what request {row.id} asks for now; put it back in line ('revs requests retry')"

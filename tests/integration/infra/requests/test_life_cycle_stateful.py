@@ -167,6 +167,7 @@ class LifeCycle(RuleBasedStateMachine):
         if not self.decide(id_, call, one.state in (source, "received")) or one.state == "received":
             return
         newer = self.in_line(one.person, one.asks) if how != "release" else None
+        one.looked_for = one.looked_for and how != "retry"
         if newer is None:
             one.state = "received"
         else:
@@ -217,7 +218,7 @@ class LifeCycle(RuleBasedStateMachine):
         id_ = self.any_of(number)
         one = self.known[id_]
         again = one.state == "completed"
-        allowed = again or (one.state == "failed" and one.nothing_left)
+        allowed = again or (one.state == "failed" and one.looked_for and one.in_effect)
         if self.decide(id_, lambda: self.store.accept(id_, by="Bo"), allowed) and not again:
             one.state = "completed"
             self.destroy(id_)
@@ -232,7 +233,7 @@ class LifeCycle(RuleBasedStateMachine):
         fits = one.state in ("unverified", "received", "on_hold", "failed") and len(one.asks) == 2
         call = lambda: self.store.narrow(id_, number=identifier, reason="not_theirs", by="Bo")  # noqa: E731  handed on
         if self.decide(id_, call, fits and not taken):
-            one.asks, one.nothing_left = left, False
+            one.asks, one.looked_for = left, False
             self.revive(id_, held=one.state == "on_hold")
 
     @precondition(lambda self: self.order)
@@ -313,7 +314,8 @@ class LifeCycle(RuleBasedStateMachine):
                 self.known[id_].in_its_lot("received")
             elif status == "waiting" or id_ not in done:
                 self.known[id_].state = "failed"
-                self.known[id_].nothing_left = id_ in done or nowhere
+                self.known[id_].looked_for = id_ in done or nowhere
+                self.known[id_].in_effect = status != "waiting"
             else:
                 self.known[id_].state = "completed"
                 self.destroy(id_)
@@ -329,6 +331,8 @@ class LifeCycle(RuleBasedStateMachine):
             return
         still = {view.id for view in self.store.list(model=self.model) if view.batch_id == batch_id}
         self.store.accept_batch(batch_id, by="a privacy officer")
+        for id_ in still & self.known.keys():
+            self.known[id_].in_effect = True
         for id_ in handed_over:
             if self.known[id_].state == "failed" and id_ in still:
                 self.known[id_].state = "completed"

@@ -208,6 +208,20 @@ def test_what_no_batch_has_looked_for_cannot_be_accepted(store: RequestStore) ->
         store.accept(request_id, by="Ana")
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+def test_what_was_edited_in_a_candidate_that_nobody_promoted_cannot_be_accepted(
+    store: RequestStore, given_up: bool
+) -> None:
+    request_id = added(store)
+    batch_id = opened(store).id
+    store.close_batch(batch_id, status="waiting", outcome={}, outcomes=settled(store, batch_id))
+    if given_up:
+        store.close_batch(batch_id, status="abandoned", outcome={})
+    with pytest.raises(BadInput, match=f"what batch {batch_id} did to request {request_id} took no effect"):
+        store.accept(request_id, by="Ana")
+    assert store.get(request_id).status == "failed"
+
+
 def test_what_is_accepted_leaves_its_digests_where_they_are_kept(url: str) -> None:
     store = RequestStore(url, Vault(KEY), keep_digests=True)
     request_id = added(store)
