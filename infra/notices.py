@@ -33,10 +33,13 @@ TOLD: Mapping[str, str] = MappingProxyType(
         "request.unverified": "waits to be verified",
         "request.received": "received",
         "request.rejected": "rejected",
+        "request.refused": "refused",
+        "request.narrowed": "narrowed by an identifier",
         "request.on_hold": "on hold",
         "request.extended": "extended",
         "request.withdrawn": "withdrawn",
         "request.completed": "completed",
+        "request.accepted": "completed, with nothing left to erase",
     }
 )
 """Events that people are told of, the most urgent first, and in which words."""

@@ -18,7 +18,8 @@ from stored_requests import BECAUSE, KEY, complete, line, opened
 
 from infra import notices
 from infra.keys.vault import Vault
-from infra.requests import Clock, RequestStore, rows
+from infra.notices import TOLD
+from infra.requests import Clock, RequestStore, lifecycle, rows
 from revs.errors import BadInput
 
 
@@ -199,3 +200,12 @@ def test_after_an_extension_the_new_day_has_an_alarm_of_its_own(
     monkeypatch.setattr(rows, "now", lambda: day + timedelta(days=61))
     notices.send(store, hook.url)
     assert ["soon due" in told["message"] for told in hook.taken] == [True, True]
+
+
+def test_every_way_in_which_a_request_ends_or_needs_a_human_is_told() -> None:
+    ends = {
+        step.event
+        for step in lifecycle.STEPS.values()
+        if step.target in ("completed", "rejected", "failed", "withdrawn")
+    }
+    assert ends <= TOLD.keys()
