@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
@@ -146,14 +144,14 @@ def narrow(
     if same is not None and row.status in IN_LINE:
         raise BadInput(f"request {same.id} asks for what would be left of {row.id}; refuse or withdraw one of them")
     dropped = {"number": number, "type": sought.identifiers[number].type, "reason": reason}
-    row.digest, row.dropped = digest, [*row.dropped, dropped | {"at": rows.now().isoformat()}]
+    row.digest, row.dropped = digest, [*row.dropped, dropped | {"at": rows.now().isoformat(), "batch": row.batch_id}]
     detail = dropped | _by(by) | {facts.STORED: facts.of_narrowed(row)}
     rows.log(session, "request.narrowed", request_id=row.id, detail=detail)
     held_for = row.reason if row.status == "on_hold" else None
     goes_on = _duplicate_goes_on(session, row, clock, held_for, by=by)
     session.flush()
     shredding.destroy(session, row.id, [row.id], part=True)
-    session.add_all(sealing.of_demand(vault, row.id, left))
+    sealing.put(session, sealing.of_demand(vault, row.id, left))
     return goes_on
 
 
@@ -171,8 +169,7 @@ def _require_nothing_left(session: Session, row: tables.Request, sought: Sought)
     """Raise BadInput where an identifier of a failed request is not settled, and was found somewhere or not sought."""
     outcomes = closing.find_outcomes(session, row.id, row.batch_id) if row.batch_id else []
     looked_at = [outcome.type for outcome in outcomes] == [identifier.type for identifier in sought.identifiers]
-    decided_at = session.scalar(select(func.max(tables.Outcome.at)).where(tables.Outcome.request_id == row.id))
-    narrowed = [each for each in row.dropped if decided_at and datetime.fromisoformat(each["at"]) > decided_at]
+    narrowed = any(each["batch"] == row.batch_id for each in row.dropped)  # since that batch looked
     batch = session.get(tables.Batch, row.batch_id) if row.batch_id else None
     if batch is not None and batch.status not in TOOK_EFFECT:
         raise BadInput(

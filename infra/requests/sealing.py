@@ -10,8 +10,9 @@ import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Sealed, Vault
@@ -21,6 +22,9 @@ from revs.errors import OperationFailed
 
 WHO = -1
 """The number of the part that says who asks, or holds a malformed line; the others have their identifier's number."""
+
+Part = dict[str, Any]
+"""The columns of one row of payloads."""
 
 _ONCE_BLIND = frozenset({"PERSON"})  # digests that earlier programs stored take names in any case as one
 
@@ -34,17 +38,22 @@ class Held:
     parts: Mapping[int, Sealed]
 
 
-def of_demand(vault: Vault, request_id: str, sought: Sought) -> list[tables.Payload]:
-    """Return the rows of a demand's payload."""
+def of_demand(vault: Vault, request_id: str, sought: Sought) -> list[Part]:
+    """Return the parts of a demand's payload, for `put`."""
     texts = {WHO: {"model": sought.model, "subject": sought.subject}} | {
         number: {"type": each.type, "value": each.value} for number, each in enumerate(sought.identifiers)
     }
-    return [_row(vault, request_id, number, json.dumps(text).encode()) for number, text in texts.items()]
+    return [_part(vault, request_id, number, json.dumps(text).encode()) for number, text in texts.items()]
 
 
-def of_line(vault: Vault, request_id: str, raw: bytes) -> list[tables.Payload]:
-    """Return the row of the payload of a request that is malformed."""
-    return [_row(vault, request_id, WHO, raw)]
+def of_line(vault: Vault, request_id: str, raw: bytes) -> list[Part]:
+    """Return the one part of the payload of a request that is malformed, for `put`."""
+    return [_part(vault, request_id, WHO, raw)]
+
+
+def put(session: Session, parts: Sequence[Part]) -> None:
+    """Store parts of payloads, of requests that are stored."""
+    session.execute(insert(tables.Payload), parts)
 
 
 def find(session: Session, *where: ColumnElement[bool]) -> list[Held]:
@@ -138,11 +147,11 @@ def split_whole(session: Session, vault: Vault) -> None:
             continue
         session.delete(session.get_one(tables.Payload, (held.request_id, WHO)))
         session.flush()
-        session.add_all(parts)
+        put(session, parts)
     _give_duplicates_theirs(session, vault)
 
 
-def _of_whole(vault: Vault, held: Held, plain: bytes) -> Sequence[tables.Payload]:
+def _of_whole(vault: Vault, held: Held, plain: bytes) -> list[Part]:
     if held.digest in line_digests(vault, plain):
         return of_line(vault, held.request_id, plain)
     try:
@@ -168,14 +177,14 @@ def _give_duplicates_theirs(session: Session, vault: Vault) -> None:
     for duplicate in session.scalars(query).all():
         for theirs in find(session, tables.Request.id == duplicate.duplicate_of):
             if is_usable(vault, theirs):
-                session.add_all(of_demand(vault, duplicate.id, opened(vault, theirs)))
+                put(session, of_demand(vault, duplicate.id, opened(vault, theirs)))
 
 
-def _row(vault: Vault, request_id: str, number: int, plain: bytes) -> tables.Payload:
+def _part(vault: Vault, request_id: str, number: int, plain: bytes) -> Part:
     found = vault.seal(plain, of=_place(request_id, number))
-    return tables.Payload(
-        request_id=request_id, number=number, wrapped_key=found.wrapped_key, ciphertext=found.ciphertext
-    )
+    return {
+        "request_id": request_id, "number": number, "wrapped_key": found.wrapped_key, "ciphertext": found.ciphertext
+    }  # fmt: skip
 
 
 def _open(vault: Vault, held: Held, number: int) -> bytes:

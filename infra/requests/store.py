@@ -256,11 +256,12 @@ class RequestStore(CaseStore):
         entries = parse_requests(
             data, name=name, model=model, clock=self._clock, models=models, must_name=must_name
         )  # fmt: skip
+        sealed = submissions.sealed(self._vault, entries)
         return self._database.write(
             lambda session: (
                 submissions.find(session, marks)
                 or submissions.store(
-                    session, self._vault, marks[0], entries, model=model, clock=self._clock, by=by, verified=verified
+                    session, self._vault, marks[0], sealed, model=model, clock=self._clock, by=by, verified=verified
                 )
             )
         )

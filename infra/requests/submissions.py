@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -39,11 +40,30 @@ def find(session: Session, marks: Sequence[str]) -> Intake | None:
     return _intake(session.scalars(query).all())
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A request of a submission, with the id that it gets and its payload."""
+
+    entry: Entry
+    request_id: str
+    parts: list[sealing.Part]
+
+
+def sealed(vault: Vault, entries: Iterable[Entry]) -> list[Sealed]:
+    """Seal what a submission holds: before its transaction, for which all other writers wait."""
+    found = []
+    for entry in entries:
+        id_ = rows.new_request_id()
+        parts = sealing.of_demand(vault, id_, entry.demand) if entry.demand else sealing.of_line(vault, id_, entry.raw)
+        found.append(Sealed(entry, id_, parts))
+    return found
+
+
 def store(
     session: Session,
     vault: Vault,
     mark: str,
-    entries: Sequence[Entry],
+    entries: Sequence[Sealed],
     *,
     model: str,
     clock: Clock,
@@ -54,7 +74,7 @@ def store(
     submission = tables.Submission(fingerprint=mark, submitted_at=rows.now())
     session.add(submission)
     session.flush()
-    stored = [_request(vault, submission, entry, model=model, clock=clock) for entry in entries]
+    stored = [_request(vault, submission, each, model=model, clock=clock) for each in entries]
     cases: dict[int, str] = {}
     for row in stored:
         row.case_id = cases.setdefault(row.line, rows.new_case_id())  # of a line that names several models
@@ -64,11 +84,9 @@ def store(
     moves = _fold(session, stored, clock)
     session.add_all(stored)
     session.flush()
-    for entry, row, said in zip(entries, stored, frozen, strict=True):
-        # A duplicate keeps its payload too, as long as the first one does: it goes on where the first one is rejected.
-        demand, raw = entry.demand, entry.raw
-        payload = sealing.of_demand(vault, row.id, demand) if demand else sealing.of_line(vault, row.id, raw)
-        session.add_all(payload)
+    # A duplicate keeps its payload too, as long as the first one does: it goes on where the first one is rejected.
+    sealing.put(session, [part for each in entries for part in each.parts])
+    for row, said in zip(stored, frozen, strict=True):
         reason = row.reason.as_json() if row.reason else None
         also = {"duplicate_of": row.duplicate_of, "by": by, "reason": reason}
         detail = {facts.STORED: said} | {name: value for name, value in also.items() if value}
@@ -87,9 +105,10 @@ def _intake(stored: Sequence[tables.Request]) -> Intake:
     )
 
 
-def _request(vault: Vault, submission: tables.Submission, entry: Entry, *, model: str, clock: Clock) -> tables.Request:
+def _request(vault: Vault, submission: tables.Submission, found: Sealed, *, model: str, clock: Clock) -> tables.Request:
+    entry = found.entry
     row = tables.Request(
-        id=rows.new_request_id(),
+        id=found.request_id,
         submission_id=submission.id,
         line=entry.line,
         submitted_at=submission.submitted_at,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ from sqlalchemy import create_engine, text
 from stored_requests import BECAUSE, KEY, line, opened, settled, stored_bytes
 
 from infra.keys.vault import Vault
-from infra.requests import Identifier, IdentifierOutcome, OutcomeKind, Reason, RequestStore
+from infra.requests import Identifier, IdentifierOutcome, OutcomeKind, Reason, RequestStore, rows
 from infra.requests.drop import EXEMPTIONS
 from infra.requests.lifecycle import NarrowingReason, RefusalGround
 from revs.errors import BadInput
@@ -218,6 +219,21 @@ def test_what_was_edited_in_a_candidate_that_nobody_promoted_cannot_be_accepted(
     if given_up:
         store.close_batch(batch_id, status="abandoned", outcome={})
     with pytest.raises(BadInput, match=f"what batch {batch_id} did to request {request_id} took no effect"):
+        store.accept(request_id, by="Ana")
+    assert store.get(request_id).status == "failed"
+
+
+def test_outcomes_that_fit_by_chance_after_narrowing_are_not_taken_whatever_the_clock_says(
+    store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three addresses, of which the batch told of two: after one is dropped, number and types fit again."""
+    three = [MAIL | {"value": f"zz{number}@example.com"} for number in range(3)]
+    request_id = added(store, *three)
+    judged(store, request_id, "edited", "edited")
+    now = rows.now()
+    monkeypatch.setattr(rows, "now", lambda: now - timedelta(days=40))
+    store.narrow(request_id, number=0, reason="not_theirs", by="Ana")
+    with pytest.raises(BadInput, match="no batch has looked for what request"):
         store.accept(request_id, by="Ana")
     assert store.get(request_id).status == "failed"
 
