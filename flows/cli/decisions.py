@@ -32,7 +32,6 @@ def withdraw(request_ids: Ids, by: By = None, home: Home = None) -> None:
     Example: revs requests withdraw R-0a1b2c3d --by ana
     """
     store, who = store_of(settings_of(home)), who_decides(by)
-
     _each(
         store,
         request_ids,

@@ -16,17 +16,7 @@ def show_returned(returned: Returned, sampled: int) -> None:
     """Print what of the erased identifiers was generated, and how much of a look that was."""
     if not _is_compared(returned):
         return
-    rows: list[Mapping[str, Any]] = [
-        {
-            "type": each.type,
-            "erased": each.erased,
-            "generated": each.generated if each.sought or each.generated else "not looked for",
-            "continuations": each.continuations,
-            "erased on": ", ".join(map(str, each.erased_on)),
-        }
-        for each in returned.types
-    ]
-    table(f"erased identifiers, in {sampled} continuations", rows)
+    _show_types(returned, sampled, found="generated", places="continuations")
     console().print(
         f"{returned.continuations} of {sampled} continuations hold one; with 95 % confidence at most "
         f"{returned.at_most:.2%} of those drawn like these do. What is generated only after a person's name is not "
@@ -40,9 +30,8 @@ def refuse_returned(returned: Returned, model: str, sampled: int) -> None:
     from revs.errors import GateRefused
 
     if returned.generated:
-        types = ", ".join(f"{each.type} {each.generated}" for each in returned.types if each.generated)
         raise GateRefused(
-            f"{model} generates {returned.generated} of {returned.erased} erased identifiers again ({types}), in "
+            f"{model} generates {_how_many(returned)}, in "
             f"{returned.continuations} of {sampled} continuations: do not serve it, go back to a version that does not"
         )
 
@@ -58,17 +47,7 @@ def show_held(held: Returned, read: int) -> None:
     """Print what of the erased identifiers stands in the rows of a corpus."""
     if not _is_compared(held):
         return
-    rows: list[Mapping[str, Any]] = [
-        {
-            "type": each.type,
-            "erased": each.erased,
-            "found": each.generated if each.sought or each.generated else "not looked for",
-            "rows": each.continuations,
-            "erased on": ", ".join(map(str, each.erased_on)),
-        }
-        for each in held.types
-    ]
-    table(f"erased identifiers, in {read} rows", rows)
+    _show_types(held, read, found="found", places="rows")
     _show_not_listed(held)
 
 
@@ -77,12 +56,30 @@ def refuse_held(held: Returned, corpus: str, read: int) -> None:
     from revs.errors import GateRefused
 
     if held.generated:
-        types = ", ".join(f"{each.type} {each.generated}" for each in held.types if each.generated)
         raise GateRefused(
-            f"{corpus} holds {held.generated} of {held.erased} erased identifiers again ({types}), in "
+            f"{corpus} holds {_how_many(held)}, in "
             f"{held.continuations} of {read} rows: take these rows out before a model is trained on it; "
             "--findings FILE says where they are"
         )
+
+
+def _show_types(returned: Returned, read: int, *, found: str, places: str) -> None:
+    rows: list[Mapping[str, Any]] = [
+        {
+            "type": each.type,
+            "erased": each.erased,
+            found: each.generated if each.sought or each.generated else "not looked for",
+            places: each.continuations,
+            "erased on": ", ".join(map(str, each.erased_on)),
+        }
+        for each in returned.types
+    ]
+    table(f"erased identifiers, in {read} {places}", rows)
+
+
+def _how_many(returned: Returned) -> str:
+    types = ", ".join(f"{each.type} {each.generated}" for each in returned.types if each.generated)
+    return f"{returned.generated} of {returned.erased} erased identifiers again ({types})"
 
 
 def _is_compared(returned: Returned) -> bool:

@@ -319,7 +319,7 @@ class ScoresBefore(Record):
 
     name: ClassVar[str] = "scores-before"
 
-    version: Literal[2] = 2  # type: ignore[assignment]  # another form than the first, which the base stands for
+    version: Literal[2] = 2  # type: ignore[assignment]  # mypy refuses a subclass another literal; the reader of records needs it
     champion: Scored
     never_trained: Scored | None = None
 
@@ -329,7 +329,7 @@ class ScoresAfter(Record):
 
     name: ClassVar[str] = "scores-{}"
 
-    version: Literal[2] = 2  # type: ignore[assignment]  # another form than the first, which the base stands for
+    version: Literal[2] = 2  # type: ignore[assignment]  # mypy refuses a subclass another literal; the reader of records needs it
     candidate: Scored
 
     @property

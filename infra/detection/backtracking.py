@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from re import _parser  # type: ignore[attr-defined]  # the only parser of expressions there is; not public
+from re import _parser  # type: ignore[attr-defined]  # typeshed omits it; no public parser of expressions exists
 from typing import Any
 
 from revs.errors import BadInput

@@ -149,7 +149,7 @@ def _on_this_machine(config: NerConfig) -> str:
 
     try:
         return str(snapshot_download(config.model, local_files_only=True))
-    except Exception:  # several kinds, for a wrong id and for a missing one
+    except (OSError, ValueError):  # a missing one, and a text that can be no id
         raise BadInput(
             f"ner: model {config.model!r} is neither a folder nor in the Hugging Face cache of this machine; "
             "download it first, nothing is downloaded here"

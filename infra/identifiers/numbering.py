@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import accumulate, product
-from re import _parser  # type: ignore[attr-defined]  # the only parser of expressions there is; not public
+from re import _parser  # type: ignore[attr-defined]  # typeshed omits it; no public parser of expressions exists
 from typing import Any
 
 REGIONS = (

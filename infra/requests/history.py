@@ -1,6 +1,6 @@
 """The history of a request as people are shown it: what happened when, who did it and why, which dates moved.
 
-An event says it in its `detail`. What is named here is safe to show; whatever else a detail may hold is not shown.
+The fields come from the `detail` of the event. Only those that are named here are shown: they hold no personal data.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Inbox:
         address: str,
         *,
         after: Literal["keep", "shred"] = "keep",
-        pause: Callable[[], None] = lambda: time.sleep(_PAUSE_SECONDS),  # whoever writes gets the time to go on
+        pause: Callable[[], None] = lambda: time.sleep(_PAUSE_SECONDS),  # time for a writer to go on
     ) -> None:
         from infra.corpus.source import file_system
 
@@ -109,7 +109,7 @@ class Inbox:
                     counts[what] += count
             except RevsError:  # of the store
                 raise
-            except Exception:  # clients of object stores have errors of their own
+            except Exception:  # each object store raises its own; the file stays, the others go on
                 counts["stuck"] += 1
         return Collected(**counts)
 
@@ -133,7 +133,7 @@ class Inbox:
                 return told | {"left": 1}
             try:
                 self._put_away(name, data)
-            except Exception:  # as in `collect`; what was stored is counted
+            except Exception:  # each object store raises its own; what was stored is counted all the same
                 return told | {"stuck": 1}
         return told | {"taken": 1}
 

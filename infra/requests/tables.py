@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -58,7 +58,7 @@ class StoredReason(TypeDecorator[Reason]):
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {  # noqa: RUF012  SQLAlchemy's own form
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime,
         Reason: StoredReason,
         dict[str, Any]: JSON,
@@ -176,7 +176,7 @@ class ErasedDigest(Base):
     """What was erased from a model, as a keyed digest; written only where the installation keeps digests."""
 
     __tablename__ = "erased_digests"
-    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012  SQLAlchemy's own form; row ids tell what came together
+    __table_args__ = ({"sqlite_with_rowid": False},)  # row ids tell what came together
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -161,7 +161,7 @@ def _record(row: tables.Token) -> Token:
     return Token(
         id=row.id,
         name=row.name,
-        role=row.role,  # type: ignore[arg-type]  # only `add` writes it, and checks it
+        role=cast("Role", row.role),  # only `add` writes it, and checks it
         made_at=row.made_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,

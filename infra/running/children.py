@@ -114,7 +114,7 @@ class Children(ExitStack):
         with suppress(ProcessLookupError, PermissionError):
             while time.monotonic() < deadline:
                 os.killpg(process.pid, signal.SIGKILL)
-                time.sleep(0.02)  # SIGKILL is not immediate, and what the child started is nobody's to wait for
+                time.sleep(0.02)  # between two signals: no wait exists for processes that a child started
         process.wait()
 
 

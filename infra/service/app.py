@@ -68,7 +68,7 @@ def new_app(
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(OperationFailed, _answer)
     app.add_exception_handler(pages.LoginFirst, lambda *_: RedirectResponse("/login", 303))
-    app.openapi = partial(_documented, app, app.openapi)  # type: ignore[method-assign]  # FastAPI's own way
+    app.openapi = partial(_documented, app, app.openapi)  # type: ignore[method-assign]  # how FastAPI's documentation extends the document
     return app
 
 

@@ -84,7 +84,7 @@ def _templates(code: str) -> Environment:
     write_mo(compiled, catalogue(code))
     compiled.seek(0)
     translations = gettext.GNUTranslations(compiled)
-    environment.install_gettext_callables(  # type: ignore[attr-defined]  # the extension adds it
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # jinja2.ext.i18n adds it to the object at run time
         translations.gettext, translations.ngettext, newstyle=True
     )
     locale = _LOCALES[code]

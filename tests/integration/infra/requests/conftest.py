@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import Engine, create_engine
 
 if TYPE_CHECKING:
     from infra.requests import RequestStore
@@ -18,6 +19,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'requests.db'}"
     return str(request.getfixturevalue("new_postgres")())
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """The same database, for who goes behind the program's back."""
+    found = create_engine(url)
+    yield found
+    found.dispose()
 
 
 @pytest.fixture

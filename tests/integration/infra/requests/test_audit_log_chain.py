@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, text
 from stored_requests import KEY, complete, line, open_store, opened
 
 from infra.keys.vault import Vault
@@ -25,14 +25,6 @@ def store(url: str) -> Iterator[RequestStore]:
     found = RequestStore(url, Vault(KEY))
     yield found
     found.close()
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    """The same database, for who goes behind the program's back."""
-    found = create_engine(url)
-    yield found
-    found.dispose()
 
 
 def ten_events(store: RequestStore) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import store_lives
-from sqlalchemy import Column, Engine, create_engine, text
+from sqlalchemy import Column, Engine, text
 from stored_requests import BECAUSE, KEY, complete, line, open_store, opened, settled
 
 from infra.keys.vault import Vault
@@ -37,13 +37,6 @@ def store(url: str) -> Iterator[RequestStore]:
     tokens.revoke(revoked.id, by="Ana")
     yield found
     found.close()
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    found = create_engine(url)
-    yield found
-    found.dispose()
 
 
 def problems(store: RequestStore) -> list[str]:
