@@ -74,3 +74,15 @@ def here(
 def two_batches(here: Installation) -> tuple[str, str]:
     """Versions 2 and 3, each of a completed batch; returns the ids of the batches."""
     return here.batch("one", here.checkpoints[1])[1], here.batch("two", here.checkpoints[0])[1]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A server on this machine that speaks the S3 protocol."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

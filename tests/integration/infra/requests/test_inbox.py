@@ -50,17 +50,6 @@ class Prefix:
         return {path.removeprefix(f"{self.root}/"): self.fs.cat_file(path) for path in self.fs.find(f"{BUCKET}/in/box")}
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def prefix(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prefix]:
     import s3fs
