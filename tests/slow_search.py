@@ -5,8 +5,8 @@ from __future__ import annotations
 import html.entities
 import re
 import string
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -21,14 +21,20 @@ from infra.search import Search, forms_of
 class Wanted:
     type: str
     value: str = field(repr=False)
+    number: int = 0
 
 
 Row = list[tuple[str, int, int]]
 """Characters with their place in the original text."""
 
 
-def search(wanted: dict[str, list[Wanted]]) -> Search:
-    return Search(cast(Any, wanted))
+def numbered(wanted: Mapping[str, Sequence[Wanted]]) -> Any:
+    """The identifiers of requests with their numbers, as a request has them that was not narrowed."""
+    return {name: [replace(each, number=number) for number, each in enumerate(some)] for name, some in wanted.items()}
+
+
+def search(wanted: Mapping[str, Sequence[Wanted]]) -> Search:
+    return Search(numbered(wanted))
 
 
 def spots(wanted: Sequence[Wanted], text: str) -> list[tuple[int, int, int]]:

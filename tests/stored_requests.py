@@ -42,9 +42,9 @@ def opened(store: RequestStore, model: str = "demo") -> Any:
 def settled(store: RequestStore, batch_id: str) -> list[IdentifierOutcome]:
     """An outcome that completes, for every identifier of the batch that is still processing."""
     return [
-        IdentifierOutcome(request_id=request_id, number=number, type=identifier.type, kind="edited")
+        IdentifierOutcome(request_id=request_id, number=identifier.number, type=identifier.type, kind="edited")
         for request_id, identifiers in store.identifiers(batch_id).items()
-        for number, identifier in enumerate(identifiers)
+        for identifier in identifiers
     ]
 
 

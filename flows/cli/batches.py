@@ -94,7 +94,7 @@ def show(batch_id: str, home: Home = None, as_json: Json = False) -> None:
         return
     for name, value in facts.items():
         shown = ", ".join(value) if isinstance(value, list) else value
-        console().print(f"{name:<12} {shown if shown is not None else ''}", markup=False, soft_wrap=True)
+        console().print(f"{name:<12} {shown if shown is not None else ''}", soft_wrap=True)
     table("requests", requests)
     table("identifiers", [row | {"detail": described(row["kind"], row["detail"])} for row in outcomes])
 

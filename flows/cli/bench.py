@@ -43,7 +43,7 @@ def bench(
         [{"metric": n, **{who: f"{scores[who][n]:.1f}" if n in scores[who] else "" for who in scores}} for n in names],
     )
     console().print(f"edit {result['seconds']['edit']:.1f} s, one forward pass {result['seconds']['forward']:.2f} s: "
-                    f"{result['ratio']:.1f} passes", markup=False)  # fmt: skip
+                    f"{result['ratio']:.1f} passes")  # fmt: skip
 
 
 def _listed(values: list[str]) -> list[str]:
@@ -120,4 +120,4 @@ def _show(out: Path, architectures: Any, result: dict[str, Any]) -> None:
         ],
     )
     console().print(f"{result['computed']} rows measured now; tables: "
-                    + ", ".join(str(out / f"methods-{name}.md") for name in architectures), markup=False)  # fmt: skip
+                    + ", ".join(str(out / f"methods-{name}.md") for name in architectures))  # fmt: skip

@@ -51,8 +51,8 @@ def who_decides(by: str | None) -> str:
 def console() -> Console:
     from rich.console import Console
 
-    # Off a terminal nobody sees a right margin, and an id that is cut is no id.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    # Off a terminal nobody sees a right margin, and an id that is cut is no id. No markup: a name may hold brackets.
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
 
 
 def settings_of(home: Path | None) -> Settings:
@@ -82,7 +82,7 @@ def answer(document: Any, text: str, *, as_json: bool) -> None:
     if as_json:
         emit(document)
     else:
-        console().print(text, markup=False)
+        console().print(text)
 
 
 @contextmanager
@@ -107,9 +107,9 @@ class Stages:
         self._console = console()
         self._live = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[what]}"),
+            TextColumn("{task.fields[what]}", markup=False),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
@@ -131,9 +131,12 @@ class Stages:
             self._current = (stage, self._live.add_task(stage, total=None, what=""), time.perf_counter())
         _, bar, started = self._current
         if done == total == 1:
+            from rich.text import Text
+
             self._live.remove_task(bar)
             self._current = None
-            self._live.console.print(f"[green]✓[/] {stage:<22} {what}  [dim]{time.perf_counter() - started:.1f} s[/]")
+            took = f"{time.perf_counter() - started:.1f} s"
+            self._live.console.print(Text.assemble(("✓", "green"), f" {stage:<22} {what}  ", (took, "dim")))
         else:
             self._live.update(bar, completed=done, total=total or None, what=what)
 

@@ -105,8 +105,13 @@ def narrow(
     Example: revs requests narrow R-0a1b2c3d --identifier 1 --reason not_theirs --by ana
     """
     store, who, why = store_of(settings_of(home)), who_decides(by), cast("NarrowingReason", reason)
+    before = {each["number"] for each in store.get(request_id).dropped}
     _told(request_id, store.narrow(request_id, number=identifier, reason=why, by=who))
-    console().print("1 narrowed")
+    if identifier in before:
+        console().print(f"identifier {identifier} of {request_id} is dropped already; nothing was done")
+        return
+    (type_,) = [each["type"] for each in store.get(request_id).dropped if each["number"] == identifier]
+    console().print(f"identifier {identifier} ({type_}) of {request_id} is dropped and destroyed")
 
 
 def _told(request_id: str, goes_on: str | None) -> None:
@@ -161,7 +166,7 @@ def _each(
             continue
         count += not was_there
         if was_there:
-            console().print(f"{request_id} is {_WORDS[target]} already; nothing was done")
+            console().print(f"{request_id} is {_WORDS.get(target, target)} already; nothing was done")
         elif in_line is not None and in_line != request_id:
             console().print(f"{request_id} is the same demand as {in_line}, which waits already; folded into it")
     console().print(f"{count} {done}")
@@ -169,4 +174,4 @@ def _each(
         raise BadInput("; ".join(refused))
 
 
-_WORDS = {"received": "in line", "on_hold": "on hold", "withdrawn": "withdrawn"}
+_WORDS = {"received": "in line", "on_hold": "on hold"}

@@ -75,8 +75,8 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     out_.print(
         f"champion of {summary['model']!r}: version {summary['version_before']} → {summary['aliases']['champion']}"
     )
-    out_.print(f"{summary['seconds']['total']} s, of which the edit {summary['seconds']['edit']} s", markup=False)
-    out_.print(f"report:  {out / summary['report']}\nsummary: {out / 'summary.json'}", markup=False, soft_wrap=True)
+    out_.print(f"{summary['seconds']['total']} s, of which the edit {summary['seconds']['edit']} s")
+    out_.print(f"report:  {out / summary['report']}\nsummary: {out / 'summary.json'}", soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

@@ -44,7 +44,7 @@ def gate(
     else:
         show_gates(version.uri, report)
         if version.approver is not None:
-            console().print(f"approved, as its tag says, by {version.approver}; this changes no gate", markup=False)
+            console().print(f"approved, as its tag says, by {version.approver}; this changes no gate")
     report.raise_if_refused()
     refuse_lost_erasures(settings, version)
 

@@ -43,7 +43,7 @@ def verify(
         answer({"events": count, "heads": len(ends), "problems": problems}, text, as_json=as_json)
     else:
         for problem in problems:
-            console().print(problem, style="red", markup=False)
+            console().print(problem, style="red")
     if problems:
         raise OperationFailed(
             f"the audit log is not as it was written, or the tables are not as it says ({len(problems)} findings): do "

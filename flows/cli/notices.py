@@ -36,6 +36,6 @@ def send(home: Home = None, as_json: Json = False) -> None:
     else:
         for each in sent:
             what = f"told of {each.events} events" if each.taken else f"did not take a notice of {each.events} events"
-            console().print(f"{each.place}: {what}", markup=False)
+            console().print(f"{each.place}: {what}")
     if problem := refused(sent):
         raise OperationFailed(problem)

@@ -57,14 +57,13 @@ def process(
                 f"{done.completed} requests completed, {done.handed_on} wait for a human: 'revs requests list --status "
                 "failed' shows why",
                 style="yellow",
-                markup=False,
             )
 
 
 def show_processed(done: Processed) -> None:
     """A line for each batch of a run."""
     for batch in done.batches or (done,):
-        console().print(f"batch {batch.batch_id} {batch.status}; report: {batch.report}", markup=False)
+        console().print(f"batch {batch.batch_id} {batch.status}; report: {batch.report}")
 
 
 def _on_record(settings: Settings, address: str) -> str:

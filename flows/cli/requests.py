@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,14 +15,16 @@ if TYPE_CHECKING:
     from infra.requests import Intake, RequestStore, RequestView
     from infra.settings import Settings
 
+_NAMED_AT_MOST = 10
+
 app = typer.Typer(help="Hand in, list, show and retry deletion requests.", no_args_is_help=True)
 
 
-def store_of(settings: Settings) -> RequestStore:
-    """The request store of the installation."""
+def store_of(settings: Settings, *, stay_connected: bool = False) -> RequestStore:
+    """The request store of the installation; `stay_connected`: its database connections are kept."""
     from infra.requests import RequestStore
 
-    return RequestStore.from_settings(settings)
+    return RequestStore.from_settings(settings, stay_connected=stay_connected)
 
 
 def hand_in(settings: Settings, file: str, model: str, *, again: bool = False) -> Intake:
@@ -108,19 +111,42 @@ def add(
     data = read_request_file(file)
     intake = hand_in_bytes(settings, data, file, model, again=again)
     if as_json:
-        emit(asdict(intake))
+        fields = ("received", "accepted", "rejected", "duplicates", "known")
+        emit({name: getattr(intake, name) for name in fields})
     else:
-        out = console()
-        out.print(
+        _show_intake(intake)
+        if intake.accepted and registry_of(settings) is None:
+            console().print(f"no model is registered here yet; the requests wait until {model!r} is")
+    refuse_if_nothing_came_in(intake, file)
+    _refuse_what_has_ended(intake, file)
+    if shred:
+        _destroy(file, data)
+
+
+def _refuse_what_has_ended(intake: Intake, file: str) -> None:
+    """End with an error where the file was handed in before, and not all of its requests are worked on or fulfilled.
+
+    Raises:
+        BadInput: it is so.
+    """
+    from revs.errors import BadInput
+
+    if ended := intake.ended_unfulfilled:
+        some = ", ".join(ended[:_NAMED_AT_MOST]) + (", …" if len(ended) > _NAMED_AT_MOST else "")
+        raise BadInput(f"{file} was handed in before, and {some} ended withdrawn or refused: --again takes it as new")
+
+
+def _show_intake(intake: Intake) -> None:
+    if intake.known:
+        states = Counter(each.status for each in intake.requests)
+        told = ", ".join(f"{count} {status}" for status, count in sorted(states.items()))
+        console().print(f"handed in before, nothing was added: {told}")
+    else:
+        console().print(
             f"{intake.received} received: {len(intake.accepted)} accepted, {len(intake.rejected)} rejected, "
             f"{len(intake.duplicates)} duplicates"
         )
-        show_rejected(intake)
-        if intake.accepted and registry_of(settings) is None:
-            out.print(f"no model is registered here yet; the requests wait until {model!r} is", markup=False)
-    refuse_if_nothing_came_in(intake, file)
-    if shred:
-        _destroy(file, data)
+    show_rejected(intake)
 
 
 def _destroy(file: str, data: bytes) -> None:
@@ -168,7 +194,7 @@ def collect(
 def show_rejected(intake: Intake) -> None:
     """A line for each rejected request; the reason names it."""
     for _, reason in intake.rejected:
-        console().print(f"rejected {reason}", style="yellow", markup=False)
+        console().print(f"rejected {reason}", style="yellow")
 
 
 @app.command("list")
@@ -226,17 +252,26 @@ def show(request_id: str, home: Home = None, as_json: Json = False) -> None:
 
     store = store_of(settings_of(home))
     view, events = store.get(request_id), store.events(request_id=request_id)
-    outcomes = [asdict(outcome) for outcome in store.outcomes(request_id)]
+    parts = store.parts(request_id)
     if as_json:
-        emit({**_whole(view), "outcomes": outcomes, "events": [asdict(event) for event in events]})
+        whole = {**_whole(view), "identifiers": [asdict(part) for part in parts]}
+        emit(
+            {
+                **whole,
+                "outcomes": [asdict(outcome) for outcome in store.outcomes(request_id)],
+                "events": [asdict(event) for event in events],
+            }
+        )
         return
     for name, value in _facts(view).items():
-        console().print(f"{name:<15} {value if value is not None else ''}", markup=False, soft_wrap=True)
-    if outcomes:
-        shown = ("number", "type", "kind")
+        console().print(f"{name:<15} {value if value is not None else ''}", soft_wrap=True)
+    if parts:
         table(
             "identifiers",
-            [{name: row[name] for name in shown} | {"why": described(row["kind"], row["detail"])} for row in outcomes],
+            [
+                {"number": part.number, "type": part.type, "kind": part.kind, "why": described(part.kind, part.detail)}
+                for part in parts
+            ],
         )
     table(
         "history",

@@ -183,13 +183,13 @@ def _show(survey: Survey, summary: ScanSummary, page: Path | None, held: Returne
         if left.partly and (left.file, left.reason) not in known
     )
     for what in (*map(_printable, survey.ignored), *survey.unread, *stopped):
-        console().print(f"not read: {what}", style="yellow", markup=False)
+        console().print(f"not read: {what}", style="yellow")
     if not summary.findings and summary.complete:
         console().print("no personal data was found; every row was read")
     if held is not None:
         show_held(held, survey.rows)
     if page is not None:
-        console().print(f"report: {page}", markup=False)
+        console().print(f"report: {page}")
 
 
 def _printable(name: str) -> str:

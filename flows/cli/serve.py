@@ -199,5 +199,5 @@ def _tell(plan: Plan, *, as_json: bool) -> None:
             "Ctrl-C ends all of it",
         ]
         for line in lines:
-            console().print(line, markup=False, soft_wrap=True)
+            console().print(line, soft_wrap=True)
     sys.stdout.flush()

@@ -68,7 +68,7 @@ def run(
     with closing(listening):
         service = _service(settings)
         shown = f"{'https' if certificate else 'http'}://{host}:{listening.getsockname()[1]}"
-        console().print(f"serving {shown}; Ctrl-C ends it", markup=False, soft_wrap=True)
+        console().print(f"serving {shown}; Ctrl-C ends it", soft_wrap=True)
         sys.stdout.flush()
         _serve(service, listening, certificate=certificate, key=key, proxies=proxies)
     console().print("stopped")
@@ -136,10 +136,8 @@ def _service(settings: Settings) -> FastAPI:
     models, generation = _models(settings)
     with suppress(OperationFailed):  # read once before the first call; a registry that is down is met again there
         models()
-    store = store_of(settings)
-    store.stay_connected()
     return new_app(
-        store,
+        store_of(settings, stay_connected=True),
         models=models,
         generation=generation,
         session_key=Vault.from_settings(settings).pseudonym("session key", kind="service"),
@@ -220,7 +218,7 @@ def add(
     if as_json:
         emit(asdict(token) | {"token": secret})
         return
-    console().print(f"{token.id}, {token.role}, until {token.expires_at:%Y-%m-%d}; this is told once:", markup=False)
+    console().print(f"{token.id}, {token.role}, until {token.expires_at:%Y-%m-%d}; this is told once:")
     sys.stdout.write(f"{secret}\n")  # alone on its line, whatever the width
 
 
@@ -256,4 +254,4 @@ def revoke(token_id: str, by: By = None, home: Home = None) -> None:
     Example: revs service token revoke T-0a1b2c3d
     """
     token = _tokens(home).revoke(token_id, by=who_decides(by))
-    console().print(f"{token.id} ({token.name}) opens nothing any more", markup=False)
+    console().print(f"{token.id} ({token.name}) opens nothing any more")

@@ -33,6 +33,7 @@ class BatchStore:
         keep_digests: bool = False,
         log_heads: Path | None = None,
         authority: timestamps.Authority | None = None,
+        stay_connected: bool = False,
     ) -> None:
         """Open the store; create it where there is none.
 
@@ -44,6 +45,8 @@ class BatchStore:
             keep_digests: Completed requests leave keyed digests of their identifiers behind, for `erased`.
             log_heads: File to which the end of the audit log is added when a batch ends.
             authority: Who is asked for a timestamp of it.
+            stay_connected: Keep database connections until `close`: for a process that stores many small things. Else
+                SQLite's are closed after each transaction.
 
         Raises:
             BadInput: The URL is of neither database.
@@ -56,15 +59,17 @@ class BatchStore:
         self._log_heads = log_heads
         self._authority = authority
         self._key_checks = vault.pseudonyms("revs request store", kind="key check")
-        self._database = Database(url, key_checks=self._key_checks, sign=vault.sign_event, adopt=self._adopt)
+        self._database = Database(
+            url, key_checks=self._key_checks, sign=vault.sign_event, adopt=self._adopt, stay_connected=stay_connected
+        )
         shredding.settle(self._database)
 
     def _adopt(self, session: Session) -> None:
         sealing.split_whole(session, self._vault)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Open the store of this installation.
+    def from_settings(cls, settings: Settings, *, stay_connected: bool = False) -> Self:
+        """Open the store of this installation; `stay_connected` as of `__init__`.
 
         Raises:
             BadInput: As `__init__`, or the deployment key is none.
@@ -77,6 +82,7 @@ class BatchStore:
             keep_digests=settings.keep_digests,
             log_heads=settings.log_heads,
             authority=timestamps.Authority.of(settings),
+            stay_connected=stay_connected,
         )
 
     def open_batch(self, *, model: str, corpus: str, source: str, at_most: int | None = None) -> Batch | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Literal
 
-from infra.requests import clock, decisions, shredding
+from infra.requests import clock, decisions, parts, rows, shredding
 from infra.requests.lifecycle import HoldGround, NarrowingReason, RefusalGround
 from infra.requests.log_store import LogStore
 from infra.requests.reasons import Reason
+from infra.requests.records import IdentifierView
 
 
 class CaseStore(LogStore):
@@ -87,11 +88,11 @@ class CaseStore(LogStore):
         shredding.settle(self._database)
 
     def narrow(self, request_id: str, *, number: int, reason: NarrowingReason, by: str) -> str | None:
-        """Drop one identifier of a request that waits or needs a human, and destroy it; the others stay as they are.
+        """Drop one identifier of a request that waits or needs a human, and destroy it. Idempotent.
 
         Args:
             request_id: The request.
-            number: Of the identifier, from 0; those after it move up by one.
+            number: Of the identifier: see `parts`. The others keep theirs.
             reason: Why.
             by: Who decided; for the audit log.
 
@@ -99,8 +100,8 @@ class CaseStore(LogStore):
             The id of a duplicate of the request, which asks for all identifiers still and goes on by itself.
 
         Raises:
-            BadInput: There is no such request, number or reason, the identifier is the only one, or the request is in a
-                batch or closed.
+            BadInput: There is no such request, number or reason, the identifier is the only one left, or the request is
+                in a batch or closed.
             OperationFailed: Its payload does not open.
         """
         goes_on = self._database.write(
@@ -110,6 +111,18 @@ class CaseStore(LogStore):
         )
         shredding.settle(self._database)
         return goes_on
+
+    def parts(self, request_id: str) -> list[IdentifierView]:
+        """Return the identifiers of a request without their values, by number, and what is known of each.
+
+        Of a request that was rejected or withdrawn there is nothing any more once its payload is destroyed.
+
+        Raises:
+            BadInput: There is no such request.
+        """
+        return self._database.read(
+            lambda session: parts.of_request(session, self._vault, rows.request_row(session, request_id))
+        )
 
     def put_on_hold(self, request_id: str, *, ground: HoldGround, by: str) -> None:
         """Keep a request that waits from being processed. Its payload stays sealed, its due date as it is. Idempotent.

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from infra.requests import facts, tables
@@ -33,6 +33,13 @@ KEYS_ROTATED = "keys.rotated"
 """The event that is the first under another deployment key."""
 
 _ROWS = 1000  # read at once
+_META, _EVENTS = (tables.Base.metadata.tables[name] for name in ("meta", "events"))
+_WHAT_FOLLOWS = (
+    select(_META.c.name, _META.c.value)
+    .where(_META.c.name.in_(["key_check", HEAD]))
+    .order_by(_META.c.name)  # two transactions lock them in the same order
+    .with_for_update()
+)
 _COLUMNS = tuple(tables.Event.__table__.columns.keys())
 _END = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _TRIGGERS = {
@@ -106,32 +113,32 @@ def link(session: Session, sign: Sign, key_check: str) -> None:
     if not logged:
         return
     session.flush()
-    if session.get_one(tables.Meta, "key_check").value != key_check:
+    stored = dict(session.execute(_WHAT_FOLLOWS).tuples().all())
+    if stored["key_check"] != key_check:
         raise OperationFailed(
             "the deployment key was changed, and what is stored is under another one than this process uses; nothing "
             "was stored: run 'revs keys rotate', then start again what was running"
         )
-    row = session.get_one(tables.Meta, HEAD, with_for_update=True, populate_existing=True)
-    head = _parsed(row)
+    head = _parsed(stored[HEAD])
     lines = []
     for event in logged:
         event.id = head.count + 1
         event.mac = sign(head.mac.encode() + _canonical(event))
         head = Head(count=event.id, mac=event.mac)
         lines.append({name: getattr(event, name) for name in _COLUMNS})
-    session.execute(insert(tables.Event), lines)  # not as objects: while this lasts all others wait
-    row.value = str(head)
+    session.execute(insert(_EVENTS), lines)  # not as objects: while this lasts all others wait
+    session.execute(update(_META).where(_META.c.name == HEAD), {"value": str(head)})
 
 
 def head_of(session: Session) -> Head | None:
     """Return the end of the chain; None where nothing was logged yet."""
     row = session.get(tables.Meta, HEAD)
-    return None if row is None else _parsed(row)
+    return None if row is None else _parsed(row.value)
 
 
-def _parsed(row: tables.Meta) -> Head:
+def _parsed(value: object) -> Head:
     try:
-        return Head.parse(str(row.value))
+        return Head.parse(str(value))
     except ValueError:
         raise OperationFailed(
             "where the audit log ends cannot be read, the request store is damaged: restore it from a backup"
@@ -213,7 +220,7 @@ def _stored(session: Session, name: str) -> Head | None:
     """Return an end of the chain that is on record; None where there is none that can be read."""
     row = session.get(tables.Meta, name)
     with suppress(OperationFailed):
-        return None if row is None else _parsed(row)
+        return None if row is None else _parsed(row.value)
     return None
 
 

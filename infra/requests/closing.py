@@ -182,7 +182,7 @@ def closed_as(batch_status: str, outcomes: Sequence[IdentifierOutcome]) -> tuple
         return "completed", None
     if batch_status == "waiting" and outcomes and not left:
         return "failed", Reason("waiting")
-    told = [_told(each.number, each.type, each) for each in left]
+    told = [{"number": each.number, "type": each.type, "kind": each.kind, "detail": each.detail} for each in left]
     return "failed", Reason("unsettled", {"identifiers": told}) if told else Reason("no_outcomes")
 
 
@@ -193,17 +193,18 @@ def _unsettled(contents: _Contents, request: tables.Request, known: Mapping[int,
     except OperationFailed:
         return Reason("unreadable")
     told = [
-        _told(number, identifier.type, known.get(number))
-        for number, identifier in enumerate(identifiers)
-        if number not in known or known[number].kind not in SETTLED or known[number].type != identifier.type
+        _told(identifier, known.get(identifier.number))
+        for identifier in identifiers
+        if (found := known.get(identifier.number)) is None or found.kind not in SETTLED or found.type != identifier.type
     ]
     return Reason("unsettled", {"identifiers": told}) if told else None
 
 
-def _told(number: int, type_: str, outcome: IdentifierOutcome | None) -> dict[str, Any]:
-    if outcome is None or outcome.type != type_:
-        return {"number": number, "type": type_, "kind": None}
-    return {"number": number, "type": type_, "kind": outcome.kind, "detail": outcome.detail}
+def _told(sought: Identifier, outcome: IdentifierOutcome | None) -> dict[str, Any]:
+    told = {"number": sought.number, "type": sought.type}
+    if outcome is None or outcome.type != sought.type:
+        return told | {"kind": None}
+    return told | {"kind": outcome.kind, "detail": outcome.detail}
 
 
 def _split(

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
 from infra.requests import chain, schema
 from revs.errors import BadInput, OperationFailed
@@ -41,7 +41,13 @@ class Database:
     """The database of the request store; every transaction opens its own session. Safe to use from several threads."""
 
     def __init__(
-        self, url: str, *, key_checks: Sequence[str], sign: chain.Sign, adopt: Callable[[Session], None]
+        self,
+        url: str,
+        *,
+        key_checks: Sequence[str],
+        sign: chain.Sign,
+        adopt: Callable[[Session], None],
+        stay_connected: bool = False,
     ) -> None:
         """Connect, and bring the tables to those of today where they are missing or older.
 
@@ -51,13 +57,14 @@ class Database:
                 whether the store is theirs. A new store is under the first.
             sign: Makes the MACs of the audit log.
             adopt: Brings what a store from before schema 0006 holds sealed to today's form.
+            stay_connected: Keep connections to a SQLite file until `close`. Else each transaction opens its own, and
+                the last one to close folds the write-ahead log into the file, which waits for the disk twice more.
 
         Raises:
             BadInput: The URL is of neither database, or its driver is not installed.
             OperationFailed: No database answers there, or its store is of a newer program or of another key.
         """
-        self._engine = _engine(url)
-        self._held: sqlite3.Connection | None = None
+        self._engine = _engine(url, stay_connected=stay_connected)
         self._reading = _for_reading(self._engine)
         self._writing = sessionmaker(self._engine.execution_options(revs_write=True), expire_on_commit=False)
         event.listen(self._writing, "before_commit", lambda session: chain.link(session, sign, key_checks[0]))
@@ -118,22 +125,8 @@ class Database:
         """The address of the database, without a password."""
         return str(self._engine.url)
 
-    def stay_connected(self) -> None:
-        """Keep one idle connection to a SQLite file until `close`: for a process that stores many small things.
-
-        Without one, the connection of each transaction is the last to close, and folds the write-ahead log into the
-        file, which waits for the disk twice more.
-        """
-        if self._engine.dialect.name == "sqlite" and self._held is None:
-            with _one_line_errors():
-                self._held = sqlite3.connect(str(self._engine.url.database), check_same_thread=False)
-                self._held.execute("SELECT count(*) FROM sqlite_master").fetchall()  # opens the log too
-
     def close(self) -> None:
         """Give back pooled connections."""
-        if self._held is not None:
-            self._held.close()
-            self._held = None
         self._engine.dispose()
 
 
@@ -187,14 +180,15 @@ def _one_line_errors() -> Iterator[None]:
         raise OperationFailed(f"the request store cannot be used ({cause}); {state}") from None
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, stay_connected: bool) -> Engine:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
         options: dict[str, Any] = {"hide_parameters": True, "json_serializer": _to_json}
         if backend == "sqlite":
-            # A connection a transaction: the last one to close also folds the write-ahead log into the file.
-            options |= {"poolclass": NullPool, "connect_args": {"timeout": LOCK_SECONDS}}
+            # A kept one goes from thread to thread, never used by two at once.
+            options["connect_args"] = {"timeout": LOCK_SECONDS, "check_same_thread": not stay_connected}
+            options["poolclass"] = QueuePool if stay_connected else NullPool
         elif backend == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
             options |= {"pool_pre_ping": True}

@@ -122,7 +122,7 @@ def accept(session: Session, vault: Vault, request_id: str, *, by: str, keep_dig
 def narrow(
     session: Session, vault: Vault, request_id: str, clock: Clock, *, number: int, reason: NarrowingReason, by: str
 ) -> str | None:
-    """Drop one identifier of a request and destroy it; those after it move up by one number.
+    """Drop one identifier of a request and destroy it; the others keep their numbers. Idempotent.
 
     A duplicate of the request still asks for all of them, so it goes on by itself.
 
@@ -131,27 +131,31 @@ def narrow(
     """
     _require_code(reason, get_args(NarrowingReason), "reason to drop an identifier")
     row = rows.request_row(session, request_id)
+    if any(each["number"] == number for each in row.dropped):
+        return None
     if row.status not in NARROWED_IN:
         raise BadInput(f"request {row.id} is {row.status}; only one that waits or needs a human can be narrowed")
     sought = _sought(session, vault, row.id)
-    if not 0 <= number < len(sought.identifiers):
-        raise BadInput(f"request {row.id} has no identifier {number}; it has {len(sought.identifiers)}, the first is 0")
-    if len(sought.identifiers) == 1:
+    left = replace(sought, identifiers=tuple(each for each in sought.identifiers if each.number != number))
+    if len(left.identifiers) == len(sought.identifiers):
+        there = ", ".join(f"{each.number} ({each.type})" for each in sought.identifiers)
+        raise BadInput(f"request {row.id} has no identifier {number}; it has {there}")
+    if not left.identifiers:
         raise BadInput(f"identifier {number} is all that request {row.id} asks for; refuse or withdraw the request")
-    left = replace(sought, identifiers=sought.identifiers[:number] + sought.identifiers[number + 1 :])
     digest = sealing.digests(vault, left)[0]
     same = submissions.pending(session, [digest]).get(digest)
     if same is not None and row.status in IN_LINE:
         raise BadInput(f"request {same.id} asks for what would be left of {row.id}; refuse or withdraw one of them")
-    dropped = {"number": number, "type": sought.identifiers[number].type, "reason": reason}
+    (type_,) = [each.type for each in sought.identifiers if each.number == number]
+    dropped = {"number": number, "type": type_, "reason": reason}
     row.digest, row.dropped = digest, [*row.dropped, dropped | {"at": rows.now().isoformat(), "batch": row.batch_id}]
+    row.types = sorted({each.type for each in left.identifiers})
     detail = dropped | _by(by) | {facts.STORED: facts.of_narrowed(row)}
     rows.log(session, "request.narrowed", request_id=row.id, detail=detail)
     held_for = row.reason if row.status == "on_hold" else None
     goes_on = _duplicate_goes_on(session, row, clock, held_for, by=by)
     session.flush()
-    shredding.destroy(session, row.id, [row.id], part=True)
-    sealing.put(session, sealing.of_demand(vault, row.id, left))
+    shredding.destroy_part(session, row.id, number)
     return goes_on
 
 
@@ -167,16 +171,18 @@ def _duplicate_goes_on(
 
 def _require_nothing_left(session: Session, row: tables.Request, sought: Sought) -> None:
     """Raise BadInput where an identifier of a failed request is not settled, and was found somewhere or not sought."""
-    outcomes = closing.find_outcomes(session, row.id, row.batch_id) if row.batch_id else []
-    looked_at = [outcome.type for outcome in outcomes] == [identifier.type for identifier in sought.identifiers]
-    narrowed = any(each["batch"] == row.batch_id for each in row.dropped)  # since that batch looked
+    found = closing.find_outcomes(session, row.id, row.batch_id) if row.batch_id else []
+    types = {each.number: each.type for each in sought.identifiers}
+    outcomes = [
+        each for each in found if types.get(each.number) == each.type
+    ]  # what was dropped since is not asked for
     batch = session.get(tables.Batch, row.batch_id) if row.batch_id else None
     if batch is not None and batch.status not in TOOK_EFFECT:
         raise BadInput(
             f"what batch {batch.id} did to request {row.id} took no effect, it is {batch.status}: decide about the "
             "batch ('revs promote', 'revs batches abandon'), or put the request back in line ('revs requests retry')"
         )
-    if not looked_at or narrowed:
+    if len(outcomes) < len(types):
         raise BadInput(
             f"no batch has looked for what request {row.id} asks for now; put it back in line ('revs requests retry')"
         )

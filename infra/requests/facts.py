@@ -63,7 +63,7 @@ def of_names(row: tables.Request) -> dict[str, Any]:
 
 def of_narrowed(row: tables.Request) -> dict[str, Any]:
     """What dropping an identifier changes of a request."""
-    return {"digest": row.digest, "dropped": digest(row.dropped)}
+    return {"digest": row.digest, "dropped": digest(row.dropped), "types": row.types}
 
 
 def of_batch(row: tables.Batch) -> dict[str, Any]:

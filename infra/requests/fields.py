@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -68,6 +69,7 @@ def parse_demands(
     unique: dict[tuple[str, str], Identifier] = {}
     for identifier in identifiers:
         unique.setdefault(identifier.canonical(), identifier)
+    distinct = tuple(replace(identifier, number=number) for number, identifier in enumerate(unique.values()))
     subject = parse_text(fields.get("subject"), field="subject")
     return [
         Demand(
@@ -76,7 +78,7 @@ def parse_demands(
             due=due,
             regime=regime,
             model=name,
-            identifiers=tuple(unique.values()),
+            identifiers=distinct,
         )
         for name in _models(fields.get("model"), model, identifiers, models)
     ]

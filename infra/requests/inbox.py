@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ TAKEN, REFUSED = "taken", "refused"
 UNFINISHED = (".part", ".tmp")
 _SETTLED_SECONDS = 60  # a file on a disk that was written so long ago is looked at once
 _PAUSE_SECONDS = 2.0
+_NAMED_AT_MOST = 10
 
 Take = Callable[[bytes, str], Intake]
 """Stores the bytes of a request file of a name, and says what became of its requests; BadInput where it is none."""
@@ -124,10 +126,16 @@ class Inbox:
             return self._refuse(name, str(error))
         except FileNotFoundError:  # somebody else took it
             return {}
+        if intake.ended_unfulfilled:
+            why = (
+                f"it was handed in before, and {', '.join(intake.ended_unfulfilled[:_NAMED_AT_MOST])} ended withdrawn "
+            )
+            return self._refuse(name, why + "or refused; 'revs requests add --again' takes it as new")
         if not intake.accepted and not intake.duplicates:
             why = f"none of its {len(intake.rejected)} requests can be taken; "
             return self._refuse(name, why + "'revs requests list --status rejected' shows the reasons")
-        told = {name: len(getattr(intake, name)) for name in ("accepted", "rejected", "duplicates")}
+        counted = ("accepted", "rejected", "duplicates")
+        told = {name: 0 if intake.known else len(getattr(intake, name)) for name in counted}
         with suppress(FileNotFoundError):  # somebody else took it too, and moved it: the store took it once
             if _mark(self._info(name)) != _mark(info):  # more was written meanwhile: all of it is taken next time
                 return told | {"left": 1}
@@ -147,9 +155,18 @@ class Inbox:
 
     def _refuse(self, name: str, reason: str) -> dict[str, int]:
         target = self._target(name, REFUSED)
-        self._fs.pipe_file(f"{target}.reason.txt", f"{' '.join(reason.split())}\n".encode())
+        self._write(f"{target}.reason.txt", f"{' '.join(reason.split())}\n".encode())
         self._move(name, target)
         return {"refused": 1}
+
+    def _write(self, path: str, data: bytes) -> None:
+        """Write a file anew: whoever may write here can have made a link of this name, which is not followed."""
+        if not self._is_local:
+            return self._fs.pipe_file(path, data)  # type: ignore[no-any-return]  # fsspec has no types
+        draft = f"{path}.{secrets.token_hex(8)}{UNFINISHED[0]}"
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+        os.replace(draft, path)
 
     def _move(self, name: str, target: str) -> None:
         """Move one file. Not by fsspec's `mv`, to which a star in a name means several."""
@@ -165,8 +182,10 @@ class Inbox:
         home = f"{self._root}/{folder}"
         if not self._fs.exists(home):
             self._fs.makedirs(home, exist_ok=True)
-            if self._is_local:
-                make_private(Path(home))
+        if self._is_local:
+            if Path(home).is_symlink():  # whoever may write here could have files moved anywhere
+                raise OperationFailed(f"{folder}/ in the inbox is a link; put a folder there")
+            make_private(Path(home))
         target = f"{home}/{name}"
         if self._fs.exists(target) and (digest := self._digest(f"{self._root}/{name}")) != self._digest(target):
             part = PurePosixPath(name)

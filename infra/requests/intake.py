@@ -93,7 +93,7 @@ def _bounded(parts: Iterable[list[Entry]], name: str) -> list[Entry]:
 
 def _refuse_what_is_no_text(data: bytes, name: str) -> None:
     refuse_too_large(len(data), name=name)
-    if data.startswith(_UTF16) or b"\0" in data[:2]:
+    if data.startswith(_UTF16) or b"\0" in data:
         raise BadInput(f"{name} is UTF-16 text, or none at all; save it as UTF-8")
     if data.startswith(_PACKED):
         raise BadInput(f"{name} is a packed file or a spreadsheet; unpack it, or save it as CSV or JSON Lines in UTF-8")
@@ -141,7 +141,10 @@ def _header(first: bytes) -> tuple[str, list[str]] | None:
 
 
 def _cells(raw: bytes, delimiter: str) -> list[str]:
-    # One line at a time: a quote left open must not swallow the requests below it.
+    # One line at a time: a quote left open must not swallow the requests below it. Where a cell has a line break in it,
+    # both halves of its line have an odd number of quotes; neither is a row.
+    if raw.count(b'"') % 2:
+        raise Malformed("no_csv_row")
     try:
         return next(csv.reader([documents.decode(raw)], delimiter=delimiter, strict=True))
     except csv.Error:

@@ -47,6 +47,14 @@ def _refused(detail: Mapping[str, Any]) -> str:
     return f"not sought: {detail.get('why', 'no reason recorded')}"
 
 
+def _not_sought(_: Mapping[str, Any]) -> str:
+    return "no batch has sought it yet"
+
+
+def _dropped(detail: Mapping[str, Any]) -> str:
+    return f"dropped: {detail['why']}"
+
+
 def _openings(detail: Mapping[str, Any]) -> str:
     asked = detail.get("without_corpus") or {}
     if not asked.get("openings"):
@@ -61,4 +69,6 @@ _WORDS = {
     "not_probed": _not_probed,
     "not_found": _not_found,
     "refused": _refused,
+    "not_sought": _not_sought,
+    "dropped": _dropped,
 }

@@ -37,11 +37,6 @@ class Overview:
         found = self._database.read(lambda session: {row.id: rows.view(row) for row in session.scalars(query)})
         return tuple(found[id_] for id_ in ids if id_ in found)
 
-    def lines(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return which line of its submission each of these requests was, from 1."""
-        query = select(tables.Request.id, tables.Request.line).where(tables.Request.id.in_(ids))
-        return self._database.read(lambda session: {id_: line for id_, line in session.execute(query)})
-
     def answered(self, *, statuses: Collection[str], due_by: date | None, offset: int, limit: int) -> Page:
         """Return those of the answered requests that match, due first.
 

@@ -102,6 +102,11 @@ class Reason:
     code: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_malformed(self) -> bool:
+        """Whether it says that a request was malformed when it was handed in."""
+        return self.code.startswith("malformed_")
+
     def __str__(self) -> str:
         return self.said()
 

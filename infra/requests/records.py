@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
@@ -46,10 +46,17 @@ _SEPARATOR_BLIND = frozenset({"US_SSN", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_COD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identifier:
-    """A typed string of personal data; the value never shows in a repr."""
+    """A typed string of personal data; the value never shows in a repr.
+
+    Attributes:
+        type: One of `TYPES`.
+        value: The string.
+        number: Its place in its request as that was handed in, from 0; it stays when another is dropped.
+    """
 
     type: str
     value: str = field(repr=False)
+    number: int = field(default=0, compare=False)
 
     def canonical(self, *, blind: Set[str] = frozenset()) -> tuple[str, str]:
         """Return type and value such that two spellings of the same identifier are equal.
@@ -98,13 +105,67 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intake:
-    """What became of the requests of one submission, by request id, in the order of the file."""
+class Taken:
+    """What became of one request of a submission."""
 
-    received: int
-    accepted: tuple[str, ...]
-    rejected: tuple[tuple[str, str], ...]  # (request id, reason)
-    duplicates: tuple[str, ...]
+    id: str
+    line: int  # of the submission, from 1
+    model: str
+    case_id: str
+    status: RequestStatus
+    reason: Reason | None
+
+    @property
+    def ended_unfulfilled(self) -> bool:
+        """Whether the person took it back, or it was refused; not where it was malformed from the beginning."""
+        refused = self.status == "rejected" and not (self.reason and self.reason.is_malformed)
+        return refused or self.status == "withdrawn"
+
+    @property
+    def result(self) -> Literal["accepted", "duplicate", "rejected"]:
+        """What whoever hands it in is told."""
+        return "duplicate" if self.status == "duplicate" else "rejected" if self.status == "rejected" else "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What became of the requests of one submission, in the order of the file.
+
+    Attributes:
+        requests: Each of them; of one that was handed in before, as it stands now.
+        known: The same was handed in before: nothing was stored this time.
+    """
+
+    requests: tuple[Taken, ...]
+    known: bool = False
+
+    @property
+    def received(self) -> int:
+        """How many there were."""
+        return len(self.requests)
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The ids of those that wait to be worked on, or to be verified."""
+        return self._with("accepted")
+
+    @property
+    def duplicates(self) -> tuple[str, ...]:
+        """The ids of those whose demand is pending already."""
+        return self._with("duplicate")
+
+    @property
+    def rejected(self) -> tuple[tuple[str, str], ...]:
+        """The ids of those that were malformed, each with its reason."""
+        return tuple((each.id, f"{each.id}, {each.reason}") for each in self.requests if each.status == "rejected")
+
+    @property
+    def ended_unfulfilled(self) -> tuple[str, ...]:
+        """The ids of those that were handed in before and withdrawn or refused since: nobody works on them any more."""
+        return tuple(each.id for each in self.requests if self.known and each.ended_unfulfilled)
+
+    def _with(self, result: str) -> tuple[str, ...]:
+        return tuple(each.id for each in self.requests if each.result == result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +217,7 @@ class IdentifierOutcome:
 
     Attributes:
         request_id: The request.
-        number: The identifier's index in the request, in the order of `RequestStore.identifiers`.
+        number: The identifier's number in the request: see `Identifier`.
         type: Its type.
         kind: How it ended: see `SETTLED`.
         detail: Why: codes with their parameters, numbers, digests. Never an identifier or a file name. Its "reason",
@@ -168,6 +229,28 @@ class IdentifierOutcome:
     type: str
     kind: OutcomeKind
     detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifierView:
+    """One identifier of a request without its value, and what is known of it; safe to show.
+
+    Attributes:
+        number: Its place in the request as that was handed in, from 0.
+        type: Its type.
+        kind: What the latest batch that took the request found; or that no batch did, or that it was dropped.
+        detail: Why, as of `IdentifierOutcome`.
+    """
+
+    number: int
+    type: str
+    kind: OutcomeKind | Literal["not_sought", "dropped"]
+    detail: Mapping[str, Any]
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more has to be done about it."""
+        return self.kind in SETTLED or self.kind == "dropped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,10 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from infra.requests import tables
-from infra.requests.records import Batch, ErasedDigest, Event, IdentifierOutcome, RequestView
+from infra.requests.records import Batch, ErasedDigest, Event, IdentifierOutcome, RequestView, Taken
 from revs.errors import BadInput
 
-R = TypeVar("R", RequestView, Batch, IdentifierOutcome, ErasedDigest, Event)
+R = TypeVar("R", RequestView, Taken, Batch, IdentifierOutcome, ErasedDigest, Event)
 Row = TypeVar("Row", bound=tables.Base)
 DUE_FIRST = (tables.Request.due, tables.Request.received, tables.Request.submitted_at, tables.Request.line)
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # 5 bits a letter, without i, l, o, u

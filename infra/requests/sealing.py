@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -26,6 +27,7 @@ WHO = -1
 Part = dict[str, Any]
 """The columns of one row of payloads."""
 
+_PAYLOADS = tables.Base.metadata.tables["payloads"]
 _ONCE_BLIND = frozenset({"PERSON"})  # digests that earlier programs stored take names in any case as one
 
 
@@ -41,7 +43,7 @@ class Held:
 def of_demand(vault: Vault, request_id: str, sought: Sought) -> list[Part]:
     """Return the parts of a demand's payload, for `put`."""
     texts = {WHO: {"model": sought.model, "subject": sought.subject}} | {
-        number: {"type": each.type, "value": each.value} for number, each in enumerate(sought.identifiers)
+        each.number: {"type": each.type, "value": each.value} for each in sought.identifiers
     }
     return [_part(vault, request_id, number, json.dumps(text).encode()) for number, text in texts.items()]
 
@@ -53,7 +55,7 @@ def of_line(vault: Vault, request_id: str, raw: bytes) -> list[Part]:
 
 def put(session: Session, parts: Sequence[Part]) -> None:
     """Store parts of payloads, of requests that are stored."""
-    session.execute(insert(tables.Payload), parts)
+    session.execute(insert(_PAYLOADS), parts)
 
 
 def find(session: Session, *where: ColumnElement[bool]) -> list[Held]:
@@ -81,15 +83,23 @@ def opened(vault: Vault, held: Held) -> Sought:
         OperationFailed: A part does not open, is missing, or is not the one that was stored with this request.
     """
     try:
-        texts = {number: json.loads(_open(vault, held, number)) for number in held.parts}
+        texts = {number: json.loads(_open(vault, held, number)) for number in sorted(held.parts)}
+        who = texts.pop(WHO)
         identifiers = tuple(
-            Identifier(type=texts[number]["type"], value=texts[number]["value"]) for number in range(len(texts) - 1)
+            Identifier(type=text["type"], value=text["value"], number=number) for number, text in texts.items()
         )
-        sought = Sought(model=texts[WHO]["model"], subject=texts[WHO]["subject"], identifiers=identifiers)
-    except (ValueError, KeyError, TypeError):  # a part is missing, or it is the line of a malformed request
+        sought = Sought(model=who["model"], subject=who["subject"], identifiers=identifiers)
+    except (ValueError, KeyError, TypeError):  # who asks is missing, or it is the line of a malformed request
         raise is_another(held.request_id) from None
     _require(vault, held, sought)
     return sought
+
+
+def types_of(vault: Vault, held: Held) -> dict[int, str]:
+    """Return the types of the identifiers that a payload holds, by number; none where a part does not open."""
+    with suppress(OperationFailed):
+        return {each.number: each.type for each in opened(vault, held).identifiers}
+    return {}
 
 
 def opened_line(vault: Vault, held: Held) -> bytes:
@@ -156,7 +166,10 @@ def _of_whole(vault: Vault, held: Held, plain: bytes) -> list[Part]:
         return of_line(vault, held.request_id, plain)
     try:
         told = json.loads(plain)
-        identifiers = tuple(Identifier(type=kind, value=value) for kind, value in told["identifiers"])
+        identifiers = tuple(
+            Identifier(type=kind, value=value, number=number)
+            for number, (kind, value) in enumerate(told["identifiers"])
+        )
         sought = Sought(model=told["model"], subject=told["subject"], identifiers=identifiers)
     except (ValueError, KeyError, TypeError):
         raise is_another(held.request_id) from None

@@ -23,14 +23,13 @@ _OWED_NOTES = select(tables.Meta.name).where(
 )
 
 
-def destroy(session: Session, because_of: str, request_ids: Iterable[str], *, part: bool = False) -> None:
+def destroy(session: Session, because_of: str, request_ids: Iterable[str]) -> None:
     """Delete the payloads of these requests and of their duplicates; note that their bytes are still to be removed.
 
     Args:
         session: The transaction.
         because_of: The batch that completed them, or the one request itself; for the log.
         request_ids: The requests.
-        part: One identifier is destroyed for good, and the others are sealed anew; for the log.
     """
     held, ids = tables.Payload.request_id, list(request_ids)
     for start in range(0, len(ids), _CHUNK):  # each looks once through all requests for duplicates
@@ -38,7 +37,15 @@ def destroy(session: Session, because_of: str, request_ids: Iterable[str], *, pa
         same = select(tables.Request.id).where(tables.Request.duplicate_of.in_(some))
         gone = delete(tables.Payload).where(held.in_(some) | held.in_(same))
         session.execute(gone, execution_options={"synchronize_session": False})  # no payload is read after it
-    session.merge(tables.Meta(name=(_OWED_PART if part else _OWED) + because_of, value="pending"))
+    session.merge(tables.Meta(name=_OWED + because_of, value="pending"))
+
+
+def destroy_part(session: Session, request_id: str, number: int) -> None:
+    """Delete one identifier of a request; note that its bytes are still to be removed."""
+    session.execute(
+        delete(tables.Payload).where(tables.Payload.request_id == request_id, tables.Payload.number == number)
+    )
+    session.merge(tables.Meta(name=_OWED_PART + request_id, value="pending"))
 
 
 def expired(before: datetime) -> Select[tuple[str]]:

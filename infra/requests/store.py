@@ -38,6 +38,8 @@ from infra.requests.records import (
 )
 from revs.errors import BadInput
 
+_WORTH_A_LOOK = 64 * 1024  # bytes of a submission: to read and seal more than these takes longer than to ask first
+
 
 class RequestStore(CaseStore):
     """The request store of one installation. Safe to use from several threads and processes at once.
@@ -227,10 +229,6 @@ class RequestStore(CaseStore):
         )
         return count, self._database.vacuum()
 
-    def stay_connected(self) -> None:
-        """Keep a connection until `close`; on SQLite a process that stores many things waits for the disk less."""
-        self._database.stay_connected()
-
     def close(self) -> None:
         """Give back database connections; the store opens new ones when it is used again."""
         self._database.close()
@@ -250,9 +248,10 @@ class RequestStore(CaseStore):
         if "/" in model or ":" in model or not any(map(str.isalnum, model)):
             raise BadInput(f"{model!r} cannot be the name of a registered model; give the name alone, such as 'demo'")
         marks = submissions.fingerprints(self._vault, data, model, generation)
-        known = self._database.read(lambda session: submissions.find(session, marks))
-        if known is not None:
-            return known
+        if len(data) > _WORTH_A_LOOK:
+            known = self._database.read(lambda session: submissions.find(session, marks))
+            if known is not None:
+                return known
         entries = parse_requests(
             data, name=name, model=model, clock=self._clock, models=models, must_name=must_name
         )  # fmt: skip

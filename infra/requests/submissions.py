@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from infra.keys.vault import Vault
 from infra.requests import facts, rows, sealing, tables
 from infra.requests.clock import Clock, noticed_due
-from infra.requests.records import IN_LINE, Entry, Intake
+from infra.requests.records import IN_LINE, Entry, Intake, Taken
 
 _Move = tuple[str, str, dict[str, Any]]  # request id, event, what was moved
+_SUBMISSIONS = tables.Base.metadata.tables["submissions"]
 _CHUNK = 500  # values in one IN (...); SQLite's older limit is 999 in a statement
 
 
@@ -37,7 +39,7 @@ def find(session: Session, marks: Sequence[str]) -> Intake | None:
         return None
     ordered = (tables.Request.line, tables.Request.model)
     query = select(tables.Request).where(tables.Request.submission_id == known).order_by(*ordered)
-    return _intake(session.scalars(query).all())
+    return _intake(session.scalars(query).all(), known=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,10 @@ def store(
     verified: bool,
 ) -> Intake:
     """Store a new submission; `entries` is in the order of the file. See `RequestStore.add`."""
-    submission = tables.Submission(fingerprint=mark, submitted_at=rows.now())
-    session.add(submission)
-    session.flush()
-    stored = [_request(vault, submission, each, model=model, clock=clock) for each in entries]
+    now = rows.now()
+    handed_in = insert(_SUBMISSIONS).values(fingerprint=mark, submitted_at=now)
+    submission = session.execute(handed_in.returning(_SUBMISSIONS.c.id)).scalar_one()
+    stored = [_request(vault, submission, now, each, model=model, clock=clock) for each in entries]
     cases: dict[int, str] = {}
     for row in stored:
         row.case_id = cases.setdefault(row.line, rows.new_case_id())  # of a line that names several models
@@ -96,22 +98,19 @@ def store(
     return _intake(stored)
 
 
-def _intake(stored: Sequence[tables.Request]) -> Intake:
-    return Intake(
-        received=len(stored),
-        accepted=tuple(row.id for row in stored if row.status not in {"rejected", "duplicate"}),
-        rejected=tuple((row.id, f"{row.id}, {row.reason}") for row in stored if row.status == "rejected"),
-        duplicates=tuple(row.id for row in stored if row.status == "duplicate"),
-    )
+def _intake(stored: Sequence[tables.Request], *, known: bool = False) -> Intake:
+    return Intake(requests=tuple(rows.record(Taken, row) for row in stored), known=known)
 
 
-def _request(vault: Vault, submission: tables.Submission, found: Sealed, *, model: str, clock: Clock) -> tables.Request:
+def _request(
+    vault: Vault, submission: int, now: datetime, found: Sealed, *, model: str, clock: Clock
+) -> tables.Request:
     entry = found.entry
     row = tables.Request(
         id=found.request_id,
-        submission_id=submission.id,
+        submission_id=submission,
         line=entry.line,
-        submitted_at=submission.submitted_at,
+        submitted_at=now,
         dropped=[],
     )
     row.reason = entry.reason

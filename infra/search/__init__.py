@@ -35,7 +35,7 @@ BATCH_CHARACTERS = 1 << 19
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An identifier of a request at `text[start:end]`; `identifier` is its index in the request, from 0."""
+    """An identifier of a request at `text[start:end]`; `identifier` is its number in the request."""
 
     request_id: str
     identifier: int
@@ -64,7 +64,7 @@ class Search:
 
     Args:
         identifiers: by request id; they are looked at again when something is found, and must not change.
-        leave_out: of these, the ones that are not sought, by request id and index; the others keep their indices.
+        leave_out: of these, the ones that are not sought, by request id and number.
 
     Raises:
         BadInput: an identifier has fewer than `MIN_CHARACTERS` normalised characters; the message lists the requests.
@@ -82,7 +82,7 @@ class Search:
         for request, (request_id, wanted) in enumerate(identifiers.items()):
             for index, identifier in enumerate(wanted):
                 stream = stream_of(identifier.type)
-                left_out = (request_id, index) in leave_out
+                left_out = (request_id, identifier.number) in leave_out
                 if not left_out:
                     self._addresses.add(len(self._index_of), identifier)
                 for form in () if left_out else forms_of(identifier):
@@ -162,7 +162,7 @@ class Search:
         found = [
             Found(
                 request_id=self._requests[self._request_of[owner]],
-                identifier=self._index_of[owner],
+                identifier=self._identifier(owner).number,
                 type=self._identifier(owner).type,
                 start=start,
                 end=end,

@@ -24,7 +24,7 @@ PORTION_CHARACTERS = 1 << 22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occurrence:
-    """An identifier of a request at `corpus.text(row)[start:end]`; `identifier` is its index in the request, from 0.
+    """An identifier of a request at `corpus.text(row)[start:end]`; `identifier` is its number in the request.
 
     An identifier that belongs to no request has `request_id` "" and `identifier` -1.
     """
@@ -47,7 +47,7 @@ class Detection:
 
 
 def locate(corpus: Corpus, identifiers: Mapping[str, Sequence[Identifier]]) -> list[Occurrence]:
-    """Every place where an identifier stands, by row, start, end, request and index.
+    """Every place where an identifier stands, by row, start, end, request and number.
 
     Offsets are in the original text; of several spellings of one identifier at one place the longest is given.
     An identifier named by two requests gives an occurrence for each.

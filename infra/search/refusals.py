@@ -23,19 +23,19 @@ JUDGED_ROWS = 100
 _NAMED_AT_MOST = 10
 
 Named = tuple[str, int, str]
-"""An identifier: the id of its request, its index there, and its type."""
+"""An identifier: the id of its request, its number there, and its type."""
 Key = tuple[str, int]
-"""An identifier: the id of its request, and its index there."""
+"""An identifier: the id of its request, and its number there."""
 
 
 def unsearchable(identifiers: Mapping[str, Sequence[Identifier]]) -> dict[Key, str]:
     """The identifiers, given by request id, that cannot be sought, each with the reason."""
     return {
-        (request_id, number): (
+        (request_id, identifier.number): (
             f"has too few characters to be sought ({length}, and {MIN_CHARACTERS} are needed); complete it"
         )
         for request_id, wanted in identifiers.items()
-        for number, identifier in enumerate(wanted)
+        for identifier in wanted
         if (length := len(normal_form(identifier.type, identifier.value))) < MIN_CHARACTERS
     }
 

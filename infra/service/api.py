@@ -35,7 +35,7 @@ open_router = APIRouter(prefix="/v1", tags=["service"])
 router = APIRouter(prefix="/v1", tags=["requests"])
 
 
-def desk_of(request: Request) -> Desk:
+async def desk_of(request: Request) -> Desk:  # async: it waits for nothing, and needs no thread
     """The desk that the application was made with."""
     desk: Desk = request.app.state.desk
     return desk

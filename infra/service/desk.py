@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from infra.requests import IdentifierOutcome, Intake, RequestStore, RequestView
+from infra.requests import RequestStore, RequestView
 from infra.requests.answers import AnotherBody, Answers
 from infra.requests.clock import State, Timeliness, state
 from infra.requests.history import Line, line
 from infra.requests.overview import Overview, Page
-from infra.requests.records import UNANSWERED
+from infra.requests.records import UNANSWERED, IdentifierView
 from infra.requests.regimes import frozen
 from infra.requests.tokens import Token, Tokens
 from infra.service.problems import Problem
@@ -47,7 +47,7 @@ class Case:
 
     view: RequestView
     others: tuple[RequestView, ...]  # what the same demand asks of other models
-    outcomes: tuple[IdentifierOutcome, ...]
+    parts: tuple[IdentifierView, ...]
     history: tuple[Line, ...]
     actions: Mapping[str, tuple[str, ...]]  # that the token may do and its state allows, with what may be told
     state: State | None  # None once it is answered
@@ -131,17 +131,15 @@ class Desk:
             must_name=len(plan["models"]) > 1,
             generation=" ".join([plan["generation"], who.id, once]),
         )
-        return self._receipts(intake, alone=len(requests) == 1)
-
-    def _receipts(self, intake: Intake, *, alone: bool) -> list[dict[str, Any]]:
-        results = dict.fromkeys(intake.accepted, "accepted") | dict.fromkeys(intake.duplicates, "duplicate")
-        results |= {request_id: "rejected" for request_id, _ in intake.rejected}
-        lines = {} if alone else self._overview.lines(list(results))
-        number = {request_id: lines.get(request_id, 1) - 1 for request_id in results}
-        views = sorted(self._overview.views(list(results)), key=lambda view: (number[view.id], view.model))
         return [
-            {"number": number[v.id], "id": v.id, "result": results[v.id], "model": v.model, "case_id": v.case_id}
-            for v in views
+            {
+                "number": each.line - 1,
+                "id": each.id,
+                "result": each.result,
+                "model": each.model,
+                "case_id": each.case_id,
+            }
+            for each in sorted(intake.requests, key=lambda each: (each.line, each.model))
         ]
 
     def case(self, who: Token, request_id: str) -> Case:
@@ -162,7 +160,7 @@ class Desk:
         return Case(
             view=view,
             others=tuple(each for each in self._store.list(case_id=view.case_id) if each.id != view.id),
-            outcomes=tuple(self._store.outcomes(request_id)),
+            parts=tuple(self._store.parts(request_id)),
             history=self._history(request_id) if who.role in MAY["history"] else (),
             actions={name: _choices(name, view) for name in ACTIONS if _offered(who, name, view)},
             state=self.state(view),

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from infra.requests.outcomes import described
-from infra.requests.records import IDENTIFIER_TYPES, SETTLED, UNANSWERED
+from infra.requests.records import IDENTIFIER_TYPES, UNANSWERED
 from infra.requests.regimes import frozen, regimes
 from infra.requests.tokens import Token
 from infra.service.api import PAGE, desk_of
@@ -267,7 +267,7 @@ def _request_page(at: Visit, desk: Desk, request_id: str, *, status: int = 200, 
         case=case,
         policy=policy,
         acknowledge_by=policy.acknowledge_by(case.view.received) if policy else None,
-        outcomes=[(each, described(each.kind, each.detail), each.kind in SETTLED) for each in case.outcomes],
+        parts=[(each, described(each.kind, each.detail)) for each in case.parts],
         actions=ACTIONS,
         certain=CERTAIN,
         done=done if done in ACTIONS else None,

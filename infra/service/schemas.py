@@ -12,7 +12,7 @@ from infra.requests import opendsr
 from infra.requests.fields import MAX_IDENTIFIERS, MAX_MODELS, MAX_TEXT
 from infra.requests.outcomes import described
 from infra.requests.reasons import in_words
-from infra.requests.records import IDENTIFIER_TYPES, SETTLED, RequestView
+from infra.requests.records import IDENTIFIER_TYPES, RequestView
 from infra.requests.regimes import frozen, regimes
 from infra.service.desk import Case
 from infra.service.roles import Action
@@ -111,7 +111,7 @@ class RequestRow(BaseModel):
 
 
 class OutcomeOut(BaseModel):
-    """What became of one identifier, by its number in the request and its type."""
+    """What is known of one identifier, by its number in the request and its type."""
 
     number: int
     type: str
@@ -179,10 +179,10 @@ class RequestOut(RequestRow):
                 number=each.number,
                 type=each.type,
                 outcome=each.kind,
-                settled=each.kind in SETTLED,
+                settled=each.settled,
                 described=described(each.kind, each.detail),
             )
-            for each in case.outcomes
+            for each in case.parts
         ]
         history = [EventOut(**asdict(each) | in_words(each.reason)) for each in case.history]
         return cls(**row(case.view, case.days_left), outcomes=outcomes, history=history, actions=list(case.actions))

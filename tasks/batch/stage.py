@@ -187,7 +187,7 @@ def handles(batch_id: str, *, worker: bool = False) -> Handles:
 def keyed(identifiers: Mapping[str, Sequence[Identifier]]) -> Iterator[tuple[Key, Identifier]]:
     """The identifiers of requests, each with its key."""
     for request_id, found in identifiers.items():
-        yield from (((request_id, number), identifier) for number, identifier in enumerate(found))
+        yield from (((request_id, identifier.number), identifier) for identifier in found)
 
 
 @contextmanager

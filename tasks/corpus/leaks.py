@@ -133,14 +133,14 @@ def said_by_the_model(sample: Sample, detector: Detector) -> list[Identifier]:
 def _in_corpus(corpus: Corpus | None, distinct: Sequence[tuple[str, Counter[str]]]) -> tuple[set[int], set[int]]:
     """Which of the values, by number, stand in the corpus, and which could be sought there."""
     values = {
-        str(number): [Identifier(type=type_, value=spelling) for spelling in spellings]
+        str(number): [Identifier(type=type_, value=spelling, number=place) for place, spelling in enumerate(spellings)]
         for number, (type_, spellings) in enumerate(distinct)
     }
     if corpus is None or not values:
         return set(), set(range(len(distinct)))
     refused = unsearchable(values)
     kept = {
-        number: [each for index, each in enumerate(spellings) if (number, index) not in refused]
+        number: [each for each in spellings if (number, each.number) not in refused]
         for number, spellings in values.items()
     }
     sought = {number: spellings for number, spellings in kept.items() if spellings}

@@ -31,8 +31,7 @@ from infra.requests import RequestStore
 from infra.service import new_app
 from infra.service.guard import Rates
 
-store = RequestStore(sys.argv[1], Vault(bytes(range(32))))
-store.stay_connected()
+store = RequestStore(sys.argv[1], Vault(bytes(range(32))), stay_connected=True)
 app = new_app(
     store,
     models=lambda: ["demo"],

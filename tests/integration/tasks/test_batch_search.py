@@ -23,7 +23,7 @@ from tasks.stages.locate import search
 
 MAIL, SSN = "jane.roe@example.com", "219-41-5522"
 WANTED = {
-    "jane": [Identifier(type="EMAIL_ADDRESS", value=MAIL), Identifier(type="US_SSN", value=SSN)],
+    "jane": [Identifier(type="EMAIL_ADDRESS", value=MAIL), Identifier(type="US_SSN", value=SSN, number=1)],
     "nobody": [Identifier(type="EMAIL_ADDRESS", value="no.body@example.org")],
 }
 

@@ -53,15 +53,15 @@ def test_an_identifier_that_is_a_word_of_the_corpus_sets_its_request_aside(corpu
 @pytest.mark.parametrize("bad", ["do", WORD], ids=["too short", "too common"])
 def test_an_identifier_that_is_refused_leaves_the_rest_of_its_request(corpus: Path, bad: str) -> None:
     h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL))
-    h.store.identifiers("b")["jane"].insert(0, Identifier(type="CUSTOM", value=bad))
+    h.store.identifiers("b")["jane"].append(Identifier(type="CUSTOM", value=bad, number=1))
     record = search(cast(Any, h), Corpus.open(corpus))
-    assert {(found.request_id, found.identifier) for found in record.occurrences} == {("jane", 1)}
-    assert [entry.key for entry in record.refused] == [("jane", 0)]
+    assert {(found.request_id, found.identifier) for found in record.occurrences} == {("jane", 0)}
+    assert [entry.key for entry in record.refused] == [("jane", 1)]
 
 
 def test_what_is_missing_is_told_of_each_identifier(corpus: Path) -> None:
     h = batch(corpus, jane=("EMAIL_ADDRESS", MAIL))
-    h.store.identifiers("b")["jane"].append(Identifier(type="US_SSN", value="412-55-9031"))
+    h.store.identifiers("b")["jane"].append(Identifier(type="US_SSN", value="412-55-9031", number=1))
     assert search(cast(Any, h), Corpus.open(corpus)).missing == (Named(request_id="jane", identifier=1),)
 
 

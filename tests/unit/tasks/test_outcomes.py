@@ -116,7 +116,7 @@ def test_every_identifier_has_the_outcome_that_was_earned(
 
 def test_an_identifier_that_cannot_be_sought_leaves_the_others_alone(tmp_path: Path) -> None:
     refused = [Refused(request_id="R", identifier=1, reason="has 1 character")]
-    h = batch(tmp_path, MAIL, Identifier(type="CUSTOM", value="x"), rows=[EDITED], refused=refused)
+    h = batch(tmp_path, MAIL, Identifier(type="CUSTOM", value="x", number=1), rows=[EDITED], refused=refused)
     assert [found.kind for found in outcomes(h, "passed")] == ["edited", "refused"]
 
 

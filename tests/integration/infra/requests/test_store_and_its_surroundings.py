@@ -138,7 +138,7 @@ def test_who_stays_connected_waits_for_the_disk_less_and_leaves_nothing_behind(t
     log = tmp_path / "requests.db-wal"
     store.add(json.loads(line(1)), model="demo")
     assert not log.exists(), "the last connection folded the log into the file"
-    store.stay_connected()
+    store = RequestStore(f"sqlite:///{tmp_path / 'requests.db'}", Vault(KEY), stay_connected=True)
     (request_id,) = store.add(json.loads(line(2)), model="demo").accepted
     assert log.stat().st_size > 0
     *_, (_, sealed) = payloads(tmp_path)

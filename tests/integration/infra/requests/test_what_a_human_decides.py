@@ -41,10 +41,10 @@ def added(store: RequestStore, *identifiers: dict[str, str], **changes: Any) -> 
 def judged(store: RequestStore, request_id: str, *kinds: OutcomeKind, detail: dict[str, Any] = NOWHERE) -> str:
     """Run a batch in which the identifiers of a request end so."""
     batch_id = opened(store).id
-    types = [each.type for each in store.identifiers(batch_id)[request_id]]
+    asked = store.identifiers(batch_id)[request_id]
     found = [
-        IdentifierOutcome(request_id=request_id, number=number, type=types[number], kind=kind, detail=detail)
-        for number, kind in enumerate(kinds)
+        IdentifierOutcome(request_id=request_id, number=each.number, type=each.type, kind=kind, detail=detail)
+        for each, kind in zip(asked, kinds, strict=False)
     ]
     store.close_batch(batch_id, status="completed", outcome={}, outcomes=found)
     return batch_id
@@ -60,7 +60,7 @@ def test_a_request_is_narrowed_by_one_identifier_and_the_others_are_sought(store
     judged(store, request_id, "edited", "not_found", "edited", detail={"rows": 9, "unread": 2})
     assert store.narrow(request_id, number=1, reason="not_theirs", by="Ana") is None
     view = store.get(request_id)
-    assert (view.status, view.types) == ("failed", ("EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN"))
+    assert (view.status, view.types) == ("failed", ("PHONE_NUMBER", "US_SSN"))
     (dropped,) = view.dropped
     assert (dropped["number"], dropped["type"], dropped["reason"]) == (1, "EMAIL_ADDRESS", "not_theirs")
     store.retry(request_id, by="Ana")
@@ -72,6 +72,50 @@ def test_a_request_is_narrowed_by_one_identifier_and_the_others_are_sought(store
     assert [(event.detail["number"], event.detail["reason"], event.detail["by"]) for event in logged] == [
         (1, "not_theirs", "Ana")
     ]
+
+
+def test_a_number_means_the_same_identifier_before_and_after_another_was_dropped(store: RequestStore) -> None:
+    """Two officers look at one page; and somebody drops what the page showed before."""
+    request_id = added(store)
+    judged(store, request_id, "edited", "not_found", "memorised", detail={"rows": 9, "unread": 2, "why": "no"})
+    shown = {part.number: part.type for part in store.parts(request_id)}
+    assert shown == {0: "US_SSN", 1: "EMAIL_ADDRESS", 2: "PHONE_NUMBER"}
+    store.narrow(request_id, number=0, reason="not_theirs", by="Ana")
+    store.narrow(request_id, number=0, reason="not_found", by="Bo")
+    assert [(part.number, part.type, part.kind) for part in store.parts(request_id)] == [
+        (0, "US_SSN", "dropped"), (1, "EMAIL_ADDRESS", "not_found"), (2, "PHONE_NUMBER", "memorised"),
+    ]  # fmt: skip
+    assert store.get(request_id).dropped[0]["reason"] == "not_theirs", "the first decision stands"
+    store.narrow(request_id, number=1, reason="not_theirs", by="Ana")
+    store.retry(request_id, by="Ana")
+    ((left,),) = store.identifiers(opened(store).id).values()
+    assert (left, left.number) == (Identifier(**PHONE), 2)
+
+
+def test_before_any_batch_the_identifiers_are_shown_by_number_and_type_in_their_order(store: RequestStore) -> None:
+    request_id = added(store)
+    assert [(part.number, part.type, part.kind) for part in store.parts(request_id)] == [
+        (0, "US_SSN", "not_sought"), (1, "EMAIL_ADDRESS", "not_sought"), (2, "PHONE_NUMBER", "not_sought"),
+    ]  # fmt: skip
+
+
+def test_what_is_memorised_still_does_not_complete_when_its_batch_is_accepted_after_another_was_dropped(
+    store: RequestStore,
+) -> None:
+    two = [MAIL | {"value": f"zz{number}@example.com"} for number in range(2)]
+    request_id = added(store, *two)
+    batch_id = opened(store).id
+    kinds: tuple[OutcomeKind, ...] = ("edited", "memorised")
+    found = [
+        IdentifierOutcome(request_id=request_id, number=number, type="EMAIL_ADDRESS", kind=kind, detail={"why": "no"})
+        for number, kind in enumerate(kinds)
+    ]
+    store.close_batch(batch_id, status="waiting", outcome={}, outcomes=found)
+    store.narrow(request_id, number=0, reason="not_theirs", by="Ana")
+    store.accept_batch(batch_id, by="Ana")
+    assert store.get(request_id).status == "failed"
+    store.retry(request_id, by="Ana")
+    assert sought(store, request_id) == (Identifier(**two[1]),), "and nothing of it is destroyed"
 
 
 def test_what_was_dropped_leaves_no_byte_and_the_log_says_so(tmp_path: Path) -> None:
@@ -128,7 +172,7 @@ def test_what_is_left_is_not_made_the_same_as_what_stands_in_line(store: Request
 @pytest.mark.parametrize(
     ("identifiers", "number", "reason", "said"),
     [
-        ((SSN, MAIL), 2, "not_found", "has no identifier 2; it has 2, the first is 0"),
+        ((SSN, MAIL), 2, "not_found", r"has no identifier 2; it has 0 \(US_SSN\), 1 \(EMAIL_ADDRESS\)"),
         ((SSN, MAIL), -1, "not_found", "has no identifier -1"),
         ((SSN,), 0, "not_found", "identifier 0 is all that request R-.* asks for; refuse or withdraw"),
         ((SSN, MAIL), 0, "because Ada said so", r"that is no reason to drop an identifier; name one of not_found"),
@@ -205,8 +249,8 @@ def test_what_no_batch_has_looked_for_cannot_be_accepted(store: RequestStore) ->
     store.retry(request_id, by="Ana")
     judged(store, request_id, "edited", "not_found", "memorised")
     store.narrow(request_id, number=2, reason="legal_hold", by="Ana")
-    with pytest.raises(BadInput, match=r"no batch has looked for what request R-.* asks for now"):
-        store.accept(request_id, by="Ana")
+    store.accept(request_id, by="Ana")
+    assert store.get(request_id).status == "completed", "what is left was looked for, and nothing of it is there"
 
 
 @pytest.mark.parametrize("given_up", [False, True])

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slow_search import Wanted, numbered
 
 from infra.corpus import Corpus
 from infra.detection import Detector, Finding, Findings
@@ -14,12 +14,6 @@ from infra.identifiers.normalise import normal_form, search_forms
 from infra.search.occurrences import Detection, Occurrence, confirm, detected, locate
 from infra.search.refusals import unsearchable
 from revs.errors import BadInput
-
-
-@dataclass(frozen=True)
-class Wanted:
-    type: str
-    value: str = field(repr=False)
 
 
 class Rows:
@@ -54,7 +48,7 @@ class MarkedDetector:
 
 
 def find(wanted: dict[str, list[Wanted]], *rows: str) -> list[Occurrence]:
-    return locate(cast(Corpus, Rows(*rows)), cast(Any, wanted))
+    return locate(cast(Corpus, Rows(*rows)), numbered(wanted))
 
 
 def written(type_: str, value: str, text: str) -> list[str]:
@@ -175,7 +169,7 @@ def test_an_identifier_of_less_than_four_characters_is_refused_by_request(value:
         find(wanted, "text")
     assert "good" not in str(caught.value)
     assert not value.strip() or len(value) == 1 or value not in str(caught.value)
-    assert list(unsearchable(cast(Any, wanted))) == [("bad-17", 2)]
+    assert list(unsearchable(numbered(wanted))) == [("bad-17", 2)]
 
 
 def test_a_long_list_of_refused_requests_is_cut_and_counted() -> None:

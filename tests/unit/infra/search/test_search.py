@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from slow_search import Wanted, search, slow_readings, slow_search, spots
+from slow_search import Wanted, numbered, search, slow_readings, slow_search, spots
 
 from infra.identifiers.normalise import fold, reduced
 from infra.identifiers.readings import may_be_disguised, readings
@@ -188,7 +188,7 @@ def test_a_search_finds_the_same_in_another_process() -> None:
     import pickle
 
     wanted = {"r": [Wanted("US_SSN", "219-41-5522")]}
-    again = Search(pickle.loads(pickle.dumps(cast(Any, wanted))))
+    again = Search(pickle.loads(pickle.dumps(numbered(wanted))))
     assert list(again.in_texts(["219415522"])) == [
         (0, Found(request_id="r", identifier=0, type="US_SSN", start=0, end=9))
     ]

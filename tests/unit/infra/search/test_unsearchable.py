@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from slow_search import Wanted
+from slow_search import Wanted, numbered
 
 from infra.search import Search
 from infra.search.refusals import too_common, unsearchable
@@ -13,7 +13,7 @@ from infra.search.refusals import too_common, unsearchable
 
 def test_an_identifier_that_is_left_out_leaves_the_others_their_numbers() -> None:
     wanted = {"r": [Wanted("CUSTOM", "x"), Wanted("US_SSN", "219-41-5522")]}
-    seeker = Search(cast(Any, wanted), leave_out=unsearchable(cast(Any, wanted)))
+    seeker = Search(numbered(wanted), leave_out=unsearchable(numbered(wanted)))
     assert [found.identifier for _, found in seeker.in_texts(["x 219415522 x"])] == [1]
 
 
@@ -27,7 +27,7 @@ UNSEARCHABLE = [
 @pytest.mark.parametrize(("value", "sought", "why"), UNSEARCHABLE, ids=[row[2] for row in UNSEARCHABLE])
 def test_an_identifier_is_refused_by_its_own_number_and_reason(value: str, sought: bool, why: str) -> None:
     wanted = {"r": [Wanted("EMAIL_ADDRESS", "zz@example.com"), Wanted("CUSTOM", value)]}
-    reasons = unsearchable(cast(Any, wanted))
+    reasons = unsearchable(numbered(wanted))
     assert set(reasons) == (set() if sought else {("r", 1)})
     assert value not in " ".join(reasons.values()) or len(value) == 1
 
