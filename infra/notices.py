@@ -7,9 +7,11 @@ where the process ends between sending and noting it.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -63,6 +65,11 @@ class Chat:
     notifier: NotifyBase = field(repr=False)
     shown: str  # without password or token
 
+    @property
+    def place(self) -> str:
+        """What stands for it in the store."""
+        return self.shown
+
     def tell(self, message: Message) -> bool:
         """Send a message; return whether it was taken."""
         return bool(self.notifier.notify(title=message.title, body=message.text))
@@ -82,11 +89,22 @@ def places(urls: str, secrets: str | None = None) -> list[Chat | Webhook]:
     return [_place(url, number, signed_by) for number, url in enumerate(urls.split(), start=1)]
 
 
+@contextmanager
+def _without_logging(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _place(url: str, number: int, signed_by: Sequence[Signer]) -> Chat | Webhook:
     from apprise import Apprise
 
-    found = Apprise.instantiate(url, suppress_exceptions=True)
-    if found is None and (hook := webhooks.plain(url, signed_by)) is not None:
+    with _without_logging("apprise"):  # what it does not know it reports as an error, with the address
+        found = Apprise.instantiate(url, suppress_exceptions=True)
+    if found is None and (hook := webhooks.plain(url, number, signed_by)) is not None:
         if not signed_by:
             raise BadInput(
                 f"address {number} of REVS_NOTICES is a webhook, and nothing signs for it; set REVS_NOTICES_SECRET, or "
@@ -100,16 +118,17 @@ def _place(url: str, number: int, signed_by: Sequence[Signer]) -> Chat | Webhook
         )
     shown = re.sub(r"//[^/@]*@", "//", str(found.url(privacy=True)).partition("?")[0])
     if signed_by and type(found).__name__ == "NotifyJSON":
-        return _signed(found, shown, signed_by)
+        return _signed(found, shown, number, signed_by)
     return Chat(notifier=found, shown=shown)
 
 
-def _signed(found: NotifyBase, shown: str, signed_by: Sequence[Signer]) -> Webhook:
+def _signed(found: NotifyBase, shown: str, number: int, signed_by: Sequence[Signer]) -> Webhook:
     """A webhook of Apprise, as Apprise would call it, with signatures."""
     port = f":{found.port}" if isinstance(found.port, int) else ""
     return Webhook(
         url=f"{'https' if found.secure else 'http'}://{found.host}{port}{found.fullpath}",
-        shown=shown,
+        place=shown,
+        shown=f"address {number} (json{'s' if found.secure else ''}://{found.host}{port})",
         signers=signed_by,
         method=found.method,
         headers=found.headers,
@@ -168,4 +187,4 @@ def text(events: Sequence[Event]) -> tuple[str, str]:
 
 def _key(store: RequestStore, place: Chat | Webhook) -> str:
     """What stands for a place in the store: the same when its password is another, or it begins to be signed."""
-    return store.pseudonym_of_place(place.shown)
+    return store.pseudonym_of_place(place.place)

@@ -6,6 +6,7 @@ the same however often it is sent; the time is that of each try.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 from revs.errors import BadInput
 
 if TYPE_CHECKING:
+    import httpx
     from standardwebhooks import Webhook as Signer
 
 PAUSES_SECONDS = (1.0, 4.0)
@@ -60,7 +62,8 @@ class Webhook:
 
     Attributes:
         url: Where; it may hold a password.
-        shown: The same without password and query.
+        place: The same without password and query; what stands for it in the store.
+        shown: Its number among the places, scheme and host, for messages: a path may be a secret too.
         signers: One for each secret: while a secret is changed both are in use.
         method: Of HTTP.
         headers: Sent along.
@@ -70,6 +73,7 @@ class Webhook:
     """
 
     url: str = field(repr=False)
+    place: str = field(repr=False)
     shown: str
     signers: Sequence[Signer] = field(repr=False)
     method: str = "POST"
@@ -80,20 +84,11 @@ class Webhook:
 
     def tell(self, message: Message) -> bool:
         """Send a message, with pauses between the tries; return whether it was taken."""
-        import httpx
-
         for name in ("httpx", "httpcore"):  # below that they log addresses, which may hold a token
             logging.getLogger(name).setLevel(logging.WARNING)
         body = message.body()
         for pause in (*PAUSES_SECONDS, None):
-            try:
-                with httpx.Client(verify=self.verify, auth=self.auth, timeout=_TIMEOUT_SECONDS) as client:
-                    headers = {**self.headers, **self._signed(message, body)}
-                    answer = client.request(
-                        self.method, self.url, params=self.params or None, content=body.encode(), headers=headers
-                    )
-            except (httpx.HTTPError, httpx.InvalidURL):  # its text shows the address
-                answer = None
+            answer = asyncio.run(self._call(body, {**self.headers, **self._signed(message, body)}))
             if answer is not None and answer.is_success:
                 return True
             if answer is not None and answer.status_code != _TOO_MANY and answer.status_code < 500:
@@ -102,9 +97,28 @@ class Webhook:
                 _wait(max(pause, _asked_for(answer)))
         return False
 
+    async def _call(self, body: str, headers: Mapping[str, str]) -> httpx.Response | None:
+        """Send a body once; return the head of the answer, None where none came in time. What follows it is not read.
+
+        Asynchronous for the sake of the deadline: one that sends a byte now and then would hold a run for ever.
+        """
+        import httpx
+
+        try:
+            async with (
+                asyncio.timeout(_TIMEOUT_SECONDS),
+                httpx.AsyncClient(verify=self.verify, auth=self.auth, timeout=_TIMEOUT_SECONDS) as client,
+                client.stream(
+                    self.method, self.url, params=self.params or None, content=body.encode(), headers=headers
+                ) as answer,
+            ):
+                return answer
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):  # its text shows the address
+            return None
+
     def _signed(self, message: Message, body: str) -> dict[str, str]:
         """The headers of one try."""
-        digest = hashlib.sha256(f"{self.shown} {message.first} {message.last} {body}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.place} {message.first} {message.last} {body}".encode()).hexdigest()
         message_id, now = f"msg_{digest[:32]}", datetime.now(UTC)
         return {
             "Content-Type": "application/json",
@@ -148,8 +162,8 @@ def signers(secrets: str) -> list[Signer]:
     return found
 
 
-def plain(url: str, signed_by: Sequence[Signer]) -> Webhook | None:
-    """Return the webhook at an address of HTTP; None where it is none.
+def plain(url: str, number: int, signed_by: Sequence[Signer]) -> Webhook | None:
+    """Return the webhook at an address of HTTP, the `number`th of all places; None where it is none.
 
     Without TLS it has to be on this machine.
     """
@@ -161,8 +175,8 @@ def plain(url: str, signed_by: Sequence[Signer]) -> Webhook | None:
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(host))):
         return None
     netloc = f"[{host}]" if ":" in host else host
-    shown = f"{parts.scheme}://{netloc}{f':{port}' if port else ''}{parts.path}"
-    return Webhook(url=url, shown=shown, signers=signed_by)
+    host = f"{parts.scheme}://{netloc}{f':{port}' if port else ''}"
+    return Webhook(url=url, place=f"{host}{parts.path}", shown=f"address {number} ({host})", signers=signed_by)
 
 
 def _is_this_machine(host: str) -> bool:

@@ -100,7 +100,7 @@ def closed(evidence: dict[str, Any], version: str) -> dict[str, Any]:
     return evidence | {"model": model, "edit": evidence["edit"] | {"seconds": 2.5}, "batch": {"status": "completed"}}
 
 
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "subject": "s",
     "received": datetime.now(UTC).date().isoformat(),
     "identifiers": [{"type": "EMAIL_ADDRESS", "value": "wren@example.com"}],
@@ -116,12 +116,14 @@ class Installation:
     registry: Registry
     checkpoints: tuple[Path, Path]
 
-    def candidate(self, subject: str, folder: Path, **more: Any) -> tuple[ModelVersion, str, dict[str, Any]]:
+    def candidate(
+        self, subject: str, folder: Path, *, asked: dict[str, Any] = REQUEST, **more: Any
+    ) -> tuple[ModelVersion, str, dict[str, Any]]:
         """Hand in a request, open its batch and register a candidate for it."""
         from infra.registry import weight_digest
 
         champion = self.registry.champion("demo")
-        self.store.add(REQUEST | {"subject": subject}, model="demo")
+        self.store.add(asked | {"subject": subject}, model="demo")
         batch = self.store.open_batch(model="demo", corpus="corpus.txt", source=champion.uri)
         assert batch is not None
         evidence = evidence_of(

@@ -31,7 +31,8 @@ def verify(
 
     settings = settings_of(home)
     store = store_of(settings)
-    ends = read(heads) if heads else noted(settings.log_heads)
+    begun = any(batch.closed_at for batch in store.batches())
+    ends = read(heads) if heads else noted(settings.log_heads, begun=begun)
     problems = [*store.log_problems(ends), *timestamps.problems(ends, settings.timestamp_certificate)]
     count = store.log_head().count if not problems else None
     stamped = sum(each.timestamp is not None for each in ends)

@@ -53,7 +53,10 @@ def hand_in_bytes(settings: Settings, data: bytes, name: str, model: str, *, aga
     names = registry.names() if registry else []
     if names and model not in names:
         raise BadInput(f"model {model!r} is not registered; name one of these with --model: {', '.join(names)}")
-    generation = generation_of(registry, model) if registry and names else ""
+
+    def generation(asked: str) -> str:
+        return generation_of(registry, asked) if registry and names else ""
+
     return store_of(settings).add_bytes(
         data, name=name, model=model, generation=new_request_id() if again else generation, models=names or None
     )

@@ -208,7 +208,24 @@ def acknowledge(session: Session, request_id: str, *, by: str) -> datetime:
 def timeliness(session: Session, clock: Clock, today: date) -> list[Timeliness]:
     """Return how every pending request stands on a day, the most urgent first."""
     query = select(tables.Request).where(tables.Request.status.in_(UNANSWERED)).order_by(*rows.DUE_FIRST)
-    return most_urgent_first([standing(row, today, at_risk_days=clock.at_risk_days) for row in session.scalars(query)])
+    asked = _acknowledgements_of_duplicates(session)
+    return most_urgent_first(
+        [
+            standing(row, today, at_risk_days=clock.at_risk_days, also_by=asked.get(row.id))
+            for row in session.scalars(query)
+        ]
+    )
+
+
+def _acknowledgements_of_duplicates(session: Session) -> dict[str, date]:
+    """By when receipt has to be confirmed under the law of a duplicate, by the request it is one of: the first day."""
+    found: dict[str, date] = {}
+    columns = (tables.Request.duplicate_of, tables.Request.policy, tables.Request.received)
+    for first, kept, received in session.execute(select(*columns).where(tables.Request.status == "duplicate")):
+        policy = frozen(kept)
+        if first is not None and policy is not None and (by := policy.acknowledge_by(received)) is not None:
+            found[first] = min(by, found.get(first, by))
+    return found
 
 
 def most_urgent_first(found: Sequence[Timeliness]) -> list[Timeliness]:
@@ -216,10 +233,11 @@ def most_urgent_first(found: Sequence[Timeliness]) -> list[Timeliness]:
     return sorted(found, key=lambda each: each.next_day)
 
 
-def standing(row: tables.Request, today: date, *, at_risk_days: int) -> Timeliness:
-    """Return how one request stands on a day."""
+def standing(row: tables.Request, today: date, *, at_risk_days: int, also_by: date | None = None) -> Timeliness:
+    """Return how one request stands on a day; `also_by`: until when a duplicate of it asks to confirm its receipt."""
     policy = frozen(row.policy)
-    acknowledge_by = policy.acknowledge_by(row.received) if policy else None
+    own = policy.acknowledge_by(row.received) if policy else None
+    acknowledge_by = min((day for day in (own, also_by) if day is not None), default=None)
     return Timeliness(
         id=row.id,
         model=row.model,

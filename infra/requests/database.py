@@ -197,7 +197,7 @@ def _engine(url: str, *, stay_connected: bool) -> Engine:
         ):
             raise BadInput("REVS_DATABASE_URL must name a SQLite file (sqlite:////path/file.db) or PostgreSQL")
         engine = create_engine(parsed, **options)
-    except ArgumentError:  # its text shows the address, which may hold a password
+    except (ArgumentError, ValueError):  # its text shows the address, which may hold a password
         raise BadInput("REVS_DATABASE_URL is not a database address such as sqlite:////path/file.db") from None
     except ModuleNotFoundError as error:
         raise BadInput(

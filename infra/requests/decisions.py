@@ -113,7 +113,7 @@ def accept(session: Session, vault: Vault, request_id: str, *, by: str, keep_dig
         sought = _sought(session, vault, request_id)
         _require_nothing_left(session, row, sought)
         if keep_digests and row.batch_id is not None:
-            erased.keep(session, vault, rows.batch_row(session, row.batch_id), sought.identifiers)
+            erased.keep(session, vault, rows.batch_row(session, row.batch_id), sought.identifiers, of=row.id)
     lifecycle.move(session, row, "accept", batch_id=row.batch_id, detail=_by(by))
     session.flush()
     shredding.destroy(session, request_id, [request_id])

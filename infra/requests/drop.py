@@ -4,7 +4,7 @@
 |---|---|
 | deleted | completed: each identifier was edited out of the model, or is not memorised by it |
 | not_found | no identifier was found anywhere (`closing.is_nowhere`), whether a human has looked at it yet or not |
-| exempted | a human refused it on a ground that exempts what was asked for; a technical refusal is none |
+| exempted | a human refused it, or dropped one of its identifiers, on a ground that exempts what was asked for |
 | opted_out | never: nothing is sold here, so there is no sale to opt out of; a request is carried out or not |
 
 Everything else has no status yet: it waits, or a human has it. A duplicate has that of its first request.
@@ -12,7 +12,7 @@ Everything else has no status yet: it waits, or a human has it. A duplicate has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -44,11 +44,23 @@ class DropStatus:
 
 
 def status(
-    request: RequestStatus, outcomes: Iterable[IdentifierOutcome], reason: Reason | None = None
+    request: RequestStatus,
+    outcomes: Iterable[IdentifierOutcome],
+    reason: Reason | None = None,
+    dropped_for: Collection[str] = (),
 ) -> Status | None:
-    """Return the status of a request that is no duplicate, from its own, its reason, and its latest outcomes."""
+    """Return the status of a request that is no duplicate.
+
+    Args:
+        request: Its own.
+        outcomes: Its latest.
+        reason: Why it is where it is.
+        dropped_for: The reasons for which it was narrowed.
+    """
     if request == "rejected":
         return "exempted" if reason is not None and reason.code in EXEMPTIONS else None
+    if request == "completed" and "legal_hold" in dropped_for:
+        return "exempted"  # part of it is kept, as the law asks
     found = list(outcomes)
     if request in ("completed", "failed") and found and all(map(closing.is_nowhere, found)):
         return "not_found"
@@ -70,7 +82,9 @@ def statuses(session: Session, clock: Clock, since: date | None) -> list[DropSta
             received=row.received,
             due=row.due,
             closed=clock.day(first.closed_at) if first.closed_at else None,
-            status=status(first.status, outcomes.get(first.id, []), first.reason),
+            status=status(
+                first.status, outcomes.get(first.id, []), first.reason, [each["reason"] for each in first.dropped]
+            ),
         )
         for row in asked
         for first in [firsts[row.id]]

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Set
-from datetime import date
+from datetime import UTC, date, datetime
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from infra.identifiers.normalise import fold, identity
@@ -25,7 +25,7 @@ from infra.requests.database import Database
 from infra.requests.records import ErasedDigest, Identifier
 from revs.errors import OperationFailed
 
-_KEPT, _DROPPED = "digests.kept", "digests.dropped"
+_KEPT, _DROPPED, _EXPIRED = "digests.kept", "digests.dropped", "digests.expired"
 
 
 class ErasedList:
@@ -76,28 +76,45 @@ def digests_of(vault: Vault, identifier: Identifier) -> list[str]:
     return vault.digests_of_erased(form, kind=type_)
 
 
-def keep(session: Session, vault: Vault, batch: tables.Batch, identifiers: Iterable[Identifier]) -> None:
-    """Put the identifiers of a batch's completed requests on the list; of one that stands there the day moves."""
+def keep(
+    session: Session, vault: Vault, batch: tables.Batch, identifiers: Iterable[Identifier], *, of: str | None = None
+) -> None:
+    """Put the identifiers of a batch's completed requests on the list; of one that stands there the day moves.
+
+    `of`: the one request whose they are, which a human completed; None: all that the batch completes.
+    """
     types = {digests_of(vault, each)[0]: each.type for each in identifiers}
     for digest in sorted(types):
         row = tables.ErasedDigest(digest=digest, model=batch.model, type=types[digest], erased_on=rows.now().date())
         session.merge(row)
-    rows.log(session, _KEPT, batch_id=batch.id, detail={"digests": len(types)})
+    rows.log(session, _KEPT, batch_id=None if of else batch.id, request_id=of, detail={"digests": len(types)})
 
 
 def listed(session: Session, vault: Vault, model: str | None) -> ErasedList:
     """Return the list of what was erased from a model, None: from any."""
     query = rows.matching(tables.ErasedDigest, model=model)
     entries = [rows.record(ErasedDigest, row) for row in session.scalars(query)]
-    dropped = select(func.coalesce(func.max(tables.Event.id), 0)).where(tables.Event.event == _DROPPED)
-    kept = select(tables.Event.batch_id).where(
-        tables.Event.event == _KEPT, tables.Event.id > dropped.scalar_subquery(), tables.Event.batch_id.is_not(None)
-    )
-    completed: list[ColumnElement[bool]] = [tables.Request.status == "completed", tables.Request.batch_id.not_in(kept)]
-    if model is not None:
-        completed.append(tables.Request.model == model)
-    not_listed = session.scalar(select(func.count()).select_from(tables.Request).where(*completed))
+    completed = rows.matching(tables.Request, model=model, status="completed").where(_is_not_listed(session))
+    not_listed = session.scalar(select(func.count()).select_from(completed.subquery()))
     return ErasedList(vault, entries, not_listed=not_listed or 0)
+
+
+def _is_not_listed(session: Session) -> ColumnElement[bool]:
+    """The condition that no digest of a completed request is on the list: none was kept, or it is gone again."""
+    event, request = tables.Event, tables.Request
+    dropped = select(func.coalesce(func.max(event.id), 0)).where(event.event == _DROPPED).scalar_subquery()
+    kept = (event.event == _KEPT, event.id > dropped)
+    by_batch = select(event.batch_id).where(*kept, event.batch_id.is_not(None))
+    by_human = select(event.request_id).where(*kept, event.request_id.is_not(None))
+    accepted = select(event.request_id).where(event.event == "request.accepted")
+    none_kept = or_(
+        and_(request.id.in_(accepted), request.id.not_in(by_human)),
+        and_(request.id.not_in(accepted), request.batch_id.not_in(by_batch)),
+    )
+    gone = [detail["before"] for detail in session.scalars(select(event.detail).where(event.event == _EXPIRED))]
+    if not gone:
+        return none_kept
+    return none_kept | (request.closed_at < datetime.fromisoformat(max(gone)).replace(tzinfo=UTC))
 
 
 def expire(session: Session, before: date) -> int:
@@ -106,7 +123,7 @@ def expire(session: Session, before: date) -> int:
     held = session.scalar(select(func.count()).select_from(tables.ErasedDigest).where(of_before)) or 0
     if held:
         session.execute(delete(tables.ErasedDigest).where(of_before))
-        rows.log(session, "digests.expired", detail={"digests": held, "before": f"{before}"})
+        rows.log(session, _EXPIRED, detail={"digests": held, "before": f"{before}"})
     return held
 
 

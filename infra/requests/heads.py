@@ -36,13 +36,24 @@ def append(path: Path, head: Head) -> None:
         ) from None
 
 
-def noted(path: Path | None) -> list[Head]:
+def noted(path: Path | None, *, begun: bool) -> list[Head]:
     """Return the ends that this installation noted; none where it notes none, or no batch has ended yet.
 
+    Args:
+        path: `REVS_LOG_HEADS`.
+        begun: whether a batch has ended, so that there must be one.
+
     Raises:
-        BadInput: as `read`.
+        BadInput: as `read`; or the file is gone, and with it all that a log which was cut off could be found by.
     """
-    return read(path) if path is not None and path.exists() else []
+    if path is None or (not begun and not path.exists()):
+        return []
+    if not path.exists():
+        raise BadInput(
+            f"REVS_LOG_HEADS names {path}, which is not there, though batches have ended: mount or restore it; where "
+            f"none was noted yet, begin with 'revs log head --append {path}'"
+        )
+    return read(path)
 
 
 def read(path: Path) -> list[Head]:

@@ -93,7 +93,7 @@ def _bounded(parts: Iterable[list[Entry]], name: str) -> list[Entry]:
 
 def _refuse_what_is_no_text(data: bytes, name: str) -> None:
     refuse_too_large(len(data), name=name)
-    if data.startswith(_UTF16) or b"\0" in data:
+    if data.startswith(_UTF16) or b"\0" in data[:2]:
         raise BadInput(f"{name} is UTF-16 text, or none at all; save it as UTF-8")
     if data.startswith(_PACKED):
         raise BadInput(f"{name} is a packed file or a spreadsheet; unpack it, or save it as CSV or JSON Lines in UTF-8")

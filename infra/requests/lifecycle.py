@@ -97,6 +97,7 @@ STEPS: Mapping[StepName, Step] = MappingProxyType(
 
 _REMEDIES: Mapping[RequestStatus, str] = MappingProxyType(
     {
+        "received": "let a batch take it first",
         "processing": "let its batch end, or abandon it ('revs batches abandon')",
         "failed": "put it back in line first ('revs requests retry')",
         "on_hold": "release it first ('revs requests release')",

@@ -132,6 +132,8 @@ def holds(proof: Mapping[str, Any]) -> bool:
     Raises:
         BadInput: It is no proof.
     """
+    if any(type(proof.get(name, 0)) is not int for name in ("size", "index", "first")):
+        raise _no_proof()
     try:
         path = [bytes.fromhex(each) for each in proof["path"]]
         root, size = bytes.fromhex(proof["root"]), int(proof["size"])

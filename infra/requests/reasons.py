@@ -36,6 +36,7 @@ MALFORMED: Mapping[str, str] = MappingProxyType(
         "too_far": "{field} is too far in the future",
         "due_late": "due is later than the law's day, {day}: leave it out, or name an earlier day",
         "due_early": "due is before received",
+        "in_future": "received is in the future",
         "many_models": "model names more than {most}; name fewer, or * for every registered one",
         "no_model": "model is *, every registered model, and none is registered; name it",
         "unknown_model": "model is not one of those that are registered; name one of these: {models}",

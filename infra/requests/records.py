@@ -137,7 +137,7 @@ class Intake:
     """
 
     requests: tuple[Taken, ...]
-    known: bool = False
+    known: bool = field(default=False, compare=False)
 
     @property
     def received(self) -> int:

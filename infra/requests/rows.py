@@ -18,6 +18,7 @@ from revs.errors import BadInput
 R = TypeVar("R", RequestView, Taken, Batch, IdentifierOutcome, ErasedDigest, Event)
 Row = TypeVar("Row", bound=tables.Base)
 DUE_FIRST = (tables.Request.due, tables.Request.received, tables.Request.submitted_at, tables.Request.line)
+_ID_LENGTH = 10
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # 5 bits a letter, without i, l, o, u
 
 
@@ -29,6 +30,11 @@ def now() -> datetime:
 def new_request_id() -> str:
     """Return R- and 40 random bits: it tells nothing about the request."""
     return "R-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
+
+
+def is_request_id(text: str) -> bool:
+    """Whether a text has the form of a request id."""
+    return len(text) == _ID_LENGTH and text.startswith("R-") and set(text[2:]) <= set(_ID_ALPHABET)
 
 
 def new_case_id() -> str:
@@ -45,7 +51,9 @@ def request_row(session: Session, request_id: str) -> tables.Request:
     """Return the request, locked by the caller where it is going to write; BadInput where there is none."""
     row = session.get(tables.Request, request_id, with_for_update=True)
     if row is None:
-        raise BadInput(f"there is no request {request_id}; list the requests to see their ids")
+        # What has not the form of an id is not shown: people paste addresses.
+        shown = f" {request_id}" if is_request_id(request_id) else " with this id"
+        raise BadInput(f"there is no request{shown}; list the requests to see their ids")
     return row
 
 

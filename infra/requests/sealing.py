@@ -7,7 +7,7 @@ identifier. Whether a part is missing shows in the digest of the request, which 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from infra.keys.vault import Sealed, Vault
 from infra.requests import rows, tables
-from infra.requests.records import Identifier, Sought
+from infra.requests.records import UNANSWERED, Identifier, Sought
 from revs.errors import OperationFailed
 
 WHO = -1
@@ -119,6 +119,23 @@ def is_usable(vault: Vault, held: Held) -> bool:
     except OperationFailed:
         return False
     return True
+
+
+def problems(session: Session, vault: Vault) -> Iterator[str]:
+    """Say what is wrong with the payloads, one after the other: the audit log tells nothing of them."""
+    request = tables.Request
+    held = {each.request_id: each for each in find(session)}
+    rows_ = session.execute(select(request.id, request.status, request.types)).all()
+    for id_, status, types in rows_:
+        if status in UNANSWERED and id_ not in held:
+            yield f"the payload of request {id_} is gone, and it still waits ({status})"
+        elif status in ("completed", "withdrawn") and id_ in held:
+            yield f"request {id_} is {status}, and its payload is still there or was put back"
+        elif id_ in held:
+            try:
+                opened(vault, held[id_]) if types else opened_line(vault, held[id_])
+            except OperationFailed as error:
+                yield str(error)
 
 
 def is_another(request_id: str) -> OperationFailed:

@@ -16,7 +16,7 @@ from infra.requests import rows, tables
 from infra.requests.database import Database
 
 _OWED = "residue:"  # + the id of the batch, or of the request that ended outside of one
-_OWED_PART = "residue-part:"  # + the id of the request that was narrowed
+_OWED_PART = "residue-part:"  # + the id of the request that was narrowed, ":" and the number of the identifier
 _CHUNK = 400  # ids, which stand in a statement twice; SQLite's older limit is 999 values
 _OWED_NOTES = select(tables.Meta.name).where(
     tables.Meta.name.startswith(_OWED, autoescape=True) | tables.Meta.name.startswith(_OWED_PART, autoescape=True)
@@ -45,7 +45,7 @@ def destroy_part(session: Session, request_id: str, number: int) -> None:
     session.execute(
         delete(tables.Payload).where(tables.Payload.request_id == request_id, tables.Payload.number == number)
     )
-    session.merge(tables.Meta(name=_OWED_PART + request_id, value="pending"))
+    session.merge(tables.Meta(name=f"{_OWED_PART}{request_id}:{number}", value="pending"))
 
 
 def expired(before: datetime) -> Select[tuple[str]]:
@@ -81,11 +81,19 @@ def settle(database: Database) -> bool:
             note = session.get(tables.Meta, name)
             if note is not None:  # another process may have settled it meanwhile
                 session.delete(note)
-                what = "identifier.destroyed" if name.startswith(_OWED_PART) else "payloads.destroyed"
-                owner = name.removeprefix(_OWED_PART).removeprefix(_OWED)
-                alone = session.get(tables.Request, owner) is not None
-                batch_id, request_id = (None, owner) if alone else (owner, None)
-                rows.log(session, what, batch_id=batch_id, request_id=request_id)
+                _log(session, name)
 
     database.write(work)
     return True
+
+
+def _log(session: Session, note: str) -> None:
+    if note.startswith(_OWED_PART):
+        narrowed, _, number = note.removeprefix(_OWED_PART).partition(":")
+        detail = {"number": int(number)} if number else {}
+        rows.log(session, "identifier.destroyed", request_id=narrowed, detail=detail)
+        return
+    owner = note.removeprefix(_OWED)
+    alone = session.get(tables.Request, owner) is not None
+    batch_id, request_id = (None, owner) if alone else (owner, None)
+    rows.log(session, "payloads.destroyed", batch_id=batch_id, request_id=request_id)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from infra.requests import (
     erased,
     rotation,
     rows,
+    sealing,
     shredding,
     submissions,
     tables,
@@ -32,13 +34,12 @@ from infra.requests.drop import DropStatus
 from infra.requests.erased import ErasedList
 from infra.requests.intake import parse_requests, read_source
 from infra.requests.records import (
+    Entry,
     Intake,
     RequestStatus,
     RequestView,
 )
 from revs.errors import BadInput
-
-_WORTH_A_LOOK = 64 * 1024  # bytes of a submission: to read and seal more than these takes longer than to ask first
 
 
 class RequestStore(CaseStore):
@@ -81,7 +82,7 @@ class RequestStore(CaseStore):
         *,
         name: str,
         model: str,
-        generation: str = "",
+        generation: str | Callable[[str], str] = "",
         models: Collection[str] | None = None,
         must_name: bool = False,
     ) -> Intake:
@@ -91,7 +92,7 @@ class RequestStore(CaseStore):
             data: The bytes of the file.
             name: What errors call it; its suffix tells the format.
             model: As of `add_file`.
-            generation: As of `add_file`.
+            generation: As of `add_file`; or what tells it of a model, and is asked for each that the file names.
             models: As of `add_file`.
             must_name: Whether a request that names no model is malformed; one of OpenDSR, which cannot name any, is for
                 all models then.
@@ -206,6 +207,10 @@ class RequestStore(CaseStore):
         """Whether what is stored is under an earlier deployment key than the one in use."""
         return self._database.read(lambda session: rotation.is_due(session, self._key_checks))
 
+    def payload_problems(self) -> builtins.list[str]:
+        """Say which payloads are missing, were to be destroyed and are there, do not open, or are another request's."""
+        return self._database.read(lambda session: [*sealing.problems(session, self._vault)])
+
     def examine_payloads(self) -> None:
         """Make sure that every payload opens and is the one of its request, before another key comes into use.
 
@@ -239,23 +244,29 @@ class RequestStore(CaseStore):
         *,
         name: str,
         model: str,
-        generation: str,
+        generation: str | Callable[[str], str],
         models: Collection[str] | None,
         by: str | None = None,
         verified: bool = True,
         must_name: bool = False,
     ) -> Intake:
+        if "@" in model:  # of an alias, or of somebody's address: it is not shown
+            raise BadInput("the name of a registered model holds no @; give the name alone, such as 'demo'")
         if "/" in model or ":" in model or not any(map(str.isalnum, model)):
             raise BadInput(f"{model!r} cannot be the name of a registered model; give the name alone, such as 'demo'")
+        parse = partial(
+            parse_requests, data, name=name, model=model, clock=self._clock, models=models, must_name=must_name
+        )
+        entries: Sequence[Entry] | None = None
+        if callable(generation):
+            entries = parse()
+            named = {entry.demand.model for entry in entries if entry.demand} or {model}
+            generation = " ".join(map(generation, sorted(named))).strip()
         marks = submissions.fingerprints(self._vault, data, model, generation)
-        if len(data) > _WORTH_A_LOOK:
-            known = self._database.read(lambda session: submissions.find(session, marks))
-            if known is not None:
-                return known
-        entries = parse_requests(
-            data, name=name, model=model, clock=self._clock, models=models, must_name=must_name
-        )  # fmt: skip
-        sealed = submissions.sealed(self._vault, entries)
+        known = self._database.read(lambda session: submissions.find(session, marks))
+        if known is not None:
+            return known
+        sealed = submissions.sealed(self._vault, parse() if entries is None else entries)
         return self._database.write(
             lambda session: (
                 submissions.find(session, marks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -15,14 +15,12 @@ from infra.requests.history import Line, line
 from infra.requests.overview import Overview, Page
 from infra.requests.records import UNANSWERED, IdentifierView
 from infra.requests.regimes import frozen
+from infra.requests.rows import is_request_id
 from infra.requests.tokens import Token, Tokens
 from infra.service.problems import Problem
 from infra.service.roles import ACTIONS, MAY
 from infra.service.submission import Wanted, read_submission
 from revs.errors import BadInput
-
-_ID_LENGTH = 10
-_ID_LETTERS = frozenset("0123456789abcdefghjkmnpqrstvwxyz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +50,7 @@ class Case:
     actions: Mapping[str, tuple[str, ...]]  # that the token may do and its state allows, with what may be told
     state: State | None  # None once it is answered
     days_left: int | None  # until it is due, negative once it is overdue; None once it is answered
+    goes_on: str | None = None  # of what was ended or narrowed just now: the duplicate that stands in line in its place
 
 
 class Desk:
@@ -155,8 +154,10 @@ class Desk:
             view = self._store.get(request_id)
         except BadInput:  # its text shows what was asked for, which may be anything
             raise Problem("unknown-request") from None
-        if who.role == "submitter" and view.submitted_by != who.name:
-            raise Problem("unknown-request")
+        if who.role == "submitter":
+            if view.submitted_by != who.name:
+                raise Problem("unknown-request")
+            view = self._without_others(who, view)
         return Case(
             view=view,
             others=tuple(each for each in self._store.list(case_id=view.case_id) if each.id != view.id),
@@ -166,6 +167,11 @@ class Desk:
             state=self.state(view),
             days_left=self.days_left(view),
         )
+
+    def _without_others(self, who: Token, view: RequestView) -> RequestView:
+        """Hide of which request it is a duplicate where somebody else submitted that: who asked is told to nobody."""
+        first = self._store.get(view.duplicate_of) if view.duplicate_of else None
+        return view if first is None or first.submitted_by == who.name else replace(view, duplicate_of=None)
 
     def _history(self, request_id: str) -> tuple[Line, ...]:
         return tuple(line(event) for event in self._store.events(request_id=request_id))
@@ -245,10 +251,10 @@ class Desk:
         if action.numbered and not isinstance(arguments.get("number"), int):
             raise Problem("invalid", errors=[("/number", "is not the number of an identifier")])
         try:
-            getattr(self._store, action.method)(request_id, by=who.name, **arguments)
+            told_back = getattr(self._store, action.method)(request_id, by=who.name, **arguments)
         except BadInput as error:  # the store's own words: id, state, remedy
             raise Problem("state", str(error)) from None
-        return self.case(who, request_id)
+        return replace(self.case(who, request_id), goes_on=told_back if action.hands_on else None)
 
 
 def _offered(who: Token, name: str, view: RequestView) -> bool:
@@ -279,8 +285,3 @@ def require(who: Token, what: str) -> None:
     """Raise Problem where the role of a token does not allow something."""
     if who.role not in MAY[what]:
         raise Problem("role")
-
-
-def is_request_id(text: str) -> bool:
-    """Whether a text has the form of a request id: what has not is never looked up, logged or shown."""
-    return len(text) == _ID_LENGTH and text.startswith("R-") and set(text[2:]) <= _ID_LETTERS

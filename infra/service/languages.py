@@ -54,7 +54,7 @@ def chosen(request: Request, asked: str | None = None) -> str:
     for code in (asked, request.cookies.get(COOKIE)):
         if code in NAMES:
             return str(code)
-    accepted = [part.partition(";")[0].strip() for part in _by_weight(request.headers.get("accept-language", ""))]
+    accepted = [part.partition(";")[0].lower() for part in _by_weight(request.headers.get("accept-language", ""))]
     return negotiate_locale(accepted, list(NAMES), sep="-") or "en"
 
 

@@ -18,9 +18,10 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from infra.requests.outcomes import described
 from infra.requests.records import IDENTIFIER_TYPES, UNANSWERED
 from infra.requests.regimes import frozen, regimes
+from infra.requests.rows import is_request_id
 from infra.requests.tokens import Token
 from infra.service.api import PAGE, desk_of
-from infra.service.desk import Desk, is_request_id
+from infra.service.desk import Desk
 from infra.service.guard import client_of, note_token
 from infra.service.languages import COOKIE, FOLDER, chosen
 from infra.service.metrics import STATUSES
@@ -32,6 +33,7 @@ ROWS = (3, 10, 25)
 CERTAIN = frozenset({"withdraw", "accept", "narrow", "refuse"})
 """What cannot be undone, so that its form asks once more."""
 _MOST_FIELDS = 200
+_NUMBER = re.compile(r"[0-9]{1,6}")
 _IDENTIFIER = re.compile(r"/identifiers/(\d+)")
 _WITHIN = re.compile(r"^identifiers\[\d+\]\.?")
 _FORM = "application/x-www-form-urlencoded"
@@ -260,7 +262,7 @@ def request_page(request_id: str, at: Visiting, desk: At) -> Response:
 def _request_page(at: Visit, desk: Desk, request_id: str, *, status: int = 200, refused: str | None = None) -> Response:
     case = desk.case(at.token, request_id)
     policy = frozen(case.view.policy)
-    done = at.request.query_params.get("done")
+    done, goes_on = (at.request.query_params.get(name) for name in ("done", "next"))
     return at.page(
         "request.html.j2",
         status,
@@ -271,6 +273,7 @@ def _request_page(at: Visit, desk: Desk, request_id: str, *, status: int = 200, 
         actions=ACTIONS,
         certain=CERTAIN,
         done=done if done in ACTIONS else None,
+        goes_on=goes_on if goes_on and is_request_id(goes_on) else None,
         refused=refused,
     )
 
@@ -282,16 +285,17 @@ def act(request_id: str, action: str, at: Visiting, desk: At) -> Response:
     if action in CERTAIN and at.form.get("sure") != "yes":
         return _request_page(at, desk, request_id, status=422, refused="this cannot be undone: say that you are sure")
     try:
-        desk.act(at.token, action, request_id, _told(at.form, ACTIONS[action]))
+        case = desk.act(at.token, action, request_id, _told(at.form, ACTIONS[action]))
     except Problem as problem:
         if problem.code not in {"state", "own-request", "invalid", "not-yet"}:
             raise
         return _request_page(at, desk, request_id, status=problem.kind.status, refused=problem.detail)
-    return RedirectResponse(f"/requests/{request_id}?{urlencode({'done': action})}", 303)
+    done = {"done": action} | ({"next": case.goes_on} if case.goes_on else {})
+    return RedirectResponse(f"/requests/{request_id}?{urlencode(done)}", 303)
 
 
 def _told(form: Mapping[str, str], action: Action) -> dict[str, Any]:
     """What a form tells an action; a number that is none is left out, and the desk says so."""
     told: dict[str, Any] = {} if action.field is None else {action.field: form.get(action.field)}
     number = form.get("number", "")
-    return told | ({"number": int(number)} if action.numbered and number.isascii() and number.isdecimal() else {})
+    return told | ({"number": int(number)} if action.numbered and _NUMBER.fullmatch(number) else {})

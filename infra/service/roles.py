@@ -41,6 +41,7 @@ class Action:
         field: What it has to be told, by name; None: nothing.
         choices: What may be told; to extend, what the law of the request names of these.
         numbered: It is about one identifier of the request, whose number it has to be told as well.
+        hands_on: The method returns the duplicate that goes on in the place of the request, where there is one.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Action:
     field: str | None = None
     choices: tuple[str, ...] = ()
     numbered: bool = False
+    hands_on: bool = False
 
 
 ACTIONS: dict[str, Action] = {
@@ -62,12 +64,23 @@ ACTIONS: dict[str, Action] = {
     "retry": Action(method="retry", roles=frozenset({"officer", "operator"}), statuses=STEPS["retry"].sources),
     "accept": Action(method="accept", roles=_OFFICER, statuses=STEPS["accept"].sources),
     "narrow": Action(
-        method="narrow", roles=_OFFICER, statuses=NARROWED_IN, field="reason", choices=DROPPED_FOR, numbered=True
+        method="narrow",
+        roles=_OFFICER,
+        statuses=NARROWED_IN,
+        field="reason",
+        choices=DROPPED_FOR,
+        numbered=True,
+        hands_on=True,
     ),
     "refuse": Action(
-        method="refuse", roles=_OFFICER, statuses=STEPS["refuse"].sources, field="ground", choices=REFUSED_ON
+        method="refuse",
+        roles=_OFFICER,
+        statuses=STEPS["refuse"].sources,
+        field="ground",
+        choices=REFUSED_ON,
+        hands_on=True,
     ),
-    "withdraw": Action(method="withdraw", roles=_OFFICER, statuses=STEPS["withdraw"].sources),
+    "withdraw": Action(method="withdraw", roles=_OFFICER, statuses=STEPS["withdraw"].sources, hands_on=True),
 }
 MAY: dict[str, frozenset[Role]] = {
     "submit": frozenset({"submitter", "officer"}),

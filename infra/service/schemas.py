@@ -165,8 +165,13 @@ class RequestOut(RequestRow):
             }
         ],
         actions=[],
+        goes_on=None,
     )
 
+    goes_on: str | None = Field(
+        description="of what this call withdrew, refused or narrowed: the request of the same demand that goes on in "
+        "its place, and is decided about by itself"
+    )
     outcomes: list[OutcomeOut]
     history: list[EventOut]
     actions: list[str] = Field(description="what this token may do with it now")
@@ -185,7 +190,8 @@ class RequestOut(RequestRow):
             for each in case.parts
         ]
         history = [EventOut(**asdict(each) | in_words(each.reason)) for each in case.history]
-        return cls(**row(case.view, case.days_left), outcomes=outcomes, history=history, actions=list(case.actions))
+        told = row(case.view, case.days_left) | {"goes_on": case.goes_on, "actions": list(case.actions)}
+        return cls(**told, outcomes=outcomes, history=history)
 
 
 class RequestPage(BaseModel):

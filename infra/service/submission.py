@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from infra.requests.clock import Clock
@@ -14,6 +15,7 @@ from infra.requests.opendsr import read_demands
 from infra.service.problems import Problem
 
 MOST = 100  # requests in one body
+_A_DAY = timedelta(days=1)
 _PLACE = re.compile(r"(identifiers|subject_identities)\[(\d+)\](?:\.([a-z_]+))?|([a-z_]+) (?:is|holds|names)\b")
 
 
@@ -72,6 +74,8 @@ def _wanted(document: object, models: Collection[str], clock: Clock, *, may_be_l
         raise Malformed("no_object")
     default = next(iter(models))
     demands = read_demands(document, model=default, clock=clock, models=models, must_name=len(models) > 1)
+    if demands[0].received > clock.today() + _A_DAY:  # it is tomorrow already somewhere
+        raise Malformed("in_future")
     by_law = demands[0].regime.due_date(demands[0].received)
     if demands[0].due > by_law and not may_be_later:
         raise Malformed("due_late", day=f"{by_law}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from infra.registry.generation import generation_of
 from infra.requests import Intake
@@ -25,11 +26,15 @@ def collect(settings: Settings, address: str) -> Collected:
     if not names:
         raise BadInput("no model is registered yet; register one, then collect again: the files wait")
     store, model = open_store(settings), names[0]
-    generation = generation_of(registry, model) if len(names) == 1 else ""
 
     def take(data: bytes, name: str) -> Intake:
         return store.add_bytes(
-            data, name=name, model=model, generation=generation, models=names, must_name=len(names) > 1
+            data,
+            name=name,
+            model=model,
+            generation=partial(generation_of, registry),
+            models=names,
+            must_name=len(names) > 1,
         )
 
     return Inbox(address, after=settings.inbox_taken).collect(take)

@@ -102,13 +102,19 @@ def _permissions(settings: Settings) -> str:
 
 
 def _store(settings: Settings) -> str:
-    waiting = open_store(settings).list(status="received")
-    return f"{len(waiting)} requests wait"
+    store = open_store(settings)
+    if store.must_rotate():
+        raise OperationFailed(
+            "what is stored is under an earlier deployment key than the one in use: run 'revs keys rotate'"
+        )
+    _refuse(store.payload_problems())
+    waiting = store.list(status="received")
+    return f"{len(waiting)} requests wait; every payload opens and belongs to its request"
 
 
 def _log(settings: Settings) -> str:
-    noted = heads.noted(settings.log_heads)
     store = open_store(settings)
+    noted = heads.noted(settings.log_heads, begun=any(batch.closed_at for batch in store.batches()))
     if problems := [*store.log_problems(noted), *timestamps.problems(noted, settings.timestamp_certificate)]:
         _refuse([*problems[:_NAMED_AT_MOST], "do not rely on it: restore the request store, find out who had access"])
     elsewhere = f"{len(noted)} ends of it noted in {settings.log_heads}" if settings.log_heads else (

@@ -38,7 +38,7 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
         approved_by: the human who answers for it, needed where evidence is insufficient or no gate judged it here.
 
     Raises:
-        BadInput: no such version, or its batch is open.
+        BadInput: no such version, its batch is open, or it was edited for what a human decided against since.
         GateRefused: a gate refused; evidence is insufficient, or no gate judged it here, and nobody approved; or the
             version lacks what a completed batch erased.
         OperationFailed: registry and request store disagree, the stored files changed, or the champion moved meanwhile.
@@ -55,6 +55,8 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
             registry.reinstate(version, approved_by=by)
             _record(store, version, batch, event="version.reinstated", approved_by=by)
             return _result(registry, version, batch, report=None)
+        if batch is not None and batch.status == "waiting":
+            _refuse_what_was_decided_since(store, batch)
         registry.promote(version, expected_champion=_parent(registry, version), approved_by=by)
         _record(store, version, batch, event="version.promoted", approved_by=by)
         if batch is None or str(batch.status) != "waiting":
@@ -82,6 +84,26 @@ def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) ->
     registry.declare_root(version, supersedes=supersedes, approved_by=by)
     _record(store, version, None, event=NEW_ROOT_DECLARED, approved_by=by, supersedes=supersedes)
     return _result(registry, version, None, report=None) | {"supersedes": supersedes}
+
+
+def _refuse_what_was_decided_since(store: RequestStore, batch: Batch) -> None:
+    """Refuse a candidate that was edited for what a human withdrew, refused or dropped while its batch waited.
+
+    Raises:
+        BadInput: there is such a request.
+    """
+    views = {view.id: view for view in store.list(batch_id=batch.id)}
+    for outcome in store.outcomes(batch_id=batch.id):
+        view = views[outcome.request_id]
+        dropped = any(each["number"] == outcome.number for each in view.dropped)
+        if outcome.kind == "edited" and (dropped or view.status in ("withdrawn", "rejected")):
+            what = f"identifier {outcome.number} of {view.id}, which was dropped" if dropped else (
+                f"what {view.id} asked for, which is {view.status}"
+            )  # fmt: skip
+            raise BadInput(
+                f"the candidate of batch {batch.id} was edited for {what} since: nothing was promoted; 'revs batches "
+                f"abandon {batch.id}' puts the others in line for the next batch"
+            )
 
 
 def _was_champion(version: ModelVersion) -> bool:

@@ -83,8 +83,8 @@ def test_a_confirmation_that_is_late_alarms_until_it_is_on_record(revs: Revs) ->
     assert revs("requests", "due").code == 3
     (row,) = json.loads(revs("requests", "due", "--overdue", "--json").out)
     assert (row["state"], row["acknowledgement"]) == ("on_time", "overdue")
-    done = revs("requests", "acknowledge", id_, "R-none")
-    assert done.code == 2 and done.out == "1 acknowledged\n" and "there is no request R-none" in done.err
+    done = revs("requests", "acknowledge", id_, "R-00000000")
+    assert done.code == 2 and done.out == "1 acknowledged\n" and "there is no request R-00000000" in done.err
     assert revs("requests", "due").code == 0
     assert revs("requests", "due", "--overdue", "--json").out == "[]\n"
 

@@ -206,3 +206,85 @@ def test_what_was_done_already_is_said_and_not_counted(revs: Revs, store: Reques
     for _ in range(2):
         answer = revs("requests", "withdraw", request_id)
     assert answer.out == f"{request_id} is withdrawn already; nothing was done\n0 withdrawn\n"
+
+
+def test_a_file_of_what_was_withdrawn_is_not_taken_for_new_and_not_destroyed(
+    revs: Revs, store: RequestStore, tmp_path: Path
+) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text(json.dumps(GOOD))
+    assert "1 accepted" in revs("requests", "add", file).out
+    assert revs("requests", "add", file).out.startswith("handed in before, nothing was added: 1 received\n")
+    (request,) = store.list()
+    store.withdraw(request.id, by="ana")
+    answer = revs("requests", "add", file, "--shred")
+    assert answer.code == 2 and f"{request.id} ended withdrawn or refused: --again takes it as new" in answer.err
+    assert file.exists() and len(store.list()) == 1
+    assert revs("requests", "add", file, "--again", "--shred").code == 0
+    assert not file.exists() and len(store.list()) == 2
+
+
+@pytest.mark.parametrize("by", ["ana [dpo]", "[/red]x", "[bold]bo"])
+def test_a_name_with_brackets_is_shown_as_it_is(revs: Revs, store: RequestStore, by: str) -> None:
+    (request_id,) = store.add(GOOD, model="demo").accepted
+    assert revs("requests", "hold", request_id, "--ground", "objection", "--by", by).code == 0
+    assert by in revs("requests", "show", request_id).out
+
+
+def test_the_identifiers_of_a_request_are_shown_by_number_before_any_batch(revs: Revs, store: RequestStore) -> None:
+    two = [*GOOD["identifiers"], {"type": "EMAIL_ADDRESS", "value": "zz@example.com"}]
+    (request_id,) = store.add(GOOD | {"identifiers": two}, model="demo").accepted
+    shown = json.loads(revs("requests", "show", request_id, "--json").out)["identifiers"]
+    assert [(each["number"], each["type"], each["kind"]) for each in shown] == [
+        (0, "US_SSN", "not_sought"), (1, "EMAIL_ADDRESS", "not_sought"),
+    ]  # fmt: skip
+    narrow = ("requests", "narrow", request_id, "--identifier", "1", "--reason", "not_theirs", "--by", "ana")
+    assert revs(*narrow).out == f"identifier 1 (EMAIL_ADDRESS) of {request_id} is dropped and destroyed\n"
+    assert revs(*narrow).out == f"identifier 1 of {request_id} is dropped already; nothing was done\n"
+    assert "dropped: it is not theirs" in revs("requests", "show", request_id).out
+
+
+@pytest.mark.parametrize("word", ["refuse", "accept"])
+def test_what_is_refused_or_accepted_twice_is_said_and_the_others_are_decided(
+    revs: Revs, store: RequestStore, word: str
+) -> None:
+    first, second = (store.add(GOOD | {"subject": name}, model="demo").accepted[0] for name in "ab")
+    if word == "refuse":
+        more = ["--ground", "excessive"]
+        store.refuse(first, ground="excessive", by="ana")
+        answer = revs("requests", "refuse", first, second, *more, "--by", "ana")
+        assert answer.code == 0 and f"{first} is rejected already" in answer.out and "1 refused" in answer.out
+    else:
+        answer = revs("requests", "accept", first, second, "--by", "ana")
+        assert answer.code == 2 and "is received; it cannot become completed: let a batch take it first" in answer.err
+
+
+def test_the_log_is_not_called_complete_where_its_noted_ends_are_gone(
+    revs: Revs, store: RequestStore, tmp_path: Path
+) -> None:
+    assert revs("log", "verify").code == 0, "no batch has ended yet"
+    store.add(GOOD, model="demo")
+    batch = store.open_batch(model="demo", corpus="c", source="models:/demo/1")
+    assert batch is not None
+    store.close_batch(batch.id, status="failed", outcome={})
+    assert revs("log", "verify").code == 0
+    (tmp_path / "heads.jsonl").unlink()
+    answer = revs("log", "verify")
+    assert answer.code == 2 and "which is not there, though batches have ended" in answer.err
+
+
+@pytest.mark.parametrize("index", ["1", 1.9, None, True])
+def test_a_proof_whose_numbers_are_none_is_refused(
+    revs: Revs, store: RequestStore, tmp_path: Path, index: object
+) -> None:
+    store.add(GOOD, model="demo")
+    proof = json.loads(revs("log", "prove", "1").out)
+    (path := tmp_path / "p.json").write_text(json.dumps(proof | {"index": index}))
+    assert revs("log", "check", path).code == 2
+
+
+def test_what_is_no_id_is_not_shown_again(revs: Revs) -> None:
+    answer = revs("requests", "withdraw", "quillfern@example.com", "--by", "ana")
+    assert answer.code == 2 and "there is no request with this id" in answer.err and "quillfern" not in answer.err
+    answer = revs("requests", "add", "-", "--model", "quillfern@example.com")
+    assert answer.code == 2 and "quillfern" not in answer.err

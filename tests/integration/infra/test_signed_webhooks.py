@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -253,3 +255,49 @@ def test_an_address_that_cannot_be_told_is_refused_without_being_shown(
     with pytest.raises(BadInput, match=said) as caught:
         notices.send(store, url)
     assert "hunter2" not in str(caught.value) + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("slow", ["in its head", "behind its head"])
+def test_a_place_that_answers_a_byte_now_and_then_holds_nobody(
+    store: RequestStore, pauses: list[float], monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    monkeypatch.setattr(webhooks, "_TIMEOUT_SECONDS", 1.0)
+    asked, stopped = threading.Event(), threading.Event()
+
+    def drip(listening: socket.socket) -> None:
+        while not stopped.is_set():
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\nX: "
+                connection.sendall(head if slow == "in its head" else head + b"y\r\n\r\n")
+                asked.set()
+                while not stopped.wait(0.05):  # a byte in each twentieth of a second, until the test is over
+                    connection.sendall(b"y")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=drip, args=[listening], daemon=True)
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/hook"
+        notices.send(store, url, SECRET)
+        add(store, 1)
+        (sent,) = notices.send(store, url, SECRET)
+        assert asked.is_set() and sent.taken == (slow == "behind its head")
+        stopped.set()
+        listening.shutdown(socket.SHUT_RDWR)
+        server.join(timeout=10)
+
+
+def test_the_path_of_an_address_is_told_to_nobody_and_no_error_is_logged(
+    store: RequestStore, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"http://{receiver.host}/T00/B00/zorblattsecret"
+    notices.send(store, url, SECRET)
+    add(store, 1)
+    (sent,) = notices.send(store, url, SECRET)
+    assert sent.place == f"address 1 (http://{receiver.host})"
+    assert "zorblattsecret" not in caplog.text and "Unparseable" not in caplog.text
+    assert len(notices.behind(store, f"{url} {url}2", SECRET)) == 2, "two places of one host are two"

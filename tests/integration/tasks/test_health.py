@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -285,3 +287,21 @@ def test_an_audit_log_that_was_changed_is_found(here: Installation) -> None:
     database.close()
     finding = findings(here.settings)["audit log"]
     assert "its end was cut off" in finding and "events_no_delete" in finding and "do not rely on it" in finding
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("DELETE FROM payloads WHERE number = -1", "is gone, and it still waits|is not the one it was stored with"),
+        ("DELETE FROM payloads", "is gone, and it still waits"),
+        ("UPDATE payloads SET ciphertext = X'00'", "a sealed payload does not open"),
+        ("UPDATE requests SET status = 'withdrawn'", "is withdrawn, and its payload is still there or was put back"),
+    ],
+)
+def test_payloads_that_are_missing_changed_or_back_are_found(here: Installation, statement: str, found: str) -> None:
+    here.store.add(REQUEST | {"received": "2026-11-02"}, model="demo")
+    assert "request store and key" not in findings(here.settings)
+    with closing(sqlite3.connect(here.settings.home / "requests.db")) as connection:
+        connection.execute(statement)
+        connection.commit()
+    assert re.search(found, findings(here.settings)["request store and key"])

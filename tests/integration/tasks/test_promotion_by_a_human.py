@@ -19,9 +19,9 @@ THIN = {
 }
 
 
-def waiting(here: Installation) -> tuple[ModelVersion, str]:
+def waiting(here: Installation, **asked: Any) -> tuple[ModelVersion, str]:
     """A candidate on thin evidence, its batch closed as waiting, and its request with a human."""
-    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], **THIN)
+    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], asked=REQUEST | asked, **THIN)
     (request_id,) = here.store.identifiers(batch_id)
     done = IdentifierOutcome(request_id=request_id, number=0, type="EMAIL_ADDRESS", kind="edited")
     recorded = closed(evidence, version.version) | {"batch": {"id": batch_id, "status": "waiting"}}
@@ -140,3 +140,23 @@ def test_a_version_is_judged_by_the_policy_of_the_method_that_made_it(
     else:
         with pytest.raises(GateRefused, match=f"looser than this installation's in {missing}"):
             here.registry.promote(version, expected_champion=here.registry.champion("demo"))
+
+
+@pytest.mark.parametrize("decided", ["withdrawn", "refused", "dropped"])
+def test_a_candidate_is_not_promoted_that_was_edited_for_what_a_human_decided_against_since(
+    here: Installation, decided: str
+) -> None:
+    from tasks.versions.promote import promote_version
+
+    two = [*REQUEST["identifiers"], {"type": "US_SSN", "value": "219-41-0001"}]
+    version, batch_id = waiting(here, identifiers=two)
+    (view,) = here.store.list(batch_id=batch_id)
+    if decided == "withdrawn":
+        here.store.withdraw(view.id, by="Ana")
+    elif decided == "refused":
+        here.store.refuse(view.id, ground="legal_obligation", by="Ana")
+    else:
+        here.store.narrow(view.id, number=0, reason="legal_hold", by="Ana")
+    with pytest.raises(BadInput, match=f"nothing was promoted; 'revs batches abandon {batch_id}'"):
+        promote_version(here.settings, version.uri, approved_by="A. Officer")
+    assert here.registry.champion("demo").version == "1" and here.store.batch(batch_id).status == "waiting"

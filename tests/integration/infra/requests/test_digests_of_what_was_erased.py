@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,29 @@ def test_under_another_key_the_list_is_not_compared_but_refused(hand_in, tmp_pat
     run_batch(keeping(tmp_path))
     with pytest.raises(OperationFailed, match="the deployment key is not the one it was made with"):
         keeping(tmp_path, key=bytes(32))
+
+
+def test_what_a_human_completed_later_vouches_for_nobody_else(hand_in, store, tmp_path) -> None:
+    """A batch that ended while nothing was kept; one of its requests is accepted while digests are kept."""
+    hand_in(line(1), line(2))
+    batch = opened(store)
+    nowhere = {"rows": 9, "without_corpus": {"openings": 3, "verdict": "not memorised"}}
+    outcomes = settled(store, batch.id)
+    first = outcomes[0].request_id
+    outcomes = [replace(o, kind="not_found", detail=nowhere) if o.request_id == first else o for o in outcomes]
+    store.close_batch(batch.id, status="completed", outcome={}, outcomes=outcomes)
+    assert store.erased("demo").not_listed == 1
+    keeping(tmp_path).accept(first, by="Ana")
+    assert store.erased("demo").not_listed == 1, "of the other one no digest was kept"
+
+
+def test_what_was_deleted_after_its_period_counts_as_not_listed(hand_in, tmp_path) -> None:
+    hand_in(line(1), line(2))
+    store = keeping(tmp_path)
+    run_batch(store)
+    assert store.erased().not_listed == 0
+    assert store.expire_digests(days=-1) > 0
+    assert (len(store.erased()), store.erased().not_listed) == (0, 2)
+    hand_in(line(3))
+    run_batch(store)
+    assert store.erased().not_listed >= 2

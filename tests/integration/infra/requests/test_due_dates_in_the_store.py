@@ -151,8 +151,8 @@ def test_what_is_pending_or_with_a_human_can_be_extended_and_what_is_closed_cann
     complete(both, batch.id)
     with pytest.raises(BadInput, match="is completed"):
         both.extend(in_work, reason="complexity", by=OFFICER)
-    with pytest.raises(BadInput, match="there is no request R-none"):
-        both.extend("R-none", reason="complexity", by=OFFICER)
+    with pytest.raises(BadInput, match="there is no request R-00000000"):
+        both.extend("R-00000000", reason="complexity", by=OFFICER)
 
 
 # ---- handed in again
@@ -213,8 +213,8 @@ def test_a_confirmation_of_receipt_is_recorded_once(both: RequestStore, now: Now
     assert events(both, id_).count("request.acknowledged") == 1
     assert both.events(request_id=id_)[-1].detail == {"by": OFFICER}
     assert both.timeliness()[0].acknowledgement == "done"
-    with pytest.raises(BadInput, match="there is no request R-none"):
-        both.acknowledge("R-none", by=OFFICER)
+    with pytest.raises(BadInput, match="there is no request R-00000000"):
+        both.acknowledge("R-00000000", by=OFFICER)
 
 
 # ---- what is late
@@ -311,3 +311,13 @@ def test_a_store_reads_the_columns_it_wrote_and_no_value_is_in_them(both: Reques
     engine.dispose()
     assert row[0] == "gdpr"
     assert "219-41" not in str(row)
+
+
+def test_a_duplicate_under_another_law_keeps_its_day_for_the_acknowledgement(both: RequestStore) -> None:
+    first = hand_in(both)
+    assert both.timeliness()[0].acknowledgement == "not_asked"
+    assert both.get(hand_in(both, regime="ccpa")).duplicate_of == first
+    (stands,) = both.timeliness()
+    assert (stands.id, stands.acknowledge_by, stands.acknowledgement) == (first, date(2026, 11, 16), "due")
+    both.acknowledge(first, by=OFFICER)
+    assert both.timeliness()[0].acknowledgement == "done"

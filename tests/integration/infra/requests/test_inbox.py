@@ -319,3 +319,50 @@ def test_two_looks_at_once_take_a_file_once(tmp_path: Path, store: RequestStore)
 
     assert Inbox(place.address, pause=lambda: None).collect(take).accepted == 1
     assert list(place.held()) == ["taken/a.jsonl"] and len(store.list()) == 1
+
+
+def test_a_link_of_the_name_of_a_reason_is_not_followed(tmp_path: Path, store: RequestStore) -> None:
+    """Whoever may put files there could have the program write over any file of its own."""
+    place, victim = Folder(tmp_path), tmp_path / "deployment.key"
+    victim.write_text("the key")
+    (place.root / "refused").mkdir()
+    (place.root / "refused" / "bad.csv.reason.txt").symlink_to(victim)
+    place.put("bad.csv", b"nothing of ours")
+    assert collect(place, store) == Collected(refused=1)
+    assert victim.read_text() == "the key"
+    written = place.root / "refused" / "bad.csv.reason.txt"
+    assert not written.is_symlink() and "CSV header" in written.read_text()
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600 and stat.S_IMODE(written.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("folder", ["taken", "refused"])
+def test_a_folder_that_is_a_link_takes_no_file(tmp_path: Path, store: RequestStore, folder: str) -> None:
+    place, elsewhere = Folder(tmp_path), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (place.root / folder).symlink_to(elsewhere)
+    place.put("a.jsonl", one(1) if folder == "taken" else b"nothing of ours")
+    if folder == "taken":
+        assert collect(place, store) == Collected(stuck=1, accepted=1)
+    else:
+        with pytest.raises(OperationFailed, match="refused/ in the inbox is a link; put a folder there"):
+            collect(place, store)
+    assert list(elsewhere.iterdir()) == [] and (place.root / "a.jsonl").exists()
+
+
+@pytest.mark.parametrize("after", ["keep", "shred"])
+def test_a_file_that_was_withdrawn_since_it_was_taken_is_neither_taken_again_nor_destroyed(
+    place: Folder | Prefix, store: RequestStore, after: Any
+) -> None:
+    place.put("a.jsonl", one(1))
+    assert collect(place, store, after=after) == Collected(taken=1, accepted=1)
+    place.put("b.jsonl", one(1))
+    assert collect(place, store, after=after) == Collected(taken=1), (
+        "the same again adds nothing, and nothing is counted"
+    )
+    (request,) = store.list()
+    store.withdraw(request.id, by="Ana")
+    place.put("c.jsonl", one(1))
+    assert collect(place, store, after=after) == Collected(refused=1)
+    held = place.held()
+    assert held["refused/c.jsonl"] == one(1)
+    assert f"{request.id} ended withdrawn or refused" in held["refused/c.jsonl.reason.txt"].decode()

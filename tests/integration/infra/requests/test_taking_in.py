@@ -11,6 +11,7 @@ import pytest
 from stored_requests import BECAUSE, PARTS, complete, line, open_store, opened, payloads
 
 from infra.keys.vault import Vault
+from infra.requests import Intake, RequestStore
 from infra.requests.reasons import Reason
 from revs.errors import BadInput
 
@@ -210,3 +211,20 @@ def test_a_demand_whose_models_cannot_be_meant_is_set_aside_as_a_whole(
     intake = store.add_file(tmp_path / "r.jsonl", model="demo", models=registered)
     ((_, why),) = intake.rejected
     assert reason in why and "219-41" not in why
+
+
+def test_the_same_file_is_new_once_one_of_the_models_it_names_was_trained_again(store: RequestStore) -> None:
+    """Not only where the model is trained again that is meant by requests which name none."""
+    data = "\n".join([line(1, model="demo"), line(2, model="other")]).encode()
+    trained = {"demo": "1", "other": "1", "third": "1"}
+
+    def add() -> Intake:
+        return store.add_bytes(data, name="r.jsonl", model="third", generation=trained.__getitem__, models=trained)
+
+    assert len(add().accepted) == 2 and add().known
+    trained["third"] = "2"
+    assert add().known, "nothing in the file is for it"
+    for view in store.list():
+        store.withdraw(view.id, by="Ana")
+    trained["other"] = "2"
+    assert not (again := add()).known and len(again.accepted) == 2

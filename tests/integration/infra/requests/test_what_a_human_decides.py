@@ -317,3 +317,26 @@ def test_grounds_and_reasons_are_codes_and_no_sentence_is_stored(store: RequestS
     assert "Ada" not in str(caught.value)
     assert (store.list(), store.events()) == before
     assert all(code.isidentifier() for code in (*get_args(RefusalGround), *get_args(NarrowingReason)))
+
+
+def test_the_drop_is_told_that_part_of_a_request_is_kept_as_the_law_asks(store: RequestStore) -> None:
+    request_id = added(store, regime="drop")
+    store.narrow(request_id, number=2, reason="legal_hold", by="Ana")
+    judged(store, request_id, "edited", "edited")
+    assert [each.status for each in store.drop_statuses()] == ["exempted"]
+
+
+def test_every_identifier_that_was_dropped_is_said_to_be_destroyed(
+    store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another process keeps the database busy, and the bytes of both are removed later, at once."""
+    request_id = added(store)
+    with monkeypatch.context() as busy:
+        busy.setattr("infra.requests.database.Database.vacuum", lambda _: False)
+        store.narrow(request_id, number=0, reason="not_theirs", by="Ana")
+        store.narrow(request_id, number=1, reason="not_theirs", by="Ana")
+    store.withdraw(request_id, by="Ana")
+    said = [(e.event, e.detail) for e in store.events(request_id=request_id) if "destroyed" in e.event]
+    assert sorted(said, key=str) == [
+        ("identifier.destroyed", {"number": 0}), ("identifier.destroyed", {"number": 1}), ("payloads.destroyed", {}),
+    ]  # fmt: skip

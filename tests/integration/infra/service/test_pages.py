@@ -257,6 +257,8 @@ def test_the_list_is_filtered_and_has_pages_of_fifty(served: Served) -> None:
     ("header", "language"),
     [
         ("de", "de"),
+        ("DE", "de"),
+        ("EN-us, De", "en"),
         ("de-AT,de;q=0.9,en;q=0.8", "de"),
         ("en-US,en;q=0.9,de;q=0.8", "en"),
         ("fr,de;q=0.5", "de"),
@@ -301,3 +303,40 @@ def test_the_history_says_who_why_and_which_dates_moved_and_no_value(served: Ser
     assert {each["other"] for each in moved if each["event"] == "request.received_moved_back"} == {other}
     for value in (SSN, EMAIL, SUBJECT):
         assert value not in page and value not in str(moved)
+
+
+def test_a_duplicate_that_goes_on_is_named_where_its_first_one_was_ended(served: Served) -> None:
+    first, second = served.submitted(), served.submitted()
+    for each in (first, second):
+        served.client("officer").post(f"/v1/requests/{each}/verify").raise_for_status()
+    assert served.store.get(second).duplicate_of == first
+    client, path = logged_in(served, "officer"), f"/requests/{first}"
+    answer = send(client, f"{path}/withdraw", of=path, sure="yes")
+    assert answer.headers["location"] == f"{path}?done=withdraw&next={second}"
+    assert f'href="/requests/{second}"' in client.get(answer.headers["location"]).text
+    assert "<b>" not in client.get(f"{path}?done=withdraw&next=%3Cb%3E").text
+    answer = served.client("officer").post(f"/v1/requests/{second}/refuse", json={"ground": "excessive"})
+    assert answer.json()["goes_on"] is None
+    third, fourth = served.submitted(subject="x"), served.submitted(subject="x")
+    for each in (third, fourth):
+        served.client("officer").post(f"/v1/requests/{each}/verify").raise_for_status()
+    answer = served.client("officer").post(f"/v1/requests/{third}/withdraw")
+    assert answer.json()["goes_on"] == fourth
+
+
+def test_a_number_beyond_all_is_refused_on_the_page(served: Served) -> None:
+    request_id = served.submitted()
+    client, path = logged_in(served, "officer"), f"/requests/{request_id}"
+    fields = {"reason": "not_theirs", "number": "9" * 5000, "sure": "yes"}
+    assert send(client, f"{path}/narrow", of=path, **fields).status_code == 422
+
+
+def test_what_can_be_dropped_is_chosen_by_number_and_type(served: Served) -> None:
+    request_id = served.submitted()
+    client, path = logged_in(served, "officer"), f"/requests/{request_id}"
+    page = client.get(path).text
+    assert '<option value="0">0: ' in page and '<option value="1">1: ' in page
+    assert "No batch has sought it yet" in page
+    answer = send(client, f"{path}/narrow", of=path, number="0", reason="not_theirs", sure="yes")
+    page = client.get(answer.headers["location"]).text
+    assert '<option value="0">' not in page and "Dropped and destroyed" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,22 @@ def test_what_of_opendsr_cannot_be_fulfilled_is_refused_with_its_place(served: S
         *("/0/subject_request_type", "/1/subject_identities/0/identity_format", "/2/submitted_time"),
     ]
     assert not served.store.list()
+
+
+def test_what_is_received_in_the_future_is_refused_at_the_door(served: Served) -> None:
+    today = datetime.now(UTC).date()
+    for role in ("submitter", "officer"):
+        client = served.client(role)
+        answer = client.post("/v1/requests", json=GOOD | {"received": f"{today + timedelta(days=2)}"})
+        assert answer.status_code == 422 and "received is in the future" in answer.text
+        ahead = client.post("/v1/requests", json=GOOD | {"received": f"{today + timedelta(days=1)}", "subject": role})
+        assert ahead.status_code == 201, "it is tomorrow already somewhere"
+
+
+def test_a_submitter_does_not_learn_that_somebody_else_asked_for_the_same(served: Served) -> None:
+    mine, theirs = served.submitted("officer"), served.submitted("submitter")
+    for each in (mine, theirs):
+        served.client("officer2").post(f"/v1/requests/{each}/verify").raise_for_status()
+    assert served.client("officer").get(f"/v1/requests/{theirs}").json()["duplicate_of"] == mine
+    seen = served.client("submitter").get(f"/v1/requests/{theirs}").json()
+    assert (seen["status"], seen["duplicate_of"]) == ("duplicate", None) and mine not in str(seen)

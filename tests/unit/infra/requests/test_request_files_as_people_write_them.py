@@ -72,3 +72,12 @@ def test_a_request_for_a_model_that_is_not_registered_is_set_aside_with_those_th
         None,
         "line 3: model is not one of those that are registered; name one of these: demo, support-bot",
     ]
+
+
+def test_no_half_of_a_row_with_a_line_break_in_it_is_a_request_of_its_own() -> None:
+    header = "subject,received,type,value"
+    text = f'{header}\n"line\nbreak",2026-11-02,US_SSN,219-41-5522\ncustomer 18,2026-11-02,US_SSN,219-41-5522\n'
+    entries = parse(text, "r.csv")
+    assert [entry.demand and entry.demand.subject for entry in entries] == [None, None, "customer 18"]
+    quoted = parse(f'{header}\n"a ""b"", c",2026-11-02,US_SSN,219-41-5522\n', "r.csv")
+    assert [entry.demand and entry.demand.subject for entry in quoted] == ['a "b", c']
