@@ -6,7 +6,7 @@ from revs.errors import BadInput, OperationFailed
 
 
 def secret_of(block: str) -> str:
-    """Return what a Secret block holds; anything but text counts as empty.
+    """Return what a Secret block holds, as text.
 
     Raises:
         BadInput: There is no such block.
@@ -29,4 +29,4 @@ def secret_of(block: str) -> str:
             f"the Secret block {block} cannot be read: Prefect's API does not give it ({type(error).__name__}); "
             "nothing was stored or changed: see that it runs, and to PREFECT_API_URL and PREFECT_API_KEY"
         ) from None
-    return found if isinstance(found, str) else ""
+    return str(found)

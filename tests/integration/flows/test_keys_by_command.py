@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Revs, in_process
-from key_forms import encoded, shows
+from key_forms import KEK, OTHER, address, encoded, kept, shows
 
 from infra.keys.keyfile import add_key, read_or_create_keys
 from infra.keys.services import key_service
@@ -16,14 +16,11 @@ from infra.requests import RequestStore
 from infra.settings import Settings, load_settings
 
 GOOD = {"subject": "customer 1", "received": "2026-11-02", "identifiers": [{"type": "US_SSN", "value": "219-41-0001"}]}
-KEK, OTHER = bytes(range(100, 132)), bytes(range(50, 82))
 
 
 @pytest.fixture
 def kek(tmp_path: Path) -> Path:
-    (path := tmp_path / "kek").write_text(encoded(KEK))
-    path.chmod(0o600)
-    return path
+    return kept(tmp_path / "kek", KEK)
 
 
 @pytest.fixture
@@ -48,7 +45,7 @@ def revs(key: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_a_key_is_wrapped_rotated_and_unwrapped_and_the_store_goes_on(
     revs: Revs, settings: Settings, kek: Path, key: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REVS_KEY_SERVICE", f"file://{kek}")
+    monkeypatch.setenv("REVS_KEY_SERVICE", address(kek))
     for command in (("requests", "list"), ("keys", "rotate")):
         plain = revs(*command)
         assert plain.code == 2 and "run 'revs keys wrap', or unset it" in plain.err
@@ -57,13 +54,13 @@ def test_a_key_is_wrapped_rotated_and_unwrapped_and_the_store_goes_on(
     assert revs("keys", "rotate").out == "1 payloads are under the new key\n"
     lines = settings.key_file.read_text().split()
     assert len(lines) == 2 and all(line.startswith("wrapped:") for line in lines)
-    add_key(settings.key_file, key_service(f"file://{kek}"))  # and killed before the store was brought to it
+    add_key(settings.key_file, key_service(address(kek)))  # and killed before the store was brought to it
     assert json.loads(revs("keys", "rotate", "--json").out) == {"payloads": 1, "clean": True}
     assert json.loads(revs("keys", "wrap", "--json").out) == {"keys": 3, "wrapped": True}
     monkeypatch.delenv("REVS_KEY_SERVICE")
     useless = revs("requests", "list")
     assert useless.code == 2 and "set REVS_KEY_SERVICE" in useless.err
-    monkeypatch.setenv("REVS_KEY_SERVICE", f"file://{kek}")
+    monkeypatch.setenv("REVS_KEY_SERVICE", address(kek))
     assert "3 keys" in revs("keys", "unwrap").out
     monkeypatch.delenv("REVS_KEY_SERVICE")
     assert revs("requests", "list").code == 0 and revs("log", "verify").code == 0
@@ -83,7 +80,7 @@ def test_the_file_is_rewritten_while_no_other_process_changes_it(
                 held.append(True)
         return 1
 
-    monkeypatch.setenv("REVS_KEY_SERVICE", f"file://{kek}")
+    monkeypatch.setenv("REVS_KEY_SERVICE", address(kek))
     monkeypatch.setattr("infra.keys.keyfile.rewrite", rewrite)
     revs("keys", "wrap")
     revs("keys", "unwrap")
@@ -104,7 +101,7 @@ def test_without_a_service_nothing_is_wrapped(revs: Revs, settings: Settings, mo
 def test_another_key_encryption_key_changes_nothing(
     revs: Revs, settings: Settings, kek: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REVS_KEY_SERVICE", f"file://{kek}")
+    monkeypatch.setenv("REVS_KEY_SERVICE", address(kek))
     revs("keys", "wrap")
     kek.write_text(encoded(OTHER))
     files = {path: path.read_bytes() for path in settings.home.rglob("*") if path.is_file()}
@@ -118,11 +115,11 @@ def test_the_whole_key_file_of_another_installation_under_the_same_service_is_re
     revs: Revs, settings: Settings, kek: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It opens, since it is a key file as it should be; the store knows its own key."""
-    monkeypatch.setenv("REVS_KEY_SERVICE", f"file://{kek}")
+    monkeypatch.setenv("REVS_KEY_SERVICE", address(kek))
     revs("keys", "wrap")
     own = settings.key_file.read_bytes()
     other = tmp_path / "other.key"
-    read_or_create_keys(other, key_service(f"file://{kek}"))
+    read_or_create_keys(other, key_service(address(kek)))
     settings.key_file.write_bytes(other.read_bytes())
     database = (settings.home / "requests.db").read_bytes()
     for command in (("requests", "list"), ("keys", "rotate")):

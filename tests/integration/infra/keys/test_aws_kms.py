@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from key_forms import encoded, shows, told
+from key_forms import KEY, encoded, shows, told
 
 from infra.keys.keyfile import add_key, rewrite
 from infra.keys.services import key_service
@@ -17,7 +17,6 @@ from infra.keys.sources import deployment_keys
 from infra.settings import Settings
 from revs.errors import OperationFailed
 
-KEY = bytes(range(32))
 CONTEXT = {"purpose": "revs deployment key", "installation": "i"}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from command_line import Revs, in_process
-from key_forms import encoded, shows, told
+from key_forms import EARLIER, KEY, encoded, shows, told
 
 from infra.keys.sources import deployment_keys, name_of_source
 from infra.keys.vault import Vault
@@ -19,7 +19,7 @@ from infra.requests import RequestStore
 from infra.settings import Settings, load_settings
 from revs.errors import BadInput, OperationFailed, RevsError
 
-KEY, EARLIER, OLDEST = (bytes(range(number, number + 32)) for number in (0, 1, 2))
+OLDEST = bytes(range(2, 34))
 GOOD = {"subject": "customer 1", "received": "2026-11-02", "identifiers": [{"type": "US_SSN", "value": "219-41-0001"}]}
 
 
