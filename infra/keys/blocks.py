@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from revs.errors import BadInput, OperationFailed
+from revs.errors import BadInput, OperationFailed, RevsError
 
 
 def secret_of(block: str) -> str:
@@ -23,6 +23,8 @@ def secret_of(block: str) -> str:
         raise BadInput(
             f"REVS_DEPLOYMENT_KEY_BLOCK={block}: Prefect has no Secret block of this name; make it, or correct the name"
         ) from None
+    except RevsError:  # the time of a stage is over
+        raise
     # RuntimeError: no connection, or a temporary server that does not start; ValueError: an answer that is none
     except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, ValueError) as error:
         raise OperationFailed(

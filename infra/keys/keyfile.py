@@ -29,11 +29,11 @@ def read_or_create_keys(path: Path, service: KeyService | None = None) -> list[b
         BadInput: The file holds no key or one of the other form, or others than its owner may read it.
         OperationFailed: The file cannot be read or written, or the service does not open or wrap a key.
     """
-    with _readable(path):
-        with contextlib.suppress(FileExistsError):
-            if not path.exists():
-                _write(path, lines.written([_new()], service, lines.installation_of([])), replace=False)
-        return lines.opened(read_lines(path), service, origin=str(path))
+    with _usable(path):
+        is_new = not path.exists()
+    if is_new:
+        _write(path, lines.written([_new()], service, lines.installation_of([])), replace=False)
+    return lines.opened(_kept(path), service, origin=str(path))
 
 
 @contextlib.contextmanager
@@ -43,10 +43,8 @@ def alone(path: Path) -> Iterator[None]:
     Raises:
         OperationFailed: The lock beside the file cannot be made.
     """
-    try:
+    with _usable(path):
         lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise _unusable(path, error) from None
     with os.fdopen(lock, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -59,10 +57,8 @@ def add_key(path: Path, service: KeyService | None = None) -> list[bytes]:
         BadInput: As `read_or_create_keys`.
         OperationFailed: As `read_or_create_keys`.
     """
-    keys, new = read_or_create_keys(path, service), _new()
-    with _readable(path):
-        kept = read_lines(path)
-        _write(path, [*lines.written([new], service, lines.installation_of(kept)), *kept], replace=True)
+    keys, new, kept = read_or_create_keys(path, service), _new(), _kept(path)
+    _write(path, [*lines.written([new], service, lines.installation_of(kept)), *kept], replace=True)
     return [new, *keys]
 
 
@@ -76,11 +72,9 @@ def rewrite(path: Path, service: KeyService, *, wrapped: bool) -> int:
         BadInput: As `read_or_create_keys`.
         OperationFailed: As `read_or_create_keys`.
     """
-    with _readable(path):
-        kept = read_lines(path)
-        keys = lines.opened(kept, service, origin=str(path), or_plain=True)
-        form = service if wrapped else None
-        _write(path, lines.written(keys, form, lines.installation_of(kept)), replace=True)
+    kept = _kept(path)
+    keys = lines.opened(kept, service, origin=str(path), or_plain=True)
+    _write(path, lines.written(keys, service if wrapped else None, lines.installation_of(kept)), replace=True)
     return len(keys)
 
 
@@ -103,6 +97,11 @@ def read_lines(path: Path, *, what: str = "deployment key", setting: str = "REVS
     return path.read_text(encoding="ascii", errors="replace").split() or [""]
 
 
+def _kept(path: Path) -> list[str]:
+    with _usable(path):
+        return read_lines(path)
+
+
 def _new() -> bytes:
     return secrets.token_bytes(lines.KEY_BYTES)
 
@@ -111,29 +110,27 @@ def _write(path: Path, new: Sequence[str], *, replace: bool) -> None:
     # Written in full under another name first, so no reader sees half a key. `link` never replaces: of two processes
     # that make the first key only one wins.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write("".join(f"{line}\n" for line in new).encode("ascii"))
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            os.replace(draft, path)
-        else:
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with _usable(path):
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write("".join(f"{line}\n" for line in new).encode("ascii"))
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                os.replace(draft, path)
+            else:
+                with contextlib.suppress(FileExistsError):
+                    os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _usable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _unusable(path, error) from None
-
-
-def _unusable(path: Path, error: OSError) -> OperationFailed:
-    return OperationFailed(
-        f"the deployment key {path} cannot be read or made ({error.strerror}); nothing was stored or changed"
-    )
+        raise OperationFailed(
+            f"the deployment key {path} cannot be read or made ({error.strerror}); nothing was stored or changed"
+        ) from None

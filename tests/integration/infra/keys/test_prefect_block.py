@@ -108,6 +108,20 @@ def test_an_api_that_does_not_answer_is_named_and_nothing_is_stored(
     assert "\n" not in str(caught.value) and os.listdir(tmp_path) == []
 
 
+def test_the_end_of_a_stages_time_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a RuntimeError too, as Prefect's are."""
+
+    class TimeIsOver(OperationFailed, TimeoutError):
+        pass
+
+    def hangs() -> None:
+        raise TimeIsOver("took longer")
+
+    monkeypatch.setattr("prefect.context.SyncClientContext.get_or_create", hangs)
+    with pytest.raises(TimeIsOver):
+        Vault.from_settings(Settings(home=tmp_path, deployment_key_block="revs-key"))
+
+
 def test_no_log_shows_the_key(block: Callable[[Any], str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(home=tmp_path, deployment_key_block=block(f"{encoded(KEY)} {encoded(EARLIER)}"))
     caplog.set_level(logging.DEBUG)

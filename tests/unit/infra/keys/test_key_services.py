@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,24 @@ def test_nothing_is_written_that_the_service_does_not_open_again(
 def test_what_a_service_opens_to_must_be_a_key(wrapped: Settings) -> None:
     with pytest.raises(OperationFailed, match="opens to no key of 32 bytes"):
         read_or_create_keys(wrapped.key_file, Faulty(lambda: b"short"))
+
+
+def test_the_end_of_a_stages_time_stays_what_it_is_while_a_service_is_asked(wrapped: Settings) -> None:
+    """It is an OSError too, and must not be taken for one of the key file."""
+
+    class TimeIsOver(OperationFailed, TimeoutError):
+        pass
+
+    def hangs() -> bytes:
+        raise TimeIsOver("took longer")
+
+    service = Faulty(hangs)
+    for attempt in (read_or_create_keys, add_key, partial(rewrite, wrapped=True)):
+        with pytest.raises(TimeIsOver, match="took longer"):
+            attempt(wrapped.key_file, service)
+    wrapped.key_file.unlink()
+    with pytest.raises(TimeIsOver, match="took longer"):
+        read_or_create_keys(wrapped.key_file, service)
 
 
 def test_a_write_that_fails_leaves_the_file_and_no_draft(
