@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     deployment_key: SecretStr | None = None
     earlier_keys: SecretStr | None = None
     """Deployment keys that were in use before `deployment_key`, the latest first, commas between; see `revs keys`."""
+    deployment_key_block: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,200}$")
+    """Prefect's Secret block that holds the deployment key, and after it earlier ones with blanks or commas between."""
+    key_service: str | None = Field(default=None, repr=False)  # may hold a password
+    """Address of the key service that wraps the lines of the key file (`infra.keys.services`). Unset: plain ones."""
     regime: str = Field(default="gdpr", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")
     """Under which law requests come in that name none: a regime of `infra/requests/regimes.yaml`."""
     request_days: int | None = Field(default=None, ge=1, le=3650)
@@ -163,7 +167,7 @@ class Settings(BaseSettings):
 
     @property
     def key_file(self) -> Path:
-        """File of the deployment key, used when `deployment_key` is not set."""
+        """File of the deployment key, used when neither `deployment_key` nor `deployment_key_block` is set."""
         return self.home / "deployment.key"
 
 

@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from infra.keys.keyfile import decode_key, read_or_create_keys
+from infra.keys.lines import decode_key
+from infra.keys.sources import deployment_keys
 from revs.errors import OperationFailed
 
 if TYPE_CHECKING:
@@ -68,18 +69,13 @@ class Vault:
         """Open the vault of this installation; its key file is made on first use.
 
         Raises:
-            BadInput: The key in the settings or in the key file is none.
-            OperationFailed: The key file cannot be read or written.
+            BadInput: What the settings name as key is none, or they contradict each other.
+            OperationFailed: The key cannot be read, made or unwrapped.
         """
         suppression_key = None
         if settings.suppression_key is not None:
             suppression_key = decode_key(settings.suppression_key.get_secret_value(), origin="REVS_SUPPRESSION_KEY")
-        if settings.deployment_key is None:
-            return cls(*read_or_create_keys(settings.key_file), suppression_key=suppression_key)
-        earlier = settings.earlier_keys.get_secret_value() if settings.earlier_keys else ""
-        key = decode_key(settings.deployment_key.get_secret_value(), origin="REVS_DEPLOYMENT_KEY")
-        before = (decode_key(text, origin="a key of REVS_EARLIER_KEYS") for text in earlier.split(",") if text.strip())
-        return cls(key, *before, suppression_key=suppression_key)
+        return cls(*deployment_keys(settings), suppression_key=suppression_key)
 
     def pseudonym(self, value: str, *, kind: str) -> str:
         """Return 64 hex digits that stand for `value`: the same for the same value, kind and deployment key."""

@@ -30,7 +30,9 @@ _WAIT_SECONDS = {True: 10.0, False: 3600.0}  # for the turn: of a scheduled run,
 
 _HISTORY_DAYS = 7  # of Prefect's runs; what was erased, when and why stands in the request store and the registry
 _LOGGED = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}  # a child's console is its log file
-_OURS = ("REVS_DEPLOYMENT_KEY", "REVS_DATABASE_URL")  # a server that does not need a secret does not get it
+# Keys, passwords and addresses are among our settings, and a server of another project needs none; the folder of the
+# installation tells whose a process is.
+_OURS, _SHOWN = "REVS_", "REVS_HOME"
 
 
 def concurrency() -> ConcurrencyLimitConfig:
@@ -162,7 +164,9 @@ def schedule(config: Mapping[str, object]) -> tuple[list[str], dict[str, str]]:
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in _OURS} | dict(extra)
+    return {
+        name: value for name, value in os.environ.items() if name == _SHOWN or not name.upper().startswith(_OURS)
+    } | dict(extra)
 
 
 def _python(*command: str) -> list[str]:

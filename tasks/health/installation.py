@@ -10,6 +10,7 @@ from importlib.metadata import version as version_of
 
 from infra import notices
 from infra.device import resolve_device
+from infra.keys.sources import deployment_keys, name_of_source
 from infra.permissions import open_to_others
 from infra.registry import Registry
 from infra.registry.service import local_path
@@ -43,6 +44,7 @@ def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
     checks: dict[str, Callable[[Settings], str]] = {
         "home": _home,
         "permissions": _permissions,
+        "deployment key": _key,
         "request store and key": _store,
         "audit log": _log,
         "notices": _notices,
@@ -99,6 +101,11 @@ def _permissions(settings: Settings) -> str:
         )
     _refuse(problems)
     return "the home folder and what is in it are their owner's alone"
+
+
+def _key(settings: Settings) -> str:
+    _, *earlier = deployment_keys(settings)
+    return f"from {name_of_source(settings)}; it opens" + (f", and {len(earlier)} earlier" if earlier else "")
 
 
 def _store(settings: Settings) -> str:

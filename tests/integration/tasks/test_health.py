@@ -19,6 +19,8 @@ from registered import REQUEST, Installation, flip_last_bit
 from typer.testing import CliRunner
 
 from flows.cli.app import app
+from infra.keys.keyfile import add_key, rewrite
+from infra.keys.services import key_service
 from infra.requests import rows
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed
@@ -240,6 +242,34 @@ def test_an_evidence_or_a_key_that_others_can_read_is_said(here: Installation, t
     assert "permissions" not in findings(here.settings)
     here.settings.key_file.chmod(0o640)
     assert f"chmod 600 {here.settings.key_file}" in findings(here.settings)["permissions"]
+
+
+# The deployment key
+
+
+def test_where_the_key_comes_from_is_said_and_whether_it_opens(
+    here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = doctor(here.settings)[0]["deployment key"]
+    assert key["ok"] and key["finding"] == f"from {here.settings.key_file}; it opens"
+    (kek := tmp_path / "kek").write_text("A" * 43 + "=")
+    kek.chmod(0o600)
+    service = f"file://{kek}"
+    monkeypatch.setenv("REVS_KEY_SERVICE", service)
+    assert "run 'revs keys wrap'" in findings(here.settings)["deployment key"]
+    rewrite(here.settings.key_file, key_service(service), wrapped=True)
+    add_key(here.settings.key_file, key_service(service))
+    key = doctor(here.settings)[0]["deployment key"]
+    assert key["ok"]
+    assert key["finding"] == f"from {here.settings.key_file}, wrapped by file://…; it opens, and 1 earlier"
+    kek.write_text("B" * 42 + "A=")
+    finding = findings(here.settings)["deployment key"]
+    assert f"line 1 of {here.settings.key_file}: the key-encryption key {kek} does not open it" in finding
+    monkeypatch.delenv("REVS_KEY_SERVICE")
+    monkeypatch.setenv("REVS_DEPLOYMENT_KEY", kek.read_text())
+    assert doctor(here.settings)[0]["deployment key"]["finding"] == "from REVS_DEPLOYMENT_KEY; it opens"
+    monkeypatch.setenv("REVS_DEPLOYMENT_KEY_BLOCK", "b")
+    assert "unset one of them" in findings(here.settings)["deployment key"]
 
 
 # Surroundings

@@ -34,7 +34,9 @@ HOMES = {
     "alembic": ("infra.requests",),
     "apprise": ("infra.notices",),
     "fastapi": ("infra.service", "flows.cli.service"),
-    "prefect": ("flows", "tasks", "infra.running.deployment"),
+    "prefect": ("flows", "tasks", "infra.running.deployment", "infra.keys.blocks"),
+    "boto3": ("infra.keys.aws",),
+    "botocore": ("infra.keys.aws",),
 }
 
 # The floors of revs/: a room uses only rooms below it.

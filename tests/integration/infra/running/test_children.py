@@ -175,6 +175,21 @@ def test_servers_listen_here_only_and_get_no_secret(tmp_path: Path, monkeypatch:
     assert "REVS_DEPLOYMENT_KEY" in deployment.schedule({})[1], "the flow runs need it"
 
 
+@pytest.mark.parametrize("name", sorted({*Settings.model_fields, "a_setting_of_tomorrow"} - {"home"}))
+def test_no_setting_of_ours_but_the_folder_reaches_a_server_of_another_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Keys, passwords and addresses of officers are among them; small letters are read as well."""
+    settings = Settings(home=tmp_path)
+    monkeypatch.setenv("REVS_HOME", str(tmp_path))
+    for variable in (f"REVS_{name.upper()}", f"revs_{name}"):
+        monkeypatch.setenv(variable, "hunter2")
+    for _, environment in (deployment.prefect_server(4200), deployment.mlflow_server(settings, 5000)):
+        assert "hunter2" not in environment.values()
+        assert environment["REVS_HOME"] == str(tmp_path), "it tells whose a process is"
+    assert "hunter2" in deployment.schedule({})[1].values(), "the flow runs need it"
+
+
 def test_the_schedule_reaches_its_server_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "intranet.example.com")
     monkeypatch.delenv("NO_PROXY", raising=False)
