@@ -64,6 +64,7 @@ def deployment_keys(settings: Settings) -> list[bytes]:
     """
     match elsewhere(settings):
         case None:
+            _refuse_a_new_one_beside_a_store(settings)
             return read_or_create_keys(settings.key_file, service_of(settings))
         case "REVS_DEPLOYMENT_KEY_BLOCK":
             block = settings.deployment_key_block or ""
@@ -75,6 +76,17 @@ def deployment_keys(settings: Settings) -> list[bytes]:
         decode_key(key, origin="REVS_DEPLOYMENT_KEY"),
         *(decode_key(text, origin="a key of REVS_EARLIER_KEYS") for text in earlier.split(",") if text.strip()),
     ]
+
+
+def _refuse_a_new_one_beside_a_store(settings: Settings) -> None:
+    """Raise BadInput where the key file is gone and what was sealed under it is there: a new key opens nothing."""
+    store = settings.home / "requests.db"
+    had_one = settings.database_url is None and store.exists() and store.stat().st_size > 0
+    if had_one and not settings.key_file.exists():  # in this order: of a store that is just being made the key is first
+        raise BadInput(
+            f"{settings.key_file} is gone, and {store} holds what was sealed under it; restore it, or set "
+            "REVS_DEPLOYMENT_KEY to the key this installation had; nothing was changed"
+        )
 
 
 def name_of_source(settings: Settings) -> str:

@@ -115,6 +115,15 @@ class Inbox:
                 counts["stuck"] += 1
         return Collected(**counts)
 
+    def waiting(self) -> int:
+        """Return how many files there are that may be complete; nothing is taken.
+
+        Raises:
+            OperationFailed: The inbox cannot be read.
+        """
+        with _one_line_errors():
+            return len(self._look())
+
     def _one(self, name: str, info: dict[str, Any], take: Take) -> dict[str, int]:
         path, kind = f"{self._root}/{name}", PurePosixPath(name).suffix.lower()
         try:

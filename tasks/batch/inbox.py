@@ -21,7 +21,7 @@ def collect(settings: Settings, address: str) -> Collected:
         BadInput: The address is none, or no model is registered; no file was touched.
         OperationFailed: The inbox, the store or the registry cannot be used; what was taken is taken.
     """
-    registry = open_registry(settings)
+    inbox, registry = Inbox(address, after=settings.inbox_taken), open_registry(settings)
     names: Sequence[str] = registry.names()
     if not names:
         raise BadInput("no model is registered yet; register one, then collect again: the files wait")
@@ -37,7 +37,7 @@ def collect(settings: Settings, address: str) -> Collected:
             must_name=len(names) > 1,
         )
 
-    return Inbox(address, after=settings.inbox_taken).collect(take)
+    return inbox.collect(take)
 
 
 def take_from_inbox() -> None:

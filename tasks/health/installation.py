@@ -15,6 +15,7 @@ from infra.permissions import open_to_others
 from infra.registry import Registry
 from infra.registry.service import local_path
 from infra.requests import Clock, RequestStore, heads, timestamps
+from infra.requests.inbox import Inbox
 from infra.requests.records import UNANSWERED
 from infra.settings import Settings
 from revs.errors import OperationFailed, RevsError
@@ -48,6 +49,7 @@ def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
         "request store and key": _store,
         "audit log": _log,
         "notices": _notices,
+        "inbox": _inbox,
         "requests": _requests,
         "batches": _batches,
         "registry": _registry,
@@ -140,6 +142,12 @@ def _notices(settings: Settings) -> str:
         if count
     )
     return f"{', '.join(waiting)}: told of everything"
+
+
+def _inbox(settings: Settings) -> str:
+    if settings.inbox is None:
+        return "no folder is looked through for request files (REVS_INBOX)"
+    return f"{Inbox(settings.inbox).waiting()} files wait to be taken"
 
 
 def _requests(settings: Settings) -> str:

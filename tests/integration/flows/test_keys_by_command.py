@@ -129,3 +129,15 @@ def test_the_whole_key_file_of_another_installation_under_the_same_service_is_re
     assert (settings.home / "requests.db").read_bytes() == database
     settings.key_file.write_bytes(own)
     assert revs("requests", "list").code == 0
+
+
+def test_no_new_key_is_made_beside_a_store_whose_key_is_gone(revs: Revs, settings: Settings) -> None:
+    assert revs("requests", "list").code == 0
+    kept = settings.key_file.read_bytes()
+    settings.key_file.unlink()
+    answer = revs("requests", "list")
+    assert answer.code == 2 and "is gone, and" in answer.err and "restore it, or set REVS_DEPLOYMENT_KEY" in answer.err
+    assert not settings.key_file.exists()
+    settings.key_file.write_bytes(kept)
+    settings.key_file.chmod(0o600)
+    assert revs("requests", "list").code == 0

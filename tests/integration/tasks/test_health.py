@@ -335,3 +335,17 @@ def test_payloads_that_are_missing_changed_or_back_are_found(here: Installation,
         connection.execute(statement)
         connection.commit()
     assert re.search(found, findings(here.settings)["request store and key"])
+
+
+@pytest.mark.parametrize(
+    ("inbox", "said"),
+    [("is gone", "the inbox cannot be read"), ("abc://x", "REVS_INBOX is no folder and no address")],
+)
+def test_an_inbox_that_cannot_be_read_is_found(
+    here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: str, said: str
+) -> None:
+    monkeypatch.setenv("REVS_INBOX", str(tmp_path / inbox) if " " in inbox else inbox)
+    assert said in findings(here.settings)["inbox"]
+    (tmp_path / "inbox").mkdir()
+    monkeypatch.setenv("REVS_INBOX", str(tmp_path / "inbox"))
+    assert "inbox" not in findings(here.settings)
