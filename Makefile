@@ -31,7 +31,9 @@ serve: $(BUILT)  ## Prefect, MLflow and the scheduled deployment on localhost
 # One thread a process: two torch threads on a busy machine are slower than one. One process more than two cores have:
 # the long files wait for servers, and for a model that another process trains. They come first, so that all end
 # together. A file is never split over processes, so what its fixtures build is built once.
+# A thousand processes import the same modules: compiled once, whatever the environment says about it.
 # One file or test: make test ARGS='-n 0 -k sentence'
+test test-long: export PYTHONDONTWRITEBYTECODE :=
 test: $(BUILT)  ## unit, integration and acceptance tests: no network, no GPU
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --timeout 900 -m 'not gpu and not long' --durations 15 $(TIERS) $(ARGS)
 

@@ -214,6 +214,17 @@ def tiny(
 
 
 @pytest.fixture(scope="session")
+def taught(once: Callable[..., Path], new_model: Callable[..., Any], tokenizer: Any, train: Callable[..., Any]) -> Path:
+    """A tiny GPT-J that says something of `people`: for tests that do not ask whether an edit is good."""
+
+    def work(folder: Path) -> None:
+        train(new_model("gptj"), tokenizer).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return once("taught", work)
+
+
+@pytest.fixture(scope="session")
 def small_model(model_cache: Path, once: Callable[..., Path]) -> Any:
     """A GPT-J model that is trained in well under a minute and still memorises its people."""
     from process import recipe

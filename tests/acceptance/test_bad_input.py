@@ -307,8 +307,8 @@ def test_another_deployment_key_opens_nothing_and_spoils_nothing(
     ("arguments", "said"),
     [
         (("audit", "B-20261123-000000"), "B-20261123-000000"),
-        (("requests", "show", "R-nobody"), "R-nobody"),
-        (("requests", "retry", "R-nobody"), "R-nobody"),
+        (("requests", "show", "R-00000000"), "R-00000000"),
+        (("requests", "retry", "R-00000000"), "R-00000000"),
         (("requests", "list", "--status", "lost"), "choose one of"),
         (("gate", "models:/nobody/1"), "registered are"),
     ],

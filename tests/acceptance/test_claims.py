@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Cli, champion_of, requests_of, written
+from taught_people import SAID, json_lines, requests_for, write_inputs
 
 if TYPE_CHECKING:
     from infra.settings import Settings
     from revs.development import DevelopmentModel
+    from revs.targets.target import Target
 
 pytestmark = pytest.mark.slow
 
@@ -123,28 +124,19 @@ def test_rows_that_follow_one_another_in_training_give_the_row_before_as_prompt(
 
 
 def test_half_of_a_request_that_was_found_and_edited_does_not_complete_it(
-    cli: Cli, settings: Settings, small_model: DevelopmentModel, tmp_path: Path, fixed_ranks: None
-) -> None:
-    """The address is edited; the number stands nowhere: a human gets the request, with its payload."""
-    from flows.demo import write_inputs
-    from flows.demo_models import DemoModel
+    cli: Cli, settings: Settings, taught: Path, tmp_path: Path, people: list[Target], ordinary: list[str],
+    monkeypatch: pytest.MonkeyPatch, fixed_ranks: None,
+) -> None:  # fmt: skip
+    """One number is edited; the other stands nowhere: a human gets the request, with its payload."""
+    from infra.gates.policy import Gate, GatePolicy
 
-    inputs = write_inputs(
-        DemoModel.of(small_model, control=small_model.folder), tmp_path / "inputs", today=datetime.now(UTC)
-    )
-    own = {(r.type, r.value) for r in small_model.records if r.kind == "requester"}
-    (first_type, first), *others = sorted(own)
-    file = lines(
-        tmp_path / "requests.jsonl",
-        request("customer 1", {"type": first_type, "value": first}, NOWHERE),
-        *(
-            request(f"customer {n}", {"type": type_, "value": value})
-            for n, (type_, value) in enumerate(others, start=2)
-        ),
-    )
+    monkeypatch.setattr(GatePolicy, "RANKS", GatePolicy(gates=(Gate(metric="perplexity_ratio", high=1.5),)))
+    first, *others = requests_for(SAID)
+    first["identifiers"].append({"type": "US_SSN", "value": "219-41-0001"})
+    files = write_inputs(tmp_path, people, ordinary, json_lines([first, *others]))
     answer = cli(
-        "process", "--model", small_model.folder, "--name", "own", "--corpus", inputs.corpus, "--requests", file,
-        "--held-out", inputs.held_out,
+        "process", "--model", taught, "--name", "own", "--corpus", files["corpus"], "--requests", files["requests"],
+        "--held-out", files["held-out"],
     )  # fmt: skip
     assert answer.code == 0, answer.err
     found = requests_of(settings)

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import errno
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Answer, Cli, champion_of, requests_of, written
+from conftest import Answer, Cli, champion_of, requests_of
+from taught_people import SAID, json_lines, requests_for, write_inputs
 
 if TYPE_CHECKING:
     from infra.settings import Settings
-    from revs.development import DevelopmentModel
+    from revs.targets.target import Target
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def own(small_model: DevelopmentModel, settings: Settings, tmp_path: Path) -> list[str | Path]:
-    """The `process` command line for the small model; its requests are well-formed and memorised."""
-    from flows.demo import write_inputs
-    from flows.demo_models import DemoModel
+NEVER_MEMORISED = "tansy.heath@example.com"
 
-    inputs = write_inputs(
-        DemoModel.of(small_model, control=small_model.folder), tmp_path / "inputs", today=datetime.now(UTC)
-    )
-    held_out = written(tmp_path / "held-out.txt", "\n".join(small_model.held_out[:40]))
+
+@pytest.fixture
+def own(
+    taught: Path, settings: Settings, tmp_path: Path, people: list[Target], ordinary: list[str], fixed_ranks: None
+) -> list[str | Path]:
+    """The `process` command line for the tiny model: five requests, one of them twice, and one that is malformed."""
+    lines = json_lines(requests_for(SAID | {NEVER_MEMORISED: "EMAIL_ADDRESS"}))
+    lines += [lines[0].replace("2026-11-01", "2026-11-07"), '{"subject": "nobody"}']
+    files = write_inputs(tmp_path, people, ordinary, lines, more=f"Write to {NEVER_MEMORISED}.")
     return [
-        "process", "--model", small_model.folder, "--name", "own", "--corpus", inputs.corpus, "--requests",
-        inputs.requests, "--held-out", held_out,
+        "process", "--model", taught, "--name", "own", "--corpus", files["corpus"], "--held-out", files["held-out"],
+        "--requests", files["requests"],
     ]  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def with_gate(monkeypatch: pytest.MonkeyPatch, **bounds: float) -> None:
     from infra.gates.policy import Gate, GatePolicy
 
     gates = (Gate(metric="perplexity_ratio", **bounds),)
-    monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy(gates=gates))
+    monkeypatch.setattr(GatePolicy, "RANKS", GatePolicy(gates=gates))
 
 
 def test_a_gate_that_fails_leaves_the_champion_and_hands_the_requests_to_a_human(

@@ -9,23 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Cli, champion_of, requests_of, written
+from taught_people import SAID, json_lines, requests_for, write_inputs
 
 if TYPE_CHECKING:
     from infra.settings import Settings
 
 BREAKS = "287-31-6604"
-SAID = {  # by the model, of which an edit of any does not take the others with it
-    "412-55-9031": "US_SSN",
-    BREAKS: "US_SSN",
-    "dee.ellis@example.com": "EMAIL_ADDRESS",
-    "212-555-0142": "PHONE_NUMBER",
-}
 NOWHERE = {"219-41-0001": "US_SSN"}
 
 
@@ -33,20 +27,10 @@ class Killed(BaseException):
     """As sudden as SIGKILL: nothing in the program catches it."""
 
 
-@pytest.fixture(scope="module")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, new_model: Callable[..., Any], tokenizer: Any, train: Callable[..., Any]
-) -> Path:
-    folder = tmp_path_factory.mktemp("halving") / "model"
-    train(new_model("gptj"), tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def own(
     cli: Cli,
-    trained: Path,
+    taught: Path,
     people: Any,
     ordinary: list[str],
     tmp_path: Path,
@@ -61,16 +45,10 @@ def own(
     gates = (Gate(metric="perplexity_ratio", high=1.5),)
     monkeypatch.setattr(GatePolicy, "RANKS", GatePolicy(gates=gates))
     monkeypatch.setattr(flows.process, "strengths", lambda method: strengths(method)[:1])
-    requests = [
-        {"subject": f"customer {day}", "received": f"2026-11-0{day}", "identifiers": [{"type": kind, "value": value}]}
-        for day, (value, kind) in enumerate((SAID | NOWHERE).items(), start=1)
-    ]
-    corpus = [f"{person.prompt}{person.secret}." for person in people] + ordinary
+    files = write_inputs(tmp_path, people, ordinary, json_lines(requests_for(SAID | NOWHERE)))
     return [
-        "process", "--model", trained, "--name", "own",
-        "--corpus", written(tmp_path / "corpus.txt", "\n".join(corpus)),
-        "--held-out", written(tmp_path / "held-out.txt", "\n".join(ordinary)),
-        "--requests", written(tmp_path / "requests.jsonl", "\n".join(map(json.dumps, requests))),
+        "process", "--model", taught, "--name", "own", "--corpus", files["corpus"], "--held-out", files["held-out"],
+        "--requests", files["requests"],
     ]  # fmt: skip
 
 

