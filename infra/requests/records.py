@@ -25,6 +25,9 @@ BatchStatus = Literal["open", "completed", "refused", "split", "failed", "waitin
 ClosingStatus = Literal["completed", "refused", "split", "failed", "waiting", "abandoned"]
 OutcomeKind = Literal["edited", "not_memorised", "memorised", "not_probed", "not_found", "refused"]
 
+PartKind = OutcomeKind | Literal["not_sought", "dropped"]
+"""What is known of an identifier: what the latest batch found, that no batch sought it, or that it was dropped."""
+
 SETTLED: frozenset[OutcomeKind] = frozenset({"edited", "not_memorised"})
 """What an identifier may end as in a request that is completed."""
 
@@ -244,7 +247,7 @@ class IdentifierView:
 
     number: int
     type: str
-    kind: OutcomeKind | Literal["not_sought", "dropped"]
+    kind: PartKind
     detail: Mapping[str, Any]
 
     @property

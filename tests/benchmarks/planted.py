@@ -50,6 +50,7 @@ class Wanted:
 
     type: str
     value: str = field(repr=False)
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +61,10 @@ class Planted:
     places: tuple[tuple[int, int, int], ...]
 
 
-def wanted(number: int) -> Wanted:
-    """The identifier of person `number`, below `PEOPLE`; no two people have the same one."""
+def wanted(number: int, *, place: int = 0) -> Wanted:
+    """The identifier of person `number`, below `PEOPLE`, at a place in a request; no two people have the same one."""
     type_ = TYPES[number % len(TYPES)]
-    return Wanted(type=type_, value=_VALUES[type_](number))
+    return Wanted(type=type_, value=_VALUES[type_](number), number=place)
 
 
 def corpus(characters: int, *, sought: Sequence[int], seed: int) -> Iterator[Planted]:

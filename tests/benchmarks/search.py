@@ -66,7 +66,9 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
     from infra.search import Search
 
     people = {
-        f"r{first}": [wanted(number) for number in range(first, min(first + REQUEST_IDENTIFIERS, count))]
+        f"r{first}": [
+            wanted(number, place=number - first) for number in range(first, min(first + REQUEST_IDENTIFIERS, count))
+        ]
         for first in range(0, count, REQUEST_IDENTIFIERS)
     }
     before = _memory("VmRSS")

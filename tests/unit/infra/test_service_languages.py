@@ -62,7 +62,7 @@ def test_every_code_has_a_word() -> None:
     words: Any = languages()["de"].templates.get_template("words.html.j2").module
     assert set(words.STATUS) == set(get_args(RequestStatus))
     assert set(words.ROLE) == set(ROLES)
-    assert set(words.OUTCOME) == set(get_args(OutcomeKind))
+    assert set(words.OUTCOME) == {*get_args(OutcomeKind), "not_sought", "dropped"}
     assert set(words.TYPE) == set(IDENTIFIER_TYPES)
     assert set(words.ACTION) == set(words.EXPLAINED) == set(words.DONE) == set(ACTIONS)
     assert set(words.FIELD) == {action.field for action in ACTIONS.values() if action.field}
