@@ -160,16 +160,16 @@ def test_closing_twice_in_the_same_way_changes_nothing_and_in_another_way_is_ref
 @pytest.mark.parametrize(
     "call",
     [
-        lambda store: store.get("R-unknown0"),
+        lambda store: store.get("R-00000000"),
         lambda store: store.batch("B-unknown"),
         lambda store: store.identifiers("B-unknown"),
-        lambda store: store.reject("R-unknown0", "x"),
+        lambda store: store.reject("R-00000000", "x"),
         lambda store: store.close_batch("B-unknown", status="completed", outcome={}),
         lambda store: store.record("x", batch_id="B-unknown"),
-        lambda store: store.record("x", request_id="R-unknown0"),
+        lambda store: store.record("x", request_id="R-00000000"),
     ],
 )
 def test_an_unknown_id_is_named(store, call) -> None:
-    with pytest.raises(BadInput, match="unknown"):
+    with pytest.raises(BadInput, match="there is no (request R-00000000|batch B-unknown)"):
         call(store)
     assert store.events() == []
