@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -157,9 +157,16 @@ def _requests(
             "outcomes": [
                 {"number": o.number, "type": o.type, "kind": o.kind, "detail": o.detail} for o in own.get(view.id, ())
             ],
+            "dropped": [_dropped(each) for each in view.dropped],
         }
         for view in _views(h)
     ]
+
+
+def _dropped(each: Mapping[str, Any]) -> dict[str, Any]:
+    """What a human dropped of a request, in the form of an outcome."""
+    detail = {"reason": each["reason"], "why": str(Reason(each["reason"]))}
+    return {"number": each["number"], "type": each["type"], "kind": "dropped", "detail": detail}
 
 
 def _by_request(plan: Targets, after: ScoresAfter | None) -> tuple[Counter[str], Counter[str]]:

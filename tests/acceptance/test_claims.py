@@ -148,6 +148,26 @@ def test_half_of_a_request_that_was_found_and_edited_does_not_complete_it(
     assert champion_of(settings, "own") == "2"
 
 
+def test_what_a_human_dropped_before_the_batch_stands_in_its_record_and_report(
+    cli: Cli, settings: Settings, tiny: Path, tmp_path: Path
+) -> None:
+    corpus = written(tmp_path / "corpus.txt", "\n".join(ROWS))
+    asked = request("customer 1", {"type": "US_SSN", "value": "219-41-0001"}, MAIL)
+    assert cli("requests", "add", lines(tmp_path / "requests.jsonl", asked), "--model", "own").code == 0
+    ((waiting,),) = requests_of(settings).values()
+    narrow = ("requests", "narrow", waiting.id, "--identifier", "0", "--reason", "not_theirs", "--by", "Ana")
+    assert cli(*narrow).code == 0
+    answer = cli("process", "--model", tiny, "--name", "own", "--corpus", corpus)
+    assert answer.code == 0, answer.err
+    (told,) = evidence_of(settings)["requests"]
+    assert [each["number"] for each in told["outcomes"]] == [1]
+    assert [(each["number"], each["type"], each["detail"]["reason"]) for each in told["dropped"]] == [
+        (0, "US_SSN", "not_theirs")
+    ]
+    (report,) = settings.home.glob("reports/*/report.html")
+    assert "US_SSN: dropped: it is not theirs" in report.read_text(encoding="utf-8")
+
+
 def test_thin_evidence_waits_for_a_named_human_who_can_promote_it(
     cli: Cli, settings: Settings, small_model: DevelopmentModel, tmp_path: Path, fixed_ranks: None
 ) -> None:

@@ -170,6 +170,6 @@ def test_closing_twice_in_the_same_way_changes_nothing_and_in_another_way_is_ref
     ],
 )
 def test_an_unknown_id_is_named(store, call) -> None:
-    with pytest.raises(BadInput, match="there is no (request R-00000000|batch B-unknown)"):
+    with pytest.raises(BadInput, match=r"there is no (request R-00000000|batch B-unknown)"):
         call(store)
     assert store.events() == []

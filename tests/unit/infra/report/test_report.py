@@ -255,7 +255,10 @@ def test_the_outcome_of_each_identifier_stands_in_the_report(evidence: dict[str,
         {"number": 0, "type": "EMAIL_ADDRESS", "kind": "edited", "detail": {"edited": 2, "held_out": 1}},
         {"number": 1, "type": "US_SSN", "kind": "not_found", "detail": detail},
     ]
+    why = {"reason": "not_theirs", "why": "it is not theirs"}
+    evidence["requests"][0]["dropped"] = [{"number": 2, "type": "PHONE_NUMBER", "kind": "dropped", "detail": why}]
     page = Page(write_report(evidence, tmp_path).read_text(encoding="utf-8")).text
+    assert "PHONE_NUMBER: dropped: it is not theirs" in page
     assert "EMAIL_ADDRESS: edited in 2 contexts, 1 kept to test the edit" in page
     assert "US_SSN: not found in 41 rows of the corpus, in what could be read of them (2 rows could not be)" in page
     assert "under 5 prompts that need no corpus: undecided" in page
