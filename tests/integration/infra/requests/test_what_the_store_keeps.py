@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+import time
 from collections.abc import Callable
 from datetime import UTC
 
@@ -136,3 +137,17 @@ def test_postgresql_copies_no_sealed_payload_into_its_statistics(new_postgres: C
     store.close()
     assert ("payloads", "number") in sampled, "the test needs statistics"
     assert not {("payloads", "wrapped_key"), ("payloads", "ciphertext"), ("erased_digests", "digest")} & {*sampled}
+
+
+def test_a_store_that_is_dropped_leaves_no_connection_of_it_open(new_postgres: Callable[[], str]) -> None:
+    url = new_postgres()
+    engine = create_engine(url)
+    for _ in range(5):
+        RequestStore(url, Vault(KEY)).add(json.loads(line(1)), model="demo")
+    with engine.connect() as connection:
+        mine = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        deadline = time.monotonic() + 20  # a backend ends some time after its client
+        while (open_ := connection.scalar(mine)) != 1 and time.monotonic() < deadline:
+            connection.rollback()
+    engine.dispose()
+    assert open_ == 1, "but for the one that asks"
