@@ -244,7 +244,7 @@ def said_by(event: Any) -> dict[str, Any]:
     """Return what an event says, as JSON holds it; its MAC is not among it."""
     return {
         "id": event.id,
-        "at": event.at.isoformat(timespec="microseconds"),
+        "at": event.at and event.at.isoformat(timespec="microseconds"),  # there is none in a damaged row
         "event": event.event,
         "batch_id": event.batch_id,
         "request_id": event.request_id,

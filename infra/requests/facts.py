@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -36,6 +37,11 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical(as_kept(value))).hexdigest()
 
 
+def moment(value: datetime | None) -> str | None:
+    """Return a time as text; None where there is none, as in a damaged row."""
+    return None if value is None else value.isoformat()
+
+
 def of_request(row: tables.Request) -> dict[str, Any]:
     """What of a request is frozen when it is taken in, or changes only with an event that says so."""
     return {
@@ -50,7 +56,7 @@ def of_request(row: tables.Request) -> dict[str, Any]:
         "regime": row.regime,
         "subject": row.subject,
         "submission": row.submission_id,
-        "submitted_at": row.submitted_at.isoformat(),
+        "submitted_at": moment(row.submitted_at),
         "submitted_by": row.submitted_by,
         "types": row.types,
     }
@@ -71,7 +77,7 @@ def of_batch(row: tables.Batch) -> dict[str, Any]:
     return {
         "corpus": digest(row.corpus),
         "model": row.model,
-        "opened_at": row.opened_at.isoformat(),
+        "opened_at": moment(row.opened_at),
         "parent": row.parent,
         "source": row.source,
     }
@@ -82,7 +88,7 @@ def of_end(session: Session, row: tables.Batch, *, anew: bool) -> dict[str, Any]
 
     What was logged before is not logged again as it stands: that would make a change in between pass.
     """
-    said = {"closed_at": row.closed_at and row.closed_at.isoformat(), "outcome": digest(row.outcome)}
+    said = {"closed_at": moment(row.closed_at), "outcome": digest(row.outcome)}
     if anew:
         columns = tables.Outcome.__table__.columns
         said["outcomes"] = of_outcomes(session.execute(select(*columns).where(columns["batch_id"] == row.id)))
@@ -91,16 +97,16 @@ def of_end(session: Session, row: tables.Batch, *, anew: bool) -> dict[str, Any]
 
 def of_outcomes(found: Iterable[Any]) -> str:
     """One digest of rows of outcomes, in whichever order they come."""
-    said = [[row.request_id, row.number, row.type, row.kind, row.detail, row.at.isoformat()] for row in found]
+    said = [[row.request_id, row.number, row.type, row.kind, row.detail, moment(row.at)] for row in found]
     return digest(sorted(said, key=lambda each: each[:2]))
 
 
 def of_token(row: tables.Token) -> dict[str, Any]:
     """What of a token is frozen when it is made; of its hash a digest, so that the log opens nothing."""
     return {
-        "expires_at": row.expires_at.isoformat(),
+        "expires_at": moment(row.expires_at),
         "hash": digest(row.hash),
-        "made_at": row.made_at.isoformat(),
+        "made_at": moment(row.made_at),
         "name": row.name,
         "role": row.role,
     }

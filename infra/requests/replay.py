@@ -78,7 +78,7 @@ class _Replay:
         elif event.event == "token.revoked":
             known.fields["revoked"] = True
             if known.whole:
-                known.fields["revoked_at"] = event.at.isoformat()
+                known.fields["revoked_at"] = facts.moment(event.at)
 
     def _of_batch(self, event: Any, detail: dict[str, Any]) -> None:
         known = self.batches.setdefault(event.batch_id, _Foretold("batch", event.batch_id))
@@ -127,7 +127,7 @@ class _Replay:
         if not known.whole:
             return
         known.fields["reason"] = detail.get("reason")
-        known.fields["closed_at"] = event.at.isoformat() if step.target in CLOSED else None
+        known.fields["closed_at"] = facts.moment(event.at) if step.target in CLOSED else None
         known.fields["duplicate_of"] = detail.get("duplicate_of") if step.target == "duplicate" else None
         if step not in _IN_THEIR_LOT:
             known.fields["lot"] = detail.get("lot")
@@ -150,8 +150,8 @@ class _Replay:
 _CHANGES: Mapping[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
     "request.received_moved_back": lambda _, detail: {"received": detail.get("to")},
     "request.due_moved_forward": lambda _, detail: {"due": detail.get("to")},
-    "request.extended": lambda event, detail: {"due": detail.get("to"), "extended_at": event.at.isoformat()},
-    "request.acknowledged": lambda event, _: {"acknowledged_at": event.at.isoformat()},
+    "request.extended": lambda event, detail: {"due": detail.get("to"), "extended_at": facts.moment(event.at)},
+    "request.acknowledged": lambda event, _: {"acknowledged_at": facts.moment(event.at)},
     "request.duplicate_moved": lambda _, detail: {"duplicate_of": detail.get("duplicate_of")},
     "request.narrowed": lambda _, detail: _stored(detail),
     "request.renamed": lambda _, detail: _stored(detail),
@@ -200,9 +200,9 @@ def _request(row: Any) -> dict[str, Any]:
         "lot": row.lot,
         "duplicate_of": row.duplicate_of,
         "batch": row.batch_id,
-        "closed_at": _moment(row.closed_at),
-        "extended_at": _moment(row.extended_at),
-        "acknowledged_at": _moment(row.acknowledged_at),
+        "closed_at": facts.moment(row.closed_at),
+        "extended_at": facts.moment(row.extended_at),
+        "acknowledged_at": facts.moment(row.acknowledged_at),
     }
 
 
@@ -211,7 +211,7 @@ def _batches(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:
     for row in _read(session, tables.Outcome):
         outcomes[row.batch_id].append(row)
     for row in _read(session, tables.Batch):
-        ended = {"closed_at": _moment(row.closed_at), "outcome": facts.digest(row.outcome)}
+        ended = {"closed_at": facts.moment(row.closed_at), "outcome": facts.digest(row.outcome)}
         yield (
             row.id,
             facts.of_batch(row)
@@ -224,7 +224,7 @@ def _batches(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _token(row: Any) -> dict[str, Any]:
-    return facts.of_token(row) | {"revoked": row.revoked_at is not None, "revoked_at": _moment(row.revoked_at)}
+    return facts.of_token(row) | {"revoked": row.revoked_at is not None, "revoked_at": facts.moment(row.revoked_at)}
 
 
 def _members(session: Session, replay: _Replay) -> Iterator[str]:
@@ -246,7 +246,3 @@ def _read(session: Session, table: type[tables.Base]) -> Iterator[Any]:
 def _stored(detail: dict[str, Any]) -> dict[str, Any]:
     said = detail.get(facts.STORED)
     return dict(said) if isinstance(said, dict) else {}
-
-
-def _moment(moment: Any) -> str | None:
-    return None if moment is None else str(moment.isoformat())
