@@ -25,6 +25,7 @@ class Known:
     extended: bool = False
     payload: bool = True
     asks: tuple[str, ...] = BOTH
+    dropped: int | None = None  # the number of the identifier it was narrowed by
     looked_for: bool = False  # its last batch left nothing of what it asks for now
     in_effect: bool = False  # and what that batch did took effect
     lot: str | None = None

@@ -228,12 +228,12 @@ class LifeCycle(RuleBasedStateMachine):
     def narrow(self, number: int, identifier: int) -> None:
         id_ = self.any_of(number)
         one = self.known[id_]
-        left = tuple(type_ for place, type_ in enumerate(one.asks) if place != identifier)
+        left, again = (BOTH[1 - identifier],), one.dropped == identifier
         taken = one.state in LINE and self.in_line(one.person, left) is not None
-        fits = one.state in ("unverified", "received", "on_hold", "failed") and len(one.asks) == 2
+        fits = one.state in ("unverified", "received", "on_hold", "failed") and one.dropped is None
         call = lambda: self.store.narrow(id_, number=identifier, reason="not_theirs", by="Bo")  # noqa: E731  handed on
-        if self.decide(id_, call, fits and not taken):
-            one.asks, one.looked_for = left, False
+        if self.decide(id_, call, again or (fits and not taken)) and not again:
+            one.asks, one.dropped = left, identifier
             self.revive(id_, held=one.state == "on_hold")
 
     @precondition(lambda self: self.order)
