@@ -222,7 +222,7 @@ def examine(file: tuple[str, bytes, int]) -> None:
     is_refused(lambda: parse_requests(data, name=name, model="demo", clock=Clock()), good)
 
 
-@settings(thorough, max_examples=100)
+@settings(thorough, max_examples=200)
 @given(files)
 def test_bad_request_files_end_in_one_line_or_in_rejected_rows(file: tuple[str, bytes, int]) -> None:
     with little_memory():
