@@ -98,15 +98,19 @@ def request_lines(model: DemoModel, *, today: datetime) -> list[str]:
 def register_demo(settings: Settings, model: DemoModel, inputs: Inputs) -> None:
     """Register the demo's model, with its corpus and what it is measured with; once, however often it is called."""
     from tasks.batch.stage import open_registry, open_store
+    from tasks.versions.lineage import keep_on_record
 
     store, registry = open_store(settings), open_registry(settings)
     beside = (inputs.corpus, model.control, inputs.held_out)
     corpus, control, held_out = (store.keep_address(str(path)) for path in beside)
     tags = {"control": control, "held_out": held_out, "recipe": model.digest}
-    _stage(
-        "register the model",
-        lambda: registry.register_base(model.folder, name=model.name, corpus=corpus, tags=tags).uri,
-    )
+
+    def register() -> str:
+        version = registry.register_base(model.folder, name=model.name, corpus=corpus, tags=tags)
+        keep_on_record(store, version)
+        return version.uri
+
+    _stage("register the model", register)
 
 
 def install_demo(settings: Settings, cache: Path) -> Inputs:

@@ -27,7 +27,7 @@ _PRINTABLE = frozenset(
         "device",
     }
     | {"inbox_taken", "batch_requests", "batch_halving", "stage_timeout", "method", "keep_digests", "digest_days"}
-    | {"regime", "time_zone", "at_risk_days"}
+    | {"regime", "time_zone", "at_risk_days", "signer_key", "trusted_signers", "unsigned"}
 )
 
 
@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     """Prefect's Secret block that holds the deployment key, and after it earlier ones with blanks or commas between."""
     key_service: str | None = Field(default=None, repr=False)  # may hold a password
     """Address of the key service that wraps the lines of the key file (`infra.keys.services`). Unset: plain ones."""
+    signer_key: Path | None = None
+    """File of the private key that signs registered versions, as PEM. Unset: the home folder's own."""
+    trusted_signers: str | None = None
+    """Files of public keys whose signatures count beside those of the own key, with commas between."""
+    unsigned: Literal["accept", "refuse"] = "accept"
+    """What becomes of a version that bears no signature, as those from before versions were signed."""
     regime: str = Field(default="gdpr", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")
     """Under which law requests come in that name none: a regime of `infra/requests/regimes.yaml`."""
     request_days: int | None = Field(default=None, ge=1, le=3650)

@@ -154,3 +154,11 @@ class Installation:
 def document(run: Any, name: str) -> bytes:
     """An artifact of a run in a local store."""
     return (Path(run.info.artifact_uri.removeprefix("file://")) / name).read_bytes()
+
+
+def strip_signature(registry: Registry, version: ModelVersion) -> None:
+    """Leave a version as it was before versions were signed, by what the MLflow client can do."""
+    folder = Path(registry._client.get_run(version.run_id).info.artifact_uri.removeprefix("file://"))
+    for name in ("model.sig", "provenance.json"):
+        (folder / name).unlink()
+    registry._client.delete_model_version_tag(version.name, version.version, "revs.signer")

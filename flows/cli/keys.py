@@ -1,4 +1,4 @@
-"""`revs keys`: another deployment key, and everything that is stored brought to it."""
+"""`revs keys`: another deployment key, and everything that is stored brought to it; the signer's public key."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
 
-app = typer.Typer(help="The deployment key: rotate it, wrap it by a key service.", no_args_is_help=True)
+app = typer.Typer(help="The deployment key: rotate it, wrap it. The signer of versions.", no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """The deployment key: rotate it, wrap it by a key service."""
+    """The deployment key: rotate it, wrap it. The signer of versions."""
 
 
 @app.command()
@@ -40,6 +40,23 @@ def rotate(home: Home = None, as_json: Json = False) -> None:
         payloads, clean = _rotate(settings)
     left = "" if clean else "; another process keeps the database busy, so old bytes are left in its files for now"
     answer({"payloads": payloads, "clean": clean}, f"{payloads} payloads are under the new key{left}", as_json=as_json)
+
+
+@app.command()
+def signer(home: Home = None, as_json: Json = False) -> None:
+    """Print the public key of who signs the versions that are registered here; the private one is made if need be.
+
+    Whoever has it can verify versions, as can another installation that names its file in REVS_TRUSTED_SIGNERS. To sign
+    with another key: keep what this prints in a file, name that in REVS_TRUSTED_SIGNERS, and name the new private key
+    in REVS_SIGNER_KEY.
+
+    Example: revs keys signer > signer.pub
+    """
+    from infra.keys.signer import Signers, fingerprint
+
+    pem = Signers.of(settings_of(home)).public_pem()
+    key = {"fingerprint": fingerprint(pem), "public_key": pem.decode("ascii")}
+    answer(key, key["public_key"].rstrip(), as_json=as_json)
 
 
 @app.command()

@@ -77,11 +77,13 @@ def _on_record(settings: Settings, address: str) -> str:
 def _registered(settings: Settings, model: str, corpus: str | None, held_out: str | None, name: str | None) -> str:
     """The registered name of what the user pointed at; a folder is checked and registered first."""
     from infra.corpus import Corpus
-    from infra.registry import Registry
+    from infra.registry import open_registry
     from revs.errors import BadInput
     from revs.model.load import check_folder
+    from tasks.batch.stage import open_store
+    from tasks.versions.lineage import keep_on_record
 
-    registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
+    registry = open_registry(settings)
     for path in filter(None, (corpus, held_out)):
         Corpus.open(path)
     if not Path(model).exists():
@@ -99,6 +101,7 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     tags = {"held_out": _on_record(settings, held_out)} if held_out else {}
     own_name = name or Path(model).resolve().name
     version = registry.register_base(Path(model), name=own_name, corpus=_on_record(settings, corpus), tags=tags)
+    keep_on_record(open_store(settings), version)
     champion = registry.champion(own_name)
     if champion.version != version.version and version.tags.get("revs.status") != "superseded":
         raise BadInput(

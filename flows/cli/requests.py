@@ -64,11 +64,11 @@ def hand_in_bytes(settings: Settings, data: bytes, name: str, model: str, *, aga
 
 def registry_of(settings: Settings) -> Registry | None:
     """The registry; one of our own that was never used is not made just to find it empty."""
-    from infra.registry import Registry
+    from infra.registry import open_registry
 
     if settings.mlflow_tracking_uri is None and not (settings.home / "mlflow.db").exists():
         return None
-    return Registry(settings.tracking_uri, settings.artifact_uri)
+    return open_registry(settings)
 
 
 def refuse_if_nothing_came_in(intake: Intake, file: str) -> None:

@@ -210,16 +210,18 @@ def _leaks(
     import revs
     from infra.detection import Detector
     from infra.device import resolve_device
-    from infra.registry import Registry
+    from infra.registry import open_registry
     from revs.discover.prompts import openings
     from revs.discover.sample import Sampling
     from revs.model.families import context_length
     from tasks.corpus.leaks import find_leaks
+    from tasks.versions.lineage import require_signature_kept
 
     folder, name = Path(model), None
     if not folder.exists():
-        registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
+        registry = open_registry(settings)
         version = registry.resolve(model)
+        require_signature_kept(store_of(settings), version)
         folder, name = registry.download(version), version.name
     listed = _erased(settings, name) if erased else None
     loaded, tokenizer = revs.load(folder, dtype="auto", device=resolve_device(settings.device))

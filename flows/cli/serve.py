@@ -105,9 +105,9 @@ def _servers(settings: Settings, prefect_port: int, mlflow_port: int) -> dict[st
 
 def _models(settings: Settings, named: list[str] | None, cache: Path | None) -> tuple[tuple[str, ...], str | None]:
     """The models to serve, and a sample request file where there is one. An empty registry gets the demo model."""
-    from infra.registry import Registry
+    from infra.registry import open_registry
 
-    registry = Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
+    registry = open_registry(settings)
     if not named and not registry.names():
         if cache is None:
             raise BadInput(

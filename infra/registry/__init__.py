@@ -5,8 +5,17 @@ MLflow is imported by the first call that needs it, not by importing this packag
 
 from infra.registry.files import carry_over, file_digests
 from infra.registry.lineage import missing_batches
+from infra.registry.opening import open_registry
 from infra.registry.records import ModelVersion
 from infra.registry.registry import Registry
 from infra.registry.weights import weight_digest
 
-__all__ = ["ModelVersion", "Registry", "carry_over", "file_digests", "missing_batches", "weight_digest"]
+__all__ = [
+    "ModelVersion",
+    "Registry",
+    "carry_over",
+    "file_digests",
+    "missing_batches",
+    "open_registry",
+    "weight_digest",
+]

@@ -31,17 +31,19 @@ def download(version: ModelVersion, location: str, tracking_uri: str, into: Path
     return checkpoint_in(fetch(location, tracking_uri, into))
 
 
-def checkout(version: ModelVersion, location: str, tracking_uri: str, into: Path, check: Check) -> Path:
+def checkout(
+    version: ModelVersion, location: str, tracking_uri: str, into: Path, check: Check, *, signed: str | None
+) -> Path:
     """The checkpoint folder of a version, verified by `check` unless nothing changed since it was verified here.
 
     Beside the copy stands a marker with the size and the times of each file: while they are the same, and the version's
-    recorded digests are, later stages are spared reading all weights again.
+    recorded digests are, and `signed`, the digest of its signed files, later stages are spared reading all weights.
     """
     into.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = f"{version.name}-{version.version}"
     marker, place = into / f"{name}.verified.json", into / name
     known = _read(marker)
-    if known is not None and known == _state(version, location, Path(known["folder"])):
+    if known is not None and known == _state(version, location, Path(known["folder"]), signed):
         return Path(known["folder"])
     marker.unlink(missing_ok=True)
     if local_path(location) is not None:
@@ -49,7 +51,7 @@ def checkout(version: ModelVersion, location: str, tracking_uri: str, into: Path
     else:
         shutil.rmtree(place, ignore_errors=True)  # what a killed download left
         folder = checkpoint_in(fetch(location, tracking_uri, place))
-    state = _state(version, location, folder)  # before the check: what changes meanwhile is noticed the next time
+    state = _state(version, location, folder, signed)  # before the check: a change is noticed next time
     check(version, folder)
     scratch = marker.with_suffix(".tmp")
     scratch.write_text(json.dumps(state), encoding="utf-8")
@@ -89,7 +91,7 @@ def checkpoint_names(location: str, tracking_uri: str) -> tuple[str, frozenset[s
     return location, frozenset()
 
 
-def _state(version: ModelVersion, location: str, folder: Path) -> dict[str, Any] | None:
+def _state(version: ModelVersion, location: str, folder: Path, signed: str | None) -> dict[str, Any] | None:
     """What has to be the same for a copy to be trusted unread; None where there is no such folder any more."""
     with suppress(OSError):
         files = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
@@ -99,6 +101,7 @@ def _state(version: ModelVersion, location: str, folder: Path) -> dict[str, Any]
             "folder": str(folder),
             "weights": version.weights,
             "files": version.tags.get(FILES),
+            "signed": signed,
             "seen": {name: [s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in files.items()},
         }
     return None

@@ -12,6 +12,7 @@ from typing import Any
 from infra.registry.checkpoint import model_files
 
 INDEX = "model.safetensors.index.json"  # says how the weights are cut into files, so it belongs to them
+IGNORED = "registered_model_meta"  # MLflow writes it beside the files of a version that is loaded by `models:/…`
 _SHOWN_AT_MOST = 3
 
 
@@ -35,6 +36,24 @@ def changed_files(recorded: Mapping[str, str], folder: Path) -> list[str]:
         if path.is_file() and _beside_weights(path)
     }
     return sorted(name for name in recorded.keys() | found.keys() if recorded.get(name) != found.get(name))
+
+
+def stored_digests(root: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of every stored file, by its path below `root`.
+
+    Args:
+        root: where MLflow stored a version. What MLflow writes there when somebody loads it is left out.
+        known: digests of some of them, which are not read.
+    """
+    names = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    names.pop(IGNORED, None)
+    return {name: known.get(name) or _sha256(path) for name, path in names.items()}
+
+
+def light_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below `folder` that holds no weights, by its path."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".safetensors")
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in found}
 
 
 def carry_over(parent: Path, folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from infra.permissions import owner_only
 from infra.registry import describing
-from infra.registry.checkpoint import checkpoint_in, describe
-from infra.registry.files import changed_files, shown
+from infra.registry.checkpoint import WEIGHTS_FOLDER, describe
+from infra.registry.files import shown, stored_digests
 from infra.registry.records import KEY
 from infra.registry.service import local_path
-from infra.registry.weights import weight_digest
 from revs.errors import OperationFailed
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ class Publication:
     run_name: str
     files: tuple[Path, ...]
     weights: str  # digest of the weights among `files`
+    weight_files: Mapping[str, str]  # SHA-256 of each of the files that hold them
     beside: Mapping[str, str]  # SHA-256 of each of the other `files`
     tags: Mapping[str, str]  # of the version
     description: str = describing.BASE  # Markdown, of the version and of the run
@@ -51,11 +51,21 @@ class Publication:
     metrics: Mapping[str, float] = field(default_factory=dict)
     datasets: tuple[Mapping[str, Any], ...] = ()  # name, role, rows, digest
     documents: Mapping[str, bytes] = field(default_factory=dict)  # file name → content
+    origin: Mapping[str, Any] = field(default_factory=dict)  # what is signed of its making: provenance.origin()
+
+    @property
+    def all_tags(self) -> dict[str, str]:
+        """The tags with which the version is created."""
+        return {KEY: self.key, **self.tags}
+
+
+Sign = Callable[[Publication, str, Mapping[str, str]], Mapping[str, bytes]]
+"""Gives the signed documents of a publication, the id of its run, and the digests of its files by path."""
 
 
 @owner_only()
-def publish(client: MlflowClient, artifact_uri: str | None, publication: Publication) -> str:
-    """Register a checkpoint as a new version and return the version's number.
+def publish(client: MlflowClient, artifact_uri: str | None, publication: Publication, sign: Sign | None = None) -> str:
+    """Register a checkpoint as a new version, signed by `sign` where it is given, and return the version's number.
 
     Raises:
         OperationFailed: the disk is too full, or the stored bytes are not those that were handed in.
@@ -69,7 +79,7 @@ def publish(client: MlflowClient, artifact_uri: str | None, publication: Publica
         _require_space(run.info.artifact_uri, publication.files)
         model = client.create_logged_model(experiment_id, source_run_id=run_id, tags={KEY: publication.key})
         _record(client, run_id, model.model_id, publication)
-        _store(client, run_id, model, publication)
+        _store(client, run_id, model, publication, sign)
         client.set_terminated(run_id, "FINISHED")
         return _create_version(client, run_id, model, publication)
     except BaseException:
@@ -173,24 +183,24 @@ def _dataset_input(entry: Mapping[str, Any]) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", role), InputTag("revs.digest", digest)])
 
 
-def _store(client: MlflowClient, run_id: str, model: LoggedModel, publication: Publication) -> None:
-    """Upload files and documents, and read back that the stored weights are the ones meant."""
+def _store(client: MlflowClient, run_id: str, model: LoggedModel, publication: Publication, sign: Sign | None) -> None:
+    """Upload files and documents, and read back that what is stored is what was meant, and signed."""
     with tempfile.TemporaryDirectory(prefix="revs-register-") as scratch:
         folder = Path(scratch)
         built = describe(publication.files, folder, name=publication.name, run_id=run_id, model_id=model.model_id)
         card = describing.card(publication.name, publication.description)
         (built / "model_card.md").write_text(card, encoding="utf-8")
+        meant = stored_digests(built, {f"{WEIGHTS_FOLDER}/{name}": d for name, d in publication.weight_files.items()})
+        signed = sign(publication, run_id, meant) if sign is not None else {}
         client.log_model_artifacts(model.model_id, str(built))
-        attach(client, run_id, publication.documents)
+        attach(client, run_id, {**publication.documents, **signed})
         copy = None if local_path(model.artifact_location) else folder / "stored"
         stored = fetch(model.artifact_location, client.tracking_uri, copy)
-        checkpoint = checkpoint_in(stored)
-        differing = changed_files(publication.beside, checkpoint)
-        if weight_digest(checkpoint) != publication.weights or differing:
-            what = shown(differing) or "weights"
+        found = stored_digests(stored, {})
+        if differing := sorted(name for name in meant.keys() | found.keys() if meant.get(name) != found.get(name)):
             raise OperationFailed(
-                f"the stored {what} of {publication.name!r} differ from those handed in; no version was made and "
-                "the champion is untouched: check the disk, let nothing write to the folder, then run again"
+                f"the stored {shown(differing)} of {publication.name!r} differ from those handed in; no version was "
+                "made and the champion is untouched: check the disk, let nothing write to the folder, then run again"
             )
     client.finalize_logged_model(model.model_id, "READY")
 
@@ -204,7 +214,7 @@ def _create_version(client: MlflowClient, run_id: str, model: LoggedModel, publi
         publication.name,
         source=model.artifact_location,  # "models:/m-…" would be looked up at the process-wide tracking URI
         run_id=run_id,
-        tags={KEY: publication.key, **publication.tags},
+        tags=publication.all_tags,
         description=publication.description,
         model_id=model.model_id,
     )

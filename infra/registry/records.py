@@ -27,12 +27,13 @@ BATCH: Final = "revs.batch_id"
 RETIRE_ON: Final = "revs.retire_on"  # ISO date from which the bytes may be deleted
 SUPERSEDED_BY: Final = "revs.superseded_by"
 FILES: Final = "revs.files"  # SHA-256 of each file beside the weights, as JSON
+SIGNER: Final = "revs.signer"  # fingerprint of the key that signed the version
 APPROVED_BY: Final = "revs.approved_by"  # who promoted on insufficient evidence, or declared a new root
 NEW_ROOT: Final = "revs.new_root"  # batches whose erasures its training data lacks by itself
 NO_RUN: Final[Mapping[str, str]] = MappingProxyType({})
 FOR_THE_NEXT: Final = ("corpus", "held_out", "control")  # what a batch reads of the version that it edits
 _RESERVED = frozenset(
-    {KEY, STATUS, WEIGHTS, EVIDENCE, PARENT, BATCH, RETIRE_ON, SUPERSEDED_BY, FILES, APPROVED_BY, NEW_ROOT}
+    {KEY, STATUS, WEIGHTS, EVIDENCE, PARENT, BATCH, RETIRE_ON, SUPERSEDED_BY, FILES, SIGNER, APPROVED_BY, NEW_ROOT}
 )
 
 _TAG_LIMIT = 5_000  # characters; the smallest limit among the stores MLflow knows

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from infra.gates.policy import GatePolicy
-from infra.registry import copies, describing, files, lineage, promotion, records
-from infra.registry.catalogue import NOTHING_READ, Catalogue
+from infra.keys.signer import Signers
+from infra.registry import copies, describing, files, lineage, promotion, provenance, records, signatures
 from infra.registry.checkpoint import model_files
-from infra.registry.publishing import Publication, attach, discard_unfinished, fetch, publish
+from infra.registry.publishing import Publication, Sign, attach, discard_unfinished, publish
+from infra.registry.reading import Reader
 from infra.registry.records import CHAMPION, ModelVersion
 from infra.registry.service import exclusive, failing_clearly
-from infra.registry.weights import require_same_weights, weight_digest
+from infra.registry.weights import read_weights, require_same_weights
 from revs.errors import BadInput, GateRefused, OperationFailed
 
 _NOTHING_DONE = "no version was made and the champion is untouched: free space or repair the store, then run again"
 
 
-class Registry(Catalogue):
+class Registry(Reader):
     """Registered models at one tracking URI. Making one costs nothing; the first call connects.
 
     Args:
@@ -30,6 +31,8 @@ class Registry(Catalogue):
         artifact_uri: where new files go; None leaves it to the server. An existing registry keeps its own place.
         retention_days: how long a superseded version keeps its bytes, unless its evidence names the date.
         policy: what a recorded policy must be as strict as; None: `GatePolicy.of` the method on record.
+        signers: who signs what is registered, and whose signatures count; None: nothing is signed or verified.
+        unsigned: what becomes of a version that bears no signature.
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class Registry(Catalogue):
         *,
         retention_days: int = 30,
         policy: GatePolicy | None = None,
+        signers: Signers | None = None,
+        unsigned: Literal["accept", "refuse"] = "accept",
     ) -> None:
-        super().__init__(tracking_uri)
+        super().__init__(tracking_uri, signers=signers, unsigned=unsigned)
         self.artifact_uri = artifact_uri
         self.retention_days = retention_days
         self.policy = policy
@@ -63,7 +68,8 @@ class Registry(Catalogue):
             BadInput: the folder holds no causal language model with a tokenizer.
             OperationFailed: the disk or the store failed; nothing is left behind.
         """
-        model, weights, beside = model_files(folder), weight_digest(folder), files.file_digests(folder)
+        model, read, beside = model_files(folder), read_weights(folder), files.file_digests(folder)
+        weights = read.digest
         identity = records.sha256(f"{weights} {files.as_tag(beside)}".encode())
         publication = Publication(
             name=records.checked_name(name),
@@ -72,8 +78,10 @@ class Registry(Catalogue):
             run_name=f"base {name}",
             files=model,
             weights=weights,
+            weight_files=read.files,
             beside=beside,
             tags=self._tags(weights, beside, {"corpus": corpus, **(tags or {})}),
+            origin=provenance.origin(lineage={}, evidence={}),
         )
         with failing_clearly(f"registering model {name!r}", safe=_NOTHING_DONE), exclusive(self.tracking_uri):
             version = self._publish_once(publication)
@@ -111,7 +119,8 @@ class Registry(Catalogue):
             BadInput: the folder holds no causal language model, or other weights than lineage or evidence name.
             OperationFailed: the disk or the store failed; nothing is left behind and the champion is untouched.
         """
-        model, weights, beside = model_files(folder), weight_digest(folder), files.file_digests(folder)
+        model, read, beside = model_files(folder), read_weights(folder), files.file_digests(folder)
+        weights = read.digest
         require_same_weights(weights, lineage, evidence)
         evidence_bytes = records.canonical_json(evidence, what="the evidence")
         own_tags = {
@@ -126,6 +135,7 @@ class Registry(Catalogue):
             run_name=f"batch {batch_id}",
             files=model,
             weights=weights,
+            weight_files=read.files,
             beside=beside,
             tags=self._tags(weights, beside, kept) | own_tags,
             description=describing.candidate(parent.version, batch_id, evidence, run),
@@ -133,6 +143,7 @@ class Registry(Catalogue):
             params=records.flat_params(lineage.get("config") or {}) | {"parent": parent.version},
             metrics=describing.comparable(evidence) | records.finite(metrics),
             datasets=tuple(lineage.get("datasets") or ()),
+            origin=provenance.origin(lineage=lineage, evidence=evidence, parent=parent),
             documents={
                 "evidence.json": evidence_bytes,
                 "lineage.json": records.canonical_json(lineage, what="the lineage"),
@@ -141,49 +152,6 @@ class Registry(Catalogue):
         )
         with failing_clearly(f"registering batch {batch_id}", safe=_NOTHING_DONE), exclusive(self.tracking_uri):
             return self._publish_once(publication)
-
-    def download(self, version: ModelVersion, *, into: Path | None = None) -> Path:
-        """Local path of a version's checkpoint folder, all its files checked against their digests at registration.
-
-        Where the store is local this is the stored folder itself: read it, do not write to it. A copy that is given no
-        place is removed when the process ends.
-
-        Args:
-            version: what to fetch.
-            into: where to put a copy.
-
-        Raises:
-            OperationFailed: the files are gone, or changed after they were registered.
-        """
-        with failing_clearly(f"reading {version.uri}", safe=NOTHING_READ):
-            folder = copies.download(version, self._location(version), self.tracking_uri, into)
-            _require_untouched(version, folder)
-            return folder
-
-    def checkout(self, version: ModelVersion, into: Path) -> Path:
-        """The same, for work of several stages: copied and checked once, and then trusted while nothing changes.
-
-        Args:
-            version: what to fetch.
-            into: the batch's own folder: what is put there (a copy where the store is not local, and a note of what was
-                checked) is removed together with it.
-
-        Raises:
-            OperationFailed: the files are gone, or changed after they were registered.
-        """
-        with failing_clearly(f"reading {version.uri}", safe=NOTHING_READ):
-            return copies.checkout(version, self._location(version), self.tracking_uri, into, _require_untouched)
-
-    def tokenizer(self, version: ModelVersion, into: Path) -> Path:
-        """A folder with the version's files beside the weights, checked; a local store's own, else copied to `into`.
-
-        Raises:
-            OperationFailed: the files are gone, or changed after they were registered.
-        """
-        with failing_clearly(f"reading {version.uri}", safe=NOTHING_READ):
-            folder = copies.light_copy(self._location(version), self.tracking_uri, into)
-            _require_files_untouched(version, folder)
-            return folder
 
     def promote(
         self,
@@ -227,6 +195,8 @@ class Registry(Catalogue):
                 )
             if current.version != version.version:
                 self.download(version)
+            else:
+                self.verify(version)
             on = retire_on or self._retirement(evidence)
             self._make_champion(version, instead_of=expected_champion, on=on)
             self._note_promotion(version, by)
@@ -279,26 +249,6 @@ class Registry(Catalogue):
             self._note_promotion(version, by)
             self._make_champion(version, instead_of=self._champion(version.name), on=self._retirement({}))
 
-    def evidence(self, version: ModelVersion) -> dict[str, Any] | None:
-        """The evidence recorded with a version; None for one that was not made by a batch.
-
-        Raises:
-            OperationFailed: it is gone, or changed after it was recorded.
-        """
-        digest = version.tags.get(records.EVIDENCE)
-        if digest is None:
-            return None
-        with failing_clearly(f"reading the evidence of {version.uri}", safe=NOTHING_READ):
-            with tempfile.TemporaryDirectory(prefix="revs-evidence-") as scratch:
-                uri = self._client.get_run(version.run_id).info.artifact_uri
-                data = fetch(f"{uri}/evidence.json", self.tracking_uri, Path(scratch)).read_bytes()
-            if records.sha256(data) != digest:
-                raise OperationFailed(
-                    f"the evidence of {version.uri} was changed after it was recorded: do not rely on it"
-                )
-            document: dict[str, Any] = json.loads(data)
-            return document
-
     def attach(self, version: ModelVersion, documents: Mapping[str, bytes]) -> None:
         """Store documents with the run of a version, by their file names; the evidence that it is judged by stays."""
         with failing_clearly(f"storing the record of {version.uri}", safe="the version is not affected"):
@@ -307,12 +257,27 @@ class Registry(Catalogue):
     def _publish_once(self, publication: Publication) -> ModelVersion:
         client = self._client
         query = f"name = '{publication.name}' and tags.`{records.KEY}` = '{publication.key}'"
-        for found in client.search_model_versions(query, max_results=1):
-            return self._version(publication.name, str(found.version))
+        for found in client.search_model_versions(query):
+            version = self._version(publication.name, str(found.version))
+            if self._is(version, publication):
+                return version
         if (older := self._registered_before(publication)) is not None:
             return older
         discard_unfinished(client, publication.key)
-        return self._version(publication.name, publish(client, self.artifact_uri, publication))
+        return self._version(publication.name, publish(client, self.artifact_uri, publication, self._signing()))
+
+    def _is(self, version: ModelVersion, publication: Publication) -> bool:
+        """Whether a version with the key of a publication is the one of an earlier call: anybody can set that tag.
+
+        Raises:
+            OperationFailed: it bears a signature that does not hold.
+        """
+        if self.unsigned == "refuse" and records.SIGNER not in version.tags:
+            return False
+        if self.signers is None or self.verify(version) is not None:
+            return True
+        base = publication.origin.get("parent") is None  # from before signatures; what a batch makes is signed
+        return base and version.weights == publication.weights
 
     def _registered_before(self, publication: Publication) -> ModelVersion | None:
         """The version of the same files whose identity was that of its weights alone, as older programs had it."""
@@ -328,7 +293,12 @@ class Registry(Catalogue):
 
     def _tags(self, weights: str, beside: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
         own = {records.WEIGHTS: weights, records.FILES: files.as_tag(beside), records.STATUS: "registered"}
+        if self.signers is not None:
+            own[records.SIGNER] = self.signers.fingerprint()
         return records.lineage_tags(given) | own
+
+    def _signing(self) -> Sign | None:
+        return None if self.signers is None else partial(signatures.sign, signers=self.signers)
 
     def _retirement(self, evidence: Mapping[str, Any]) -> date:
         text = (evidence.get("model") or {}).get("retire_on")
@@ -365,25 +335,3 @@ def _makes_way(champion: ModelVersion | None, version: ModelVersion) -> bool:
     if champion is None or champion.version == version.version:
         return True
     return records.PARENT not in champion.tags and champion.weights == version.weights
-
-
-def _require_untouched(version: ModelVersion, folder: Path) -> None:
-    try:
-        same = version.weights in (None, weight_digest(folder))
-    except BadInput:
-        same = False
-    if not same:
-        raise OperationFailed(
-            f"the weights of {version.uri} changed after they were registered: do not use it; "
-            "restore the stored files or register the model again"
-        )
-    _require_files_untouched(version, folder)
-
-
-def _require_files_untouched(version: ModelVersion, folder: Path) -> None:
-    recorded = files.from_tag(version.tags.get(records.FILES))
-    if recorded is not None and (changed := files.changed_files(recorded, folder)):
-        raise OperationFailed(
-            f"{files.shown(changed)} of {version.uri} changed after the version was registered: do not use it; "
-            "restore the stored files or register the model again"
-        )

@@ -9,16 +9,51 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from revs.errors import BadInput
 
 _CHUNK_BYTES = 1 << 20
 _HEADER_LIMIT_BYTES = 100_000_000  # the limit of the safetensors format itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What one reading of a checkpoint's weights gave."""
+
+    digest: str  # of the tensors, as `weight_digest` returns it
+    files: Mapping[str, str]  # SHA-256 of each safetensors file as 64 hex digits, by its name
+
+
+class _File:
+    """SHA-256 of a file, fed with what is read of it anyway for as long as that comes in the file's own order."""
+
+    def __init__(self, path: Path, file: BufferedReader, *, whole: bool) -> None:
+        self.path, self.file = path, file
+        self._digest, self._fed = (hashlib.sha256() if whole else None), 0
+
+    def read(self, start: int, size: int) -> bytes:
+        self.file.seek(start)
+        data = self.file.read(size)
+        if self._digest is not None and start == self._fed:
+            self._digest.update(data)
+            self._fed += len(data)
+        return data
+
+    def sha256(self) -> str | None:
+        """The digest; None where it was not asked for. A file in another order is read once more."""
+        if self._digest is None:
+            return None
+        if self._fed == os.fstat(self.file.fileno()).st_size:
+            return self._digest.hexdigest()
+        self.file.seek(0)
+        return hashlib.file_digest(self.file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +63,7 @@ class _Tensor:
     shape: tuple[int, ...]
     start: int  # bytes from the beginning of the file
     length: int  # bytes
-    file: BinaryIO
+    file: _File
 
 
 def weight_digest(folder: Path) -> str:
@@ -41,20 +76,38 @@ def weight_digest(folder: Path) -> str:
         BadInput: there is no safetensors file, one is damaged, or two of them hold the same tensor.
         OSError: a file cannot be read.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    return _read(folder, whole=False).digest
+
+
+def read_weights(folder: Path) -> Weights:
+    """The same digest and those of the files, of one reading where each file holds its tensors in order of their names.
+
+    So does what the safetensors library writes of tensors of one type; a file in another order is read twice.
+
+    Raises:
+        BadInput: as `weight_digest`.
+        OSError: a file cannot be read.
+    """
+    return _read(folder, whole=True)
+
+
+def _read(folder: Path, *, whole: bool) -> Weights:
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
         raise BadInput(f"no .safetensors file in {folder}: save the model with save_pretrained()")
     digest = hashlib.sha256()
     with ExitStack() as stack:
         tensors: dict[str, _Tensor] = {}
-        for path in files:
-            for tensor in _tensors(path, stack.enter_context(path.open("rb"))):
+        files = {path.name: _File(path, stack.enter_context(path.open("rb")), whole=whole) for path in paths}
+        for file in files.values():
+            for tensor in _tensors(file):
                 if tensor.name in tensors:
                     raise BadInput(f"tensor {tensor.name!r} is in two .safetensors files of {folder}: keep one of them")
                 tensors[tensor.name] = tensor
         for name in sorted(tensors):
             _feed(digest, tensors[name])
-    return f"sha256:{digest.hexdigest()}"
+        digests = {name: found for name, file in files.items() if (found := file.sha256()) is not None}
+    return Weights(digest=f"sha256:{digest.hexdigest()}", files=digests)
 
 
 def require_same_weights(weights: str, lineage: Mapping[str, Any], evidence: Mapping[str, Any]) -> None:
@@ -67,13 +120,13 @@ def require_same_weights(weights: str, lineage: Mapping[str, Any], evidence: Map
             )
 
 
-def _tensors(path: Path, file: BinaryIO) -> Iterator[_Tensor]:
-    size = path.stat().st_size
-    length = int.from_bytes(file.read(8), "little")
+def _tensors(file: _File) -> Iterator[_Tensor]:
+    path, size = file.path, file.path.stat().st_size
+    length = int.from_bytes(file.read(0, 8), "little")
     if size < 8 or length > min(size - 8, _HEADER_LIMIT_BYTES):
         raise _damaged(path)
     try:
-        header: dict[str, dict[str, Any]] = json.loads(file.read(length))
+        header: dict[str, dict[str, Any]] = json.loads(file.read(8, length))
         entries = [(name, entry) for name, entry in header.items() if name != "__metadata__"]
         found = [_tensor(name, entry, file, 8 + length) for name, entry in entries]
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -83,7 +136,7 @@ def _tensors(path: Path, file: BinaryIO) -> Iterator[_Tensor]:
     yield from found
 
 
-def _tensor(name: str, entry: dict[str, Any], file: BinaryIO, data_start: int) -> _Tensor:
+def _tensor(name: str, entry: dict[str, Any], file: _File, data_start: int) -> _Tensor:
     start, end = entry["data_offsets"]
     return _Tensor(
         name=name,
@@ -98,14 +151,13 @@ def _tensor(name: str, entry: dict[str, Any], file: BinaryIO, data_start: int) -
 def _feed(digest: hashlib._Hash, tensor: _Tensor) -> None:
     head = json.dumps([tensor.name, tensor.dtype, list(tensor.shape)], separators=(",", ":"))
     digest.update(head.encode() + b"\n" + tensor.length.to_bytes(8, "little"))
-    tensor.file.seek(tensor.start)
-    left = tensor.length
-    while left:
-        chunk = tensor.file.read(min(left, _CHUNK_BYTES))
+    place, end = tensor.start, tensor.start + tensor.length
+    while place < end:
+        chunk = tensor.file.read(place, min(end - place, _CHUNK_BYTES))
         if not chunk:
             raise BadInput("a .safetensors file became shorter while it was read: leave the folder alone meanwhile")
         digest.update(chunk)
-        left -= len(chunk)
+        place += len(chunk)
 
 
 def _damaged(path: Path) -> BadInput:

@@ -44,9 +44,13 @@ class LogStore(BatchStore):
 
         self._database.write(work)
 
-    def events(self, batch_id: str | None = None, request_id: str | None = None) -> builtins.list[Event]:
+    def events(
+        self, batch_id: str | None = None, request_id: str | None = None, event: str | None = None
+    ) -> builtins.list[Event]:
         """Return the lines of the audit log that match, oldest first."""
-        query = rows.matching(tables.Event, batch_id=batch_id, request_id=request_id).order_by(tables.Event.id)
+        query = rows.matching(tables.Event, batch_id=batch_id, request_id=request_id, event=event).order_by(
+            tables.Event.id
+        )
         return self._database.read(lambda session: [rows.record(Event, row) for row in session.scalars(query)])
 
     def log_problems(self, heads: Iterable[chain.Head] = ()) -> builtins.list[str]:

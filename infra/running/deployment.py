@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from infra.registry import Registry
+from infra.registry import open_registry
 from infra.running.children import HOST
 from infra.settings import Settings, load_settings
 from revs.errors import BadInput
@@ -102,7 +102,7 @@ def _take_turn(held: ExitStack, model: str, seconds: float) -> bool:
             get_run_logger().info("%s: another run has the turn; waiting for it, at most %.0f s", model, seconds)
     except ObjectNotFound:
         settings = load_settings()
-        Registry(settings.tracking_uri, settings.artifact_uri).champion(model)  # of no other name a limit is made
+        open_registry(settings).champion(model)  # of no other name a limit is made
         with suppress(ObjectAlreadyExists):  # another run was faster
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=LIMIT))
     held.enter_context(

@@ -19,6 +19,7 @@ from prefect.utilities.timeout import timeout
 from infra.batches.records import Key
 from infra.batches.workspace import Workspace
 from infra.registry import Registry
+from infra.registry import open_registry as open_registry  # handed on: a stage takes it beside open_store
 from infra.requests import Batch, BatchHeld, Identifier, Lease, RequestStore
 from infra.running.progress import report
 from infra.settings import Settings, load_settings
@@ -147,10 +148,6 @@ class Handles:
 
 def open_store(settings: Settings) -> RequestStore:
     return RequestStore.from_settings(settings)
-
-
-def open_registry(settings: Settings) -> Registry:
-    return Registry(settings.tracking_uri, settings.artifact_uri, retention_days=settings.retention_days)
 
 
 def refuse_broken(reasons: Mapping[str, str]) -> None:

@@ -10,9 +10,11 @@ from importlib.metadata import version as version_of
 
 from infra import notices
 from infra.device import resolve_device
+from infra.keys.signer import Signers, short
 from infra.keys.sources import deployment_keys, name_of_source
 from infra.permissions import open_to_others
 from infra.registry import Registry
+from infra.registry.records import SIGNER
 from infra.registry.service import local_path
 from infra.requests import Clock, RequestStore, heads, timestamps
 from infra.requests.inbox import Inbox
@@ -46,6 +48,7 @@ def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
         "home": _home,
         "permissions": _permissions,
         "deployment key": _key,
+        "signer": _signer,
         "request store and key": _store,
         "audit log": _log,
         "notices": _notices,
@@ -87,7 +90,8 @@ def _permissions(settings: Settings) -> str:
     shut = (
         open_to_others(settings.home) is None
     )  # then nobody else gets at what lies in it; the key is looked at anyway
-    paths = [settings.key_file] if shut else [settings.home, settings.key_file, *settings.private_paths]
+    keys = [settings.key_file, Signers.of(settings).own]
+    paths = keys if shut else [settings.home, *keys, *settings.private_paths]
     modes = [(path, mode) for path in paths if path.exists() and (mode := open_to_others(path))]
     problems = [
         f"{path} can be read by others than its owner ({mode:04o}): run chmod {700 if path.is_dir() else 600} {path}"
@@ -108,6 +112,14 @@ def _permissions(settings: Settings) -> str:
 def _key(settings: Settings) -> str:
     _, *earlier = deployment_keys(settings)
     return f"from {name_of_source(settings)}; it opens" + (f", and {len(earlier)} earlier" if earlier else "")
+
+
+def _signer(settings: Settings) -> str:
+    signers = Signers.of(settings)
+    accepted = ", ".join(map(short, signers.accepted()))
+    unsigned = "refused" if settings.unsigned == "refuse" else "taken"
+    own = "" if signers.named or signers.own.exists() else "; the own key is made when a version is registered"
+    return f"signatures of {accepted or 'nobody yet'} count{own}; versions from before signatures are {unsigned}"
 
 
 def _store(settings: Settings) -> str:
@@ -224,8 +236,12 @@ def _model(settings: Settings, registry: Registry, store: RequestStore, name: st
     _refuse(problems_of_model(registry, store, name, artifacts=artifacts, deep=deep))
     champion = registry.champion(name)
     older = "" if "revs.files" in champion.tags else "; registered before files beside the weights were recorded"
+    signed = f"; signed by {short(by)}" if (by := champion.tags.get(SIGNER)) else (
+        "; NOT SIGNED: it is from before versions were signed, so nobody would notice what is changed with the MLflow "
+        "client alone; a version that a batch makes is signed"
+    )  # fmt: skip
     read = "read and unchanged" if deep else "there; --deep reads and digests them"
-    return f"champion is version {champion.version}, its files are {read}{older}"
+    return f"champion is version {champion.version}, its files are {read}{signed}{older}"
 
 
 def _some(ids: list[str]) -> str:

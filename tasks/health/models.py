@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.registry import ModelVersion, Registry
 from infra.requests import RequestStore
-from revs.errors import OperationFailed
+from revs.errors import BadInput, OperationFailed
 from tasks.versions.lineage import contradictions, lacking, missing_erasures
 
 
@@ -91,8 +91,11 @@ def _files(registry: Registry, champion: ModelVersion, *, deep: bool) -> Iterato
             f"files of the champion, version {champion.version}, are missing in the store ({', '.join(missing)}): "
             "restore them from a backup, or register the model again"
         )
-    elif deep:
-        try:
+        return
+    try:
+        if deep:
             registry.download(champion)
-        except OperationFailed as error:
-            yield str(error)
+        else:
+            registry.verify(champion)
+    except (OperationFailed, BadInput) as error:
+        yield str(error)

@@ -14,7 +14,7 @@ from tasks.batch.pages import keep_outcome, run_reference
 from tasks.batch.results import Closed, Verdict
 from tasks.batch.stage import Handles, handles, stage
 from tasks.versions.audit import audit_batch
-from tasks.versions.lineage import registered_detail
+from tasks.versions.lineage import REGISTERED, registered_detail
 
 
 @stage("register candidate")
@@ -44,7 +44,7 @@ def register_candidate(batch_id: str, attempt: int) -> RegisteredVersion:
             evidence=evidence,
             run=run_reference(),
         )
-        _record_once(h, "version.registered", registered_detail(version))
+        _record_once(h, REGISTERED, registered_detail(version))
         record = h.workspace.write(RegisteredVersion(model=version.name, number=version.version))
     return record
 

@@ -35,6 +35,7 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     champion = registry.champion(model)
     require_on_record(store, champion, registry.evidence(champion))
     require_whole_lineage(registry, store, champion, for_derivation=True)
+    registry.verify(champion)
     store.destroy_expired(days=settings.rejected_days)
     if settings.digest_days is not None:
         store.expire_digests(days=settings.digest_days)

@@ -40,5 +40,7 @@ def audit_batch(settings: Settings, batch_id: str, folder: Path | None, *, read_
         retired = version.tags.get("revs.status") == "superseded" and not registry.stored_files(version)
         if read_weights and not retired:  # of a version that was retired the record is all there is
             registry.download(version)
+        else:
+            registry.verify(version)
     path = write_report(evidence, folder or settings.home / "reports" / batch_id)
     return {"batch_id": batch_id, "status": batch.status, "report": str(path)}

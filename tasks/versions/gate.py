@@ -24,7 +24,7 @@ from tasks.batch.models import loaded
 from tasks.batch.reference import against, answers, membership
 from tasks.batch.stage import SEED, Handles, open_registry, open_store
 from tasks.stages.locate import search
-from tasks.versions.lineage import contradictions, require_whole_lineage
+from tasks.versions.lineage import contradictions, require_signature_kept, require_whole_lineage
 
 if TYPE_CHECKING:
     from revs.targets.target import Target
@@ -47,11 +47,11 @@ def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gate
             f"{version.uri} carries no measurements: it was never edited and attacked here, so nothing shows that it "
             "has forgotten anybody; process its deletion requests, or measure it with --requests and --corpus"
         )
+    if denied := contradictions(open_store(settings), version, evidence):
+        raise GateRefused(f"{version.uri} is not the model that was measured: {'; '.join(denied)}; do not serve it")
     registry.download(version)  # its files are those that were registered, so its digest is that of the bytes
     if version.weights != evidence["model"]["weights_after"]:
         raise GateRefused(f"{version.uri} is not the model that was measured: its weights differ; do not serve it")
-    if denied := contradictions(open_store(settings), version, evidence):
-        raise GateRefused(f"{version.uri} is not the model that was measured: {'; '.join(denied)}; do not serve it")
     return version, check_gates(scores, _policy(evidence))
 
 
@@ -66,10 +66,12 @@ def judge_anew(
 
     Raises:
         BadInput: no such version, an unusable request file or corpus, or no identifier stands in the corpus.
+        OperationFailed: it is not what was signed, or its signature is gone.
     """
     corpus, held_out = absolute(corpus), absolute(held_out) if held_out else None
     registry = open_registry(settings)
     version = registry.resolve(model_uri)
+    require_signature_kept(open_store(settings), version)
     with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
         h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))
         scores, unjudged = _measure(h, version, held_out)

@@ -8,10 +8,12 @@ from typing import Any
 
 from infra.registry import ModelVersion, Registry, missing_batches
 from infra.registry.lineage import root_tags
-from infra.registry.records import BATCH, EVIDENCE, PARENT, WEIGHTS
+from infra.registry.records import BATCH, EVIDENCE, PARENT, SIGNER, WEIGHTS
 from infra.requests import Batch, RequestStore
 from revs.errors import BadInput, GateRefused, OperationFailed
 
+REGISTERED = "version.registered"
+"""The event of a version that was registered here, with who signed it: nobody changes that through the registry."""
 NEW_ROOT_DECLARED = "version.new_root"
 """The event of a version that a human declared a new root; its tag alone, which anybody may set, says nothing."""
 _NAMED_AT_MOST = 5
@@ -106,7 +108,36 @@ def contradictions(store: RequestStore, version: ModelVersion, evidence: Mapping
         if differing := differing_parts(recorded, evidence or {}):
             found.append(f"its evidence is not that of batch {batch.id} in {', '.join(differing)}")
         found += _unlike_registered(store, batch, version)
+    if signature_lost(store, version):
+        found.append("its signature is gone, and it was signed when it was registered")
     return found
+
+
+def signature_lost(store: RequestStore, version: ModelVersion) -> bool:
+    """Whether a version that bears no signature had one: then it is none from before versions were signed."""
+    return SIGNER not in version.tags and any(
+        event.detail.get("version") == version.uri and event.detail.get("signer")
+        for event in store.events(event=REGISTERED)
+    )
+
+
+def require_signature_kept(store: RequestStore, version: ModelVersion) -> None:
+    """Refuse a version whose signature was taken away.
+
+    Raises:
+        OperationFailed: it was.
+    """
+    if signature_lost(store, version):
+        raise OperationFailed(
+            f"the signature of {version.uri} is gone, and it was signed when it was registered: do not use it: restore "
+            "the registry from a backup, or make another version champion"
+        )
+
+
+def keep_on_record(store: RequestStore, version: ModelVersion) -> None:
+    """Write into the log what a base was when it was registered, once, however often it is."""
+    if not any(event.detail.get("version") == version.uri for event in store.events(event=REGISTERED)):
+        store.record(REGISTERED, batch_id=None, detail=registered_detail(version))
 
 
 def require_on_record(store: RequestStore, version: ModelVersion, evidence: Mapping[str, Any] | None) -> None:
@@ -137,13 +168,16 @@ def registered_detail(version: ModelVersion) -> dict[str, Any]:
         "weights": version.weights,
         "evidence": version.tags.get("revs.evidence"),
         "files": version.tags.get("revs.files"),
+        "signer": version.tags.get(SIGNER),
     }
 
 
 def _unlike_registered(store: RequestStore, batch: Batch, version: ModelVersion) -> list[str]:
     now = registered_detail(version)
-    for event in store.events(batch_id=batch.id):
-        if event.event == "version.registered" and event.detail.get("version") == version.uri:
+    if now["signer"] is None:
+        del now["signer"]  # see signature_lost
+    for event in store.events(batch_id=batch.id, event=REGISTERED):
+        if event.detail.get("version") == version.uri:
             changed = [part for part, value in now.items() if event.detail.get(part) != value]
             return [f"its {part} is not what was registered" for part in changed]
     return []

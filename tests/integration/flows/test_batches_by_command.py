@@ -289,7 +289,7 @@ def registered(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str,
         resolve=lambda uri: version(uri.split("/")[1], int(uri.rpartition("/")[2]), {}),
     )
     (settings.home / "mlflow.db").touch()
-    monkeypatch.setattr(infra.registry, "Registry", lambda *_, **__: registry)
+    monkeypatch.setattr(infra.registry, "open_registry", lambda _: registry)
     return trained
 
 

@@ -141,3 +141,14 @@ def test_no_new_key_is_made_beside_a_store_whose_key_is_gone(revs: Revs, setting
     settings.key_file.write_bytes(kept)
     settings.key_file.chmod(0o600)
     assert revs("requests", "list").code == 0
+
+
+def test_the_signer_s_public_key_is_printed_and_stays(revs: Revs, settings: Settings) -> None:
+    from infra.keys.signer import Signers
+
+    printed = revs("keys", "signer")
+    assert printed.code == 0 and printed.out.startswith("-----BEGIN PUBLIC KEY-----\n")
+    assert printed.out.encode() == Signers.of(settings).public_pem()
+    told = json.loads(revs("keys", "signer", "--json").out)
+    assert told == {"fingerprint": Signers.of(settings).fingerprint(), "public_key": printed.out}
+    assert "PRIVATE" not in printed.out

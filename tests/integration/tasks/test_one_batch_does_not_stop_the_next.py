@@ -35,7 +35,8 @@ def champion(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         uri = f"models:/{name}/{now.version}"
         return ModelVersion(name=name, version=now.version, uri=uri, run_id="", source="", tags=tags)
 
-    registry = SimpleNamespace(champion=version, evidence=lambda _: None, ancestry=lambda one: (one,))
+    unread = {"evidence": lambda _: None, "verify": lambda _: None}
+    registry = SimpleNamespace(champion=version, ancestry=lambda one: (one,), **unread)
     monkeypatch.setattr(tasks.stages.requests, "open_registry", lambda _: registry)
     monkeypatch.setattr(tasks.batch.stage, "open_registry", lambda _: registry)
     return now

@@ -28,6 +28,7 @@ MAY_IMPORT = {
 # Each of these has one home; its replacement or its next release touches nothing else.
 HOMES = {
     "mlflow": ("infra.registry",),
+    **dict.fromkeys(("model_signing", "securesystemslib"), ("infra.registry.bundles",)),
     "great_expectations": ("infra.gates",),
     "presidio_analyzer": ("infra.detection",),
     "sqlalchemy": ("infra.requests",),
@@ -35,8 +36,7 @@ HOMES = {
     "apprise": ("infra.notices",),
     "fastapi": ("infra.service", "flows.cli.service"),
     "prefect": ("flows", "tasks", "infra.running.deployment", "infra.keys.blocks"),
-    "boto3": ("infra.keys.aws",),
-    "botocore": ("infra.keys.aws",),
+    **dict.fromkeys(("boto3", "botocore"), ("infra.keys.aws",)),
 }
 
 # The floors of revs/: a room uses only rooms below it.

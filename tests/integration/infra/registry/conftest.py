@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 @pytest.fixture
 def registry(empty_database: Path, tmp_path: Path) -> Registry:
     from infra.gates.policy import GatePolicy
+    from infra.keys.signer import Signers
     from infra.registry import Registry
 
     shutil.copyfile(empty_database, tmp_path / "mlflow.db")
     artifacts = (tmp_path / "artifacts").as_uri()
     return Registry(
-        f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts, retention_days=10, policy=GatePolicy.from_dict(POLICY)
+        f"sqlite:///{tmp_path / 'mlflow.db'}",
+        artifacts,
+        retention_days=10,
+        policy=GatePolicy.from_dict(POLICY),
+        signers=Signers(own=tmp_path / "signer.pem"),
     )
 
 

@@ -15,7 +15,7 @@ def test_a_candidate_carries_the_tags_that_are_read_and_no_others(register: Call
     lineage = {"requests": ["aa"], "config": {"method": "revs"}, "seed": 7, "code_commit": "c0ffee", "corpus": "ref:1"}
     tags = register(lineage=lineage).tags
     assert set(tags) == {f"revs.{name}" for name in (
-        "key", "status", "weights", "files", "parent", "batch_id", "evidence", "corpus",
+        "key", "status", "weights", "files", "parent", "batch_id", "evidence", "corpus", "signer",
     )}  # fmt: skip
     assert tags["revs.corpus"] == "ref:1"
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from registered import flip_last_bit
 
-from infra.registry import ModelVersion, Registry
-from infra.registry import registry as registry_module
-from infra.registry.weights import weight_digest
+from infra.registry import ModelVersion, Registry, reading
+from infra.registry.weights import Weights, read_weights, weight_digest
 from revs.errors import OperationFailed
 
 UNSAVABLE = {"do_sample": False, "temperature": 0.6}
@@ -37,11 +36,11 @@ def digests(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders whose weights were read, one entry for each time."""
     read: list[Path] = []
 
-    def counting(folder: Path) -> str:
+    def counting(folder: Path) -> Weights:
         read.append(folder)
-        return weight_digest(folder)
+        return read_weights(folder)
 
-    monkeypatch.setattr(registry_module, "weight_digest", counting)
+    monkeypatch.setattr(reading, "read_weights", counting)
     return read
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from infra.registry import weight_digest
+from infra.registry.weights import read_weights
 from revs.errors import BadInput
 
 
@@ -35,6 +37,42 @@ def test_a_digest_does_not_depend_on_sharding_or_order(tmp_path: Path) -> None:
     write_safetensors(shards / "model-00001-of-00002.safetensors", {"b": B})
     write_safetensors(shards / "model-00002-of-00002.safetensors", {"a": A})
     assert weight_digest(whole) == weight_digest(turned) == weight_digest(shards)
+
+
+def test_one_reading_gives_the_digests_of_the_files_too(tmp_path: Path) -> None:
+    """Whatever the order within a file, and with bytes that belong to no tensor."""
+    whole, turned, shards = tmp_path / "whole", tmp_path / "turned", tmp_path / "shards"
+    for folder in (whole, turned, shards):
+        folder.mkdir()
+    write_safetensors(whole / "model.safetensors", {"a": A, "b": B})
+    write_safetensors(turned / "model.safetensors", {"b": B, "a": A})
+    write_safetensors(shards / "model-00001-of-00002.safetensors", {"b": B})
+    write_safetensors(shards / "model-00002-of-00002.safetensors", {"a": A})
+    with (shards / "model-00002-of-00002.safetensors").open("ab") as file:
+        file.write(b"more")
+    for folder in (whole, turned, shards):
+        found = read_weights(folder)
+        assert found.digest == weight_digest(folder)
+        assert found.files == {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.safetensors")
+        }
+
+
+def test_files_that_transformers_writes_are_read_once(
+    checkpoints: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(checkpoints[0]).save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+
+    def again(*_: object) -> None:
+        raise AssertionError("a file was read a second time")
+
+    monkeypatch.setattr(hashlib, "file_digest", again)
+    for folder in (checkpoints[0], tmp_path):
+        for name, digest in read_weights(folder).files.items():
+            assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
