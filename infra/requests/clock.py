@@ -220,8 +220,12 @@ def timeliness(session: Session, clock: Clock, today: date) -> list[Timeliness]:
 def _acknowledgements_of_duplicates(session: Session) -> dict[str, date]:
     """By when receipt has to be confirmed under the law of a duplicate, by the request it is one of: the first day."""
     found: dict[str, date] = {}
-    columns = (tables.Request.duplicate_of, tables.Request.policy, tables.Request.received)
-    for first, kept, received in session.execute(select(*columns).where(tables.Request.status == "duplicate")):
+    request = tables.Request
+    pending = select(request.id).where(request.status.in_(UNANSWERED))  # not all that ever were: a check stays cheap
+    query = select(request.duplicate_of, request.policy, request.received).where(
+        request.status == "duplicate", request.duplicate_of.in_(pending)
+    )
+    for first, kept, received in session.execute(query):
         policy = frozen(kept)
         if first is not None and policy is not None and (by := policy.acknowledge_by(received)) is not None:
             found[first] = min(by, found.get(first, by))
