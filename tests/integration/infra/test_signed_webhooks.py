@@ -261,7 +261,7 @@ def test_an_address_that_cannot_be_told_is_refused_without_being_shown(
 def test_a_place_that_answers_a_byte_now_and_then_holds_nobody(
     store: RequestStore, pauses: list[float], monkeypatch: pytest.MonkeyPatch, slow: str
 ) -> None:
-    monkeypatch.setattr(webhooks, "_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(webhooks, "_TIMEOUT_SECONDS", 2.0)
     asked, stopped = threading.Event(), threading.Event()
 
     def drip(listening: socket.socket) -> None:
