@@ -45,7 +45,7 @@ def sign_files(files: Mapping[str, str], *, name: str, signers: Signers) -> byte
     signers.private_key()  # it is made here, and what is wrong with it is said in our words
     with tempfile.TemporaryDirectory(prefix="revs-sign-") as scratch:
         folder, signature = Path(scratch) / name, Path(scratch) / MANIFEST
-        config = Config()  # type: ignore[no-untyped-call]  # it has no annotations
+        config = Config()
         config.set_hashing_config(_handing_over(files)).use_elliptic_key_signer(private_key=signers.own)
         config.sign(folder, signature)
         return signature.read_bytes()
@@ -66,7 +66,7 @@ def files_signed(bundle: bytes, signers: Signers) -> dict[str, str]:
         public, signature = Path(scratch) / "signer.pub", Path(scratch) / MANIFEST
         public.write_bytes(key)
         signature.write_bytes(bundle)
-        config = Config()  # type: ignore[no-untyped-call]  # it has no annotations
+        config = Config()
         config.use_elliptic_key_verifier(public_key=public).set_hashing_config(_handing_over(files))
         try:
             config.verify(Path(scratch), signature)
@@ -86,7 +86,7 @@ def root_of(files: Mapping[str, str]) -> str:
 def sign_statement(statement: Mapping[str, Any], signers: Signers) -> bytes:
     """Sign an in-toto statement: a DSSE envelope in canonical JSON, so that no byte of it can be another."""
     from securesystemslib.dsse import Envelope
-    from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]  # it has no __all__
+    from securesystemslib.signer import CryptoSigner, SSlibKey
 
     private = signers.private_key()
     public = SSlibKey.from_crypto(private.public_key(), keyid=signers.fingerprint())
@@ -104,7 +104,7 @@ def statement_signed(data: bytes, signers: Signers) -> tuple[dict[str, Any], str
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.dsse import Envelope
     from securesystemslib.exceptions import Error
-    from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # it has no __all__
+    from securesystemslib.signer import SSlibKey
 
     try:
         envelope = Envelope.from_dict(json.loads(data))
@@ -165,4 +165,4 @@ def _handing_over(files: Mapping[str, str]) -> Hashing:
         def hash(self, model_path: hashing.PathLike, *, files_to_hash: object = None) -> Manifest:
             return Manifest(Path(str(model_path)).name, items, kind)
 
-    return HandingOver()  # type: ignore[no-untyped-call]  # it has no annotations
+    return HandingOver()  # type: ignore[no-untyped-call]  # model_signing gives its constructor no annotations

@@ -225,4 +225,4 @@ def _delete_files(uri: str, tracking_uri: str) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     repository = get_artifact_repository(uri, tracking_uri=tracking_uri)
-    repository.delete_artifacts()  # type: ignore[no-untyped-call]  # this method has no annotations in MLflow
+    repository.delete_artifacts()

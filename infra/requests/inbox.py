@@ -171,7 +171,8 @@ class Inbox:
     def _write(self, path: str, data: bytes) -> None:
         """Write a file anew: whoever may write here can have made a link of this name, which is not followed."""
         if not self._is_local:
-            return self._fs.pipe_file(path, data)  # type: ignore[no-any-return]  # fsspec has no types
+            self._fs.pipe_file(path, data)
+            return
         draft = f"{path}.{secrets.token_hex(8)}{UNFINISHED[0]}"
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)

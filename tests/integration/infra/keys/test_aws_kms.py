@@ -21,19 +21,10 @@ CONTEXT = {"purpose": "revs deployment key", "installation": "i"}
 
 
 @pytest.fixture
-def kms(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def kms(aws: None) -> Iterator[Any]:
     """A client, with its endpoint and keys in the environment as a user has them."""
     import boto3
 
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "no_proxy": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
     client = boto3.client("kms")
     yield client
     client.close()

@@ -28,26 +28,26 @@ def write_safetensors(path: Path, tensors: dict[str, tuple[str, list[int], bytes
 A, B = ("F32", [2], b"\1" * 8), ("F32", [1, 2], b"\2" * 8)
 
 
-def test_a_digest_does_not_depend_on_sharding_or_order(tmp_path: Path) -> None:
-    whole, turned, shards = tmp_path / "whole", tmp_path / "turned", tmp_path / "shards"
-    for folder in (whole, turned, shards):
-        folder.mkdir()
+def written(folder: Path) -> tuple[Path, Path, Path]:
+    """The same tensors in one file, in another order, and in two files; each in a folder of its own."""
+    whole, turned, shards = folder / "whole", folder / "turned", folder / "shards"
+    for each in (whole, turned, shards):
+        each.mkdir()
     write_safetensors(whole / "model.safetensors", {"a": A, "b": B})
     write_safetensors(turned / "model.safetensors", {"b": B, "a": A})
     write_safetensors(shards / "model-00001-of-00002.safetensors", {"b": B})
     write_safetensors(shards / "model-00002-of-00002.safetensors", {"a": A})
+    return whole, turned, shards
+
+
+def test_a_digest_does_not_depend_on_sharding_or_order(tmp_path: Path) -> None:
+    whole, turned, shards = written(tmp_path)
     assert weight_digest(whole) == weight_digest(turned) == weight_digest(shards)
 
 
 def test_one_reading_gives_the_digests_of_the_files_too(tmp_path: Path) -> None:
     """Whatever the order within a file, and with bytes that belong to no tensor."""
-    whole, turned, shards = tmp_path / "whole", tmp_path / "turned", tmp_path / "shards"
-    for folder in (whole, turned, shards):
-        folder.mkdir()
-    write_safetensors(whole / "model.safetensors", {"a": A, "b": B})
-    write_safetensors(turned / "model.safetensors", {"b": B, "a": A})
-    write_safetensors(shards / "model-00001-of-00002.safetensors", {"b": B})
-    write_safetensors(shards / "model-00002-of-00002.safetensors", {"a": A})
+    whole, turned, shards = written(tmp_path)
     with (shards / "model-00002-of-00002.safetensors").open("ab") as file:
         file.write(b"more")
     for folder in (whole, turned, shards):

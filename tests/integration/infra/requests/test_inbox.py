@@ -51,18 +51,9 @@ class Prefix:
 
 
 @pytest.fixture
-def prefix(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prefix]:
+def prefix(aws: None) -> Iterator[Prefix]:
     import s3fs
 
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "no_proxy": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     fs = s3fs.S3FileSystem()
     fs.mkdir(BUCKET)
