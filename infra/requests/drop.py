@@ -7,7 +7,8 @@
 | exempted | a human refused it, or dropped one of its identifiers, on a ground that exempts what was asked for |
 | opted_out | never: nothing is sold here, so there is no sale to opt out of; a request is carried out or not |
 
-Everything else has no status yet: it waits, or a human has it. A duplicate has that of its first request.
+Everything else has no status yet: it waits, or a human has it, or part of it was dropped because it cannot be sought. A
+duplicate has that of its first request.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ def status(
         return "exempted" if reason is not None and reason.code in EXEMPTIONS else None
     if request == "completed" and "legal_hold" in dropped_for:
         return "exempted"  # part of it is kept, as the law asks
+    if request == "completed" and "cannot_be_sought" in dropped_for:
+        return None  # the rest is done, and of that part nobody knows whether the model holds it
     found = list(outcomes)
     if request in ("completed", "failed") and found and all(map(closing.is_nowhere, found)):
         return "not_found"

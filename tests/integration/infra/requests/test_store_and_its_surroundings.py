@@ -149,3 +149,10 @@ def test_who_stays_connected_waits_for_the_disk_less_and_leaves_nothing_behind(t
     store.add(json.loads(line(3)), model="demo")
     store.close()
     assert not log.exists()
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hunter2@:bad/x", "postgresql://u:hunter2@db:99999999999x/x", "::"])
+def test_an_address_that_is_none_is_refused_in_one_line_without_its_password(url: str) -> None:
+    with pytest.raises(BadInput, match="REVS_DATABASE_URL is not a database address") as caught:
+        RequestStore(url, Vault(KEY))
+    assert "hunter2" not in str(caught.value) and "\n" not in str(caught.value)

@@ -319,11 +319,18 @@ def test_grounds_and_reasons_are_codes_and_no_sentence_is_stored(store: RequestS
     assert all(code.isidentifier() for code in (*get_args(RefusalGround), *get_args(NarrowingReason)))
 
 
-def test_the_drop_is_told_that_part_of_a_request_is_kept_as_the_law_asks(store: RequestStore) -> None:
+TOLD = {"legal_hold": "exempted", "cannot_be_sought": None, "not_theirs": "deleted", "not_found": "deleted",
+        "no_longer_asked": "deleted"}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", get_args(NarrowingReason))
+def test_the_drop_is_told_no_more_than_was_done_of_a_request_that_was_narrowed(
+    store: RequestStore, reason: Any
+) -> None:
     request_id = added(store, regime="drop")
-    store.narrow(request_id, number=2, reason="legal_hold", by="Ana")
+    store.narrow(request_id, number=2, reason=reason, by="Ana")
     judged(store, request_id, "edited", "edited")
-    assert [each.status for each in store.drop_statuses()] == ["exempted"]
+    assert [each.status for each in store.drop_statuses()] == [TOLD[reason]]
 
 
 def test_every_identifier_that_was_dropped_is_said_to_be_destroyed(
