@@ -173,7 +173,7 @@ def wrong(store: RequestStore, ids: dict[str, str]) -> Iterator[str]:
 
 def live_until(url: str, diary: Path, point: int) -> None:
     """Live in this process; SIGKILL it at this point: an even number is before a commit, an odd one behind it."""
-    _die_at(point)
+    Points(point)
     Life(opened(url, diary)).live()
 
 
@@ -188,33 +188,38 @@ def live_to_the_end(url: str, diary: Path, answers: Path) -> None:
 
 def count_points(url: str, diary: Path, answers: Path) -> None:
     """Live without an accident, and write down how many points there are."""
-    passed = _die_at(-1)
+    points = Points(-1)
     Life(opened(url, diary)).live()
-    answers.write_text(json.dumps(passed[0]))
+    answers.write_text(json.dumps(points.passed))
 
 
-def _die_at(point: int) -> list[int]:
-    from sqlalchemy import Engine, event
-    from sqlalchemy.orm import Session
+class Points:
+    """Where this process may be killed: before and after each commit of any database, and where `pass_by` is called."""
 
-    from infra.requests.database import Database
+    def __init__(self, last: int) -> None:
+        """At the point numbered `last`, from 0, it kills itself."""
+        from sqlalchemy import Engine, event
+        from sqlalchemy.orm import Session
 
-    passed = [0]
+        from infra.requests.database import Database
 
-    def pass_by(*_: Any) -> None:
-        if passed[0] == point:
+        self.passed, self.last = 0, last
+        event.listen(Engine, "commit", self.pass_by)  # all was sent; the next thing is COMMIT
+        event.listen(Session, "after_commit", self.pass_by)
+        Database.vacuum = self.around(Database.vacuum)  # type: ignore[method-assign]  # of this process, which is to die
+
+    def pass_by(self, *_: Any) -> None:
+        if self.passed == self.last:
             os.kill(os.getpid(), signal.SIGKILL)
-        passed[0] += 1
+        self.passed += 1
 
-    event.listen(Engine, "commit", pass_by)  # all was sent; the next thing is COMMIT
-    event.listen(Session, "after_commit", pass_by)
-    vacuum = Database.vacuum
+    def around(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, with a point before and one after it."""
 
-    def vacuum_between_points(self: Database) -> bool:
-        pass_by()
-        done = vacuum(self)
-        pass_by()
-        return done
+        def between_points(*arguments: Any, **named: Any) -> Any:
+            self.pass_by()
+            done = work(*arguments, **named)
+            self.pass_by()
+            return done
 
-    Database.vacuum = vacuum_between_points  # type: ignore[method-assign]  # of this process, which is to die
-    return passed
+        return between_points
