@@ -142,6 +142,7 @@ class Installation:
         """A whole batch: the candidate is promoted and the batch completed."""
         version, batch_id, evidence = self.candidate(subject, folder)
         self.registry.promote(version, expected_champion=self.registry.champion("demo"))
+        self.store.record("version.promoted", batch_id=batch_id, detail={"version": version.uri})
         outcome = {"evidence": closed(evidence, version.version)}
         self.store.close_batch(batch_id, status="completed", outcome=outcome)
         return self.registry.resolve(version.uri), batch_id
