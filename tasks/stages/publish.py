@@ -116,7 +116,7 @@ def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
 
 
 def _closing_status(verdict: Verdict | None) -> ClosingStatus:
-    if verdict is None or verdict.passed:
+    if verdict is None or verdict.promotable:
         return "completed"
     return "waiting" if verdict.registrable else "refused"
 

@@ -69,7 +69,7 @@ def moved_alias(registry: Registry, store: RequestStore, name: str) -> str | Non
     serves, number = last_served(store, name), registry.alias(name)
     if serves is None or serves == f"models:/{name}/{number}":
         return None
-    back = "move it back with 'revs reconcile --restore', or make another version champion with 'revs promote'"
+    back = "move it back with 'revs reconcile --restore'"
     if number is None:
         return f"the champion alias of {name!r} is gone, and {serves} served: {back}"
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
     by = None if approved_by is None else checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
     version = registry.resolve(model_uri)
+    if by is None and settings.approval == "always":
+        raise GateRefused(
+            f"{version.uri} needs a human's approval (REVS_APPROVAL=always): nothing was promoted; run 'revs promote "
+            f"{version.uri} --approved-by NAME'"
+        )
     require_on_record(store, version, registry.evidence(version))
     require_whole_lineage(registry, store, version)
     batch = _batch_of(store, version)
@@ -56,6 +62,7 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
             _record(store, version, batch, event=REINSTATED, approved_by=by)
             return _result(registry, version, batch, report=None)
         if batch is not None and batch.status == "waiting":
+            _refuse_what_waited_too_long(batch, days=settings.approval_days)
             _refuse_what_was_decided_since(store, batch)
         registry.promote(version, expected_champion=_parent(registry, version), approved_by=by)
         _record(store, version, batch, event=PROMOTED, approved_by=by)
@@ -86,6 +93,20 @@ def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) ->
         registry.declare_root(version, instead_of=now, supersedes=supersedes, approved_by=by)
         _record(store, version, None, event=NEW_ROOT_DECLARED, approved_by=by, supersedes=supersedes)
     return _result(registry, version, None, report=None) | {"supersedes": supersedes}
+
+
+def _refuse_what_waited_too_long(batch: Batch, *, days: int) -> None:
+    """Refuse a candidate that was measured so many days ago.
+
+    Raises:
+        GateRefused: it was.
+    """
+    if batch.closed_at is not None and datetime.now(UTC) - batch.closed_at > timedelta(days=days):
+        raise GateRefused(
+            f"the candidate of batch {batch.id} has waited since {batch.closed_at.date()}, for more than {days} days "
+            f"(REVS_APPROVAL_DAYS): nothing was promoted; 'revs batches abandon {batch.id}' puts its requests in line "
+            "for the next batch, which makes a new one"
+        )
 
 
 def _refuse_what_was_decided_since(store: RequestStore, batch: Batch) -> None:
