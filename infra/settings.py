@@ -151,8 +151,13 @@ class Settings(BaseSettings):
         return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
 
     @property
-    def artifact_uri(self) -> str:
-        """Root URI of MLflow artifacts, checkpoints included."""
+    def artifact_uri(self) -> str | None:
+        """Root URI of MLflow artifacts, checkpoints included; None: where the MLflow server keeps them.
+
+        A folder of this machine is none for a server, whose other clients would look for it on theirs.
+        """
+        if self.artifact_root is None and self.tracking_uri.startswith(("http://", "https://")):
+            return None
         return self.artifact_root or (self.home / "artifacts").as_uri()
 
     @property
