@@ -1,6 +1,6 @@
 # Every target that runs something builds .venv first, when it is missing or older than what it is built from.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find bench-reference bench-nights bench-real bench-requests real venv clean
+.PHONY: help demo demo-real serve test test-long test-gpu lint bench bench-attacks bench-editor bench-find bench-reference bench-nights bench-real bench-requests bench-registry real venv clean
 
 # The first that is Python 3.11 or newer, the tested version first; another: make demo PYTHON=/path/to/python3
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -22,7 +22,10 @@ help:  ## this list
 demo: $(BUILT)  ## the main job, end to end, on a model trained on the spot; results in demo-out/
 	@$(BIN)/revs demo --out demo-out $(ARGS)
 
-demo-real: $(REAL)  ## the same on a real pretrained model (93 MB more) that is taught the people; results in demo-real-out/
+demo-bench-registry: $(BUILT)  ## registering and verifying a checkpoint of 2 GB: bytes written, memory, beside cp and sha256sum; a minute
+	@$(BIN)/python tests/benchmarks/registering.py $(ARGS)
+
+real: $(REAL)  ## the same on a real pretrained model (93 MB more) that is taught the people; results in demo-real-out/
 	@$(BIN)/revs demo --pretrained --out demo-real-out $(ARGS)
 
 serve: $(BUILT)  ## Prefect, MLflow and the scheduled deployment on localhost
