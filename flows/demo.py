@@ -97,6 +97,7 @@ def request_lines(model: DemoModel, *, today: datetime) -> list[str]:
 
 def register_demo(settings: Settings, model: DemoModel, inputs: Inputs) -> None:
     """Register the demo's model, with its corpus and what it is measured with; once, however often it is called."""
+    from tasks.batch.evidence import made_with
     from tasks.batch.stage import open_registry, open_store
     from tasks.versions.lineage import keep_on_record
 
@@ -106,7 +107,7 @@ def register_demo(settings: Settings, model: DemoModel, inputs: Inputs) -> None:
     tags = {"control": control, "held_out": held_out, "recipe": model.digest}
 
     def register() -> str:
-        version = registry.register_base(model.folder, name=model.name, corpus=corpus, tags=tags)
+        version = registry.register_base(model.folder, name=model.name, corpus=corpus, tags=tags, lineage=made_with())
         keep_on_record(store, version)
         return version.uri
 

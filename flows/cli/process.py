@@ -80,6 +80,7 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     from infra.registry import open_registry
     from revs.errors import BadInput
     from revs.model.load import check_folder
+    from tasks.batch.evidence import made_with
     from tasks.batch.stage import open_store
     from tasks.versions.lineage import keep_on_record
 
@@ -100,7 +101,9 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     check_folder(model)
     tags = {"held_out": _on_record(settings, held_out)} if held_out else {}
     own_name = name or Path(model).resolve().name
-    version = registry.register_base(Path(model), name=own_name, corpus=_on_record(settings, corpus), tags=tags)
+    version = registry.register_base(
+        Path(model), name=own_name, corpus=_on_record(settings, corpus), tags=tags, lineage=made_with()
+    )
     keep_on_record(open_store(settings), version)
     champion = registry.champion(own_name)
     if champion.version != version.version and version.tags.get("revs.status") != "superseded":

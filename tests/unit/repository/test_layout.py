@@ -29,6 +29,7 @@ MAY_IMPORT = {
 HOMES = {
     "mlflow": ("infra.registry",),
     **dict.fromkeys(("model_signing", "securesystemslib"), ("infra.registry.bundles",)),
+    **dict.fromkeys(("cyclonedx", "packageurl"), ("infra.registry.bom",)),
     "great_expectations": ("infra.gates",),
     "presidio_analyzer": ("infra.detection",),
     "sqlalchemy": ("infra.requests",),
