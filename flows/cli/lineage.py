@@ -60,16 +60,17 @@ def _show(found: Mapping[str, Any], screen: Console, *, records_only: bool) -> N
     for version in found["versions"]:
         mark, style = _MARKS[version["holds"]]
         alias = "".join(f", alias {name}" for name in version["aliases"])
-        screen.print(f"{mark} {version['uri']}  {version['status'] or 'no status'}{alias}", style=style)
+        screen.print(f"{mark} {version['uri']}  {version['status'] or 'no status'}{alias}", style=style, soft_wrap=True)
         for name, text in _lines(version):
             if text:
-                screen.print(f"    {name:<11} {text}")
+                screen.print(f"    {name:<11} {text}", soft_wrap=True)
         for check in version["checks"]:
             mark, style = _MARKS[check["holds"]]
-            screen.print(f"  {mark} {check['name']}: {check['said']}", style=style)
+            screen.print(f"  {mark} {check['name']}: {check['said']}", style=style, soft_wrap=True)
     unread = "; weights were not read" if records_only else ""
     end = f"the chain of {found['versions'][0]['uri']} holds" if found["holds"] else "the chain does not hold"
-    screen.print(f"{end}: {len(found['versions'])} versions{unread}")
+    count = len(found["versions"])
+    screen.print(f"{end}: {count} version{'' if count == 1 else 's'}{unread}")
 
 
 def _lines(version: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -102,7 +103,8 @@ def _changed(patch: Mapping[str, Any] | None) -> str:
         return ""
     names = [each["name"] for each in patch["tensors"]]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} tensors: {', '.join(names[:_NAMED])}{more}; list {_short(patch['digest'])}"
+    tensors = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+    return f"{tensors}: {', '.join(names[:_NAMED])}{more}; list {_short(patch['digest'])}"
 
 
 def _data_set(entry: Mapping[str, Any]) -> str:
@@ -135,7 +137,7 @@ def _verdict(version: Mapping[str, Any]) -> str:
     policy = f"; policy {_short(version['policy']['digest'])}" if version["policy"] else ""
     missing = f"; not measured: {', '.join(version['insufficient'])}" if version["insufficient"] else ""
     passed = sum(gate.get("passed") is True for gate in gates)
-    return f"{version['verdict']}: {passed} of {len(gates)} passed{missing}{policy}"
+    return f"{version['verdict']}: {passed} of {len(gates)} gates{missing}{policy}"
 
 
 def _number(value: Any) -> str:

@@ -141,7 +141,7 @@ def _read_files(registry: Registry, record: OnRecord, links: Sequence[Link], *, 
         for link in reversed(links):
             place = Path(scratch) / link.version.version
             folder = _files(registry, record, link, place, read_weights=read_weights)
-            if before is not None and folder is not None:
+            if link.recorded is not None and link.parent is not None:
                 listed = link.documents.get("lineage.json", {}).get("patch")
                 link.checks.append(proofs.patch(link.version, listed, before, folder))
             if copy is not None:

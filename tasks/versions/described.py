@@ -106,7 +106,7 @@ def _judged(evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Scores with their controls, gates, verdict and policy."""
     scores, gates = evidence.get("scores") or {}, evidence.get("gates") or []
     policy, missing = evidence.get("policy"), list(evidence.get("insufficient") or ())
-    failed = [gate["name"] for gate in gates if gate.get("passed") is not True]
+    failed = [gate["name"] for gate in gates if gate.get("passed") is not True and gate.get("action") != "warn"]
     verdict = "refused" if failed else "insufficient evidence" if missing else "passed"
     return {
         "metrics": {part: scores[part] for part in ("after", *CONTROLS) if scores.get(part)},
@@ -114,6 +114,7 @@ def _judged(evidence: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": verdict if gates else None,
         "insufficient": missing,
         "policy": None if policy is None else {
-            "digest": sha256(canonical_json(policy, what="the policy")), "bounds": policy,
+            "digest": evidence.get("policy_digest") or sha256(canonical_json(policy, what="the policy")),
+            "bounds": policy,
         },
     }  # fmt: skip

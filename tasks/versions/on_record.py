@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Final
 
@@ -13,8 +12,11 @@ from infra.requests import Batch, RequestStore
 from infra.requests.records import Event
 from tasks.versions.lineage import NEW_ROOT_DECLARED, REGISTERED, version_made_by
 
-MADE_CHAMPION: Final = ("version.promoted", "version.reinstated", "version.rolled_back", NEW_ROOT_DECLARED)
-"""The events of a version that became champion otherwise than by being the first of its name."""
+MADE_CHAMPION: Final = (
+    "version.promoted", "version.reinstated", "version.rolled_back", "version.restored", "version.first",
+    NEW_ROOT_DECLARED,
+)  # fmt: skip
+"""The events of a version that became champion."""
 RETIRED: Final = "version.retired"
 
 
@@ -36,16 +38,16 @@ class OnRecord:
 
     def registered(self, version: ModelVersion) -> list[Event]:
         """The events of its registration."""
-        return [event for event in self._registered if event.detail.get("version") == version.uri]
+        return [event for event in self._registered if self._is(event, version)]
 
     def knows(self, version: ModelVersion) -> bool:
         """Whether this installation has anything on record of a version."""
         return bool(self.registered(version)) or self.batch_of(version) is not None
 
-    def retired_at(self, version: ModelVersion) -> datetime | None:
-        """When its files were deleted, by the log."""
-        found = [e.at for e in self.store.events(event=RETIRED) if e.detail.get("version") == version.uri]
-        return found[-1] if found else None
+    def retired_on(self, version: ModelVersion) -> str | None:
+        """ISO date on which its files were deleted, by the log."""
+        found = [event for event in self.store.events(event=RETIRED) if self._is(event, version)]
+        return str(found[-1].detail.get("on") or found[-1].at.date().isoformat()) if found else None
 
     def approvers(self, version: ModelVersion) -> list[str]:
         """Who answered for it, oldest first."""
@@ -55,7 +57,7 @@ class OnRecord:
     def champions(self) -> tuple[str | None, frozenset[str]]:
         """URI of the version that was made champion last, and those of the bases that were registered after that.
 
-        A base becomes champion without an event where it is the first, or mends files of one.
+        A base may become champion when it is registered, without another event.
         """
         last = self._champions[-1] if self._champions else None
         later = (event for event in self._registered if last is None or event.id > last.id)

@@ -202,9 +202,9 @@ def files_gone(registry: Registry, record: OnRecord, version: ModelVersion) -> C
     """Of a version without stored files, whether they may be gone; None where they are there."""
     if registry.stored_files(version):
         return None
-    on, known = record.retired_at(version), record.knows(version)
+    on, known = record.retired_on(version), record.knows(version)
     if version.tags.get(STATUS) == RETIRED and (on is not None or not known):
-        day = on.date().isoformat() if on else "a day that this installation does not know"
+        day = on or "a day that this installation does not know"
         return Check(name="weights", holds=None, said=f"retired on {day}; its documents verify")
     fault = "its files are gone, and by the log it was not retired"
     return _check("weights", version, [fault if known else "its files are gone, and it was not retired"], good="")
@@ -225,17 +225,21 @@ def weights(registry: Registry, version: ModelVersion, into: Path) -> tuple[Path
     return folder, Check(name="weights", holds=True, said="digested again: as registered")
 
 
-def patch(version: ModelVersion, listed: Sequence[Mapping[str, Any]] | None, before: Path, after: Path) -> Check:
+def patch(
+    version: ModelVersion, listed: Sequence[Mapping[str, Any]] | None, before: Path | None, after: Path | None
+) -> Check:
     """The tensors that differ from the parent's are those that the lineage lists, with those digests."""
     if listed is None:
         return Check(name="patch", holds=None, said="no list of changed tensors on record")
+    if before is None or after is None:
+        return Check(name="patch", holds=None, said="not compared: it needs the weights of both versions")
     found = {str(each["name"]): each for each in changed_tensors(before, after)}
     said = {str(each["name"]): dict(each) for each in listed}
     odd = sorted(name for name in found.keys() | said.keys() if found.get(name) != said.get(name))
     more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
     faults = [f"it differs from its parent otherwise than its lineage lists, in {', '.join(odd[:_NAMED])}{more}"]
     return _check(
-        "patch", version, faults if odd else [], good=f"{len(said)} tensors differ from the parent, as listed"
+        "patch", version, faults if odd else [], good=f"differs from the parent as listed, tensors: {len(said)}"
     )
 
 

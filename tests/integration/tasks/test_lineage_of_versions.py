@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -85,7 +86,7 @@ def test_a_chain_of_three_versions_holds_and_tells_what_each_was_made_of(revs: R
     assert middle["status"] == "superseded"
     weights = checks(answer)["3"]["weights"], checks(answer)["3"]["patch"]
     assert [(c["holds"], c["said"]) for c in weights] == [
-        (True, "digested again: as registered"), (True, "1 tensors differ from the parent, as listed"),
+        (True, "digested again: as registered"), (True, "differs from the parent as listed, tensors: 1"),
     ]  # fmt: skip
 
 
@@ -171,8 +172,6 @@ def files_gone(registry: Registry, version: ModelVersion) -> None:
 def test_what_was_tampered_with_is_named_with_its_version_after_the_chain(
     change: Change, named: str, revs: Revs, home: Home
 ) -> None:
-    import re
-
     change(home)
     answer = revs("lineage", "models:/demo/3")
     assert answer.code == 1
@@ -253,10 +252,13 @@ def test_of_a_retired_version_the_documents_are_verified(revs: Revs, home: Home)
     assert answer.code == 1 and "models:/demo/2 is not what was signed: lineage.json" in answer.err
 
 
-def test_an_alias_set_back_by_command_and_a_human_who_approved_are_in_order(revs: Revs, home: Home) -> None:
+@pytest.mark.parametrize("event", ["version.reinstated", "version.rolled_back"])
+def test_an_alias_set_back_by_command_and_a_human_who_approved_are_in_order(event: str, revs: Revs, home: Home) -> None:
     version = home.version("2")
-    home.registry.reinstate(version, approved_by="A. Officer")
-    home.store.record("version.reinstated", batch_id=None, detail={"version": version.uri, "approved_by": "A. Officer"})
+    home.registry._client.set_registered_model_alias("demo", "champion", "2")
+    for tag, value in (("revs.status", "champion"), ("revs.approved_by", "A. Officer")):
+        set_tag(tag, value)(home.registry, version)
+    home.store.record(event, batch_id=None, detail={"version": version.uri, "approved_by": "A. Officer"})
     for uri in ("models:/demo/2", "models:/demo/3"):
         answer = revs("lineage", uri, "--records-only")
         assert answer.code == 0, answer.err
@@ -312,6 +314,21 @@ def test_no_bill_of_materials_is_written_of_a_chain_that_does_not_hold(revs: Rev
 def test_a_bill_of_materials_that_cannot_be_written_is_one_line(revs: Revs, home: Home, tmp_path: Path) -> None:
     answer = revs("lineage", "demo", "--records-only", "--bom", tmp_path / "nowhere" / "bom.json")
     assert answer.code == 2 and "cannot be written" in answer.err
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "lineage.md"
+DIFFERS = re.compile(r"[0-9a-f]{12,}(\+changes)?|\d{4}-\d\d-\d\dT[\d:+]+|B-\d{8}-[0-9a-f]{6}")
+
+
+def test_the_page_shows_what_its_commands_print(revs: Revs, home: Home) -> None:
+    """Each line that a block shows is printed, in that order; after the second block's weights were exchanged."""
+    blocks = re.findall(r"^```console\n\$ revs (.*?)\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for (command, shown), spoil in zip(blocks, (lambda _: None, weights_of_the_root), strict=True):
+        spoil(home)
+        printed = iter(DIFFERS.sub("…", revs(*command.split()).out).splitlines())
+        for line in DIFFERS.sub("…", shown).splitlines():
+            assert line in printed, line  # an iterator: what was passed over is gone
 
 
 def test_nothing_of_a_request_is_in_any_output(revs: Revs, home: Home) -> None:
