@@ -54,6 +54,8 @@ def lineage(
         from infra.registry.bom import write_bom
 
         write_bom(found["versions"], name=found["model"], signature=chain.links[0].signature, to=bom)
+        if not as_json:
+            console().print(f"bill of materials in {bom}", soft_wrap=True)
 
 
 def _show(found: Mapping[str, Any], screen: Console, *, records_only: bool) -> None:

@@ -29,7 +29,7 @@ class Link:
     version: ModelVersion  # without tags where its entry in the registry is gone
     recorded: Recorded | None = None  # None where its entry is gone
     signature: Signature | None = None  # None where it bears none, or one that does not hold
-    documents: Mapping[str, Any] = field(default_factory=dict)  # those that are what was recorded, by file name
+    documents: Mapping[str, Any] | None = None  # by file name; None where they are not what was recorded
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -40,6 +40,11 @@ class Link:
             return None if parent is None else str(parent["uri"])
         number = self.version.tags.get(PARENT)
         return None if number is None else f"models:/{self.version.name}/{number}"
+
+    def document(self, name: str) -> Mapping[str, Any]:
+        """One of the documents; empty where there is none that can be relied on."""
+        found: Mapping[str, Any] = (self.documents or {}).get(name, {})
+        return found
 
     @property
     def holds(self) -> bool:
@@ -82,19 +87,9 @@ def read_chain(settings: Settings, model_uri: str, *, read_weights: bool) -> Cha
     record = OnRecord(store, version.name)
     links = _walk(registry, record, version)
     champion = registry.alias(version.name)
-    for child, parent in _pairs(links):
-        if child.recorded is None:
-            continue
-        made_from, signed = (None, None) if parent is None else (parent.version, parent.signature)
-        lineage = child.documents.get("lineage.json", {})
-        child.checks.extend(
-            (
-                proofs.data_sets(child.version, child.recorded, lineage),
-                proofs.descent(record, child.version, child.signature, made_from, signed),
-                proofs.log(record, child.version, child.documents.get("evidence.json")),
-                proofs.alias(record, child.version, champion),
-            )
-        )
+    for link, parent in zip(links, [*links[1:], None], strict=True):
+        if link.recorded is not None:
+            link.checks.extend(_beside_the_files(record, link, link.recorded, parent, champion))
     _read_files(registry, record, links, read_weights=read_weights)
     return Chain(links=links, record=record)
 
@@ -121,16 +116,25 @@ def _link(registry: Registry, record: OnRecord, version: ModelVersion) -> Link:
     recorded = registry.recorded(version)
     signature, signed = proofs.signature(registry, record, version)
     checks = [signed, proofs.evidence(version, recorded)]
-    documents: dict[str, Any] = {}
+    documents = None
     if all(check.holds is not False for check in checks):  # else anything may have been put into them
         documents, damaged = proofs.readable(version, recorded)
         checks += damaged
     return Link(version=version, recorded=recorded, signature=signature, documents=documents, checks=checks)
 
 
-def _pairs(links: Sequence[Link]) -> list[tuple[Link, Link | None]]:
-    """Each version with the one it was made from; None for the last."""
-    return list(zip(links, [*links[1:], None], strict=True))
+def _beside_the_files(
+    record: OnRecord, link: Link, recorded: Recorded, parent: Link | None, champion: str | None
+) -> Iterator[Check]:
+    """What is checked of a version beside its files; documents that do not hold are compared with nothing."""
+    evidence = None
+    if link.documents is not None:
+        evidence = link.document("evidence.json")
+        yield proofs.data_sets(link.version, recorded, link.document("lineage.json"))
+    made_from, signed = (None, None) if parent is None else (parent.version, parent.signature)
+    yield proofs.descent(record, link.version, link.signature, made_from, signed)
+    yield proofs.log(record, link.version, evidence)
+    yield proofs.alias(record, link.version, champion)
 
 
 def _read_files(registry: Registry, record: OnRecord, links: Sequence[Link], *, read_weights: bool) -> None:
@@ -142,7 +146,7 @@ def _read_files(registry: Registry, record: OnRecord, links: Sequence[Link], *, 
             place = Path(scratch) / link.version.version
             folder = _files(registry, record, link, place, read_weights=read_weights)
             if link.recorded is not None and link.parent is not None:
-                listed = link.documents.get("lineage.json", {}).get("patch")
+                listed = link.document("lineage.json").get("patch")
                 link.checks.append(proofs.patch(link.version, listed, before, folder))
             if copy is not None:
                 shutil.rmtree(copy, ignore_errors=True)

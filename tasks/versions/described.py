@@ -31,7 +31,7 @@ def document(chain: Chain) -> dict[str, Any]:
 
 def described(chain: Chain, link: Link) -> dict[str, Any]:
     """One version of a chain; what its record does not have is None or empty."""
-    version, lineage = link.version, link.documents.get("lineage.json", {})
+    version, lineage = link.version, link.document("lineage.json")
     batch = chain.record.batch_of(version)
     return {
         "version": version.version,
@@ -40,7 +40,7 @@ def described(chain: Chain, link: Link) -> dict[str, Any]:
         "status": version.tags.get(STATUS),
         "batch": version.tags.get(BATCH) or (batch.id if batch else None),
         "registered": _registered(link),
-        "architecture": (link.documents.get("evidence.json", {}).get("model") or {}).get("architecture"),
+        "architecture": (link.document("evidence.json").get("model") or {}).get("architecture"),
         "weights": version.weights,
         "parent": link.parent,
         "signer": version.tags.get(SIGNER),
@@ -54,7 +54,7 @@ def described(chain: Chain, link: Link) -> dict[str, Any]:
         else None,
         "texts": {name: _text(chain, link, name) for name in _TEXTS if f"revs.{name}" in version.tags},
         "datasets": [_dataset(chain, each) for each in lineage.get("datasets") or ()],
-        **_judged(link.documents.get("evidence.json", {})),
+        **_judged(link.document("evidence.json")),
         "holds": link.holds,
         "checks": [asdict(check) for check in link.checks],
     }
@@ -75,11 +75,7 @@ def _patch(lineage: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _versions(link: Link) -> dict[str, str]:
-    return dict(
-        link.documents.get("lineage.json", {}).get("versions")
-        or link.documents.get("evidence.json", {}).get("versions")
-        or {}
-    )
+    return dict(link.document("lineage.json").get("versions") or link.document("evidence.json").get("versions") or {})
 
 
 def _text(chain: Chain, link: Link, name: str) -> dict[str, Any]:

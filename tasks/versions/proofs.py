@@ -130,7 +130,7 @@ def descent(
             f"its parent was signed by {short(str(claimed['signer']))} then, by {short(parent_signed.signer)} now"
         )
     if signed is None and not faults:
-        return Check(name="parent", holds=None, said=f"{parent.uri}, by its tag alone: it is not signed")
+        return Check(name="parent", holds=None, said=f"{parent.uri}, by its tag alone: no signature says so")
     return _check("parent", version, faults, good=f"{parent.uri}, whose weights are those that it was made from")
 
 
@@ -145,8 +145,14 @@ def _claimed_weights(signed: Signature) -> str:
     return str(signed.statement["predicate"]["buildDefinition"]["externalParameters"]["weights"])
 
 
-def log(record: OnRecord, version: ModelVersion, recorded_evidence: Mapping[str, Any] | None) -> Check:
-    """The event of its registration, the record of its batch and who approved it are as the registry has them."""
+def log(record: OnRecord, version: ModelVersion, registered: Mapping[str, Any] | None) -> Check:
+    """The event of its registration, the record of its batch and who approved it are as the registry has them.
+
+    Args:
+        record: of the installation.
+        version: as registered now.
+        registered: its evidence; None: it is not what was recorded, and is not compared once more.
+    """
     events, now = record.registered(version), registered_detail(version)
     faults = [
         f"its {part} is not what was registered"
@@ -154,7 +160,7 @@ def log(record: OnRecord, version: ModelVersion, recorded_evidence: Mapping[str,
         for part, value in now.items()
         if event.detail.get(part) != value
     ]
-    faults += contradictions(record.store, version, recorded_evidence)
+    faults += [] if registered is None else contradictions(record.store, version, registered)
     known = record.knows(version)
     approvers = record.approvers(version)
     if known and version.approver != (approvers[-1] if approvers else None):
