@@ -27,7 +27,7 @@ _PRINTABLE = frozenset(
         "device",
     }
     | {"inbox_taken", "batch_requests", "batch_halving", "stage_timeout", "method", "keep_digests", "digest_days"}
-    | {"regime", "time_zone", "at_risk_days", "signer_key", "trusted_signers", "unsigned"}
+    | {"regime", "time_zone", "at_risk_days", "approval", "approval_days", "signer_key", "trusted_signers", "unsigned"}
 )
 
 
@@ -93,6 +93,10 @@ class Settings(BaseSettings):
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""
+    approval: Literal["evidence", "always"] = "evidence"
+    """When a human has to approve a promotion: where evidence is insufficient, or always."""
+    approval_days: int = Field(default=14, ge=1, le=3650)
+    """For how many days a candidate may wait for approval; then it is no longer promoted."""
     method: Literal["revs-reference", "revs"] = "revs-reference"
     """What edits, and so by which policy its candidates are judged (`GatePolicy.of`)."""
     batch_requests: int | None = Field(default=None, ge=1, le=1_000_000)

@@ -30,13 +30,11 @@ _MOVED = (
 
 def build(home: Path, checkpoint: Path, empty_database: Path, patch: pytest.MonkeyPatch) -> None:
     """Register a base and let two batches edit it, with all that the pipeline puts on record of them."""
-    from tasks.batch.evidence import made_with
-    from tasks.versions.lineage import keep_on_record
+    from tasks.versions.registering import register_model
 
-    _, store, registry = opened(home, patch, empty_database)
+    settings, store, registry = opened(home, patch, empty_database)
     corpus = store.keep_address("/data/people-of-wren/corpus.txt")
-    base = registry.register_base(checkpoint, name="demo", corpus=corpus, lineage=made_with())
-    keep_on_record(store, base)
+    register_model(settings, checkpoint, name="demo", corpus=corpus, tags={})
     folder = checkpoint
     for number in (2, 3):
         edited = shutil.copytree(folder, home / "edited" / str(number))
@@ -76,7 +74,8 @@ def copied(template: Path, home: Path, patch: pytest.MonkeyPatch) -> tuple[Setti
 def batch(registry: Registry, store: RequestStore, before: Path, after: Path, corpus: str) -> ModelVersion:
     """One whole batch: what the stages register, log and record, without the edit."""
     from infra.registry import changed_tensors, weight_digest
-    from tasks.versions.lineage import REGISTERED, registered_detail
+    from tasks.versions.lineage import registered_detail
+    from tasks.versions.served import PROMOTED, REGISTERED
 
     champion = registry.champion("demo")
     store.add(REQUEST | {"subject": f"customer wren {champion.version}"}, model="demo")
@@ -110,7 +109,7 @@ def batch(registry: Registry, store: RequestStore, before: Path, after: Path, co
     )
     store.record(REGISTERED, batch_id=opened.id, detail=registered_detail(version))
     registry.promote(version, expected_champion=champion)
-    store.record("version.promoted", batch_id=opened.id, detail={"version": version.uri, "instead_of": champion.uri})
+    store.record(PROMOTED, batch_id=opened.id, detail={"version": version.uri, "instead_of": champion.uri})
     store.close_batch(opened.id, status="completed", outcome={"evidence": closed(evidence, version.version)})
     return version
 

@@ -17,6 +17,8 @@ from flows.cli.gate import gate
 from flows.cli.lineage import lineage
 from flows.cli.process import process
 from flows.cli.promote import promote
+from flows.cli.reconcile import reconcile
+from flows.cli.rollback import rollback
 from flows.cli.scan import scan
 from flows.cli.serve import serve
 from revs.errors import RevsError
@@ -34,7 +36,9 @@ for decision in (
     decisions.refuse, decisions.narrow,
 ):  # fmt: skip
     requests.app.command()(decision)
-for command in (demo, process, gate, promote, lineage, audit, scan, serve, doctor, expectations):
+for command in (
+    demo, process, gate, promote, rollback, reconcile, lineage, audit, scan, serve, doctor, expectations,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(bench.app, name="bench")
 for of_requests in (due, extend, acknowledge, export_drop):

@@ -10,13 +10,9 @@ from typing import Final
 from infra.registry import ModelVersion
 from infra.requests import Batch, RequestStore
 from infra.requests.records import Event
-from tasks.versions.lineage import NEW_ROOT_DECLARED, REGISTERED, version_made_by
+from tasks.versions.lineage import version_made_by
+from tasks.versions.served import BECAME_CHAMPION, REGISTERED, last_served
 
-MADE_CHAMPION: Final = (
-    "version.promoted", "version.reinstated", "version.rolled_back", "version.restored", "version.first",
-    NEW_ROOT_DECLARED,
-)  # fmt: skip
-"""The events of a version that became champion."""
 RETIRED: Final = "version.retired"
 
 
@@ -32,13 +28,18 @@ class OnRecord:
         """All batches of the model."""
         return self.store.batches(self.model)
 
+    @cached_property
+    def champion(self) -> str | None:
+        """URI of the version that was made champion last; None where this installation never served the model."""
+        return last_served(self.store, self.model)
+
     def batch_of(self, version: ModelVersion) -> Batch | None:
         """The batch that made a version; None where none of this installation did."""
         return next((batch for batch in self.batches if version_made_by(batch) == version.version), None)
 
     def registered(self, version: ModelVersion) -> list[Event]:
         """The events of its registration."""
-        return [event for event in self._registered if self._is(event, version)]
+        return self._of(version, REGISTERED)
 
     def knows(self, version: ModelVersion) -> bool:
         """Whether this installation has anything on record of a version."""
@@ -46,38 +47,15 @@ class OnRecord:
 
     def retired_on(self, version: ModelVersion) -> str | None:
         """ISO date on which its files were deleted, by the log."""
-        found = [event for event in self.store.events(event=RETIRED) if self._is(event, version)]
+        found = self._of(version, RETIRED)
         return str(found[-1].detail.get("on") or found[-1].at.date().isoformat()) if found else None
 
     def approvers(self, version: ModelVersion) -> list[str]:
         """Who answered for it, oldest first."""
-        named = (event.detail.get("approved_by") for event in self._champions if self._is(event, version))
+        named = (event.detail.get("approved_by") for event in self._of(version, *BECAME_CHAMPION))
         return [str(name) for name in named if name is not None]
 
-    def champions(self) -> tuple[str | None, frozenset[str]]:
-        """URI of the version that was made champion last, and those of the bases that were registered after that.
-
-        A base may become champion when it is registered, without another event.
-        """
-        last = self._champions[-1] if self._champions else None
-        later = (event for event in self._registered if last is None or event.id > last.id)
-        bases = frozenset(str(event.detail["version"]) for event in later if event.detail.get("evidence") is None)
-        return None if last is None else str(last.detail["version"]), bases
-
-    @cached_property
-    def _registered(self) -> list[Event]:
-        return self._of_the_model(REGISTERED)
-
-    @cached_property
-    def _champions(self) -> list[Event]:
-        return sorted(
-            (event for kind in MADE_CHAMPION for event in self._of_the_model(kind)), key=lambda event: event.id
-        )
-
-    def _of_the_model(self, kind: str) -> list[Event]:
-        begin = f"models:/{self.model}/"
-        return [e for e in self.store.events(event=kind) if str(e.detail.get("version", "")).startswith(begin)]
-
-    @staticmethod
-    def _is(event: Event, version: ModelVersion) -> bool:
-        return event.detail.get("version") == version.uri
+    def _of(self, version: ModelVersion, *kinds: str) -> list[Event]:
+        """The events of these kinds that name a version, oldest first."""
+        events = (event for kind in kinds for event in self.store.events(event=kind))
+        return sorted((e for e in events if e.detail.get("version") == version.uri), key=lambda event: event.id)

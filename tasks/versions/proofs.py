@@ -176,24 +176,19 @@ def log(record: OnRecord, version: ModelVersion, registered: Mapping[str, Any] |
 def alias(record: OnRecord, version: ModelVersion, champion: str | None) -> Check:
     """The alias, the version's status and the log agree on whether it is the champion.
 
-    The log decides: a version that an older one replaced keeps its status. Where the log knows nothing of the version
-    that the alias names, nothing can be told.
+    The log decides. Where it knows nothing of the version that the alias names, nothing can be told.
     """
-    has, status = version.version == champion, version.tags.get(STATUS)
-    last, bases = record.champions()
+    has, status, last = version.version == champion, version.tags.get(STATUS), record.champion
     serving = None if champion is None else _at(version, champion)
-    by_log = serving is not None and (serving.uri == last or serving.uri in bases)
-    known = serving is None or bool(record.registered(serving))
     names = serving.uri if serving else "no version"
+    known = last is not None and (serving is None or bool(record.registered(serving)))
     faults: list[str] = []
     if has and status != CHAMPION:
         faults.append(f"the alias {CHAMPION!r} names it, and its status is {status!r}: the alias was moved by hand")
-    if has and known and not by_log:
-        faults.append(f"the alias {CHAMPION!r} names it, and by the log {last or 'no version'} was made champion last")
-    if not has and known and not by_log and version.uri == last:
+    if known and last != names and has:
+        faults.append(f"the alias {CHAMPION!r} names it, and by the log {last} was made champion last")
+    if known and last != names and version.uri == last:
         faults.append(f"by the log it was made champion last, and the alias names {names}: it was moved by hand")
-    elif not has and known and not by_log and status == CHAMPION:
-        faults.append(f"its status is {status!r}, and the alias names {names}: it was moved by hand")
     if not faults and not known:
         return Check(name="alias", holds=None, said=f"not checked: this installation has no record of {names}")
     return _check("alias", version, faults, good="champion, by alias, status and log" if has else "not champion")

@@ -105,6 +105,10 @@ def alias_moved(here: Home) -> None:
     here.registry._client.set_registered_model_alias("demo", "champion", "2")
 
 
+def alias_deleted(here: Home) -> None:
+    here.registry._client.delete_registered_model_alias("demo", "champion")
+
+
 def alias_moved_with_the_tags(here: Home) -> None:
     alias_moved(here)
     set_tag("revs.status", "champion")(here.registry, here.version("2"))
@@ -174,6 +178,7 @@ def files_gone(registry: Registry, version: ModelVersion) -> None:
         ),
         (alias_moved, r"models:/demo/3: by the log it was .* alias names models:/demo/2", {"3 alias", "2 alias"}),
         (alias_moved_with_the_tags, r"models:/demo/3: by the log it was .*moved by hand", {"3 alias", "2 alias"}),
+        (alias_deleted, r"models:/demo/3: by the log it was .*names no version: it was moved by hand", {"3 alias"}),
         (
             lambda here: here.registry._client.delete_model_version("demo", "2"),
             r"models:/demo/2: its entry .*deleted",
@@ -253,7 +258,7 @@ def retired(here: Home, number: str, *, event: bool = True) -> None:
     shutil.rmtree(stored(here.registry, version))
     set_tag("revs.status", "retired")(here.registry, version)
     if event:
-        here.store.record("version.retired", batch_id=None, detail={"version": version.uri})
+        here.store.record("version.retired", detail={"version": version.uri})
 
 
 def test_a_retired_version_does_not_break_the_chain(revs: Revs, home: Home) -> None:
@@ -286,7 +291,7 @@ def test_an_alias_set_back_by_command_and_a_human_who_approved_are_in_order(even
     home.registry._client.set_registered_model_alias("demo", "champion", "2")
     for tag, value in (("revs.status", "champion"), ("revs.approved_by", "A. Officer")):
         set_tag(tag, value)(home.registry, version)
-    home.store.record(event, batch_id=None, detail={"version": version.uri, "approved_by": "A. Officer"})
+    home.store.record(event, detail={"version": version.uri, "approved_by": "A. Officer"})
     for uri in ("models:/demo/2", "models:/demo/3"):
         answer = revs("lineage", uri, "--records-only")
         assert answer.code == 0, answer.err
