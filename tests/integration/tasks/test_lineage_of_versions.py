@@ -226,6 +226,30 @@ def test_parents_that_go_round_in_a_circle_end_the_chain(revs: Revs, home: Home)
     )
 
 
+def test_of_a_remote_store_no_more_than_two_versions_lie_here_at_once(
+    revs: Revs, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from infra.registry import copies
+
+    monkeypatch.setattr("infra.registry.copies.local_path", lambda _: None)
+    monkeypatch.setattr("infra.registry.catalogue.local_path", lambda _: None)
+    (tmp_path / "copies").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "copies"))
+    download, seen = copies.download, []
+
+    def counted(*arguments: Any) -> Path:
+        folder = download(*arguments)
+        seen.append(len(list((tmp_path / "copies").rglob("*.safetensors"))))
+        return folder
+
+    monkeypatch.setattr("infra.registry.copies.download", counted)
+    answer = revs("lineage", "demo", "--json")
+    assert answer.code == 0, answer.err
+    assert checks(answer)["3"]["patch"]["holds"] is True
+    assert seen == [1, 2, 2]
+    assert not list((tmp_path / "copies").iterdir()), "nothing is left"
+
+
 def test_with_records_only_no_weights_are_read_and_the_answer_says_so(revs: Revs, home: Home) -> None:
     weights_of_the_root(home)
     answer = revs("lineage", "demo", "--records-only")
