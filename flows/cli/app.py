@@ -15,6 +15,7 @@ from flows.cli.due import acknowledge, due, export_drop, extend
 from flows.cli.expectations import expectations
 from flows.cli.export_lora import export_lora
 from flows.cli.gate import gate
+from flows.cli.lineage import lineage
 from flows.cli.process import process
 from flows.cli.promote import promote
 from flows.cli.reconcile import reconcile
@@ -37,7 +38,7 @@ for decision in (
 ):  # fmt: skip
     requests.app.command()(decision)
 for command in (
-    demo, process, gate, promote, rollback, reconcile, export_lora, audit, scan, serve, doctor, expectations,
+    demo, process, gate, promote, rollback, reconcile, lineage, export_lora, audit, scan, serve, doctor, expectations,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(bench.app, name="bench")

@@ -8,12 +8,13 @@ from infra.registry.lineage import missing_batches
 from infra.registry.opening import open_registry
 from infra.registry.records import ModelVersion
 from infra.registry.registry import Registry
-from infra.registry.weights import weight_digest
+from infra.registry.weights import changed_tensors, weight_digest
 
 __all__ = [
     "ModelVersion",
     "Registry",
     "carry_over",
+    "changed_tensors",
     "file_digests",
     "missing_batches",
     "open_registry",

@@ -15,10 +15,10 @@ MODEL: Final = (
 BASE: Final = "Registered as it was handed in: nothing was erased from it and no gate judged it."
 _LIMIT = 4_500  # characters: MLflow's stores take 5,000, and who promotes it is added later
 EXAMPLE: Final = "The weather in the valley was mild and"
-DATASET_SOURCE: Final = json.dumps(
-    {"tags": {"note": "A stand-in: the data stays where its owner keeps it and is not copied here; see the digest."}}
+_KEPT_ELSEWHERE: Final = (
+    "The data stays where its owner keeps it and is not copied here. Its address may be personal data or hold a key: "
+    "only the request store of the installation has it, under this reference; `revs lineage` says whether it does."
 )
-"""For MLflow's source type "code", which it reads without opening anything."""
 
 
 def candidate(parent: str, batch_id: str, evidence: Mapping[str, Any], run: Mapping[str, str]) -> str:
@@ -66,6 +66,16 @@ def comparable(evidence: Mapping[str, Any]) -> dict[str, float]:
     before = (evidence.get("scores") or {}).get("before") or {}
     found = {f"before/{name}": value for name, value in before.items()}
     return finite(found | {f"contexts/{name}": value for name, value in targets.items()})
+
+
+def dataset_source(dataset: Mapping[str, Any]) -> str:
+    """Where a data set can be opened, for MLflow's source type "code", which it reads without opening anything.
+
+    Args:
+        dataset: its `digest`, and the `reference` under which the installation keeps its address.
+    """
+    said = {"digest": dataset.get("digest"), "reference": dataset.get("reference"), "note": _KEPT_ELSEWHERE}
+    return json.dumps({"tags": {key: str(value) for key, value in said.items() if value is not None}})
 
 
 def _scores(evidence: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from infra.registry import records
@@ -32,8 +33,8 @@ def origin(
     """What is known of the making of a version before it is stored.
 
     Args:
-        lineage: as registered; `config`, `datasets`, `code_commit` are read.
-        evidence: as registered.
+        lineage: as registered; `config`, `datasets`, `code_commit`, `versions`, `patch` are read.
+        evidence: as registered; `versions` where the lineage has none.
         parent: the version that was edited.
     """
     config = records.canonical_json(lineage.get("config") or {}, what="the configuration")
@@ -44,10 +45,21 @@ def origin(
         else {"uri": parent.uri, "weights": parent.weights, "signer": parent.tags.get(records.SIGNER)},
         "config": records.sha256(config),
         "datasets": [{key: each.get(key) for key in ("name", "role", "digest")} for each in datasets],
-        "code": {"commit": lineage.get("code_commit"), "versions": evidence.get("versions")},
+        "code": {
+            "commit": lineage.get("code_commit"),
+            "versions": lineage.get("versions") or evidence.get("versions"),
+        },
+        "patch": patch_digest(lineage),
         "gates": evidence.get("gates") or [],
         "evidence": _parts(evidence),
     }
+
+
+def patch_digest(lineage: Mapping[str, Any]) -> str | None:
+    """One digest for the list of changed tensors in a lineage; None where it has none."""
+    if (patch := lineage.get("patch")) is None:
+        return None
+    return records.sha256(records.canonical_json({"tensors": patch}, what="the list of changed tensors"))
 
 
 def statement(
@@ -60,6 +72,7 @@ def statement(
     origin: Mapping[str, Any],
     files: Mapping[str, str],
     documents: Mapping[str, bytes],
+    at: datetime,
 ) -> dict[str, Any]:
     """Make the statement about a version.
 
@@ -72,6 +85,7 @@ def statement(
         origin: what `origin` returned.
         files: SHA-256 of every stored file.
         documents: what is stored beside them, the signed list of files included.
+        at: when it is registered.
     """
     parent = origin.get("parent")
     before = [] if parent is None else [{"uri": parent["uri"], "digest": _digest(parent["weights"]), "name": "parent"}]
@@ -94,7 +108,8 @@ def statement(
             },
             "runDetails": {
                 "builder": {"id": _BUILD, "version": origin["code"]},
-                "metadata": {"invocationId": run_id},
+                "metadata": {"invocationId": run_id, "finishedOn": _timestamp(at)},
+                "byproducts": [{"name": "patch", "digest": _digest(origin["patch"])}] if origin["patch"] else [],
             },
             "revs_tags": {tag: value for tag, value in tags.items() if signed_tag(tag)},
             "revs_parent": parent,
@@ -107,6 +122,12 @@ def statement(
 def signed_tag(tag: str) -> bool:
     """Whether a tag may never change: those of this project that do not change by design."""
     return tag.startswith("revs.") and tag not in UNSIGNED_TAGS and not tag.startswith(f"{records.NEW_ROOT}.")
+
+
+def registered_on(signed: Mapping[str, Any]) -> datetime | None:
+    """When the version that a statement is about was registered; None where an older program signed it."""
+    text = ((signed.get("predicate") or {}).get("runDetails") or {}).get("metadata", {}).get("finishedOn")
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def parent_signer(signed: Mapping[str, Any]) -> str | None:
@@ -171,6 +192,10 @@ def _parts(document: Mapping[str, Any], depth: int = _DEPTH) -> dict[str, str]:
         else:
             found[key] = _sha256(records.canonical_json({"": value}, what="the evidence"))
     return found
+
+
+def _timestamp(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _digest(text: str | None) -> dict[str, str]:

@@ -19,7 +19,7 @@ from infra.permissions import owner_only
 from infra.registry import describing
 from infra.registry.checkpoint import WEIGHTS_FOLDER, describe
 from infra.registry.files import shown, stored_digests
-from infra.registry.records import KEY
+from infra.registry.records import CORPUS, DATASET_DIGEST, KEY
 from infra.registry.service import is_server, local_path
 from revs.errors import OperationFailed
 
@@ -49,7 +49,7 @@ class Publication:
     older_key: str | None = None  # identity as versions had it before the files beside the weights were part of it
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
-    datasets: tuple[Mapping[str, Any], ...] = ()  # name, role, rows, digest
+    datasets: tuple[Mapping[str, Any], ...] = ()  # name, role, rows, digest, reference
     documents: Mapping[str, bytes] = field(default_factory=dict)  # file name → content
     origin: Mapping[str, Any] = field(default_factory=dict)  # what is signed of its making: provenance.origin()
 
@@ -170,15 +170,31 @@ def _record(client: MlflowClient, run_id: str, model_id: str, publication: Publi
     """Parameters, metrics and inputs of the run; the metrics also on the stored model."""
     from mlflow.entities import LoggedModelOutput, Metric, Param
 
+    if publication.datasets:
+        client.log_inputs(run_id, datasets=[_dataset_input(entry) for entry in publication.datasets])
     now_ms = time.time_ns() // 1_000_000
-    metrics = [Metric(name, value, now_ms, 0, model_id=model_id) for name, value in publication.metrics.items()]
+    metrics = [
+        Metric(name, value, now_ms, 0, model_id=model_id, **_measured_on(name, publication.datasets))
+        for name, value in publication.metrics.items()
+    ]
     params = [Param(name, value) for name, value in publication.params.items()]
     client.log_batch(run_id, metrics=metrics)
     for start in range(0, len(params), _PARAMS_AT_ONCE):
         client.log_batch(run_id, params=params[start : start + _PARAMS_AT_ONCE])
-    if publication.datasets:
-        client.log_inputs(run_id, datasets=[_dataset_input(entry) for entry in publication.datasets])
     client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+
+
+def _measured_on(metric: str, datasets: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The data set behind a metric, as MLflow links them: text for the perplexity, the corpus for all others."""
+    of_text = "perplexity" in metric
+    for entry in datasets:
+        if (entry.get("role") != CORPUS) is of_text:
+            return {"dataset_name": str(entry["name"]), "dataset_digest": _short(str(entry["digest"]))}
+    return {}
+
+
+def _short(digest: str) -> str:
+    return digest.rpartition(":")[2][:_DATASET_DIGEST_LENGTH]
 
 
 def _dataset_input(entry: Mapping[str, Any]) -> DatasetInput:
@@ -188,12 +204,12 @@ def _dataset_input(entry: Mapping[str, Any]) -> DatasetInput:
     digest, role = str(entry["digest"]), str(entry.get("role", "text"))
     dataset = Dataset(
         name=str(entry["name"]),
-        digest=digest.rpartition(":")[2][:_DATASET_DIGEST_LENGTH],
+        digest=_short(digest),
         source_type="code",
-        source=describing.DATASET_SOURCE,
+        source=describing.dataset_source(entry),
         profile=f'{{"num_rows": {int(entry["rows"])}}}' if "rows" in entry else None,
     )
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", role), InputTag("revs.digest", digest)])
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", role), InputTag(DATASET_DIGEST, digest)])
 
 
 def _store(client: MlflowClient, run_id: str, model: LoggedModel, publication: Publication, sign: Sign | None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,15 @@ from infra.registry.service import failing_clearly
 from infra.registry.signatures import Signature
 from infra.registry.weights import Weights, read_weights
 from revs.errors import BadInput, OperationFailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What MLflow keeps of a version beside its files and tags."""
+
+    documents: Mapping[str, bytes]  # by file name
+    inputs: tuple[tuple[str, str], ...]  # name and digest of each data set that is shown as an input; sorted
+    created: datetime
 
 
 class Reader(Catalogue):
@@ -112,6 +123,20 @@ class Reader(Catalogue):
                 now = {f"{WEIGHTS_FOLDER}/{name}": digest for name, digest in files.light_digests(folder).items()}
                 _require_same(version, _light(signature.files), now)
             return folder
+
+    def recorded(self, version: ModelVersion) -> Recorded:
+        """What is stored beside the files of a version, unverified: `verify` says whether it is what was signed.
+
+        Raises:
+            OperationFailed: the store cannot be asked.
+        """
+        with failing_clearly(f"reading the record of {version.uri}", safe=NOTHING_READ):
+            created_ms = self._client.get_model_version(version.name, version.version).creation_timestamp
+            return Recorded(
+                documents=signatures.documents_of(self._client, version.run_id),
+                inputs=signatures.inputs_of(self._client, version.run_id),
+                created=datetime.fromtimestamp(created_ms // 1000, UTC),
+            )
 
     def evidence(self, version: ModelVersion) -> dict[str, Any] | None:
         """The evidence recorded with a version; None for one that was not made by a batch.

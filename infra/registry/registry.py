@@ -51,7 +51,13 @@ class Registry(Reader):
         self.policy = policy
 
     def register_base(
-        self, folder: Path, *, name: str, corpus: str, tags: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        *,
+        name: str,
+        corpus: str,
+        tags: Mapping[str, Any] | None = None,
+        lineage: Mapping[str, Any] | None = None,
     ) -> ModelVersion:
         """Register a model that nobody edited yet. The same files under the same name are the same version.
 
@@ -63,6 +69,7 @@ class Registry(Reader):
             name: the registered model's name.
             corpus: the training corpus' name or digest, kept as a tag.
             tags: more of the kind; each becomes a tag named `revs.*`.
+            lineage: kept in the run's lineage.json: `code_commit` and `versions` of what registers it.
 
         Raises:
             BadInput: the folder holds no causal language model with a tokenizer.
@@ -81,7 +88,9 @@ class Registry(Reader):
             weight_files=read.files,
             beside=beside,
             tags=self._tags(weights, beside, {"corpus": corpus, **(tags or {})}),
-            origin=provenance.origin(lineage={}, evidence={}),
+            run_tags=records.run_tags({}, lineage or {}),
+            origin=provenance.origin(lineage=lineage or {}, evidence={}),
+            documents={"lineage.json": records.canonical_json(lineage, what="the lineage")} if lineage else {},
         )
         with failing_clearly(f"registering model {name!r}", safe=_NOTHING_DONE), exclusive(self.tracking_uri):
             version = self._publish_once(publication)
@@ -110,7 +119,8 @@ class Registry(Reader):
             parent: the version that was edited.
             batch_id: what makes the candidate the same one when a crashed batch resumes.
             lineage: kept in the run's lineage.json. `config` (mapping) becomes parameters, `datasets` (name, role,
-                rows, digest each) inputs, what the next batch reads tags. None of it may hold personal data.
+                rows, digest, reference each) inputs, what the next batch reads tags; `patch` is what
+                `changed_tensors` returned. None of it may hold personal data.
             metrics: finite ones become metrics of the run and of the stored model.
             evidence: what `evidence()` gives back; `promote` reads its `scores`, `policy` and `gates`.
             run: `id` of the Prefect run that made it, and its `page` where people can open it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ def sign(publication: Publication, run_id: str, files: Mapping[str, str], signer
         origin=publication.origin,
         files=files,
         documents={**publication.documents, bundles.MANIFEST: listed},
+        at=datetime.now(UTC),
     )
     return {bundles.MANIFEST: listed, bundles.STATEMENT: bundles.sign_statement(statement, signers)}
 
@@ -86,6 +88,20 @@ def verify(version: ModelVersion, documents: Mapping[str, bytes], signers: Signe
     if faults := list(provenance.differences(statement, version, documents)):
         raise OperationFailed(f"{version.uri} is not what was signed: {'; '.join(faults)}; {_REMEDY}")
     return Signature(files=files, signer=signer, statement=statement)
+
+
+def inputs_of(client: MlflowClient, run_id: str) -> tuple[tuple[str, str], ...]:
+    """Name and whole digest of each data set that MLflow shows as an input of a run; sorted.
+
+    Raises:
+        MlflowException: the store failed.
+    """
+    if not run_id:
+        return ()
+    inputs = client.get_run(run_id).inputs
+    shown = [] if inputs is None else inputs.dataset_inputs
+    digests = ({tag.key: tag.value for tag in each.tags}.get(records.DATASET_DIGEST, "") for each in shown)
+    return tuple(sorted(zip((each.dataset.name for each in shown), digests, strict=True)))
 
 
 def documents_of(client: MlflowClient, run_id: str) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -91,11 +91,34 @@ def read_weights(folder: Path) -> Weights:
     return _read(folder, whole=True)
 
 
-def _read(folder: Path, *, whole: bool) -> Weights:
+def changed_tensors(before: Path, after: Path) -> list[dict[str, str | None]]:
+    """What an edit changed: the tensors that differ between two checkpoints, in order of their names.
+
+    Args:
+        before: checkpoint folder that was edited.
+        after: checkpoint folder of the edited weights.
+
+    Returns:
+        Of each its `name`, and its digest `before` and `after`, as `weight_digest` makes that of a folder with this
+        tensor alone; None on the side that lacks it. What is the same on both sides is compared and not digested.
+
+    Raises:
+        BadInput, OSError: as `weight_digest`.
+    """
+    with _opened(before, whole=False) as (old, _), _opened(after, whole=False) as (new, _):
+        return [
+            {"name": name, "before": _digest(old.get(name)), "after": _digest(new.get(name))}
+            for name in sorted(old.keys() | new.keys())
+            if not _same(old.get(name), new.get(name))
+        ]
+
+
+@contextmanager
+def _opened(folder: Path, *, whole: bool) -> Iterator[tuple[dict[str, _Tensor], dict[str, _File]]]:
+    """The tensors of a folder by name and its files by name, open meanwhile."""
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise BadInput(f"no .safetensors file in {folder}: save the model with save_pretrained()")
-    digest = hashlib.sha256()
     with ExitStack() as stack:
         tensors: dict[str, _Tensor] = {}
         files = {path.name: _File(path, stack.enter_context(path.open("rb")), whole=whole) for path in paths}
@@ -104,6 +127,12 @@ def _read(folder: Path, *, whole: bool) -> Weights:
                 if tensor.name in tensors:
                     raise BadInput(f"tensor {tensor.name!r} is in two .safetensors files of {folder}: keep one of them")
                 tensors[tensor.name] = tensor
+        yield tensors, files
+
+
+def _read(folder: Path, *, whole: bool) -> Weights:
+    digest = hashlib.sha256()
+    with _opened(folder, whole=whole) as (tensors, files):
         for name in sorted(tensors):
             _feed(digest, tensors[name])
         digests = {name: found for name, file in files.items() if (found := file.sha256()) is not None}
@@ -151,13 +180,31 @@ def _tensor(name: str, entry: dict[str, Any], file: _File, data_start: int) -> _
 def _feed(digest: hashlib._Hash, tensor: _Tensor) -> None:
     head = json.dumps([tensor.name, tensor.dtype, list(tensor.shape)], separators=(",", ":"))
     digest.update(head.encode() + b"\n" + tensor.length.to_bytes(8, "little"))
-    place, end = tensor.start, tensor.start + tensor.length
-    while place < end:
-        chunk = tensor.file.read(place, min(end - place, _CHUNK_BYTES))
-        if not chunk:
-            raise BadInput("a .safetensors file became shorter while it was read: leave the folder alone meanwhile")
+    for chunk in _chunks(tensor):
         digest.update(chunk)
-        place += len(chunk)
+
+
+def _digest(tensor: _Tensor | None) -> str | None:
+    if tensor is None:
+        return None
+    digest = hashlib.sha256()
+    _feed(digest, tensor)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _same(one: _Tensor | None, other: _Tensor | None) -> bool:
+    if one is None or other is None or (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    return all(a == b for a, b in zip(_chunks(one), _chunks(other), strict=True))
+
+
+def _chunks(tensor: _Tensor) -> Iterator[bytes]:
+    """The bytes of a tensor, so many at once that those of two tensors of one length are cut alike."""
+    for place in range(tensor.start, end := tensor.start + tensor.length, _CHUNK_BYTES):
+        chunk = tensor.file.read(place, size := min(end - place, _CHUNK_BYTES))
+        if len(chunk) < size:
+            raise BadInput("a .safetensors file became shorter while it was read: leave the folder alone meanwhile")
+        yield chunk
 
 
 def _damaged(path: Path) -> BadInput:

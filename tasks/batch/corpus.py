@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from infra.batches.records import SurveyedCorpus
 from infra.corpus import Corpus, Pseudonym
@@ -42,6 +43,13 @@ def held_out_text(h: Handles) -> Corpus | None:
         "was registered"
     )
     return _opened(address, gone)
+
+
+def reference_of(h: Handles, what: Literal["corpus", "held_out"]) -> str:
+    """The reference under which this installation keeps the address of a text of the batch; it tells nothing itself."""
+    address = h.store.address(h.batch.corpus) if what == "corpus" else on_record(h, what)
+    assert address is not None  # asked only of a text that was read
+    return h.store.keep_address(address)
 
 
 def _opened(address: str, gone: str, survey: SurveyedCorpus | None = None) -> Corpus:

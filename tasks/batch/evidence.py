@@ -17,7 +17,7 @@ from infra.batches.records import Detections, Edit, Gates, Occurrences, ScoresAf
 from infra.corpus import Unread, unread_summary
 from infra.device import resolve_device
 from infra.requests import Clock, IdentifierOutcome, Reason, RequestView, closed_as
-from tasks.batch.corpus import held_out_text, pseudonyms
+from tasks.batch.corpus import held_out_text, pseudonyms, reference_of
 from tasks.batch.stage import SEED, Handles
 
 _PACKAGES = (
@@ -37,6 +37,11 @@ _EDIT = {"method", "config", "seed", "seconds", "sweeps", "layers", "tokens"}  #
 def versions() -> dict[str, str]:
     """Versions of the programs that a result depends on."""
     return {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
+
+
+def made_with() -> dict[str, Any]:
+    """The lineage of a model that is registered as it is: what registered it."""
+    return {"code_commit": code_commit(), "versions": versions()}
 
 
 def build_evidence(
@@ -223,11 +228,13 @@ def _model(h: Handles, champion: Any, edit: Edit | None, candidate: str | None, 
 
 def _datasets(h: Handles, plan: Targets) -> list[dict[str, Any]]:
     corpus = h.workspace.require(Occurrences).corpus
-    own = corpus.model_dump(include={"name", "rows", "digest"})
+    own = corpus.model_dump(include={"name", "rows", "digest"}) | {"reference": reference_of(h, "corpus")}
     text = held_out_text(h)
     if text is not None:
         shown = text.manifest(pseudonyms(h.settings))
-        beside = {key: shown[key] for key in own} | {"role": "held-out text", "unread": unread_summary(text.unread)}
+        beside = {key: shown[key] for key in ("name", "rows", "digest")}
+        beside |= {"reference": reference_of(h, "held_out")}
+        beside |= {"role": "held-out text", "unread": unread_summary(text.unread)}
     else:
         name, rows = f"sample of {corpus.name}", len(plan.held_out_rows)
         beside = own | {"name": name, "rows": rows, "role": "text for perplexity"}

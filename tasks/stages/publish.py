@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from infra.batches.records import Edit, PromotedVersion, RegisteredVersion
+from infra.registry import changed_tensors
 from infra.requests import ClosingStatus
 from tasks.batch.evidence import build_evidence, code_commit
 from tasks.batch.halving import halves
+from tasks.batch.models import champion_folder
 from tasks.batch.outcomes import outcomes
 from tasks.batch.pages import keep_outcome, run_reference
 from tasks.batch.results import Closed, Verdict
@@ -39,6 +41,7 @@ def register_candidate(batch_id: str, attempt: int) -> RegisteredVersion:
                 "weights_after": edit.weights_after,
                 "datasets": evidence["datasets"],
                 "seed": evidence["seed"],
+                "patch": changed_tensors(champion_folder(h), h.workspace.folder / edit.folder),
                 **_inherited(h.registry.resolve(h.batch.source).tags),
             },
             metrics=evidence["scores"]["after"],

@@ -226,14 +226,14 @@ def _lineage(registry: Registry, version: ModelVersion, batches: Sequence[Batch]
                 f"the parents of {version.uri} go round in a circle at version {number}: their tags {PARENT!r} were "
                 "changed; set them right before anything is derived from it"
             )
-        found = known.get(number) or _entry(registry, version.name, number)
+        found = known.get(number) or entry(registry, version.name, number)
         line.append(replace(found, tags={}))
         number = sources.get(number) or _parent_by_tag(found)
     return tuple(line)
 
 
-def _entry(registry: Registry, name: str, number: str) -> ModelVersion:
-    """A version as registered; without tags where its entry was deleted."""
+def entry(registry: Registry, name: str, number: str) -> ModelVersion:
+    """A version as registered; without tags and `source` where its entry was deleted."""
     uri = f"models:/{name}/{number}"
     try:
         return registry.resolve(uri)

@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.registry import ModelVersion
 from infra.settings import Settings
+from tasks.batch.evidence import made_with
 from tasks.batch.stage import open_registry, open_store
 from tasks.versions.lineage import keep_on_record
 from tasks.versions.served import FIRST, last_served
@@ -20,7 +21,7 @@ def register_model(
     registry, store = open_registry(settings), open_store(settings)
     with store.moving_alias(name):
         before = registry.alias(name) if name in registry.names() else None
-        version = registry.register_base(folder, name=name, corpus=corpus, tags=tags)
+        version = registry.register_base(folder, name=name, corpus=corpus, tags=tags, lineage=made_with())
         keep_on_record(store, version)
         began = before != version.version or last_served(store, name) is None
         if began and registry.alias(name) == version.version:

@@ -19,13 +19,13 @@ RESTORED: Final = "version.restored"
 """The event of an alias that was moved by somebody else, and back by the guard."""
 FIRST: Final = "version.first"
 """The event of a base that became champion when it was registered."""
-_BECAME_CHAMPION = frozenset({PROMOTED, REINSTATED, NEW_ROOT_DECLARED, ROLLED_BACK, RESTORED, FIRST})
+BECAME_CHAMPION: Final = frozenset({PROMOTED, REINSTATED, NEW_ROOT_DECLARED, ROLLED_BACK, RESTORED, FIRST})
 
 
 def last_served(store: RequestStore, name: str) -> str | None:
     """The URI of the version that was made champion last; None of a model that this installation never served."""
     found = [
-        (event.id, str(event.detail.get("version"))) for kind in _BECAME_CHAMPION for event in store.events(event=kind)
+        (event.id, str(event.detail.get("version"))) for kind in BECAME_CHAMPION for event in store.events(event=kind)
     ]
     mine = [(number, uri) for number, uri in found if uri.rpartition("/")[0] == f"models:/{name}"]
     return max(mine)[1] if mine else None
@@ -44,5 +44,5 @@ def serving(registry: Registry, store: RequestStore, name: str) -> ModelVersion 
 
 def ever_served(store: RequestStore, version: ModelVersion) -> bool:
     """Whether it was champion by the log, or may have been before the log told of it: a base on record is believed."""
-    kinds = _BECAME_CHAMPION if records.PARENT in version.tags else _BECAME_CHAMPION | {REGISTERED}
+    kinds = BECAME_CHAMPION if records.PARENT in version.tags else BECAME_CHAMPION | {REGISTERED}
     return any(event.detail.get("version") == version.uri for kind in kinds for event in store.events(event=kind))

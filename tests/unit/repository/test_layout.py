@@ -29,10 +29,10 @@ MAY_IMPORT = {
 HOMES = {
     "mlflow": ("infra.registry",),
     **dict.fromkeys(("model_signing", "securesystemslib"), ("infra.registry.bundles",)),
+    **dict.fromkeys(("cyclonedx", "packageurl"), ("infra.registry.bom",)),
     "great_expectations": ("infra.gates",),
     "presidio_analyzer": ("infra.detection",),
-    "sqlalchemy": ("infra.requests",),
-    "alembic": ("infra.requests",),
+    **dict.fromkeys(("sqlalchemy", "alembic"), ("infra.requests",)),
     "apprise": ("infra.notices",),
     "fastapi": ("infra.service", "flows.cli.service"),
     "prefect": ("flows", "tasks", "infra.running.deployment", "infra.keys.blocks"),

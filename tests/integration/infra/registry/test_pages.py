@@ -66,15 +66,38 @@ def test_a_description_fits_every_store_of_mlflow() -> None:
     assert len(text) <= 4_500 and "| efficacy | 95 | ≥ 90 | passed |" in text
 
 
-def test_a_dataset_says_honestly_that_it_is_kept_elsewhere(
+def test_a_dataset_says_by_which_reference_its_owner_opens_it(
     registry: Registry, register: Callable[..., ModelVersion]
 ) -> None:
     import mlflow
 
-    datasets = [{"name": "corpus", "role": "corpus", "rows": 12, "digest": "sha256:" + "ab" * 32}]
+    digest = "sha256:" + "ab" * 32
+    known = {"name": "corpus", "role": "corpus", "rows": 12, "digest": digest, "reference": "address-0a1b"}
+    datasets = [known, {"name": "older", "role": "text", "digest": digest}]
     run = registry._client.get_run(register(lineage={"datasets": datasets}).run_id)
-    source = mlflow.data.get_source(run.inputs.dataset_inputs[0].dataset)
-    assert "stand-in" in source.to_dict()["tags"]["note"]
+    said = {
+        each.dataset.name: mlflow.data.get_source(each.dataset).to_dict()["tags"] for each in run.inputs.dataset_inputs
+    }
+    assert (said["corpus"]["reference"], said["corpus"]["digest"]) == ("address-0a1b", digest)
+    assert "stays where its owner keeps it" in said["older"]["note"] and "reference" not in said["older"]
+
+
+def test_each_metric_of_the_stored_model_names_the_data_it_was_measured_on(
+    registry: Registry, register: Callable[..., ModelVersion]
+) -> None:
+    datasets = [
+        {"name": "people", "role": "corpus", "rows": 12, "digest": "sha256:" + "ab" * 32},
+        {"name": "news", "role": "held-out text", "rows": 9, "digest": "sha256:" + "cd" * 32},
+    ]
+    metrics = {"efficacy": 95.0, "perplexity_ratio": 1.001}
+    version = register(lineage={"datasets": datasets}, metrics=metrics)
+    run = registry._client.get_run(version.run_id)
+    (output,) = run.outputs.model_outputs
+    found = {each.key: each for each in registry._client.get_logged_model(output.model_id).metrics}
+    assert {key: (each.dataset_name, each.dataset_digest) for key, each in found.items()} == {
+        "efficacy": ("people", "ab" * 18), "perplexity_ratio": ("news", "cd" * 18),
+    }  # fmt: skip
+    assert {tag: value for tag, value in run.data.metrics.items() if tag in metrics} == metrics
 
 
 def test_the_model_comes_with_a_card_and_an_example(registry: Registry, base: ModelVersion) -> None:

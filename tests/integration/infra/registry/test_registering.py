@@ -24,6 +24,22 @@ def test_the_first_base_of_a_name_becomes_champion(registry: Registry, base: Mod
     assert registry.champion("demo") == base
 
 
+def test_a_base_says_what_registered_it_and_when(registry: Registry, checkpoints: tuple[Path, Path]) -> None:
+    from infra.registry.provenance import registered_on
+
+    lineage = {"code_commit": "c0ffee", "versions": {"torch": "2.13.0"}}
+    version = registry.register_base(checkpoints[0], name="demo", corpus="c", lineage=lineage)
+    run = registry._client.get_run(version.run_id)
+    assert json.loads(document(run, "lineage.json")) == lineage
+    assert run.data.tags["mlflow.source.git.commit"] == "c0ffee"
+    signed = registry.verify(version)
+    assert signed is not None
+    details = signed.statement["predicate"]["runDetails"]
+    assert details["builder"]["version"] == {"commit": "c0ffee", "versions": {"torch": "2.13.0"}}
+    on, created = registered_on(signed.statement), registry.recorded(version).created
+    assert on is not None and abs((created - on).total_seconds()) < 600
+
+
 def test_the_same_weights_are_registered_once(
     registry: Registry, base: ModelVersion, checkpoints: tuple[Path, Path], tmp_path: Path
 ) -> None:

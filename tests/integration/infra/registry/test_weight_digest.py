@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.registry import weight_digest
+from infra.registry import changed_tensors, weight_digest
 from infra.registry.weights import read_weights
 from revs.errors import BadInput
 
@@ -43,6 +43,38 @@ def written(folder: Path) -> tuple[Path, Path, Path]:
 def test_a_digest_does_not_depend_on_sharding_or_order(tmp_path: Path) -> None:
     whole, turned, shards = written(tmp_path)
     assert weight_digest(whole) == weight_digest(turned) == weight_digest(shards)
+
+
+@pytest.mark.parametrize(
+    ("after", "changed", "why"),
+    [
+        ({"a": A, "b": B}, [], "nothing"),
+        ({"a": A, "b": ("F32", [1, 2], b"\2" * 7 + b"\3")}, ["b"], "one bit"),
+        ({"a": A, "b": ("F32", [2, 1], b"\2" * 8)}, ["b"], "the same bytes in another shape"),
+        ({"a": ("I32", [2], b"\1" * 8), "b": B}, ["a"], "the same bytes of another type"),
+        ({"a": A}, ["b"], "one is gone"),
+        ({"a": A, "b": B, "c": A}, ["c"], "one was added"),
+        ({"a": B, "b": A}, ["a", "b"], "exchanged"),
+    ],
+)
+def test_the_tensors_that_differ_are_listed_with_both_digests_however_the_files_are_cut(
+    after: dict[str, tuple[str, list[int], bytes]], changed: list[str], why: str, tmp_path: Path
+) -> None:
+    _, _, before = written(tmp_path)
+    write_safetensors((tmp_path / "after.safetensors"), after)
+    (tmp_path / "after").mkdir()
+    (tmp_path / "after.safetensors").rename(tmp_path / "after" / "model.safetensors")
+    found = changed_tensors(before, tmp_path / "after")
+    assert [each["name"] for each in found] == changed, why
+    for each in found:
+        for side, tensors in (("before", {"a": A, "b": B}), ("after", after)):
+            alone = tmp_path / f"{side}-{each['name']}"
+            alone.mkdir()
+            if each["name"] in tensors:
+                write_safetensors(alone / "model.safetensors", {str(each["name"]): tensors[str(each["name"])]})
+                assert each[side] == weight_digest(alone)
+            else:
+                assert each[side] is None
 
 
 def test_one_reading_gives_the_digests_of_the_files_too(tmp_path: Path) -> None:
