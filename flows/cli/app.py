@@ -16,6 +16,7 @@ from flows.cli.expectations import expectations
 from flows.cli.gate import gate
 from flows.cli.process import process
 from flows.cli.promote import promote
+from flows.cli.retire import retire
 from flows.cli.scan import scan
 from flows.cli.serve import serve
 from revs.errors import RevsError
@@ -33,7 +34,7 @@ for decision in (
     decisions.refuse, decisions.narrow,
 ):  # fmt: skip
     requests.app.command()(decision)
-for command in (demo, process, gate, promote, audit, scan, serve, doctor, expectations):
+for command in (demo, process, gate, promote, retire, audit, scan, serve, doctor, expectations):
     app.command()(command)
 app.add_typer(bench.app, name="bench")
 for of_requests in (due, extend, acknowledge, export_drop):

@@ -46,6 +46,7 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
     by = None if approved_by is None else checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
     version = registry.resolve(model_uri)
+    registry.require_bytes(version)
     require_on_record(store, version, registry.evidence(version))
     require_whole_lineage(registry, store, version)
     batch = _batch_of(store, version)
@@ -78,6 +79,7 @@ def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) ->
     by = checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
     version = registry.resolve(model_uri)
+    registry.require_bytes(version)
     require_on_record(store, version, registry.evidence(version))
     _refuse_known_holder(store, version)
     supersedes = [batch for batch, _ in missing_erasures(registry, store, version)]

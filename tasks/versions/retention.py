@@ -1,0 +1,250 @@
+"""Which versions lose their bytes, which stay, and why.
+
+The registry's tags are what anybody may set. So the request store's record counts beside them: a tag can make a period
+longer, never shorter, and no tag makes a version go that the record knows as the champion, or lifts a hold.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Final
+
+from infra.registry.records import BATCH, RETIRE_ON, STATUS
+from infra.registry.retention import Entry, Leftover
+from infra.requests import Batch, Clock, RequestStore
+from infra.requests.records import Event
+from tasks.versions.lineage import NEW_ROOT_DECLARED, REGISTERED, erased_from, version_made_by
+
+HELD: Final = "version.held"
+"""The event of a legal hold: version, reason, by."""
+RELEASED: Final = "version.released"
+RETIRING: Final = "version.retiring"
+"""The event of a version whose bytes are about to be deleted."""
+RETIRED_EVENT: Final = "version.retired"
+"""The event of a version whose bytes are gone: the day, and how their absence was verified."""
+MADE_CHAMPION: Final = ("version.promoted", "version.reinstated", NEW_ROOT_DECLARED)
+"""The events by which a version became champion."""
+PREVIOUS: Final = "previous"
+"""The alias of the version that a rollback leads to: it protects until that version's period ends."""
+_LIVE: Final = ("open", "waiting")
+_AT_WORK = timedelta(days=1)
+"""For so long somebody may still be at work on a publication of which the store knows no batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is to become of a version, or of the leftovers of a publication, and why."""
+
+    what: str  # models:/NAME/3, or the key of a publication
+    goes: bool
+    why: str
+    until: date | None = None  # the day on which its period ends, where it has one
+    overdue: bool = False  # it must stay although its day has come, and somebody has to see to that
+    run_id: str | None = None  # of leftovers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What the request store knows of versions."""
+
+    batches: Sequence[Batch]
+    events: Sequence[Event]
+    clock: Clock
+    retention: timedelta
+
+    @classmethod
+    def read(cls, store: RequestStore, clock: Clock, *, retention_days: int) -> Record:
+        """Everything on record that decides, as it is now."""
+        kinds = (HELD, RELEASED, RETIRING, RETIRED_EVENT, REGISTERED, *MADE_CHAMPION)
+        events = sorted((each for kind in kinds for each in store.events(event=kind)), key=lambda each: each.id)
+        return cls(batches=store.batches(), events=events, clock=clock, retention=timedelta(days=retention_days))
+
+    def of(self, uri: str, *kinds: str) -> list[Event]:
+        """The events of these kinds that name a version, oldest first."""
+        return [each for each in self._by_version[uri] if each.event in kinds]
+
+    def held(self, uri: str) -> Event | None:
+        """The legal hold that a version is under."""
+        said = self.of(uri, HELD, RELEASED)
+        return said[-1] if said and said[-1].event == HELD else None
+
+    def retired(self, uri: str) -> Event | None:
+        """The event by which the bytes of a version were found to be gone, the latest."""
+        return next(reversed(self.of(uri, RETIRED_EVENT)), None)
+
+    def maker(self, entry: Entry) -> str | None:
+        """Id of the batch that made a version: by the record, else by its tag."""
+        version = entry.version
+        own = [
+            each.id for each in self.batches if each.model == version.name and version_made_by(each) == version.version
+        ]
+        registered = [each.batch_id for each in self.of(version.uri, REGISTERED) if each.batch_id]
+        return next(iter([*own, *registered]), version.tags.get(BATCH))
+
+    def registered_by(self, batch: Batch) -> bool:
+        """Whether a batch registered a version."""
+        logged = any(each.event == REGISTERED and each.batch_id == batch.id for each in self.events)
+        return logged or version_made_by(batch) is not None
+
+    def batch(self, batch_id: str | None) -> Batch | None:
+        """A batch of this store; None for one of another."""
+        return next((each for each in self.batches if each.id == batch_id), None)
+
+    def champions(self, name: str) -> list[tuple[datetime, str]]:
+        """When which version of a model became champion, oldest first, by number."""
+        prefix = f"models:/{name}/"
+        said = [each for each in self.events if each.event in MADE_CHAMPION]
+        found = [(each.at, str(each.detail.get("version"))) for each in said]
+        found = [(at, uri.removeprefix(prefix)) for at, uri in found if uri.startswith(prefix)]
+        known = {number for _, number in found}
+        for batch in self.batches:
+            made = version_made_by(batch)
+            if batch.model == name and batch.status == "completed" and made not in {None, *known} and batch.closed_at:
+                found.append((batch.closed_at, str(made)))
+        return sorted(found)
+
+    @cached_property
+    def _by_version(self) -> dict[str, list[Event]]:
+        found: dict[str, list[Event]] = defaultdict(list)
+        for event in self.events:
+            found[str(event.detail.get("version"))].append(event)
+        return found
+
+
+def standing(entry: Entry, record: Record, today: date) -> Standing:
+    """What is to become of one version; whether it shares its files with another is not asked here."""
+    uri = entry.version.uri
+    if (stays := _protected(entry, record)) is not None:
+        return Standing(what=uri, goes=False, why=stays)
+    if begun := record.of(uri, RETIRING):
+        return Standing(what=uri, goes=True, why=f"its retirement was begun on {record.clock.day(begun[-1].at)}")
+    if _superseded(entry, record):
+        return _by_period(entry, record, today)
+    return _candidate(entry, record, today)
+
+
+def leftover_standing(leftover: Leftover, record: Record, today: date) -> Standing:
+    """What is to become of the run and the files of a publication on which no version stands."""
+    kind, _, rest = leftover.key.partition("/")
+    batch = record.batch(rest.rpartition("/")[2]) if kind == "candidate" else None
+    begun = record.clock.day(leftover.begun)
+
+    def stays(why: str, *, overdue: bool = False) -> Standing:
+        return Standing(what=leftover.key, goes=False, why=why, run_id=leftover.run_id, overdue=overdue)
+
+    if kind == "candidate" and batch is None:
+        return stays("it is a publication of a batch that is not on record here")
+    if batch is not None and batch.status in _LIVE:
+        return stays(f"batch {batch.id}, which is {batch.status}, still works on it")
+    if batch is None and today - begun <= _AT_WORK:
+        return stays(f"it was begun on {begun} and may still be at work")
+    if leftover.finished and (batch is None or record.registered_by(batch)):
+        return stays(
+            f"it is a whole version whose entry was deleted by hand: delete run {leftover.run_id} by hand as well, "
+            "with its files",
+            overdue=True,
+        )
+    why = "its publication was never finished, and no version stands on it"
+    return Standing(what=leftover.key, goes=True, why=why, run_id=leftover.run_id)
+
+
+def _protected(entry: Entry, record: Record) -> str | None:
+    """What keeps a version whatever the date."""
+    version = entry.version
+    if (hold := record.held(version.uri)) is not None:
+        by, reason = hold.detail.get("by"), hold.detail.get("reason")
+        return f"it is under legal hold since {record.clock.day(hold.at)}, by {by}: {reason}"
+    if named := sorted(set(version.aliases) - {PREVIOUS}):
+        return f"alias {', '.join(named)} names it"
+    maker = record.maker(entry)
+    for batch in record.batches:
+        if batch.status in _LIVE and (batch.source == version.uri or batch.id == maker):
+            was = "was made from it" if batch.source == version.uri else "made it"
+            return f"batch {batch.id}, which is {batch.status}, {was}"
+    champions = record.champions(version.name)
+    if champions and champions[-1][1] == version.version:
+        return "it is the champion by the log: the alias was moved by hand"
+    return None
+
+
+def _superseded(entry: Entry, record: Record) -> bool:
+    """Whether a version was champion, by the record, or by its tag where no batch that is on record made it."""
+    version = entry.version
+    if any(number == version.version for _, number in record.champions(version.name)):
+        return True
+    own = [batch for batch in record.batches if batch.model == version.name]
+    if any(batch.status == "completed" and batch.source == version.uri and version_made_by(batch) for batch in own):
+        return True
+    by_tag = version.tags.get(STATUS) == "superseded"
+    return record.maker(entry) is None and (by_tag or bool(erased_from(version, own)))
+
+
+def _by_period(entry: Entry, record: Record, today: date) -> Standing:
+    """Whether the period of a superseded version has ended: the latest of what its tag and the record say counts."""
+    version, promised = entry.version, _promised(entry, record)
+    tag = version.tags.get(RETIRE_ON)
+    tagged = _day(tag)
+    if tag is not None and tagged is None:
+        why = f"its tag {RETIRE_ON!r} is {tag!r}, which is no date: correct it"
+        return Standing(what=version.uri, goes=False, why=why, overdue=promised <= today)
+    until = max(filter(None, (promised, tagged)))
+    said = (
+        "" if tagged is None or tagged >= promised else f" by the record; its tag says {tagged}, which shortens nothing"
+    )
+    if until > today:
+        return Standing(what=version.uri, goes=False, why=f"its period ends on {until}{said}", until=until)
+    why = f"it was superseded, and its period ended on {until}{said}"
+    return Standing(what=version.uri, goes=True, why=why, until=until)
+
+
+def _promised(entry: Entry, record: Record) -> date:
+    """Until when the bytes of a superseded version stay, by the record.
+
+    The day that the evidence of the batch names which was made from it, unless that had come when the version was
+    superseded; else the retention period after that. Of what the record does not know, after its registration.
+    """
+    version = entry.version
+    named = [
+        day
+        for batch in record.batches
+        if batch.status == "completed" and batch.source == version.uri
+        if (day := _day(((batch.outcome.get("evidence") or {}).get("model") or {}).get("retire_on"))) is not None
+    ]
+    ended = record.clock.day(_ended(entry, record) or entry.registered)
+    last = max(named, default=None)
+    return last if last is not None and last > ended else ended + record.retention
+
+
+def _ended(entry: Entry, record: Record) -> datetime | None:
+    """When another version took the place of a version for the last time."""
+    champions = record.champions(entry.version.name)
+    own = [at for at, number in champions if number == entry.version.version]
+    since = own[-1] if own else entry.registered
+    return next((at for at, number in champions if at > since and number != entry.version.version), None)
+
+
+def _candidate(entry: Entry, record: Record, today: date) -> Standing:
+    """Whether a version that was never champion goes: a candidate of a batch that is closed."""
+    version = entry.version
+    maker = record.maker(entry)
+    if maker is None:
+        return Standing(what=version.uri, goes=False, why="nobody superseded it, and no batch made it")
+    batch = record.batch(maker)
+    if batch is None:
+        return Standing(what=version.uri, goes=False, why=f"batch {maker}, which made it, is not on record here")
+    until = record.clock.day(entry.registered) + record.retention
+    was = f"batch {batch.id}, which made it, is {batch.status}, and nobody promoted it"
+    if until > today:
+        return Standing(what=version.uri, goes=False, why=f"{was}: its period ends on {until}", until=until)
+    return Standing(what=version.uri, goes=True, why=f"{was}; its period ended on {until}", until=until)
+
+
+def _day(text: object) -> date | None:
+    try:
+        return date.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
