@@ -131,15 +131,16 @@ def downloads(run_id: str, temporary: Path) -> Iterator[Path]:
     """
     for kind in (_DOWNLOADED, "revs-register-"):
         for folder in temporary.glob(f"{kind}*"):
-            if folder.is_dir() and folder.stat().st_uid == os.getuid() and _is_of(run_id, folder):
+            if run_id and _is_of(run_id, folder):
                 yield folder
 
 
 def _is_of(run_id: str, folder: Path) -> bool:
-    for described in folder.glob("**/MLmodel"):
-        with suppress(OSError):
-            if run_id and f"run_id: {run_id}" in described.read_text(encoding="utf-8"):
-                return True
+    """Whether a folder of this user holds a copy; what goes away meanwhile is another process', which lives."""
+    with suppress(OSError):
+        if folder.stat().st_uid == os.getuid():
+            described = (path.read_text(encoding="utf-8") for path in folder.glob("**/MLmodel"))
+            return any(f"run_id: {run_id}" in text for text in described)
     return False
 
 

@@ -44,7 +44,7 @@ def audit_batch(settings: Settings, batch_id: str, folder: Path | None, *, read_
             registry.download(version)
         else:
             registry.verify(version)
-        if (retired := retirement_of(store, registry, evidence["model"]["uri_before"])) is not None:
+        if (retired := retirement_of(store, registry, batch.source)) is not None:
             evidence = evidence | {"model": evidence["model"] | {"retired": retired}}
     path = write_report(evidence, folder or settings.home / "reports" / batch_id)
     return {"batch_id": batch_id, "status": batch.status, "report": str(path)}
