@@ -67,10 +67,32 @@ class Record:
         """The events of these kinds that name a version, oldest first."""
         return [each for each in self._by_version[uri] if each.event in kinds]
 
-    def held(self, uri: str) -> Event | None:
-        """The legal hold that a version is under."""
-        said = self.of(uri, HELD, RELEASED)
-        return said[-1] if said and said[-1].event == HELD else None
+    @cached_property
+    def holds(self) -> dict[str, Event]:
+        """The legal holds that were not lifted, by the version that they name."""
+        found: dict[str, Event] = {}
+        for event in self.events:
+            uri = str(event.detail.get("version"))
+            if event.event == HELD:
+                found[uri] = event
+            elif event.event == RELEASED:
+                found.pop(uri, None)
+        return found
+
+    def held(self, uri: str | None, run_id: str) -> str | None:
+        """The legal hold that a version is under, in words; it counts for its files under any number."""
+        for held, event in self.holds.items():
+            if held == uri or (run_id and event.detail.get("run") == run_id):
+                by, reason = event.detail.get("by"), event.detail.get("reason")
+                other = "" if held == uri else f", as {held}"
+                return f"it is under legal hold since {self.clock.day(event.at)}{other}, by {by}: {reason}"
+        return None
+
+    def known(self, name: str) -> set[str]:
+        """The versions of a model that are on record, by URI."""
+        prefix = f"models:/{name}/"
+        own = {each.source for each in self.batches} | {str(each.detail.get("version")) for each in self.events}
+        return {uri for uri in own if uri.startswith(prefix)}
 
     def retired(self, uri: str) -> Event | None:
         """The event by which the bytes of a version were found to be gone, the latest."""
@@ -127,8 +149,11 @@ def standing(entry: Entry, record: Record, today: date) -> Standing:
     return _candidate(entry, record, today)
 
 
-def leftover_standing(leftover: Leftover, record: Record, today: date) -> Standing:
-    """What is to become of the run and the files of a publication on which no version stands."""
+def leftover_standing(leftover: Leftover, record: Record, entries: Sequence[Entry], today: date) -> Standing:
+    """What is to become of the run and the files of a publication on which no version stands.
+
+    A whole version whose entry was deleted by hand looks alike, and what its run says of itself may be changed.
+    """
     kind, _, rest = leftover.key.partition("/")
     batch = record.batch(rest.rpartition("/")[2]) if kind == "candidate" else None
     begun = record.clock.day(leftover.begun)
@@ -136,16 +161,21 @@ def leftover_standing(leftover: Leftover, record: Record, today: date) -> Standi
     def stays(why: str, *, overdue: bool = False) -> Standing:
         return Standing(what=leftover.key, goes=False, why=why, run_id=leftover.run_id, overdue=overdue)
 
+    if (held := record.held(None, leftover.run_id)) is not None:
+        return stays(held)
     if kind == "candidate" and batch is None:
         return stays("it is a publication of a batch that is not on record here")
     if batch is not None and batch.status in _LIVE:
         return stays(f"batch {batch.id}, which is {batch.status}, still works on it")
     if batch is None and today - begun <= _AT_WORK:
         return stays(f"it was begun on {begun} and may still be at work")
-    if leftover.finished and (batch is None or record.registered_by(batch)):
+    there = {entry.version.uri for entry in entries}
+    deleted = bool(record.known(rest.partition("/")[0]) - there)
+    whole = leftover.finished or deleted if batch is None else record.registered_by(batch)
+    if whole:
         return stays(
-            f"it is a whole version whose entry was deleted by hand: delete run {leftover.run_id} by hand as well, "
-            "with its files",
+            "it may be a whole version whose entry was deleted by hand: if nobody needs it, delete run "
+            f"{leftover.run_id} by hand as well, with its files",
             overdue=True,
         )
     why = "its publication was never finished, and no version stands on it"
@@ -155,9 +185,8 @@ def leftover_standing(leftover: Leftover, record: Record, today: date) -> Standi
 def _protected(entry: Entry, record: Record) -> str | None:
     """What keeps a version whatever the date."""
     version = entry.version
-    if (hold := record.held(version.uri)) is not None:
-        by, reason = hold.detail.get("by"), hold.detail.get("reason")
-        return f"it is under legal hold since {record.clock.day(hold.at)}, by {by}: {reason}"
+    if (held := record.held(version.uri, version.run_id)) is not None:
+        return held
     if named := sorted(set(version.aliases) - {PREVIOUS}):
         return f"alias {', '.join(named)} names it"
     maker = record.maker(entry)

@@ -84,7 +84,7 @@ def plan(desk: Desk, model: str | None = None) -> list[Standing]:
     if model is not None and model not in {entry.version.name for entry in entries}:
         desk.registry.champion(model)  # says what there is
     found = _of_versions(desk, entries, record, today)
-    left = [leftover_standing(each, record, today) for each in desk.registry.leftovers(entries)]
+    left = [leftover_standing(each, record, entries, today) for each in desk.registry.leftovers(entries)]
     wanted = [each for each in (*found.values(), *left) if model in (None, _model_of(each))]
     return sorted(wanted, key=lambda each: each.run_id is not None)
 
@@ -120,7 +120,7 @@ def hold(desk: Desk, model_uri: str, *, reason: str, by: str) -> str:
     version, who, why = desk.registry.resolve(model_uri), checked_person(by), _checked_reason(reason)
     if (gone := desk.record().retired(version.uri)) is not None:
         raise BadInput(f"{version.uri} was retired on {gone.detail.get('on')}: there is nothing left to hold")
-    desk.store.record(HELD, detail={"version": version.uri, "reason": why, "by": who})
+    desk.store.record(HELD, detail={"version": version.uri, "run": version.run_id, "reason": why, "by": who})
     return version.uri
 
 
@@ -130,11 +130,12 @@ def release(desk: Desk, model_uri: str, *, by: str) -> str:
     Raises:
         BadInput: no such version, or it is under no hold.
     """
-    version, who = desk.registry.resolve(model_uri), checked_person(by)
-    if desk.record().held(version.uri) is None:
-        raise BadInput(f"{version.uri} is under no legal hold; 'revs retire' shows which versions are")
-    desk.store.record(RELEASED, detail={"version": version.uri, "by": who})
-    return version.uri
+    who, held = checked_person(by), desk.record().holds
+    uri = model_uri if model_uri in held else desk.registry.resolve(model_uri).uri  # its entry may have been deleted
+    if uri not in held:
+        raise BadInput(f"{uri} is under no legal hold; 'revs retire' shows which versions are")
+    desk.store.record(RELEASED, detail={"version": uri, "by": who})
+    return uri
 
 
 def retirement_of(store: RequestStore, registry: Registry, uri: str) -> dict[str, Any] | None:
@@ -223,7 +224,7 @@ def _discard(desk: Desk, found: Standing) -> bool:
         entries, record = desk.registry.entries(), desk.record()
         left = [each for each in desk.registry.leftovers(entries) if each.run_id == found.run_id]
         for each in left:
-            if not leftover_standing(each, record, desk.clock.today()).goes:
+            if not leftover_standing(each, record, entries, desk.clock.today()).goes:
                 return False
             copied = [*copies.downloads(each.run_id, Path(tempfile.gettempdir()))]
             for path in copied:

@@ -264,10 +264,29 @@ def test_what_a_killed_registration_left_goes_unless_its_batch_is_open(
     assert [each for each in plan(desk) if each.run_id is not None] == []
 
 
-def test_files_whose_entry_was_deleted_by_hand_are_a_humans_matter(desk: Desk, here: Installation) -> None:
+def test_what_a_killed_registration_of_a_base_left_goes_when_nobody_can_be_at_work_on_it(
+    desk: Desk, here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        for name in ("_store", "_discard"):
+            patch.setattr(f"infra.registry.publishing.{name}", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            here.registry.register_base(here.checkpoints[1], name="demo", corpus="c")
+    (left,) = [each for each in plan(desk) if each.run_id is not None]
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "today", lambda self: IN_A_MONTH - timedelta(days=30))
+        assert "may still be at work" in plan(desk)[-1].why and apply(desk) == done()
+    assert left.goes and apply(desk) == done(left.what)
+
+
+@pytest.mark.parametrize(("number", "checkpoint"), [("2", 1), ("1", 0)], ids=["a candidate", "a base"])
+def test_files_whose_entry_was_deleted_by_hand_are_a_humans_matter(
+    number: str, checkpoint: int, desk: Desk, here: Installation
+) -> None:
     here.batch("one", here.checkpoints[1])
-    here.registry._client.delete_model_version("demo", "2")
+    here.registry._client.update_run(here.registry.resolve(f"models:/demo/{number}").run_id, status="RUNNING")
+    here.registry._client.delete_model_version("demo", number)
     (left,) = [each for each in plan(desk) if each.run_id is not None]
     assert not left.goes and left.overdue and "whose entry was deleted by hand" in left.why
     apply(desk)
-    assert found_in([here.settings.home / "artifacts"], samples(here.checkpoints[1])[:1])
+    assert found_in([here.settings.home / "artifacts"], samples(here.checkpoints[checkpoint])[:1])
