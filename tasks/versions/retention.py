@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Final
 
-from infra.registry.records import BATCH, RETIRE_ON, STATUS
+from infra.registry.records import BATCH, RETIRE_ON, STATUS, ModelVersion
 from infra.registry.retention import Entry, Leftover
 from infra.requests import Batch, Clock, RequestStore
 from infra.requests.records import Event
@@ -63,9 +63,10 @@ class Record:
         events = sorted((each for kind in kinds for each in store.events(event=kind)), key=lambda each: each.id)
         return cls(batches=store.batches(), events=events, clock=clock, retention=timedelta(days=retention_days))
 
-    def of(self, uri: str, *kinds: str) -> list[Event]:
-        """The events of these kinds that name a version, oldest first."""
-        return [each for each in self._by_version[uri] if each.event in kinds]
+    def of(self, version: ModelVersion, kind: str) -> list[Event]:
+        """The events of a kind about the files of a version, oldest first: a registry restored from a backup gives numbers again."""
+        own = self._by_version[version.uri]
+        return [each for each in own if each.event == kind and each.detail.get("run") == version.run_id]
 
     @cached_property
     def holds(self) -> dict[str, Event]:
@@ -94,18 +95,29 @@ class Record:
         own = {each.source for each in self.batches} | {str(each.detail.get("version")) for each in self.events}
         return {uri for uri in own if uri.startswith(prefix)}
 
-    def retired(self, uri: str) -> Event | None:
+    def retired(self, version: ModelVersion) -> Event | None:
         """The event by which the bytes of a version were found to be gone, the latest."""
-        return next(reversed(self.of(uri, RETIRED_EVENT)), None)
+        return next(reversed(self.of(version, RETIRED_EVENT)), None)
 
-    def maker(self, entry: Entry) -> str | None:
-        """Id of the batch that made a version: by the record, else by its tag."""
-        version = entry.version
-        own = [
-            each.id for each in self.batches if each.model == version.name and version_made_by(each) == version.version
-        ]
-        registered = [each.batch_id for each in self.of(version.uri, REGISTERED) if each.batch_id]
-        return next(iter([*own, *registered]), version.tags.get(BATCH))
+    def made_by(self, version: ModelVersion) -> str | None:
+        """Id of the batch that made a version, by the record."""
+        for batch in self.batches:
+            if batch.model == version.name and version_made_by(batch) == version.version:
+                return batch.id
+        own = self._by_version[version.uri]
+        return next((each.batch_id for each in own if each.event == REGISTERED and each.batch_id), None)
+
+    def maker(self, version: ModelVersion) -> str | None:
+        """The same, or where the record does not know of it what its tag says."""
+        return self.made_by(version) or version.tags.get(BATCH)
+
+    def took_the_place(self, version: ModelVersion) -> bool:
+        """Whether a later version of the same weights is on record: a base of which other files were mended."""
+        weights = version.weights
+        later = [each.detail for each in self.events if each.event == REGISTERED and each.batch_id is None]
+        own = [each for each in later if weights is not None and each.get("weights") == weights]
+        numbers = [str(each.get("version")).removeprefix(f"models:/{version.name}/") for each in own]
+        return any(number.isdecimal() and int(number) > int(version.version) for number in numbers)
 
     def registered_by(self, batch: Batch) -> bool:
         """Whether a batch registered a version."""
@@ -142,7 +154,7 @@ def standing(entry: Entry, record: Record, today: date) -> Standing:
     uri = entry.version.uri
     if (stays := _protected(entry, record)) is not None:
         return Standing(what=uri, goes=False, why=stays)
-    if begun := record.of(uri, RETIRING):
+    if begun := record.of(entry.version, RETIRING):
         return Standing(what=uri, goes=True, why=f"its retirement was begun on {record.clock.day(begun[-1].at)}")
     if _superseded(entry, record):
         return _by_period(entry, record, today)
@@ -189,7 +201,7 @@ def _protected(entry: Entry, record: Record) -> str | None:
         return held
     if named := sorted(set(version.aliases) - {PREVIOUS}):
         return f"alias {', '.join(named)} names it"
-    maker = record.maker(entry)
+    maker = record.maker(version)
     for batch in record.batches:
         if batch.status in _LIVE and (batch.source == version.uri or batch.id == maker):
             was = "was made from it" if batch.source == version.uri else "made it"
@@ -201,15 +213,18 @@ def _protected(entry: Entry, record: Record) -> str | None:
 
 
 def _superseded(entry: Entry, record: Record) -> bool:
-    """Whether a version was champion, by the record, or by its tag where no batch that is on record made it."""
+    """Whether a version was champion and is no more, or held what was erased, by the record.
+
+    By its tag alone where it is a base whose weights stay under a later number.
+    """
     version = entry.version
     if any(number == version.version for _, number in record.champions(version.name)):
         return True
     own = [batch for batch in record.batches if batch.model == version.name]
     if any(batch.status == "completed" and batch.source == version.uri and version_made_by(batch) for batch in own):
         return True
-    by_tag = version.tags.get(STATUS) == "superseded"
-    return record.maker(entry) is None and (by_tag or bool(erased_from(version, own)))
+    by_tag = version.tags.get(STATUS) == "superseded" and record.took_the_place(version)
+    return record.maker(version) is None and (by_tag or bool(erased_from(version, own)))
 
 
 def _by_period(entry: Entry, record: Record, today: date) -> Standing:
@@ -259,9 +274,9 @@ def _ended(entry: Entry, record: Record) -> datetime | None:
 def _candidate(entry: Entry, record: Record, today: date) -> Standing:
     """Whether a version that was never champion goes: a candidate of a batch that is closed."""
     version = entry.version
-    maker = record.maker(entry)
+    maker = record.maker(version)
     if maker is None:
-        return Standing(what=version.uri, goes=False, why="nobody superseded it, and no batch made it")
+        return Standing(what=version.uri, goes=False, why="nobody replaced it, and no batch made it")
     batch = record.batch(maker)
     if batch is None:
         return Standing(what=version.uri, goes=False, why=f"batch {maker}, which made it, is not on record here")

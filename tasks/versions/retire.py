@@ -118,7 +118,7 @@ def hold(desk: Desk, model_uri: str, *, reason: str, by: str) -> str:
         BadInput: no such version, or it was retired; or the reason is not usable.
     """
     version, who, why = desk.registry.resolve(model_uri), checked_person(by), _checked_reason(reason)
-    if (gone := desk.record().retired(version.uri)) is not None:
+    if (gone := desk.record().retired(version)) is not None:
         raise BadInput(f"{version.uri} was retired on {gone.detail.get('on')}: there is nothing left to hold")
     desk.store.record(HELD, detail={"version": version.uri, "run": version.run_id, "reason": why, "by": who})
     return version.uri
@@ -154,7 +154,7 @@ def _of_versions(desk: Desk, entries: Sequence[Entry], record: Record, today: da
     by_uri: dict[str, Standing] = {}
     for entry in entries:
         uri = entry.version.uri
-        gone, found = record.retired(uri), standing(entry, record, today)
+        gone, found = record.retired(entry.version), standing(entry, record, today)
         if gone is not None and not desk.registry.has_bytes(entry):
             continue
         if gone is not None:
@@ -166,7 +166,7 @@ def _of_versions(desk: Desk, entries: Sequence[Entry], record: Record, today: da
         found_here = by_uri.get(entry.version.uri)
         if found_here is None or not found_here.goes:
             continue
-        if (why := _bound(desk, entry, staying, by_uri)) is not None:
+        if (why := _bound(desk, entry, staying, by_uri) or _unknown(desk, entry, record)) is not None:
             by_uri[entry.version.uri] = replace(found_here, goes=False, why=f"{why} ({found_here.why})", overdue=True)
         elif same := [each.version.uri for each in staying if each.version.weights == entry.version.weights]:
             why = f"{found_here.why}; copies of the same weights stay as {', '.join(same)}"
@@ -190,6 +190,20 @@ def _bound(desk: Desk, entry: Entry, staying: Sequence[Entry], found: dict[str, 
     return None
 
 
+def _unknown(desk: Desk, entry: Entry, record: Record) -> str | None:
+    """Why nothing but a tag, which anybody may set, says that a batch made a version; None where more does."""
+    version = entry.version
+    if record.maker(version) is None or record.made_by(version) is not None:
+        return None
+    try:
+        signed = desk.registry.verify(version) is not None
+    except OperationFailed:
+        signed = False
+    return (
+        None if signed else f"that a batch made it is neither on record nor signed: delete run {version.run_id} by hand"
+    )
+
+
 def _retire(desk: Desk, uri: str) -> bool:
     """Delete the bytes of one version; False where it stays by now.
 
@@ -202,10 +216,10 @@ def _retire(desk: Desk, uri: str) -> bool:
         found = _of_versions(desk, entries, record, today).get(uri)
         if entry is None or found is None or not found.goes:
             return False
-        weights = entry.version.weights
-        if not record.of(uri, RETIRING):
+        own = {"version": uri, "run": entry.version.run_id, "weights": entry.version.weights}
+        if not record.of(entry.version, RETIRING):
             until = None if found.until is None else found.until.isoformat()
-            desk.store.record(RETIRING, detail={"version": uri, "weights": weights, "until": until})
+            desk.store.record(RETIRING, detail=own | {"until": until})
         beside = [*_work(desk, entry, record), *_caches(desk, entry, entries, record)]
         desk.registry.remove(entry, alias=PREVIOUS)
         for path in beside:
@@ -213,8 +227,8 @@ def _retire(desk: Desk, uri: str) -> bool:
         if left := [*desk.registry.left(entry), *(str(file) for path in beside for file in files_in(path))]:
             raise OperationFailed(_still_there(uri, left))
         desk.registry.bury(entry, on=today)
-        detail = {"version": uri, "weights": weights, "on": today.isoformat(), "looked": desk.registry.looked(entry)}
-        desk.store.record(RETIRED_EVENT, detail=detail)
+        looked = desk.registry.looked(entry)
+        desk.store.record(RETIRED_EVENT, detail=own | {"on": today.isoformat(), "looked": looked})
         return True
 
 
@@ -242,7 +256,7 @@ def _work(desk: Desk, entry: Entry, record: Record) -> Iterator[Path]:
     Raises:
         OperationFailed: a run is at work on such a batch.
     """
-    version, settings, maker = entry.version, desk.settings, record.maker(entry)
+    version, settings, maker = entry.version, desk.settings, record.maker(entry.version)
     for batch in record.batches:
         folder = Workspace(settings.work_dir, batch.id).folder
         if folder.exists() and (batch.source == version.uri or batch.id == maker):
@@ -259,7 +273,7 @@ def _work(desk: Desk, entry: Entry, record: Record) -> Iterator[Path]:
 
 def _caches(desk: Desk, entry: Entry, entries: Sequence[Entry], record: Record) -> Iterator[Path]:
     """Counts of tokens, where the tokenizer is that of no version whose bytes stay."""
-    others = (each for each in entries if each is not entry and record.retired(each.version.uri) is None)
+    others = (each for each in entries if each is not entry and record.retired(each.version) is None)
     if not any(copies.same_tokenizer(entry.version, each.version) for each in others):
         yield desk.settings.home / "token-counts"
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from registered import IN_A_MONTH, REQUEST, Installation, closed
 
 from infra.requests import Clock
 from revs.errors import BadInput
+from tasks.versions.lineage import keep_on_record
 from tasks.versions.retire import Desk, Retired, apply, hold, plan, release
 
 TODAY = datetime.now(UTC).date()
@@ -101,7 +104,7 @@ def whose_files_serve_under_another_name(here: Installation, desk: Desk) -> str:
     client, own = here.registry._client, here.registry.resolve("models:/demo/1")
     client.create_registered_model("copy")
     client.create_model_version("copy", source=own.source, run_id=own.run_id)
-    return "its files are those of models:/copy/1 as well, which stays: nobody superseded it, and no batch made it"
+    return "its files are those of models:/copy/1 as well, which stays: nobody replaced it, and no batch made it"
 
 
 def whose_files_another_entry_lies_in(here: Installation, desk: Desk) -> str:
@@ -181,15 +184,57 @@ def test_tags_and_an_alias_that_were_set_by_hand_delete_no_champion(
     assert why(desk, "models:/demo/2") == expected
 
 
+@pytest.mark.parametrize("batch_tag", [False, True])
+def test_no_tag_deletes_a_base_that_the_record_does_not_know_to_be_replaced(
+    batch_tag: bool, desk: Desk, here: Installation
+) -> None:
+    _, batch_id, _ = here.candidate("one", here.checkpoints[1])
+    here.store.close_batch(batch_id, status="abandoned", outcome={})
+    here.point_champion_to("2")
+    tag(here, "1", status="superseded", retire_on="2020-01-01", superseded_by="2")
+    if batch_tag:
+        tag(here, "1", batch_id=batch_id)
+    said = "neither on record nor signed" if batch_tag else "nobody replaced it, and no batch made it"
+    assert said in why(desk) and apply(desk).retired == ()
+
+
+def test_a_base_of_which_other_files_were_mended_goes_by_its_tag_as_its_weights_stay(
+    desk: Desk, here: Installation, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(here.checkpoints[0], tmp_path / "mended")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    keep_on_record(here.store, here.registry.register_base(folder, name="demo", corpus="corpus.txt"))
+    assert "; copies of the same weights stay as models:/demo/2" in why(desk)
+    assert apply(desk).retired == ("models:/demo/1",)
+
+
+def test_a_number_that_a_restored_registry_gives_again_is_another_version(
+    desk: Desk, here: Installation, on: Callable[[date], None]
+) -> None:
+    version, batch_id, _ = here.candidate("one", here.checkpoints[1])
+    here.store.close_batch(batch_id, status="abandoned", outcome={})
+    assert apply(desk).retired == (version.uri,)
+    with closing(sqlite3.connect(here.settings.home / "mlflow.db")) as database, database:
+        for table in ("model_version_tags", "model_versions"):
+            database.execute(f"DELETE FROM {table} WHERE version = 2")
+    again, batch_id, _ = here.candidate("two", here.checkpoints[1])
+    here.store.close_batch(batch_id, status="abandoned", outcome={})
+    assert again.uri == version.uri
+    on(TODAY + timedelta(days=5))
+    assert "its period ends on" in why(desk, again.uri) and apply(desk).retired == ()
+    assert here.registry.stored_files(again)
+
+
 def test_an_entry_that_names_a_foreign_folder_deletes_nothing_there(
     desk: Desk, here: Installation, tmp_path: Path
 ) -> None:
+    here.batch("one", here.checkpoints[1])
     foreign = shutil.copytree(here.checkpoints[0], tmp_path / "payroll")
     own = here.registry.resolve("models:/demo/1")
     made = here.registry._client.create_model_version("demo", source=foreign.as_uri(), run_id=own.run_id)
-    tag(here, str(made.version), status="superseded", retire_on="2020-01-01")
+    tag(here, str(made.version), status="superseded", retire_on="2020-01-01", weights=str(own.weights))
     done = apply(desk)
-    assert done.retired == () and "models:/demo/2 stays although its day has come" in done.problems[0]
+    assert done.retired == ("models:/demo/1",) and "models:/demo/3 stays although its day has come" in done.problems[0]
     assert "do not lie where this program puts them" in done.problems[0]
     assert len(list(foreign.iterdir())) == len(list(here.checkpoints[0].iterdir()))
 
