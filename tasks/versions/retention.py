@@ -64,7 +64,10 @@ class Record:
         return cls(batches=store.batches(), events=events, clock=clock, retention=timedelta(days=retention_days))
 
     def of(self, version: ModelVersion, kind: str) -> list[Event]:
-        """The events of a kind about the files of a version, oldest first: a registry restored from a backup gives numbers again."""
+        """The events of a kind about the files of a version, oldest first.
+
+        By its run too, for a registry that was restored from a backup gives the same numbers again.
+        """
         own = self._by_version[version.uri]
         return [each for each in own if each.event == kind and each.detail.get("run") == version.run_id]
 
@@ -175,6 +178,8 @@ def leftover_standing(leftover: Leftover, record: Record, entries: Sequence[Entr
 
     if (held := record.held(None, leftover.run_id)) is not None:
         return stays(held)
+    if any(each.event == RETIRED_EVENT and each.detail.get("run") == leftover.run_id for each in record.events):
+        return stays("its version was retired, and the entry of it was deleted since: only documents are left")
     if kind == "candidate" and batch is None:
         return stays("it is a publication of a batch that is not on record here")
     if batch is not None and batch.status in _LIVE:
