@@ -1,6 +1,7 @@
-"""The scheduled deployments: one per model, served by the process that `revs serve` starts from this module.
+"""The scheduled deployments, served by the process that `revs serve` starts from this module.
 
-Every run is a process of its own (Prefect's runner): a batch that runs out of memory takes nothing else with it.
+One per model looks for requests, and one retires versions whose period has ended. Every run is a process of its own
+(Prefect's runner): a batch that runs out of memory takes nothing else with it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from flows.process import process_deletion_requests
-from infra.running.deployment import FLOW, concurrency
+from flows.retention import retire_versions
+from infra.running.deployment import DAILY, FLOW, RETENTION_FLOW, concurrency
 
 _UNFINISHED = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]
 
@@ -43,6 +45,19 @@ async def deployment(model: str, *, every: float | None = None, cron: str | None
     )
 
 
+async def retention() -> RunnerDeployment:
+    """The deployment that deletes the bytes of superseded versions whose period has ended, once a day."""
+    return await retire_versions.ato_deployment(
+        name="daily",
+        description="Delete the bytes of superseded versions whose period has ended.",
+        tags=["revs"],
+        concurrency_limit=concurrency(),
+        paused=False,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        cron=DAILY,
+    )
+
+
 async def tidy() -> None:
     """Give up what a stopped server left: cut-off runs with the turns they hold, and ticks that nobody was there for.
 
@@ -50,7 +65,7 @@ async def tidy() -> None:
     """
     async with get_client() as client:
         runs = await client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW, RETENTION_FLOW])),
             flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": _UNFINISHED}}}),
         )
         for run in runs:
@@ -89,6 +104,7 @@ async def serve(
     runner = Runner(name="revs-serve", limit=1, query_seconds=2)
     for model in models:
         await runner.aadd_deployment(await deployment(model, every=every, cron=cron))
+    await runner.aadd_deployment(await retention())
     ready.touch()
     await runner.start()
 

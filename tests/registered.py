@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 POLICY = {"efficacy": {"low": 90.0, "high": None}}
 PASSED = [{"name": "efficacy", "value": 95.0, "bound": "≥ 90", "passed": True}]
 GOOD: dict[str, Any] = {"gates": PASSED, "policy": POLICY, "scores": {"after": {"efficacy": 95.0}}}
+IN_A_MONTH = datetime.now(UTC).date() + timedelta(days=31)
+"""When the period of everything that a test superseded today has ended."""
 NO_WEIGHTS = "sha256:" + "0" * 64
 
 

@@ -19,6 +19,7 @@ from flows.cli.lineage import lineage
 from flows.cli.process import process
 from flows.cli.promote import promote
 from flows.cli.reconcile import reconcile
+from flows.cli.retire import retire
 from flows.cli.rollback import rollback
 from flows.cli.scan import scan
 from flows.cli.serve import serve
@@ -38,7 +39,8 @@ for decision in (
 ):  # fmt: skip
     requests.app.command()(decision)
 for command in (
-    demo, process, gate, promote, rollback, reconcile, lineage, export_lora, audit, scan, serve, doctor, expectations,
+    demo, process, gate, promote, rollback, reconcile, retire, lineage, export_lora, audit, scan, serve, doctor,
+    expectations,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(bench.app, name="bench")

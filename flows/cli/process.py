@@ -87,6 +87,7 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
         Corpus.open(path)
     if not Path(model).exists():
         version = registry.resolve(model)
+        registry.require_bytes(version)
         if "champion" not in version.aliases:
             raise BadInput(
                 f"{version.uri} is not the champion; a batch edits what is served: give the name {version.name!r}"

@@ -107,6 +107,22 @@ class Catalogue:
             _, names = copies.checkpoint_names(self._location(version), self.tracking_uri)
             return names
 
+    def require_bytes(self, version: ModelVersion) -> None:
+        """Refuse a version that was retired.
+
+        The tag alone, which anybody may set, retires nothing: a version whose files are there is judged by them.
+
+        Raises:
+            BadInput: it was.
+            OperationFailed: the store cannot be asked.
+        """
+        if version.tags.get(records.STATUS) == records.RETIRED and not self.stored_files(version):
+            on = version.tags.get(records.RETIRED_ON, "a day that is not on record")
+            raise BadInput(
+                f"version {version.version} of {version.name!r} was retired on {on}: its bytes are gone; use another "
+                "version, such as the champion"
+            )
+
     def missing_files(self, version: ModelVersion) -> list[str]:
         """Names of the files that belong to a version's checkpoint and are not in the store; sorted, and unread.
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from infra.registry.checkpoint import WEIGHTS_FOLDER, checkpoint_in
-from infra.registry.files import INDEX
+from infra.registry.files import INDEX, from_tag
 from infra.registry.publishing import fetch
 from infra.registry.records import FILES, ModelVersion
 from infra.registry.service import local_path
 
+_DOWNLOADED = "revs-model-"
 Check = Callable[[ModelVersion, Path], None]
 
 
@@ -26,7 +28,7 @@ def download(version: ModelVersion, location: str, tracking_uri: str, into: Path
     A copy that was given no place lies in a temporary folder, which is removed when the process ends.
     """
     if into is None and local_path(location) is None:
-        into = Path(tempfile.mkdtemp(prefix="revs-model-"))
+        into = Path(tempfile.mkdtemp(prefix=_DOWNLOADED))
         atexit.register(shutil.rmtree, into, ignore_errors=True)
     return checkpoint_in(fetch(location, tracking_uri, into))
 
@@ -113,3 +115,37 @@ def _read(marker: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) and isinstance(state.get("folder"), str) else None
+
+
+def checkouts(version: ModelVersion, root: Path) -> Iterator[Path]:
+    """The copies that `checkout` made of a version anywhere below a folder, with their markers."""
+    name = f"{version.name}-{version.version}"
+    yield from root.glob(f"**/{name}")
+    yield from root.glob(f"**/{name}.verified.json")
+
+
+def downloads(run_id: str, temporary: Path) -> Iterator[Path]:
+    """The temporary folders of this user with a copy of the version of a run, which a killed process left.
+
+    Each copy holds what MLflow wrote about the version, its run among it.
+    """
+    for kind in (_DOWNLOADED, "revs-register-"):
+        for folder in temporary.glob(f"{kind}*"):
+            if run_id and _is_of(run_id, folder):
+                yield folder
+
+
+def _is_of(run_id: str, folder: Path) -> bool:
+    """Whether a folder of this user holds a copy; what goes away meanwhile is another process', which lives."""
+    with suppress(OSError):
+        if folder.stat().st_uid == os.getuid():
+            described = (path.read_text(encoding="utf-8") for path in folder.glob("**/MLmodel"))
+            return any(f"run_id: {run_id}" in text for text in described)
+    return False
+
+
+def same_tokenizer(one: ModelVersion, other: ModelVersion) -> bool:
+    """Whether two versions have the same files that make a tokenizer, by the digests on record."""
+    first, second = (from_tag(version.tags.get(FILES)) or {} for version in (one, other))
+    names = {name for name in first.keys() | second.keys() if name not in ("config.json", "generation_config.json")}
+    return bool(first) and all(first.get(name) == second.get(name) for name in names)

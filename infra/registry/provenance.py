@@ -22,7 +22,8 @@ _PREDICATE: Final = "https://slsa.dev/provenance/v1"
 _BUILD: Final = "https://example.com/revs/erasure/v1"  # names the form of the parameters; nothing is fetched from there
 _DEPTH = 3  # of the evidence: "scores.after.efficacy" is told from its neighbours
 UNSIGNED_TAGS: Final = frozenset(
-    {records.STATUS, records.RETIRE_ON, records.SUPERSEDED_BY, records.APPROVED_BY, records.NEW_ROOT}
+    {records.STATUS, records.RETIRE_ON, records.SUPERSEDED_BY, records.RETIRED_ON, records.APPROVED_BY}
+    | {records.NEW_ROOT}
 )
 """What changes by design after a version is registered."""
 

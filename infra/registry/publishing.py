@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModel
 
-_EXPERIMENT = "revs"
+EXPERIMENT = "revs"
 _PARAMS_AT_ONCE = 100  # MLflow's limit
 _DATASET_DIGEST_LENGTH = 36  # MLflow's limit; the whole digest is in the input's tag
 
@@ -90,7 +90,7 @@ def publish(client: MlflowClient, artifact_uri: str | None, publication: Publica
 
 def discard_unfinished(client: MlflowClient, key: str) -> None:
     """Remove what earlier, killed attempts to publish `key` left behind. Call it only when no version has that key."""
-    experiment = client.get_experiment_by_name(_EXPERIMENT)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return
     for run in client.search_runs([experiment.experiment_id], f"tags.`{KEY}` = '{key}'"):
@@ -129,13 +129,13 @@ def fetch(uri: str, tracking_uri: str, into: Path | None = None) -> Path:
 def _experiment_id(client: MlflowClient, artifact_uri: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
-    experiment = client.get_experiment_by_name(_EXPERIMENT)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         with suppress(MlflowException):  # another process made it meanwhile; if not, the next line says so
-            client.create_experiment(_EXPERIMENT, artifact_location=artifact_uri)
-        experiment = client.get_experiment_by_name(_EXPERIMENT)
+            client.create_experiment(EXPERIMENT, artifact_location=artifact_uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None or experiment.lifecycle_stage != "active":
-        raise OperationFailed(f"MLflow experiment {_EXPERIMENT!r} cannot be used: restore it if it was deleted")
+        raise OperationFailed(f"MLflow experiment {EXPERIMENT!r} cannot be used: restore it if it was deleted")
     _require_shared(client.tracking_uri, experiment.artifact_location, artifact_uri)
     return str(experiment.experiment_id)
 
@@ -146,7 +146,7 @@ def _require_shared(tracking_uri: str, location: str, artifact_uri: str | None) 
     if place is None or not is_server(tracking_uri) or (shared is not None and place.is_relative_to(shared)):
         return
     raise OperationFailed(
-        f"the MLflow server keeps the files of experiment {_EXPERIMENT!r} at {location}, where every client looks on "
+        f"the MLflow server keeps the files of experiment {EXPERIMENT!r} at {location}, where every client looks on "
         "its own disk: start the server with --artifacts-destination and rename the experiment, or, if all machines "
         "share that folder, name it in REVS_ARTIFACT_ROOT"
     )

@@ -82,8 +82,10 @@ class Reader(Catalogue):
             into: where to put a copy.
 
         Raises:
+            BadInput: it was retired.
             OperationFailed: the files are gone, or changed after they were registered, or the signature does not hold.
         """
+        self.require_bytes(version)
         signature = self.verify(version)
         with failing_clearly(f"reading {version.uri}", safe=NOTHING_READ):
             folder = copies.download(version, self._location(version), self.tracking_uri, into)
@@ -101,8 +103,9 @@ class Reader(Catalogue):
                 checked) is removed together with it.
 
         Raises:
-            OperationFailed: as `download`.
+            BadInput, OperationFailed: as `download`.
         """
+        self.require_bytes(version)
         signature = self.verify(version)
         check = partial(_require_untouched, signature)
         signed = None if signature is None else signature.root
@@ -113,8 +116,9 @@ class Reader(Catalogue):
         """A folder with the version's files beside the weights, checked; a local store's own, else copied to `into`.
 
         Raises:
-            OperationFailed: as `download`.
+            BadInput, OperationFailed: as `download`.
         """
+        self.require_bytes(version)
         signature = self.verify(version)
         with failing_clearly(f"reading {version.uri}", safe=NOTHING_READ):
             folder = copies.light_copy(self._location(version), self.tracking_uri, into)

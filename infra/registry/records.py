@@ -19,16 +19,18 @@ CHAMPION: Final = "champion"  # the alias, and the status
 PREVIOUS: Final = "previous"  # the alias of what was champion before
 SUPERSEDED: Final = "superseded"
 ROLLED_BACK: Final = "rolled back"
+RETIRED: Final = "retired"
 
 # Tags of a model version (and, the first two, of the run and the stored files it came from).
 KEY: Final = "revs.key"  # what the version is, once and for all: the handle of idempotence
-STATUS: Final = "revs.status"  # registered | champion | superseded | rolled back
+STATUS: Final = "revs.status"  # registered | champion | superseded | rolled back | retired
 WEIGHTS: Final = "revs.weights"  # digest of the stored weights
 EVIDENCE: Final = "revs.evidence"  # SHA-256 of evidence.json
 PARENT: Final = "revs.parent"  # version number that was edited
 BATCH: Final = "revs.batch_id"
 RETIRE_ON: Final = "revs.retire_on"  # ISO date from which the bytes may be deleted
 SUPERSEDED_BY: Final = "revs.superseded_by"
+RETIRED_ON: Final = "revs.retired_on"  # ISO date since which the bytes are gone
 FILES: Final = "revs.files"  # SHA-256 of each file beside the weights, as JSON
 SIGNER: Final = "revs.signer"  # fingerprint of the key that signed the version
 APPROVED_BY: Final = "revs.approved_by"  # who promoted on insufficient evidence, or declared a new root
@@ -39,6 +41,7 @@ NO_RUN: Final[Mapping[str, str]] = MappingProxyType({})
 FOR_THE_NEXT: Final = ("corpus", "held_out", "control")  # what a batch reads of the version that it edits
 _RESERVED = frozenset(
     {KEY, STATUS, WEIGHTS, EVIDENCE, PARENT, BATCH, RETIRE_ON, SUPERSEDED_BY, FILES, SIGNER, APPROVED_BY, NEW_ROOT}
+    | {RETIRED_ON}
 )
 
 _TAG_LIMIT = 5_000  # characters; the smallest limit among the stores MLflow knows

@@ -14,8 +14,8 @@ from infra.keys.signer import Signers
 from infra.registry import copies, describing, files, lineage, promotion, provenance, records, signatures
 from infra.registry.checkpoint import model_files
 from infra.registry.publishing import Publication, Sign, attach, discard_unfinished, publish
-from infra.registry.reading import Reader
 from infra.registry.records import CHAMPION, ModelVersion
+from infra.registry.retention import Retention
 from infra.registry.service import exclusive, failing_clearly
 from infra.registry.weights import read_weights, require_same_weights
 from revs.errors import BadInput, GateRefused, OperationFailed
@@ -23,7 +23,7 @@ from revs.errors import BadInput, GateRefused, OperationFailed
 _NOTHING_DONE = "no version was made and the champion is untouched: free space or repair the store, then run again"
 
 
-class Registry(Reader):
+class Registry(Retention):
     """Registered models at one tracking URI. Making one costs nothing; the first call connects.
 
     Args:
@@ -94,6 +94,7 @@ class Registry(Reader):
         )
         with failing_clearly(f"registering model {name!r}", safe=_NOTHING_DONE), exclusive(self.tracking_uri):
             version = self._publish_once(publication)
+            self.require_bytes(version)
             champion = self._champion(name)
             if version.tags.get(records.STATUS) != records.SUPERSEDED and _makes_way(champion, version):
                 self._make_champion(version, instead_of=champion, supersedes=champion, on=self._retirement({}))
@@ -230,6 +231,7 @@ class Registry(Reader):
             OperationFailed: the stored files changed, or the store failed.
         """
         by = None if approved_by is None else records.checked_person(approved_by)
+        self.require_bytes(version)
         if not version.was_champion:
             raise GateRefused(f"{version.uri} was never champion: nothing was promoted; promote it by its gates")
         ancestors = {found.version for found in self.ancestry(version)}
@@ -307,6 +309,7 @@ class Registry(Reader):
         query = f"name = '{publication.name}' and tags.`{records.KEY}` = '{publication.older_key}'"
         for found in self._client.search_model_versions(query, max_results=1):
             version = self._version(publication.name, str(found.version))
+            self.require_bytes(version)
             with tempfile.TemporaryDirectory(prefix="revs-compare-") as scratch:
                 stored = copies.light_copy(self._location(version), self.tracking_uri, Path(scratch))
                 return version if not files.changed_files(publication.beside, stored) else None

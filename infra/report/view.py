@@ -13,6 +13,11 @@ from infra.report.figures import Figure, count, is_number, words
 from infra.report.metrics import COLUMNS, figure, label, score_groups
 from infra.requests.outcomes import plural
 
+_LOOKED = {
+    "file": "no file was left where they were stored",
+    "s3": "no object, no earlier version of one and no unfinished upload was left where they were stored",
+    "listing": "the store lists no file where they were; earlier versions that it may keep were not looked for",
+}
 VERSION_NAMES = ("revs", "torch", "transformers", "mlflow", "prefect", "datasets", "great_expectations", "python")
 
 
@@ -151,8 +156,12 @@ def still_holds(data: dict[str, Any]) -> str:
         return (
             f"Version {model.get('version_before')} is unchanged, serves on, and holds the data until a batch succeeds."
         )
-    until = parse(model.get("retire_on"))
-    before = model.get("version_before")
+    before, until = model.get("version_before"), parse(model.get("retire_on"))
+    if (gone := _gone(model)) is not None:
+        return (
+            f"The superseded version {before} no longer serves. Its stored bytes were deleted, and on {gone} their "
+            f"absence was verified: {_LOOKED.get(model['retired'].get('looked'), 'it is not recorded how')}."
+        )
     old = f"The superseded version {before} no longer serves, but its stored bytes still hold the data"
     if until:
         return (
@@ -179,8 +188,16 @@ def _key_facts(data: dict[str, Any], rows: list[Deadline]) -> list[tuple[str, st
     ]
     if promoted(data):
         until = parse(model.get("retire_on"))
-        facts.append(("Old bytes to be deleted by", until.isoformat() if until else "no date"))
+        later = ("Old bytes to be deleted on or after", until.isoformat() if until else "no date")
+        gone = _gone(model)
+        facts.append(later if gone is None else ("Old bytes deleted, absence verified", gone))
     return facts
+
+
+def _gone(model: dict[str, Any]) -> str | None:
+    """The day on which the bytes of the superseded version were found to be gone, by the log; None before that."""
+    day = parse((model.get("retired") or {}).get("on"))
+    return None if day is None else day.isoformat()
 
 
 def _counts(rows: list[Deadline]) -> str:

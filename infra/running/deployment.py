@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 ENTRYPOINT = "flows/process.py:process_deletion_requests"
 FLOW = "process-deletion-requests"
+RETENTION_ENTRYPOINT = "flows/retention.py:retire_versions"
+RETENTION_FLOW = "retire-versions"
 POOL = "revs"
 EVERY_SECONDS = 60
 CRON = "* * * * *"  # the same, as prefect.yaml says it
+DAILY = "15 3 * * *"  # when versions are retired whose period has ended
 # One run at a time per model; later ones wait for their turn, none is dropped.
 LIMIT, COLLISION = 1, "ENQUEUE"
 

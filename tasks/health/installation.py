@@ -23,9 +23,11 @@ from infra.settings import Settings
 from revs.errors import OperationFailed, RevsError
 from tasks.batch.stage import open_registry, open_store
 from tasks.health.models import problems_of_model
+from tasks.versions.retire import Desk, plan
 
 _LIBRARIES = ("torch", "transformers", "mlflow", "prefect", "datasets")
 _NAMED_AT_MOST = 3
+_RETIRE = "'revs retire' shows them with the reason, 'revs retire --apply' deletes them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
         "requests": _requests,
         "batches": _batches,
         "registry": _registry,
+        "retention": _retention,
         "disk": _disk,
         "device": _device,
     }
@@ -202,6 +205,20 @@ def _batches(settings: Settings) -> str:
 def _registry(settings: Settings) -> str:
     names = open_registry(settings).names()
     return f"{len(names)} registered models: {', '.join(names) or 'none'}"
+
+
+def _retention(settings: Settings) -> str:
+    """Versions whose period has ended and whose bytes are still there: a report says that they are to be deleted."""
+    found = plan(Desk.of(settings))
+    goes = [each for each in found if each.goes]
+    _refuse(
+        [
+            *(f"{each.what} stays although its day has come: {each.why}" for each in found if each.overdue),
+            *([f"{len(goes)} past their day ({_some([each.what for each in goes])}): {_RETIRE}"] if goes else []),
+        ]
+    )
+    waiting = sum(each.until is not None for each in found)
+    return f"nothing is past its day; {waiting} versions wait for theirs"
 
 
 def _disk(settings: Settings) -> str:

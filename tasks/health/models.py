@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.registry import ModelVersion, Registry
-from infra.registry.records import SUPERSEDED
+from infra.registry.records import RETIRED, SUPERSEDED
 from infra.requests import RequestStore
 from revs.errors import BadInput, OperationFailed
 from tasks.versions.guard import moved_alias, promoting
@@ -43,7 +43,8 @@ def _without_champion(name: str, number: str | None, versions: list[ModelVersion
     what = "there is no champion" if number is None else f"the champion is version {number}, which was deleted"
     if not versions:
         return f"{what} and no version: register the model again with 'revs process --model FOLDER --name {name}'"
-    best = max(versions, key=lambda version: (version.tags.get("revs.status") == "champion", int(version.version)))
+    kept = [version for version in versions if version.tags.get("revs.status") != RETIRED] or versions
+    best = max(kept, key=lambda version: (version.tags.get("revs.status") == "champion", int(version.version)))
     return f"{what}: no batch can run and nothing is served; make one champion, e.g. with '{promoting(best)}'"
 
 

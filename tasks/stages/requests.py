@@ -33,6 +33,7 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     store, registry = open_store(settings), open_registry(settings)
     corpus = corpus and store.keep_address(absolute(store.address(corpus)))
     champion = registry.champion(model)
+    registry.require_bytes(champion)  # an alias that was moved by hand
     require_on_record(store, champion, registry.evidence(champion))
     require_whole_lineage(registry, store, champion, for_derivation=True)
     registry.verify(champion)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from infra.registry.records import STATUS, SUPERSEDED
+from infra.registry.records import RETIRED, STATUS, SUPERSEDED
 from infra.report import write_report
 from infra.settings import Settings
 from revs.errors import BadInput
 from tasks.batch.stage import open_registry, open_store
 from tasks.versions.lineage import require_on_record
+from tasks.versions.retire import retirement_of
 
 
 def audit_batch(settings: Settings, batch_id: str, folder: Path | None, *, read_weights: bool = True) -> dict[str, Any]:
-    """Write the report of a closed batch.
+    """Write the report of a closed batch; of the version it superseded it says what became of the bytes until now.
 
     Args:
         settings: the installation.
@@ -38,10 +39,12 @@ def audit_batch(settings: Settings, batch_id: str, folder: Path | None, *, read_
         version = registry.resolve(uri)
         # What the registry keeps with the version, bytes included, must be what the request store has on record.
         require_on_record(store, version, registry.evidence(version))
-        retired = version.tags.get(STATUS) == SUPERSEDED and not registry.stored_files(version)
-        if read_weights and not retired:  # of a version that was retired the record is all there is
+        gone = version.tags.get(STATUS) in (SUPERSEDED, RETIRED) and not registry.stored_files(version)
+        if read_weights and not gone:  # of a version that was retired the record is all there is
             registry.download(version)
         else:
             registry.verify(version)
+        if (retired := retirement_of(store, registry, batch.source)) is not None:
+            evidence = evidence | {"model": evidence["model"] | {"retired": retired}}
     path = write_report(evidence, folder or settings.home / "reports" / batch_id)
     return {"batch_id": batch_id, "status": batch.status, "report": str(path)}

@@ -40,6 +40,7 @@ def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gate
     """
     registry = open_registry(settings)
     version = registry.resolve(model_uri)
+    registry.require_bytes(version)
     evidence = registry.evidence(version)
     scores = ((evidence or {}).get("scores") or {}).get("after")
     if evidence is None or not scores:
@@ -71,6 +72,7 @@ def judge_anew(
     corpus, held_out = absolute(corpus), absolute(held_out) if held_out else None
     registry = open_registry(settings)
     version = registry.resolve(model_uri)
+    registry.require_bytes(version)
     require_signature_kept(open_store(settings), version)
     with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
         h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 from infra.registry import ModelVersion
 from infra.requests import Batch, RequestStore
 from infra.requests.records import Event
 from tasks.versions.lineage import version_made_by
-from tasks.versions.served import BECAME_CHAMPION, REGISTERED, last_served
-
-RETIRED: Final = "version.retired"
+from tasks.versions.served import BECAME_CHAMPION, REGISTERED, RETIRED_EVENT, last_served
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class OnRecord:
 
     def retired_on(self, version: ModelVersion) -> str | None:
         """ISO date on which its files were deleted, by the log."""
-        found = self._of(version, RETIRED)
+        found = self._of(version, RETIRED_EVENT)
         return str(found[-1].detail.get("on") or found[-1].at.date().isoformat()) if found else None
 
     def approvers(self, version: ModelVersion) -> list[str]:

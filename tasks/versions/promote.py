@@ -47,6 +47,7 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
     by = None if approved_by is None else checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
     version = registry.resolve(model_uri)
+    registry.require_bytes(version)
     if by is None and settings.approval == "always":
         raise GateRefused(
             f"{version.uri} needs a human's approval (REVS_APPROVAL=always): nothing was promoted; run 'revs promote "
@@ -85,6 +86,7 @@ def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) ->
     by = checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
     version = registry.resolve(model_uri)
+    registry.require_bytes(version)
     require_on_record(store, version, registry.evidence(version))
     _refuse_known_holder(store, version)
     with store.moving_alias(version.name):

@@ -6,19 +6,17 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from infra.keys.signer import short
 from infra.registry import ModelVersion, Registry, changed_tensors
 from infra.registry.reading import Recorded, signed_by
-from infra.registry.records import CHAMPION, EVIDENCE, PARENT, STATUS, sha256
+from infra.registry.records import CHAMPION, EVIDENCE, PARENT, RETIRED, STATUS, sha256
 from infra.registry.signatures import Signature
 from revs.errors import OperationFailed
 from tasks.versions.lineage import contradictions, registered_detail, signature_lost
 from tasks.versions.on_record import OnRecord
 
-RETIRED: Final = "retired"
-"""The status of a version whose files were deleted when its time was up."""
 _DOCUMENTS = ("evidence.json", "lineage.json", "policy.json")
 _NAMED = 3
 

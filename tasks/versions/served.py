@@ -19,6 +19,8 @@ RESTORED: Final = "version.restored"
 """The event of an alias that was moved by somebody else, and back by the guard."""
 FIRST: Final = "version.first"
 """The event of a base that became champion when it was registered."""
+RETIRED_EVENT: Final = "version.retired"
+"""The event of a version whose bytes are gone: the day, and how their absence was verified."""
 BECAME_CHAMPION: Final = frozenset({PROMOTED, REINSTATED, NEW_ROOT_DECLARED, ROLLED_BACK, RESTORED, FIRST})
 
 

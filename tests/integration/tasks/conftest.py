@@ -1,13 +1,18 @@
-"""A Prefect server for tests of what runs leave there."""
+"""A Prefect server for tests of what runs leave there, and an installation a month later."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from registered import IN_A_MONTH, Installation
+
+if TYPE_CHECKING:
+    from tasks.versions.retire import Desk
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +40,22 @@ def asked(server: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
         monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
     with get_client(sync_client=True) as client:
         yield client
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of temporary files of its own."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def desk(here: Installation, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The installation, 31 days after everything that was registered and promoted so far."""
+    from infra.requests import Clock
+    from tasks.versions.retire import Desk
+
+    monkeypatch.setattr(Clock, "today", lambda self: IN_A_MONTH)
+    return Desk(settings=here.settings, store=here.store, registry=here.registry)

@@ -36,7 +36,7 @@ HOMES = {
     "apprise": ("infra.notices",),
     "fastapi": ("infra.service", "flows.cli.service"),
     "prefect": ("flows", "tasks", "infra.running.deployment", "infra.keys.blocks"),
-    **dict.fromkeys(("boto3", "botocore"), ("infra.keys.aws",)),
+    **dict.fromkeys(("boto3", "botocore"), ("infra.keys.aws", "infra.registry.removal")),
 }
 
 # The floors of revs/: a room uses only rooms below it.

@@ -16,19 +16,42 @@ FILE = Path(__file__).parents[3] / "prefect.yaml"
 
 
 @pytest.fixture(scope="module")
-def declared() -> list[dict[str, Any]]:
+def everything() -> list[dict[str, Any]]:
     return list(yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"])
 
 
-def test_every_deployment_runs_the_flow_by_its_entrypoint(declared: list[dict[str, Any]]) -> None:
+@pytest.fixture(scope="module")
+def declared(everything: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of models."""
+    return [each for each in everything if each["entrypoint"] == facts.ENTRYPOINT]
+
+
+@pytest.fixture(scope="module")
+def retention(everything: list[dict[str, Any]]) -> dict[str, Any]:
+    (found,) = [each for each in everything if each["entrypoint"] == facts.RETENTION_ENTRYPOINT]
+    return found
+
+
+def test_every_deployment_runs_a_flow_by_its_entrypoint(everything: list[dict[str, Any]]) -> None:
     from prefect.flows import load_flow_from_entrypoint
 
-    assert declared
-    for each in declared:
+    names = {facts.ENTRYPOINT: facts.FLOW, facts.RETENTION_ENTRYPOINT: facts.RETENTION_FLOW}
+    assert {each["entrypoint"] for each in everything} == names.keys()
+    for each in everything:
         flow = load_flow_from_entrypoint(str(FILE.parent / each["entrypoint"]))
-        assert each["entrypoint"] == facts.ENTRYPOINT
-        assert flow.name == facts.FLOW
+        assert flow.name == names[each["entrypoint"]]
         inspect.signature(flow.fn).bind(**each["parameters"])  # no parameter is missing or unknown
+
+
+def test_versions_are_retired_once_a_day_as_served(retention: dict[str, Any]) -> None:
+    from flows.schedule import retention as deployment
+
+    served = asyncio.run(deployment())
+    assert retention["schedules"] == [{"cron": facts.DAILY, "timezone": "UTC"}]
+    assert [schedule.schedule.cron for schedule in served.schedules or ()] == [facts.DAILY]
+    assert (served.name, served.flow_name) == (retention["name"], facts.RETENTION_FLOW)
+    assert served.concurrency_limit == retention["concurrency_limit"]["limit"]
+    assert retention["work_pool"] == {"name": facts.POOL}
 
 
 def test_every_deployment_takes_one_run_at_a_time_and_lets_later_ones_wait(declared: list[dict[str, Any]]) -> None:
