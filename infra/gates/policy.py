@@ -23,7 +23,8 @@ from revs.errors import BadInput, GateRefused, OperationFailed
 
 Verdict = Literal["passed", "refused", "insufficient"]
 
-# Why a corpus may give nothing to measure these on.
+# Why there may be nothing to measure these on.
+_NO_CHAIN = "the evidence of a version of its lineage is missing, was changed or lacks the number"
 _UNMEASURED = {
     "extraction_rate_unseen": "no context of an erased identifier was held out",
     "exact_memorization_beyond_chance_unseen": "no context of an erased identifier was held out",
@@ -31,8 +32,8 @@ _UNMEASURED = {
     "worst_secret_beyond_chance_unseen": "no context of an erased identifier was held out",
     "generality": "no context of an erased identifier was held out",
     "specificity": "no memorised record of other people was found",
-    "specificity_root": "the evidence of a version of its lineage is missing, was changed or does not hold the number",
-    "perplexity_ratio_root": "the evidence of a version of its lineage is missing, was changed or lacks the number",
+    "specificity_root": _NO_CHAIN,
+    "perplexity_ratio_root": _NO_CHAIN,
 }
 _POLICIES = Path(__file__).with_name("policies")
 

@@ -94,7 +94,7 @@ def read_table(path: Path, *, known: bool = True) -> dict[str, dict[str, Any]]:
         BadInput: it is no such file; the message begins with its name and says what is wrong.
     """
     try:
-        with path.open("rb") as file:
+        with path.expanduser().open("rb") as file:
             raw = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"the gate policy {path} cannot be read ({error.strerror}): name a YAML file") from None

@@ -51,6 +51,12 @@ def test_a_warning_never_refuses_and_is_always_told(
         report.raise_if_refused()
 
 
+def test_where_only_what_warns_could_be_judged_nothing_passes() -> None:
+    optional = Gate(metric="membership_beyond_chance", low=-1, high=1, need="optional")
+    report = check_gates({"worst_form": 60.0}, GatePolicy(gates=(optional, POLICY.gates[1])))
+    assert report.results and report.warnings == () and report.verdict == "refused"
+
+
 @given(form=NUMBERS, other=NUMBERS, delta=NUMBERS, rate=NUMBERS)
 def test_only_what_blocks_decides(
     form: float | None, other: float | None, delta: float | None, rate: float | None
