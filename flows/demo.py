@@ -97,18 +97,16 @@ def request_lines(model: DemoModel, *, today: datetime) -> list[str]:
 
 def register_demo(settings: Settings, model: DemoModel, inputs: Inputs) -> None:
     """Register the demo's model, with its corpus and what it is measured with; once, however often it is called."""
-    from tasks.batch.stage import open_registry, open_store
-    from tasks.versions.lineage import keep_on_record
+    from tasks.batch.stage import open_store
+    from tasks.versions.registering import register_model
 
-    store, registry = open_store(settings), open_registry(settings)
+    store = open_store(settings)
     beside = (inputs.corpus, model.control, inputs.held_out)
     corpus, control, held_out = (store.keep_address(str(path)) for path in beside)
     tags = {"control": control, "held_out": held_out, "recipe": model.digest}
 
     def register() -> str:
-        version = registry.register_base(model.folder, name=model.name, corpus=corpus, tags=tags)
-        keep_on_record(store, version)
-        return version.uri
+        return register_model(settings, model.folder, name=model.name, corpus=corpus, tags=tags).uri
 
     _stage("register the model", register)
 

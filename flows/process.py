@@ -95,7 +95,7 @@ def process_batch(batch_id: str) -> Ended:
     verdict = edit_until_passed(batch_id) if targets.uses["edit"] else None
     if verdict is not None and verdict.registrable:
         register_candidate(batch_id, verdict.attempt)
-    if verdict is not None and verdict.passed:
+    if verdict is not None and verdict.promotable:
         promote_candidate(batch_id)
     closed = close_batch(batch_id, verdict)
     report = report_batch(batch_id)

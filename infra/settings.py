@@ -27,7 +27,8 @@ _PRINTABLE = frozenset(
         "device",
     }
     | {"inbox_taken", "batch_requests", "batch_halving", "stage_timeout", "method", "keep_digests", "digest_days"}
-    | {"regime", "time_zone", "at_risk_days", "signer_key", "trusted_signers", "unsigned", "gate_policy"}
+    | {"regime", "time_zone", "at_risk_days", "approval", "approval_days", "signer_key", "trusted_signers", "unsigned"}
+    | {"gate_policy"}
 )
 
 
@@ -93,6 +94,10 @@ class Settings(BaseSettings):
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""
+    approval: Literal["evidence", "always"] = "evidence"
+    """When a human has to approve a promotion: where evidence is insufficient, or always."""
+    approval_days: int = Field(default=14, ge=1, le=3650)
+    """For how many days a candidate may wait for approval; then it is no longer promoted."""
     method: Literal["revs-reference", "revs"] = "revs-reference"
     """What edits, and so by which policy its candidates are judged (`GatePolicy.of`)."""
     gate_policy: Path | None = None
@@ -149,8 +154,13 @@ class Settings(BaseSettings):
         return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
 
     @property
-    def artifact_uri(self) -> str:
-        """Root URI of MLflow artifacts, checkpoints included."""
+    def artifact_uri(self) -> str | None:
+        """Root URI of MLflow artifacts, checkpoints included; None: where the MLflow server keeps them.
+
+        A folder of this machine is none for a server, whose other clients would look for it on theirs.
+        """
+        if self.artifact_root is None and self.tracking_uri.startswith(("http://", "https://")):
+            return None
         return self.artifact_root or (self.home / "artifacts").as_uri()
 
     @property

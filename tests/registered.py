@@ -142,6 +142,7 @@ class Installation:
         """A whole batch: the candidate is promoted and the batch completed."""
         version, batch_id, evidence = self.candidate(subject, folder)
         self.registry.promote(version, expected_champion=self.registry.champion("demo"))
+        self.store.record("version.promoted", batch_id=batch_id, detail={"version": version.uri})
         outcome = {"evidence": closed(evidence, version.version)}
         self.store.close_batch(batch_id, status="completed", outcome=outcome)
         return self.registry.resolve(version.uri), batch_id
@@ -162,3 +163,24 @@ def strip_signature(registry: Registry, version: ModelVersion) -> None:
     for name in ("model.sig", "provenance.json"):
         (folder / name).unlink()
     registry._client.delete_model_version_tag(version.name, version.version, "revs.signer")
+
+
+THIN: dict[str, Any] = {
+    "gates": GOOD["gates"],
+    "policy": POLICY | {"specificity": {"low": 80.0, "high": None, "need": "evidence"}},
+    "scores": {"after": {"efficacy": 95.0}},
+}
+
+
+def waiting(here: Installation, **asked: Any) -> tuple[ModelVersion, str]:
+    """A candidate on thin evidence, its batch closed as waiting, and its request with a human."""
+    from infra.requests import IdentifierOutcome
+
+    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], asked=REQUEST | asked, **THIN)
+    (request_id,) = here.store.identifiers(batch_id)
+    done = IdentifierOutcome(request_id=request_id, number=0, type="EMAIL_ADDRESS", kind="edited")
+    recorded = closed(evidence, version.version) | {"batch": {"id": batch_id, "status": "waiting"}}
+    recorded |= {"requests": [{"id": request_id, "status": "failed", "reason": "waits"}]}
+    here.store.close_batch(batch_id, status="waiting", outcome={"evidence": recorded}, outcomes=[done])
+    here.store.release(batch_id)
+    return version, batch_id

@@ -13,9 +13,12 @@ from flows.cli.demo import demo
 from flows.cli.doctor import doctor
 from flows.cli.due import acknowledge, due, export_drop, extend
 from flows.cli.expectations import expectations
+from flows.cli.export_lora import export_lora
 from flows.cli.gate import gate
 from flows.cli.process import process
 from flows.cli.promote import promote
+from flows.cli.reconcile import reconcile
+from flows.cli.rollback import rollback
 from flows.cli.scan import scan
 from flows.cli.serve import serve
 from revs.errors import RevsError
@@ -33,7 +36,9 @@ for decision in (
     decisions.refuse, decisions.narrow,
 ):  # fmt: skip
     requests.app.command()(decision)
-for command in (demo, process, gate, promote, audit, scan, serve, doctor, expectations):
+for command in (
+    demo, process, gate, promote, rollback, reconcile, export_lora, audit, scan, serve, doctor, expectations,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(bench.app, name="bench")
 for of_requests in (due, extend, acknowledge, export_drop):

@@ -80,8 +80,7 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     from infra.registry import open_registry
     from revs.errors import BadInput
     from revs.model.load import check_folder
-    from tasks.batch.stage import open_store
-    from tasks.versions.lineage import keep_on_record
+    from tasks.versions.registering import register_model
 
     registry = open_registry(settings)
     for path in filter(None, (corpus, held_out)):
@@ -100,10 +99,9 @@ def _registered(settings: Settings, model: str, corpus: str | None, held_out: st
     check_folder(model)
     tags = {"held_out": _on_record(settings, held_out)} if held_out else {}
     own_name = name or Path(model).resolve().name
-    version = registry.register_base(Path(model), name=own_name, corpus=_on_record(settings, corpus), tags=tags)
-    keep_on_record(open_store(settings), version)
+    version = register_model(settings, Path(model), name=own_name, corpus=_on_record(settings, corpus), tags=tags)
     champion = registry.champion(own_name)
-    if champion.version != version.version and version.tags.get("revs.status") != "superseded":
+    if champion.version != version.version and not version.was_champion:
         raise BadInput(
             f"{model} is registered as {version.uri}, but the champion of {own_name!r} is version {champion.version}: "
             "if it was trained without what was erased so far, run "

@@ -29,6 +29,11 @@ class Catalogue:
         """The version that the serving alias points to. BadInput if there is none, naming what exists."""
         return self._existing(records.checked_name(name), CHAMPION, None)
 
+    def previous(self, name: str) -> ModelVersion | None:
+        """The version that was champion before the present one; None where none was, or its entry was deleted."""
+        with failing_clearly("asking the registry", safe=NOTHING_READ):
+            return self._find(records.checked_name(name), records.PREVIOUS, None)
+
     def names(self) -> list[str]:
         """Names of the registered models, sorted."""
         with failing_clearly("asking the registry", safe=NOTHING_READ):

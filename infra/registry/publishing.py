@@ -20,7 +20,7 @@ from infra.registry import describing
 from infra.registry.checkpoint import WEIGHTS_FOLDER, describe
 from infra.registry.files import shown, stored_digests
 from infra.registry.records import KEY
-from infra.registry.service import local_path
+from infra.registry.service import is_server, local_path
 from revs.errors import OperationFailed
 
 if TYPE_CHECKING:
@@ -132,11 +132,24 @@ def _experiment_id(client: MlflowClient, artifact_uri: str | None) -> str:
     experiment = client.get_experiment_by_name(_EXPERIMENT)
     if experiment is None:
         with suppress(MlflowException):  # another process made it meanwhile; if not, the next line says so
-            return str(client.create_experiment(_EXPERIMENT, artifact_location=artifact_uri))
+            client.create_experiment(_EXPERIMENT, artifact_location=artifact_uri)
         experiment = client.get_experiment_by_name(_EXPERIMENT)
     if experiment is None or experiment.lifecycle_stage != "active":
         raise OperationFailed(f"MLflow experiment {_EXPERIMENT!r} cannot be used: restore it if it was deleted")
+    _require_shared(client.tracking_uri, experiment.artifact_location, artifact_uri)
     return str(experiment.experiment_id)
+
+
+def _require_shared(tracking_uri: str, location: str, artifact_uri: str | None) -> None:
+    """Refuse a folder of whoever calls as the place of a server's files, unless the settings name it as shared."""
+    place, shared = local_path(location), local_path(artifact_uri)
+    if place is None or not is_server(tracking_uri) or (shared is not None and place.is_relative_to(shared)):
+        return
+    raise OperationFailed(
+        f"the MLflow server keeps the files of experiment {_EXPERIMENT!r} at {location}, where every client looks on "
+        "its own disk: start the server with --artifacts-destination and rename the experiment, or, if all machines "
+        "share that folder, name it in REVS_ARTIFACT_ROOT"
+    )
 
 
 def _require_space(artifact_uri: str, files: Iterable[Path]) -> None:

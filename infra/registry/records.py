@@ -15,11 +15,14 @@ import rfc8785
 
 from revs.errors import BadInput
 
-CHAMPION: Final = "champion"
+CHAMPION: Final = "champion"  # the alias, and the status
+PREVIOUS: Final = "previous"  # the alias of what was champion before
+SUPERSEDED: Final = "superseded"
+ROLLED_BACK: Final = "rolled back"
 
 # Tags of a model version (and, the first two, of the run and the stored files it came from).
 KEY: Final = "revs.key"  # what the version is, once and for all: the handle of idempotence
-STATUS: Final = "revs.status"  # registered | champion | superseded
+STATUS: Final = "revs.status"  # registered | champion | superseded | rolled back
 WEIGHTS: Final = "revs.weights"  # digest of the stored weights
 EVIDENCE: Final = "revs.evidence"  # SHA-256 of evidence.json
 PARENT: Final = "revs.parent"  # version number that was edited
@@ -58,6 +61,11 @@ class ModelVersion:
     def weights(self) -> str | None:
         """Digest of the weights as registered; None for a version that another tool registered."""
         return self.tags.get(WEIGHTS)
+
+    @property
+    def was_champion(self) -> bool:
+        """Whether it is champion or was, as its tag says: anybody who can write to the registry can set that."""
+        return self.tags.get(STATUS) in (CHAMPION, SUPERSEDED, ROLLED_BACK)
 
     @property
     def approver(self) -> str | None:

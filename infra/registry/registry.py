@@ -89,8 +89,8 @@ class Registry(Reader):
         with failing_clearly(f"registering model {name!r}", safe=_NOTHING_DONE), exclusive(self.tracking_uri):
             version = self._publish_once(publication)
             champion = self._champion(name)
-            if version.tags.get(records.STATUS) != "superseded" and _makes_way(champion, version):
-                self._make_champion(version, instead_of=champion, on=self._retirement({}))
+            if version.tags.get(records.STATUS) != records.SUPERSEDED and _makes_way(champion, version):
+                self._make_champion(version, instead_of=champion, supersedes=champion, on=self._retirement({}))
             return self._version(name, version.version)
 
     def register_candidate(
@@ -201,14 +201,21 @@ class Registry(Reader):
             else:
                 self.verify(version)
             on = retire_on or self._retirement(evidence)
-            self._make_champion(version, instead_of=expected_champion, on=on)
+            self._make_champion(version, instead_of=expected_champion, supersedes=expected_champion, on=on)
             self._note_promotion(version, by)
 
-    def reinstate(self, version: ModelVersion, *, approved_by: str | None = None) -> None:
+    def reinstate(
+        self, version: ModelVersion, *, instead_of: ModelVersion | None, approved_by: str | None = None
+    ) -> None:
         """Make a version champion again that was promoted before, whatever the alias points to now. Idempotent.
 
         Whether it lacks an erasure, whether its batch was completed, and whether somebody has to answer for it, is the
         caller's question. Who did is kept as a tag.
+
+        Args:
+            version: which.
+            instead_of: the version that served until now, `previous` from now on; None leaves that alias as it is.
+            approved_by: the human who answers for it.
 
         Raises:
             BadInput: the name is not usable.
@@ -216,21 +223,25 @@ class Registry(Reader):
             OperationFailed: the stored files changed, or the store failed.
         """
         by = None if approved_by is None else records.checked_person(approved_by)
-        if version.tags.get(records.STATUS) not in (CHAMPION, "superseded"):
+        if not version.was_champion:
             raise GateRefused(f"{version.uri} was never champion: nothing was promoted; promote it by its gates")
         ancestors = {found.version for found in self.ancestry(version)}
         with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), exclusive(self.tracking_uri):
             self.download(version)
-            now = self._champion(version.name)
-            replaced = now if now is not None and now.version in ancestors else None
-            self._make_champion(version, instead_of=replaced, on=self._retirement({}))
+            older = instead_of if instead_of is not None and instead_of.version in ancestors else None
+            self._make_champion(version, instead_of=instead_of, supersedes=older, on=self._retirement({}))
+            if instead_of is not None and older is None and instead_of.tags.get(records.STATUS) == CHAMPION:
+                self._set_tags(instead_of, {records.STATUS: records.ROLLED_BACK})  # it may come again
             self._note_promotion(version, by)
 
-    def declare_root(self, version: ModelVersion, *, supersedes: Sequence[str], approved_by: str) -> None:
+    def declare_root(
+        self, version: ModelVersion, *, instead_of: ModelVersion | None, supersedes: Sequence[str], approved_by: str
+    ) -> None:
         """Make a base version champion on a human's word that its training data lacks what was erased. Idempotent.
 
         Args:
             version: a version that was registered as a base, e.g. after training anew.
+            instead_of: the version that served until now.
             supersedes: ids of the batches whose erasures it does not need.
             approved_by: who answers for that; kept as a tag.
 
@@ -250,7 +261,7 @@ class Registry(Reader):
             batches = list(dict.fromkeys([*sorted(before), *supersedes]))
             self._set_tags(version, lineage.root_tags(batches))
             self._note_promotion(version, by)
-            self._make_champion(version, instead_of=self._champion(version.name), on=self._retirement({}))
+            self._make_champion(version, instead_of=instead_of, supersedes=instead_of, on=self._retirement({}))
 
     def attach(self, version: ModelVersion, documents: Mapping[str, bytes]) -> None:
         """Store documents with the run of a version, by their file names; the evidence that it is judged by stays."""
@@ -307,12 +318,19 @@ class Registry(Reader):
         text = (evidence.get("model") or {}).get("retire_on")
         return date.fromisoformat(text) if text else datetime.now(UTC).date() + timedelta(days=self.retention_days)
 
-    def _make_champion(self, version: ModelVersion, *, instead_of: ModelVersion | None, on: date) -> None:
-        """Move the alias first, then the tags: cut off between them, a second call finishes."""
+    def _make_champion(
+        self, version: ModelVersion, *, instead_of: ModelVersion | None, supersedes: ModelVersion | None, on: date
+    ) -> None:
+        """Move the aliases first, then the tags: cut off between them, a second call finishes."""
         if CHAMPION not in self._version(version.name, version.version).aliases:
             self._client.set_registered_model_alias(version.name, CHAMPION, version.version)
         if instead_of is not None and instead_of.version != version.version:
-            self._mark_superseded(instead_of, by=version, on=on)
+            self._client.set_registered_model_alias(version.name, records.PREVIOUS, instead_of.version)
+        if supersedes is not None and supersedes.version != version.version:
+            self._mark_superseded(supersedes, by=version, on=on)
+        for key in (records.RETIRE_ON, records.SUPERSEDED_BY):  # of one that comes back
+            if key in version.tags:
+                self._client.delete_model_version_tag(version.name, version.version, key)
         self._set_tags(version, {records.STATUS: CHAMPION})
 
     def _note_promotion(self, version: ModelVersion, by: str | None) -> None:
@@ -327,7 +345,7 @@ class Registry(Reader):
             self._client.set_model_version_tag(version.name, version.version, key, value)
 
     def _mark_superseded(self, old: ModelVersion, *, by: ModelVersion, on: date) -> None:
-        tags = {records.STATUS: "superseded", records.SUPERSEDED_BY: by.version}
+        tags = {records.STATUS: records.SUPERSEDED, records.SUPERSEDED_BY: by.version}
         if records.RETIRE_ON not in self._version(old.name, old.version).tags:  # a second call must not put it off
             tags[records.RETIRE_ON] = on.isoformat()
         self._set_tags(old, tags)

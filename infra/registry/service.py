@@ -91,8 +91,15 @@ def exclusive(tracking_uri: str) -> Iterator[None]:
         yield
 
 
-def local_path(uri: str) -> Path | None:
-    """The path behind a `file:` URI or a plain absolute path; None for every other store."""
+def is_server(tracking_uri: str) -> bool:
+    """Whether an MLflow server answers there, and not a database."""
+    return urlparse(tracking_uri).scheme in ("http", "https")
+
+
+def local_path(uri: str | None) -> Path | None:
+    """The path behind a `file:` URI or a plain absolute path; None for every other store, and for none at all."""
+    if uri is None:
+        return None
     parts = urlparse(uri)
     return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
 
@@ -100,6 +107,8 @@ def local_path(uri: str) -> Path | None:
 def _hush() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it while it is imported
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server that is away is told after half a minute, not after four.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
 
 
 def database_file(tracking_uri: str) -> Path | None:

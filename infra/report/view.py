@@ -65,12 +65,13 @@ def _completed(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _approved(data: dict[str, Any]) -> str:
-    """Who answers for a promotion on evidence that did not suffice."""
+    """Who answers for a promotion that waited for a human."""
     approval = data.get("approval")
     if not approval:
         return ""
-    missing = "; ".join(label(name) for name in data.get("insufficient") or [])
-    return f" {missing or 'A gate'} could not be measured; {approval.get('by')} approved the promotion all the same."
+    if missing := "; ".join(label(name) for name in data.get("insufficient") or []):
+        return f" {missing} could not be measured; {approval.get('by')} approved the promotion all the same."
+    return f" {approval.get('by')} approved the promotion."
 
 
 def _handed_on(data: dict[str, Any]) -> str:
@@ -97,8 +98,9 @@ def verdict(data: dict[str, Any]) -> str:
         return f"No request was completed, and each waits for a human, with the reason below: {stays}."
     if outcome == "waiting":
         missing = "; ".join(label(name) for name in data.get("insufficient") or [])
+        why = f"Insufficient evidence: {missing} could not be measured." if missing else f"Passed {_passed(data)}."
         return (
-            f"Insufficient evidence: {missing or 'a gate'} could not be measured. Version {after} was made from version"
+            f"{why} Version {after} was made from version"
             f" {before} of model {name} and registered, and waits for a human; version {before} stays the champion"
             " and still holds the data of the open requests."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -221,6 +222,14 @@ class BatchStore:
     def outcomes(self, request_id: str | None = None, batch_id: str | None = None) -> builtins.list[IdentifierOutcome]:
         """Return the outcomes that match, by request and number; of a request alone, those of its latest batch."""
         return self._database.read(lambda session: closing.find_outcomes(session, request_id, batch_id))
+
+    def moving_alias(self, model: str) -> AbstractContextManager[None]:
+        """Be the only one to move the aliases of a model, on any machine of the installation; wait for another.
+
+        Raises:
+            OperationFailed: Somebody else was still at it after ten minutes.
+        """
+        return self._database.alone(f"moving the aliases of {model!r}")
 
     def hold(self, batch_id: str, *, force: bool = False) -> Lease:
         """Return this process's lease of a batch, open or closed; takes it where the process has none.

@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
-from infra.requests import chain, schema
+from infra.requests import alone, chain, schema
 from revs.errors import BadInput, OperationFailed
 
 T = TypeVar("T")
@@ -121,6 +121,18 @@ class Database:
             if isinstance(error, SQLAlchemyError | self._engine.dialect.loaded_dbapi.Error):
                 return False
             raise
+
+    @contextlib.contextmanager
+    def alone(self, what: str, *, seconds: float = alone.WAIT_SECONDS) -> Iterator[None]:
+        """Be the only process to do `what`, on any machine that shares this database.
+
+        Raises:
+            OperationFailed: Somebody else was still at it after so many seconds, or the database cannot be used.
+        """
+        with contextlib.ExitStack() as held:
+            with _one_line_errors():
+                held.enter_context(alone.alone(self._engine, what, seconds=seconds))
+            yield
 
     @property
     def url(self) -> str:

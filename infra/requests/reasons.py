@@ -63,8 +63,8 @@ WORDS: Mapping[str, str] = MappingProxyType(
     {
         "unsettled": "{identifiers}",
         "no_outcomes": "no outcome is on record for its identifiers",
-        "waiting": "the evidence was not sufficient for an automatic decision: the edited version is registered and "
-        "waits for one",
+        "waiting": "the edited version is registered and waits for a human, because the evidence was not sufficient or "
+        "every promotion is approved here",
         "unreadable": "its payload does not open, or is not the one it was stored with; restore the request store",
         "rules": "{rules}",
         "received_later": "the received date is in the future; hand the request in again with the right date, set "

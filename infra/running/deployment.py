@@ -142,10 +142,11 @@ def prefect_server(port: int) -> tuple[list[str], dict[str, str]]:
 def mlflow_server(settings: Settings, port: int) -> tuple[list[str], dict[str, str]]:
     """Command and environment of an MLflow server on the installation's own database and artifacts."""
     # Addresses go by the environment: they may hold a password, and a command line is seen by every user.
+    artifacts = settings.artifact_uri or ""  # never empty: the tracking URI is the database
     extra = {
         "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": settings.artifact_uri,
-        "MLFLOW_ARTIFACTS_DESTINATION": settings.artifact_uri,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts,
+        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nothing here needs its extra processes
     }
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]

@@ -67,9 +67,11 @@ def _problem(closed: Closed, verdict: Verdict | None, report: str) -> Problem | 
     if closed.status == "waiting" and verdict is not None:
         return Problem(
             kind=GateRefused,
-            what=f"{batch} has insufficient evidence: {', '.join(verdict.unjudged)} could not be measured",
+            what=f"{batch} has insufficient evidence: {', '.join(verdict.unjudged)} could not be measured"
+            if verdict.unjudged
+            else f"{batch} passed every gate and waits for approval (REVS_APPROVAL=always)",
             more=f"; the candidate is registered and waits for a human, the champion is untouched: read {report}, then "
-            "'revs promote' it or give the corpus more contexts",
+            f"'revs promote' it{' or give the corpus more contexts' if verdict.unjudged else ''}",
         )
     if closed.handed_on and not closed.completed and not closed.tried_again:
         return Problem(

@@ -43,7 +43,7 @@ _PATIENCE_SECONDS = 10.0  # with a server that takes a connection and does not a
 _LISTED = 20  # requests that wait for a human
 _ENDS = {
     "completed": "Every gate passed; the champion alias was moved.",
-    "waiting": "The evidence is insufficient: the candidate is registered and waits for a human, the champion stays.",
+    "waiting": "The candidate is registered and waits for a human, the champion stays.",
     "refused": "A gate refused; the champion stays, and the requests wait for a human.",
     "split": "A gate refused; the champion stays, and the requests are tried again in two smaller batches.",
     "abandoned": "The batch was given up.",
@@ -220,7 +220,8 @@ def _end(evidence: Mapping[str, Any]) -> str:
     if status == "completed" and not evidence["gates"]:
         return "Nothing had to be edited; the champion stays."
     if approval := evidence.get("approval"):
-        return f"{approval['by']} promoted the candidate on {approval['at']}, on insufficient evidence."
+        thin = ", on insufficient evidence" if evidence.get("insufficient") else ""
+        return f"{approval['by']} promoted the candidate on {approval['at']}{thin}."
     return _ENDS.get(status, "")
 
 

@@ -23,6 +23,13 @@ class Verdict:
     failed_gates: tuple[str, ...]
     unjudged: tuple[str, ...] = ()
     """Gates that promotion needs and nothing was there to measure: the evidence is insufficient."""
+    approval: bool = False
+    """Whether a human has to approve each promotion here."""
+
+    @property
+    def promotable(self) -> bool:
+        """Whether the run may move the alias itself."""
+        return self.passed and not self.approval
 
     @property
     def registrable(self) -> bool:
@@ -34,7 +41,7 @@ class Verdict:
             return f"refused by {', '.join(self.failed_gates)}"
         if self.unjudged:
             return f"insufficient evidence: {', '.join(self.unjudged)} could not be measured"
-        return "every gate passed"
+        return "every gate passed" + (", and a human has to approve" if self.approval else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

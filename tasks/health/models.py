@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.registry import ModelVersion, Registry
+from infra.registry.records import SUPERSEDED
 from infra.requests import RequestStore
 from revs.errors import BadInput, OperationFailed
+from tasks.versions.guard import moved_alias, promoting
 from tasks.versions.lineage import contradictions, lacking, missing_erasures
 
 
@@ -28,7 +30,10 @@ def problems_of_model(
     if champion is None:
         yield _without_champion(name, number, versions)
         return
-    yield from _moved(champion)
+    if (moved := moved_alias(registry, store, name)) is not None:
+        yield moved
+    else:
+        yield from _unlike_its_tag(champion)
     yield from _erasures(registry, store, champion)
     yield from _copied_home(registry, champion, artifacts)
     yield from _files(registry, champion, deep=deep)
@@ -39,20 +44,14 @@ def _without_champion(name: str, number: str | None, versions: list[ModelVersion
     if not versions:
         return f"{what} and no version: register the model again with 'revs process --model FOLDER --name {name}'"
     best = max(versions, key=lambda version: (version.tags.get("revs.status") == "champion", int(version.version)))
-    return f"{what}: no batch can run and nothing is served; make one champion, e.g. with '{_promoting(best)}'"
+    return f"{what}: no batch can run and nothing is served; make one champion, e.g. with '{promoting(best)}'"
 
 
-def _promoting(version: ModelVersion) -> str:
-    """The command that makes the version champion, whatever it was before."""
-    first = "revs.parent" not in version.tags and version.tags.get("revs.status") == "registered"
-    return f"revs promote {version.uri}{' --new-root' if first else ''} --approved-by NAME"
-
-
-def _moved(champion: ModelVersion) -> Iterator[str]:
+def _unlike_its_tag(champion: ModelVersion) -> Iterator[str]:
     if (status := champion.tags.get("revs.status")) != "champion":
         by = champion.tags.get("revs.superseded_by")
-        was = f"superseded by version {by}" if status == "superseded" else "never promoted here"
-        back = f"revs promote models:/{champion.name}/{by} --approved-by NAME" if by else _promoting(champion)
+        was = f"superseded by version {by}" if status == SUPERSEDED else "never promoted here"
+        back = f"revs promote models:/{champion.name}/{by} --approved-by NAME" if by else promoting(champion)
         yield (
             f"champion is version {champion.version}, which was {was}: the alias was moved by hand; "
             f"set it right with '{back}'"

@@ -105,8 +105,9 @@ def judge(batch_id: str, attempt: int) -> Verdict:
     h = handles(batch_id)
     record = h.workspace.once(Gates, lambda: _judge(h, attempt), attempt)
     return Verdict(
-        attempt=attempt, passed=record.verdict == "passed", failed_gates=record.failed, unjudged=record.insufficient
-    )
+        attempt=attempt, passed=record.verdict == "passed", failed_gates=record.failed, unjudged=record.insufficient,
+        approval=h.settings.approval == "always",
+    )  # fmt: skip
 
 
 def _judge(h: Handles, attempt: int) -> Gates:

@@ -14,7 +14,8 @@ from tasks.batch.pages import keep_outcome, run_reference
 from tasks.batch.results import Closed, Verdict
 from tasks.batch.stage import Handles, handles, stage
 from tasks.versions.audit import audit_batch
-from tasks.versions.lineage import REGISTERED, registered_detail
+from tasks.versions.lineage import registered_detail
+from tasks.versions.served import PROMOTED, REGISTERED
 
 
 @stage("register candidate")
@@ -68,9 +69,10 @@ def promote_candidate(batch_id: str) -> RegisteredVersion:
     version = h.registry.resolve(f"models:/{record.model}/{record.number}")
 
     def move() -> PromotedVersion:
-        h.lease.check()
-        h.registry.promote(version, expected_champion=h.registry.resolve(h.batch.source))
-        _record_once(h, "version.promoted", {"version": version.uri, "instead_of": h.batch.source})
+        with h.store.moving_alias(version.name):
+            h.lease.check()
+            h.registry.promote(version, expected_champion=h.registry.resolve(h.batch.source))
+            _record_once(h, PROMOTED, {"version": version.uri, "instead_of": h.batch.source})
         return PromotedVersion(number=version.version)
 
     h.workspace.once(PromotedVersion, move)
@@ -114,7 +116,7 @@ def close_batch(batch_id: str, verdict: Verdict | None) -> Closed:
 
 
 def _closing_status(verdict: Verdict | None) -> ClosingStatus:
-    if verdict is None or verdict.passed:
+    if verdict is None or verdict.promotable:
         return "completed"
     return "waiting" if verdict.registrable else "refused"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from infra.registry.records import STATUS, SUPERSEDED
 from infra.report import write_report
 from infra.settings import Settings
 from revs.errors import BadInput
@@ -37,7 +38,7 @@ def audit_batch(settings: Settings, batch_id: str, folder: Path | None, *, read_
         version = registry.resolve(uri)
         # What the registry keeps with the version, bytes included, must be what the request store has on record.
         require_on_record(store, version, registry.evidence(version))
-        retired = version.tags.get("revs.status") == "superseded" and not registry.stored_files(version)
+        retired = version.tags.get(STATUS) == SUPERSEDED and not registry.stored_files(version)
         if read_weights and not retired:  # of a version that was retired the record is all there is
             registry.download(version)
         else:

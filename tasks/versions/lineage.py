@@ -11,11 +11,8 @@ from infra.registry.lineage import root_tags
 from infra.registry.records import BATCH, EVIDENCE, PARENT, SIGNER, WEIGHTS
 from infra.requests import Batch, RequestStore
 from revs.errors import BadInput, GateRefused, OperationFailed
+from tasks.versions.served import NEW_ROOT_DECLARED, REGISTERED
 
-REGISTERED = "version.registered"
-"""The event of a version that was registered here, with who signed it: nobody changes that through the registry."""
-NEW_ROOT_DECLARED = "version.new_root"
-"""The event of a version that a human declared a new root; its tag alone, which anybody may set, says nothing."""
 _NAMED_AT_MOST = 5
 
 

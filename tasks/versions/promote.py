@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from tasks.batch.pages import keep_outcome
 from tasks.batch.stage import open_registry, open_store
 from tasks.versions.audit import audit_batch
 from tasks.versions.lineage import (
-    NEW_ROOT_DECLARED,
     erased_from,
     missing_erasures,
     require_on_record,
     require_whole_lineage,
     version_made_by,
 )
+from tasks.versions.served import NEW_ROOT_DECLARED, PROMOTED, REINSTATED, serving
 
 
 def promote_version(settings: Settings, model_uri: str, *, approved_by: str | None) -> dict[str, Any]:
@@ -46,19 +47,25 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
     by = None if approved_by is None else checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
     version = registry.resolve(model_uri)
+    if by is None and settings.approval == "always":
+        raise GateRefused(
+            f"{version.uri} needs a human's approval (REVS_APPROVAL=always): nothing was promoted; run 'revs promote "
+            f"{version.uri} --approved-by NAME'"
+        )
     require_on_record(store, version, registry.evidence(version))
     require_whole_lineage(registry, store, version)
     batch = _batch_of(store, version)
-    with _held(store, batch):
-        if _was_champion(version) and (batch is None or batch.status == "completed"):
+    with store.moving_alias(version.name), _held(store, batch):
+        if version.was_champion and (batch is None or batch.status == "completed"):
             _require_answered_for(registry, version, batch, by=by)
-            registry.reinstate(version, approved_by=by)
-            _record(store, version, batch, event="version.reinstated", approved_by=by)
+            registry.reinstate(version, instead_of=serving(registry, store, version.name), approved_by=by)
+            _record(store, version, batch, event=REINSTATED, approved_by=by)
             return _result(registry, version, batch, report=None)
         if batch is not None and batch.status == "waiting":
+            _refuse_what_waited_too_long(batch, days=settings.approval_days)
             _refuse_what_was_decided_since(store, batch)
         registry.promote(version, expected_champion=_parent(registry, version), approved_by=by)
-        _record(store, version, batch, event="version.promoted", approved_by=by)
+        _record(store, version, batch, event=PROMOTED, approved_by=by)
         if batch is None or str(batch.status) != "waiting":
             return _result(registry, version, batch, report=None)
         _accept(store, batch, by=by or "revs promote")
@@ -80,10 +87,26 @@ def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) ->
     version = registry.resolve(model_uri)
     require_on_record(store, version, registry.evidence(version))
     _refuse_known_holder(store, version)
-    supersedes = [batch for batch, _ in missing_erasures(registry, store, version)]
-    registry.declare_root(version, supersedes=supersedes, approved_by=by)
-    _record(store, version, None, event=NEW_ROOT_DECLARED, approved_by=by, supersedes=supersedes)
+    with store.moving_alias(version.name):
+        supersedes = [batch for batch, _ in missing_erasures(registry, store, version)]
+        now = serving(registry, store, version.name)
+        registry.declare_root(version, instead_of=now, supersedes=supersedes, approved_by=by)
+        _record(store, version, None, event=NEW_ROOT_DECLARED, approved_by=by, supersedes=supersedes)
     return _result(registry, version, None, report=None) | {"supersedes": supersedes}
+
+
+def _refuse_what_waited_too_long(batch: Batch, *, days: int) -> None:
+    """Refuse a candidate that was measured so many days ago.
+
+    Raises:
+        GateRefused: it was.
+    """
+    if batch.closed_at is not None and datetime.now(UTC) - batch.closed_at > timedelta(days=days):
+        raise GateRefused(
+            f"the candidate of batch {batch.id} has waited since {batch.closed_at.date()}, for more than {days} days "
+            f"(REVS_APPROVAL_DAYS): nothing was promoted; 'revs batches abandon {batch.id}' puts its requests in line "
+            "for the next batch, which makes a new one"
+        )
 
 
 def _refuse_what_was_decided_since(store: RequestStore, batch: Batch) -> None:
@@ -104,10 +127,6 @@ def _refuse_what_was_decided_since(store: RequestStore, batch: Batch) -> None:
                 f"the candidate of batch {batch.id} was edited for {what} since: nothing was promoted; 'revs batches "
                 f"abandon {batch.id}' puts the others in line for the next batch"
             )
-
-
-def _was_champion(version: ModelVersion) -> bool:
-    return version.tags.get("revs.status") in ("champion", "superseded")
 
 
 def _require_answered_for(registry: Registry, version: ModelVersion, batch: Batch | None, *, by: str | None) -> None:

@@ -111,7 +111,7 @@ def kill_and_go_on(places: Places, point: int) -> None:
     store = opened(settings)
     (batch,) = store.batches()
     assert batch.status == "completed" and found in ([], [batch.id])
-    assert versions_of(settings, "own") == {"1": (), "2": ("champion",)}
+    assert versions_of(settings, "own") == {"1": ("previous",), "2": ("champion",)}
     assert len(runs_of(settings)) == 2, "nothing is left of an attempt that was cut off"
     assert len(completions(store, batch.id)) == len(SAID) and set(completions(store, batch.id).values()) == {1}
     assert [e.event for e in store.events(batch_id=batch.id)].count("payloads.destroyed") == 1

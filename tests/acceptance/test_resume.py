@@ -60,7 +60,7 @@ def test_a_demo_killed_in_the_edit_completes_the_same_batch_once(
     store = opened(settings)
     (batch,) = store.batches()
     assert (batch.id, batch.status) == (before, "completed")
-    assert versions_of(settings) == {"1": (), "2": ("champion",)}
+    assert versions_of(settings) == {"1": ("previous",), "2": ("champion",)}
     assert set(completions(store, batch.id).values()) == {1}
     assert Counter(view.status for view in store.list()) == {"completed": 15, "rejected": 1, "duplicate": 1}
     summary = live.summary
@@ -129,7 +129,7 @@ def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
 
     edited = written()
     run_into(flows.process, "close_batch")
-    assert versions_of(waiting, "own") == {"1": (), "2": ("champion",)}
+    assert versions_of(waiting, "own") == {"1": ("previous",), "2": ("champion",)}
     assert edited and written() == edited, "what was edited is not edited again"
 
     run_into(RequestStore, "close_batch")
@@ -141,7 +141,29 @@ def test_a_run_killed_again_and_again_behind_the_edit_still_ends_once(
     assert (waiting.home / "reports" / batch.id / "report.html").exists(), "the report that was owed"
     assert not list(waiting.work_dir.iterdir())
     assert [found.id for found in store.batches()] == [batch.id]
-    assert versions_of(waiting, "own") == {"1": (), "2": ("champion",)}
+    assert versions_of(waiting, "own") == {"1": ("previous",), "2": ("champion",)}
     assert len(completions(store, batch.id)) == len(SAID) and set(completions(store, batch.id).values()) == {1}
     destroyed = [event for event in store.events(batch_id=batch.id) if event.event == "payloads.destroyed"]
     assert len(destroyed) == 1
+
+
+@pytest.mark.parametrize("waiting", ["sqlite"], indirect=True)
+def test_where_every_promotion_is_approved_a_batch_that_passed_waits_and_a_human_completes_it(
+    waiting: Settings, without_prefect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from revs.errors import GateRefused
+    from tasks.versions.promote import promote_version
+
+    monkeypatch.setenv("REVS_APPROVAL", "always")
+    with pytest.raises(GateRefused, match=r"passed every gate and waits for approval .*'revs promote' it"):
+        without_prefect("own")
+    store = opened(waiting)
+    (batch,) = store.batches()
+    assert batch.status == "waiting" and {view.status for view in store.list()} == {"failed"}
+    assert versions_of(waiting, "own") == {"1": ("champion",), "2": ()}
+    report = waiting.home / "reports" / batch.id / "report.html"
+    assert "waits for a human" in report.read_text(encoding="utf-8")
+    promote_version(waiting, "models:/own/2", approved_by="A. Officer")
+    assert store.batch(batch.id).status == "completed" and {view.status for view in store.list()} == {"completed"}
+    assert versions_of(waiting, "own") == {"1": ("previous",), "2": ("champion",)}
+    assert "A. Officer approved the promotion" in report.read_text(encoding="utf-8")

@@ -38,7 +38,7 @@ def test_a_worker_stopped_past_its_lease_promotes_nothing_when_it_wakes_up(demo_
         store = opened(settings)
         (batch,) = store.batches()
         before = (versions_of(settings), completions(store, batch.id), store.log_head().count)
-        assert before[0] == {"1": (), "2": ("champion",)} and set(before[1].values()) == {1}
+        assert before[0] == {"1": ("previous",), "2": ("champion",)} and set(before[1].values()) == {1}
         os.killpg(stopped.pid, signal.SIGCONT)
         assert stopped.wait(200) != 0
     finally:

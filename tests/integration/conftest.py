@@ -35,14 +35,16 @@ def here(
     from infra.gates.policy import GatePolicy
     from infra.settings import load_settings
     from tasks.batch.stage import open_registry, open_store
+    from tasks.versions.served import FIRST
 
     monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy.from_dict(POLICY))
     monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
     settings = load_settings()
     shutil.copyfile(empty_database, settings.home / "mlflow.db")
-    registry = open_registry(settings)
-    registry.register_base(checkpoints[0], name="demo", corpus="corpus.txt")
-    return Installation(settings, open_store(settings), registry, checkpoints)
+    registry, store = open_registry(settings), open_store(settings)
+    base = registry.register_base(checkpoints[0], name="demo", corpus="corpus.txt")
+    store.record(FIRST, detail={"version": base.uri})
+    return Installation(settings, store, registry, checkpoints)
 
 
 @pytest.fixture

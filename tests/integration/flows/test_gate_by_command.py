@@ -26,6 +26,12 @@ gates:
 """
 
 
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command prepares the environment of its process, and here that is the one of all tests."""
+    monkeypatch.setattr("infra.running.prefect_settings.prepare", lambda _: None)
+
+
 def block(language: str) -> str:
     """The example in that language in the part of the page about the file."""
     part = PAGE.partition("## The policy as a file")[2]

@@ -110,7 +110,7 @@ def changed_evidence(here: Installation) -> None:
         (weights_gone, False, "are missing in the store (model.safetensors)", "restore them"),
         (tokenizer_gone, False, "are missing in the store (tokenizer.json)", "restore them"),
         (shard_gone, False, "are missing in the store (model-00002-of-00002.safetensors)", "restore them"),
-        (moved_back, False, "superseded by version 2: the alias was moved by hand", "revs promote models:/demo/2"),
+        (moved_back, False, "was moved to version 1 by somebody else", "revs reconcile --restore"),
         (moved_back, False, "lacks what completed batches erased", "revs promote models:/demo/2"),
         (moved_to_a_candidate, False, "never promoted here", "revs promote models:/demo/2"),
         (changed_evidence, False, "was changed after it was re", "do not serve it"),
@@ -311,7 +311,7 @@ def test_a_due_date_that_is_not_what_the_log_says_is_found(here: Installation) -
 
 def test_an_audit_log_that_was_changed_is_found(here: Installation) -> None:
     open_store(here.settings).record("note")
-    assert "1 events as they were written" in doctor(here.settings)[0]["audit log"]["finding"]
+    assert "2 events as they were written" in doctor(here.settings)[0]["audit log"]["finding"]
     with sqlite3.connect(here.settings.home / "requests.db") as database:
         database.execute("DROP TRIGGER events_no_delete")
         database.execute("DELETE FROM events WHERE id = (SELECT max(id) FROM events)")

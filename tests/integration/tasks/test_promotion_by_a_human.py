@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from registered import GOOD, POLICY, REQUEST, Installation, closed
+from registered import GOOD, REQUEST, THIN, Installation, waiting
 
-from infra.registry import ModelVersion
-from infra.requests import IdentifierOutcome
 from revs.errors import BadInput, GateRefused
 from tasks.stages.requests import open_batch
-
-THIN = {
-    "gates": GOOD["gates"],
-    "policy": POLICY | {"specificity": {"low": 80.0, "high": None, "need": "evidence"}},
-    "scores": {"after": {"efficacy": 95.0}},
-}
-
-
-def waiting(here: Installation, **asked: Any) -> tuple[ModelVersion, str]:
-    """A candidate on thin evidence, its batch closed as waiting, and its request with a human."""
-    version, batch_id, evidence = here.candidate("one", here.checkpoints[1], asked=REQUEST | asked, **THIN)
-    (request_id,) = here.store.identifiers(batch_id)
-    done = IdentifierOutcome(request_id=request_id, number=0, type="EMAIL_ADDRESS", kind="edited")
-    recorded = closed(evidence, version.version) | {"batch": {"id": batch_id, "status": "waiting"}}
-    recorded |= {"requests": [{"id": request_id, "status": "failed", "reason": "waits"}]}
-    here.store.close_batch(batch_id, status="waiting", outcome={"evidence": recorded}, outcomes=[done])
-    here.store.release(batch_id)
-    return version, batch_id
 
 
 def test_promoting_a_waiting_candidate_completes_its_batch_in_the_name_of_who_approved(
@@ -160,3 +141,34 @@ def test_a_candidate_is_not_promoted_that_was_edited_for_what_a_human_decided_ag
     with pytest.raises(BadInput, match=f"nothing was promoted; 'revs batches abandon {batch_id}'"):
         promote_version(here.settings, version.uri, approved_by="A. Officer")
     assert here.registry.champion("demo").version == "1" and here.store.batch(batch_id).status == "waiting"
+
+
+def test_where_every_promotion_is_approved_a_name_is_asked_for(
+    here: Installation, two_batches: tuple[str, str]
+) -> None:
+    from tasks.versions.promote import promote_version
+
+    strict = here.settings.model_copy(update={"approval": "always"})
+    with pytest.raises(GateRefused, match=r"models:/demo/3 needs a human's approval.*--approved-by NAME"):
+        promote_version(strict, "models:/demo/3", approved_by=None)
+    assert promote_version(strict, "models:/demo/3", approved_by="A. Officer")["champion"] == "3"
+
+
+@pytest.mark.parametrize(("days", "promoted"), [(13.9, True), (14.1, False)])
+def test_a_candidate_that_waited_too_long_is_refused(
+    days: float, promoted: bool, here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from infra.requests import rows
+    from tasks.versions.promote import promote_version
+
+    monkeypatch.setattr("tasks.versions.audit.write_report", lambda _, folder: folder / "report.html")
+    then = datetime.now(UTC) - timedelta(days=days)
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "now", lambda: then)
+        version, batch_id = waiting(here)
+    if promoted:
+        assert promote_version(here.settings, version.uri, approved_by="A. Officer")["champion"] == "2"
+        return
+    with pytest.raises(GateRefused, match=rf"has waited since {then.date()}, .*revs batches abandon {batch_id}"):
+        promote_version(here.settings, version.uri, approved_by="A. Officer")
+    assert (here.registry.champion("demo").version, here.store.batch(batch_id).status) == ("1", "waiting")

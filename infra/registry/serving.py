@@ -1,0 +1,63 @@
+"""For those who serve a model: the champion as a folder, verified before it is handed out, anew when it changes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.permissions import make_private
+from infra.registry.reading import Reader
+from infra.registry.records import ModelVersion
+from revs.errors import OperationFailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What is to be served: the version, and the folder with its checkpoint as `save_pretrained` writes it."""
+
+    version: ModelVersion
+    folder: Path
+
+
+class Champion:
+    """Follows the serving alias of one model. Not for several threads at once."""
+
+    def __init__(self, registry: Reader, name: str, folder: Path) -> None:
+        """Nothing is asked or copied yet.
+
+        Args:
+            registry: with the signers whose versions may be served; see `open_registry`.
+            name: the registered name.
+            folder: this process's own, for copies; the version that served before is removed from it at each change.
+        """
+        self._registry, self._name, self._folder = registry, name, folder
+        self._served: Served | None = None
+
+    def current(self) -> Served:
+        """The champion now; the same object as the last time while the alias has not moved.
+
+        A new one is copied and verified (signature, tags, evidence, the bytes of every file) before it is returned. Ask
+        every minute or so: while nothing moved it is one call to the registry.
+
+        Raises:
+            BadInput: there is no such model, or it has no champion.
+            OperationFailed: the champion is not what was registered, or the registry cannot be asked. What was served
+                before stays where it is: go on with it, and tell somebody.
+        """
+        version = self._registry.champion(self._name)
+        if self._served is not None and self._served.version.version == version.version:
+            return self._served
+        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private(self._folder)
+        place = self._folder / version.version
+        shutil.rmtree(place, ignore_errors=True)  # of a process that ended in the middle
+        try:
+            copy = self._registry.download(version, into=place)
+        except OperationFailed:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        before, self._served = self._served, Served(version=version, folder=copy)
+        if before is not None:  # it holds what was erased since
+            shutil.rmtree(self._folder / before.version.version, ignore_errors=True)
+        return self._served
