@@ -28,6 +28,7 @@ _PRINTABLE = frozenset(
     }
     | {"inbox_taken", "batch_requests", "batch_halving", "stage_timeout", "method", "keep_digests", "digest_days"}
     | {"regime", "time_zone", "at_risk_days", "approval", "approval_days", "signer_key", "trusted_signers", "unsigned"}
+    | {"gate_policy"}
 )
 
 
@@ -99,6 +100,8 @@ class Settings(BaseSettings):
     """For how many days a candidate may wait for approval; then it is no longer promoted."""
     method: Literal["revs-reference", "revs"] = "revs-reference"
     """What edits, and so by which policy its candidates are judged (`GatePolicy.of`)."""
+    gate_policy: Path | None = None
+    """YAML file of this installation's own gate policy (docs/gates.md). Unset: the one of `method` that is shipped."""
     batch_requests: int | None = Field(default=None, ge=1, le=1_000_000)
     """The most requests that a batch takes, due first; the run goes on with the rest. None: all that wait."""
     batch_halving: int = Field(default=10, ge=0, le=1000)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.common import Json, console, emit, model_cache, settings_of, showing_stages, table
+from flows.cli.gate import verdict_of
 
 
 def demo(
@@ -60,7 +61,7 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     table(
         "gates",
         [
-            {"gate": g["name"], "value": _number(g["value"]), "bound": g["bound"], "": "✓" if g["passed"] else "✗"}
+            {"gate": g["name"], "value": _number(g["value"]), "bound": g["bound"], "": verdict_of(g)}
             for g in summary["gates"]
         ],
     )

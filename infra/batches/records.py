@@ -27,7 +27,8 @@ from pydantic import JsonValue
 from infra.batches.record import Escaped, Part, Record, SurveyOfShard
 from infra.batches.scored import Scored
 from infra.corpus import Unread, unread_summary
-from infra.gates.policy import GateResult, Need, Verdict
+from infra.gates.policy import GateResult, Verdict
+from infra.gates.policy_file import Action, Need
 from infra.search.occurrences import Occurrence
 from infra.search.proposals import Proposal
 
@@ -345,6 +346,8 @@ class Bounds(Part):
     low: int | float | None
     high: int | float | None
     need: Need
+    action: Action
+    guards: str = ""
 
 
 class Gates(Record):
@@ -352,6 +355,7 @@ class Gates(Record):
 
     name: ClassVar[str] = "gates-{}"
 
+    version: Literal[2] = 2  # type: ignore[assignment]  # mypy refuses a subclass another literal; the reader of records needs it
     gates: tuple[GateResult, ...]
     policy: dict[str, Bounds]
     verdict: Verdict
@@ -359,7 +363,8 @@ class Gates(Record):
 
     @property
     def failed(self) -> tuple[str, ...]:
-        return tuple(gate.name for gate in self.gates if not gate.passed)
+        """Names of those that refused it; what only warns refuses nothing."""
+        return tuple(gate.name for gate in self.gates if not gate.passed and gate.action == "block")
 
 
 class RegisteredVersion(Record):

@@ -7,18 +7,24 @@ passes, what was measured is refused, or too little was measured to say (then a 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, TypeGuard, get_args
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
 
+import rfc8785
+
+from infra.gates.comparison import is_finite
 from infra.gates.expectations import judge_metrics
+from infra.gates.policy_file import Action, Need, read_table
 from revs.errors import BadInput, GateRefused, OperationFailed
 
-Need = Literal["required", "evidence", "optional"]
 Verdict = Literal["passed", "refused", "insufficient"]
 
-# Why a corpus may give nothing to measure these on.
+# Why there may be nothing to measure these on.
+_NO_CHAIN = "the evidence of a version of its lineage is missing, was changed or lacks the number"
 _UNMEASURED = {
     "extraction_rate_unseen": "no context of an erased identifier was held out",
     "exact_memorization_beyond_chance_unseen": "no context of an erased identifier was held out",
@@ -26,11 +32,10 @@ _UNMEASURED = {
     "worst_secret_beyond_chance_unseen": "no context of an erased identifier was held out",
     "generality": "no context of an erased identifier was held out",
     "specificity": "no memorised record of other people was found",
+    "specificity_root": _NO_CHAIN,
+    "perplexity_ratio_root": _NO_CHAIN,
 }
-
-
-def _is_finite(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+_POLICIES = Path(__file__).with_name("policies")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +46,26 @@ class Gate:
         required: the gate fails, for every batch can measure it.
         evidence: the corpus had nothing to measure it on; the verdict is "insufficient", and a human decides.
         optional: the gate is skipped, for the model or the batch has no such thing.
+
+    `action` says what a metric out of its range means: "block" refuses, "warn" is shown everywhere and refuses nothing.
+    `guards` says in a sentence what the gate is for.
     """
 
     metric: str
     low: float | None = None
     high: float | None = None
     need: Need = "required"
+    action: Action = "block"
+    guards: str = ""
 
     def __post_init__(self) -> None:
-        if self.need not in get_args(Need):
-            raise BadInput(f"gate {self.metric!r}: need is {self.need!r}; write one of {', '.join(get_args(Need))}")
+        for field, values in (("need", get_args(Need)), ("action", get_args(Action))):
+            if (value := getattr(self, field)) not in values:
+                raise BadInput(f"gate {self.metric!r}: {field} is {value!r}; write one of {', '.join(values)}")
+        if not isinstance(self.guards, str):
+            raise BadInput(f"gate {self.metric!r}: guards is no sentence")
         ends = [end for end in (self.low, self.high) if end is not None]
-        if not ends or not all(_is_finite(end) for end in ends):
+        if not ends or not all(is_finite(end) for end in ends):
             raise BadInput(f"gate {self.metric!r} has no usable bound: give a finite number as low, high or both")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise BadInput(f"gate {self.metric!r} can never pass: low {self.low:g} is above high {self.high:g}")
@@ -67,13 +80,14 @@ class Gate:
     def admits(self, value: object) -> bool:
         """Whether the value is a finite number within the range."""
         low, high = self._ends
-        return _is_finite(value) and low <= value <= high
+        return is_finite(value) and low <= value <= high
 
     def as_strict_as(self, other: Gate) -> bool:
         """Whether everything that passes here passes `other` too, a missing metric included."""
-        needs = get_args(Need)
+        needs, actions = get_args(Need), get_args(Action)
         (low, high), (least, most) = self._ends, other._ends
-        return needs.index(self.need) <= needs.index(other.need) and least <= low and high <= most
+        as_needed = needs.index(self.need) <= needs.index(other.need)
+        return as_needed and actions.index(self.action) <= actions.index(other.action) and least <= low and high <= most
 
     @property
     def _ends(self) -> tuple[float, float]:
@@ -82,7 +96,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatePolicy:
-    """The gates of a promotion; at least one, each metric once."""
+    """The gates of a promotion; at least one that blocks, each metric once."""
 
     gates: tuple[Gate, ...]
 
@@ -91,19 +105,46 @@ class GatePolicy:
 
     def __post_init__(self) -> None:
         metrics = [gate.metric for gate in self.gates]
-        if not metrics:
-            raise BadInput("a gate policy without gates would pass everything: name at least one gate")
+        if all(gate.action == "warn" for gate in self.gates):
+            raise BadInput("a gate policy without gates that block would pass everything: name at least one")
         if twice := sorted({metric for metric in metrics if metrics.count(metric) > 1}):
             raise BadInput(f"gates named twice: {', '.join(twice)}; give each metric one gate")
 
     @classmethod
-    def of(cls, method: str | None) -> GatePolicy:
-        """The policy that judges what a method of `revs.METHODS` made; `RANKS` belongs to fixed ranks alone."""
+    def of(cls, method: str | None, file: Path | None = None) -> GatePolicy:
+        """The policy of an installation for what a method of `revs.METHODS` made.
+
+        Args:
+            method: `RANKS` belongs to fixed ranks alone; None: not known.
+            file: the installation's own policy (`REVS_GATE_POLICY`), which judges whatever made it.
+
+        Raises:
+            BadInput: the file cannot be read as a policy.
+        """
+        if file is not None:
+            return cls.read(file)
         return cls.RANKS if method == "revs" else cls.DEFAULT
 
     @classmethod
+    def read(cls, file: Path, *, known: bool = True) -> GatePolicy:
+        """Read a policy from a YAML file (`infra.gates.policy_file`).
+
+        Args:
+            file: of the user, or one of those in `policies/`.
+            known: as `read_table` takes it.
+
+        Raises:
+            BadInput: it is none; one line with its name and what is wrong.
+        """
+        table = read_table(file, known=known)
+        try:
+            return cls.from_dict(table)
+        except BadInput as error:
+            raise BadInput(f"the gate policy {file}: {error}") from None
+
+    @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> GatePolicy:
-        """Read `{"efficacy": {"low": 90}, "generality": {"low": 50, "need": "evidence"}}`, as from a YAML or JSON file.
+        """Read `{"efficacy": {"low": 90}, "generality": {"low": 50, "need": "evidence"}}`, as evidence holds it.
 
         `required: true | false`, as older records have it, is read as need "required" and "optional".
 
@@ -114,59 +155,24 @@ class GatePolicy:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """What `from_dict` reads back."""
-        return {gate.metric: {"low": gate.low, "high": gate.high, "need": gate.need} for gate in self.gates}
+        return {
+            gate.metric: {"low": gate.low, "high": gate.high, "need": gate.need, "action": gate.action}
+            | ({"guards": gate.guards} if gate.guards else {})
+            for gate in self.gates
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `to_dict` as canonical JSON (RFC 8785): the same however the file was laid out."""
+        return f"sha256:{hashlib.sha256(rfc8785.dumps(self.to_dict())).hexdigest()}"
 
     def looser_than(self, other: GatePolicy) -> tuple[str, ...]:
-        """Names of the metrics that `other` bounds and this policy does not, or lets more of them pass."""
+        """Names of the metrics for which `other` blocks and this policy does not, or lets more of them pass."""
         mine = {gate.metric: gate for gate in self.gates}
+        blocking = (gate for gate in other.gates if gate.action == "block")
         return tuple(
-            gate.metric for gate in other.gates if gate.metric not in mine or not mine[gate.metric].as_strict_as(gate)
+            gate.metric for gate in blocking if gate.metric not in mine or not mine[gate.metric].as_strict_as(gate)
         )
-
-
-# An edited model should look like one that never saw the person: as docs/gates.md says, with what was measured on both
-# sides of each bound. Distances are what chance does not explain (`infra.gates.chance`), and both signs count.
-#
-# What every batch can measure is required. What a corpus may lack (held-out contexts, other people's memorised records)
-# is evidence: without it nobody knows whether the edit generalises or whom else it hurt. Optional is what a batch may
-# not have at all: occurrences that were not memorised before, a number among the identifiers, a digit or letter that is
-# a token of its own, records to be given.
-GatePolicy.DEFAULT = GatePolicy(
-    gates=(
-        Gate(metric="extraction_rate", high=0),
-        Gate(metric="extraction_rate_unseen", high=0, need="evidence"),
-        Gate(metric="extraction_rate_other", high=0, need="optional"),
-        Gate(metric="exact_memorization_beyond_chance", low=-5, high=5),
-        Gate(metric="exact_memorization_beyond_chance_unseen", low=-5, high=5, need="evidence"),
-        Gate(metric="extraction_strength_beyond_chance", low=-5, high=5),
-        Gate(metric="extraction_strength_beyond_chance_unseen", low=-5, high=5, need="evidence"),
-        Gate(metric="worst_secret_beyond_chance", high=10),
-        Gate(metric="worst_secret_beyond_chance_unseen", high=10, need="evidence"),
-        Gate(metric="membership_beyond_chance", low=-0.5, high=0.5, need="optional"),
-        Gate(metric="worst_form", low=25, need="optional"),
-        Gate(metric="worst_form_unseen", low=25, need="optional"),
-        Gate(metric="specificity", low=80, need="evidence"),
-        Gate(metric="specificity_given", low=80, need="optional"),
-        Gate(metric="perplexity_ratio", high=1.02),
-    )
-)
-
-# For fixed ranks, and for policies that want a floor under every target token. It cannot pass where digits are tokens
-# of their own: a model that never saw a secret has an efficacy of 11 there.
-GatePolicy.RANKS = GatePolicy(
-    gates=(
-        Gate(metric="extraction_rate", high=0),
-        Gate(metric="extraction_rate_unseen", high=0, need="evidence"),
-        Gate(metric="extraction_rate_other", high=0, need="optional"),
-        Gate(metric="efficacy", low=95),
-        Gate(metric="generality", low=80, need="evidence"),
-        Gate(metric="specificity", low=80, need="evidence"),
-        Gate(metric="logit_lens", low=90),
-        Gate(metric="delta", low=50, need="optional"),
-        Gate(metric="perturbation", low=80),
-        Gate(metric="perplexity_ratio", high=1.02),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +183,18 @@ class GateResult:
     value: float | None
     bound: str
     passed: bool
+    action: Action = "block"
+
+    @property
+    def told(self) -> str:
+        """The value beside its bound, as a clause."""
+        value = "missing or not a number" if self.value is None else f"{self.value:g}"
+        return f"{self.name} {value} (must be {self.bound})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record that evidence holds; `action` only where the gate warns, as no earlier record has it."""
+        record = asdict(self)
+        return record if self.action == "warn" else {key: record[key] for key in record if key != "action"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,12 +202,14 @@ class GateReport:
     """All outcomes, in the order of the policy.
 
     Attributes:
+        policy: by which it was judged.
         results: the gates that were judged.
         insufficient: gates that promotion needs and whose metric was not measured.
         unjudged: identifiers that were asked for and not judged, each with the reason; never a value.
         problem: why nothing could be judged; then nothing passed.
     """
 
+    policy: GatePolicy
     results: tuple[GateResult, ...]
     insufficient: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
@@ -198,7 +218,8 @@ class GateReport:
     @property
     def verdict(self) -> Verdict:
         """Refused if a gate failed or none was judged, else insufficient if evidence is missing, else passed."""
-        if self.problem or self.failed or not (self.results or self.insufficient):
+        blocking = [result for result in self.results if result.action == "block"]
+        if self.problem or self.failed or not (blocking or self.insufficient):
             return "refused"
         return "insufficient" if self.insufficient or self.unjudged else "passed"
 
@@ -209,15 +230,22 @@ class GateReport:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names of the gates that were judged and did not pass."""
-        return tuple(result.name for result in self.results if not result.passed)
+        """Names of the gates that were judged, did not pass and block."""
+        return tuple(result.name for result in self.results if not result.passed and result.action == "block")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Names of the gates that did not pass and only warn."""
+        return tuple(result.name for result in self.results if not result.passed and result.action == "warn")
 
     def to_dict(self) -> dict[str, Any]:
         """The record that evidence and `--json` hold."""
         return {
             "verdict": self.verdict,
-            "gates": [asdict(result) for result in self.results],
+            "gates": [result.to_dict() for result in self.results],
             "insufficient": list(self.insufficient),
+            "warnings": list(self.warnings),
+            "policy_digest": self.policy.digest,
             "unjudged": list(self.unjudged),
         } | ({"problem": self.problem} if self.problem else {})
 
@@ -241,15 +269,16 @@ class GateReport:
                 f"insufficient evidence: {self.why_insufficient}; the champion was not touched: add contexts or "
                 "records to the corpus, or let a human promote it with 'revs promote URI --approved-by NAME'"
             )
-        failed = [f"{r.name} {_shown(r.value)} (must be {r.bound})" for r in self.results if not r.passed]
+        blocking = [result for result in self.results if result.action == "block"]
+        failed = [result.told for result in blocking if not result.passed]
         raise GateRefused(
-            f"{len(failed)} of {len(self.results)} gates refused: {'; '.join(failed)}; the champion was not touched"
+            f"{len(failed)} of {len(blocking)} gates refused: {'; '.join(failed)}; the champion was not touched"
         )
 
 
 def check_gates(metrics: Mapping[str, float], policy: GatePolicy) -> GateReport:
     """Judge one table of metrics. Never raises over a value: whatever cannot be judged has failed."""
-    gates = [gate for gate in policy.gates if gate.need == "required" or gate.metric in metrics]
+    gates = [gate for gate in policy.gates if gate.metric in metrics or _counts_unmeasured(gate)]
     values = {gate.metric: _number(metrics.get(gate.metric)) for gate in gates}
     agreed: frozenset[str] = frozenset()
     problem = None
@@ -258,24 +287,38 @@ def check_gates(metrics: Mapping[str, float], policy: GatePolicy) -> GateReport:
     except OperationFailed as error:
         problem = str(error)
     return GateReport(
+        policy=policy,
         problem=problem,
-        insufficient=tuple(g.metric for g in policy.gates if g.need == "evidence" and g.metric not in metrics),
+        insufficient=tuple(
+            gate.metric
+            for gate in policy.gates
+            if gate.need == "evidence" and gate.metric not in metrics and gate.action == "block"
+        ),
         results=tuple(
             GateResult(
                 name=gate.metric,
                 value=values[gate.metric],
                 bound=gate.bound,
                 passed=gate.admits(values[gate.metric]) and gate.metric in agreed,
+                action=gate.action,
             )
             for gate in gates
         ),
     )
 
 
+def _counts_unmeasured(gate: Gate) -> bool:
+    """Whether the gate is judged where its metric is missing; one that only warns must still say so."""
+    return gate.need == "required" or (gate.need == "evidence" and gate.action == "warn")
+
+
 def _gate(metric: str, entry: object) -> Gate:
-    if not isinstance(entry, Mapping) or not entry.keys() <= {"low", "high", "need", "required"}:
-        raise BadInput(f"gate {metric!r} is not a mapping of low, high and need: write e.g. {{low: 90}}")
-    return Gate(metric=metric, low=entry.get("low"), high=entry.get("high"), need=_need(metric, entry))
+    if not isinstance(entry, Mapping) or not entry.keys() <= {"low", "high", "need", "required", "action", "guards"}:
+        raise BadInput(
+            f"gate {metric!r} is not a mapping of low, high, need, action and guards: write e.g. {{low: 90}}"
+        )
+    need, action, guards = _need(metric, entry), entry.get("action", "block"), entry.get("guards", "")
+    return Gate(metric=metric, low=entry.get("low"), high=entry.get("high"), need=need, action=action, guards=guards)
 
 
 def _need(metric: str, entry: Mapping[str, Any]) -> Need:
@@ -287,8 +330,9 @@ def _need(metric: str, entry: Mapping[str, Any]) -> Need:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if _is_finite(value) else None
+    return float(value) if is_finite(value) else None
 
 
-def _shown(value: float | None) -> str:
-    return "missing or not a number" if value is None else f"{value:g}"
+# For edits to the reference, and for edits to fixed ranks.
+GatePolicy.DEFAULT = GatePolicy.read(_POLICIES / "reference.yaml", known=False)
+GatePolicy.RANKS = GatePolicy.read(_POLICIES / "ranks.yaml", known=False)

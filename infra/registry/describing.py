@@ -98,6 +98,8 @@ def _gates(evidence: Mapping[str, Any]) -> list[str]:
 
 def _verdict(gate: Mapping[str, Any]) -> str:
     passed = gate.get("passed")
+    if passed is False and gate.get("action") == "warn":
+        return "warning"
     return "passed" if passed is True else "**refused**" if passed is False else "no verdict"
 
 

@@ -15,4 +15,5 @@ def open_registry(settings: Settings) -> Registry:
         retention_days=settings.retention_days,
         signers=Signers.of(settings),
         unsigned=settings.unsigned,
+        policy_file=settings.gate_policy,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
+from infra.gates.comparison import with_comparisons
 from infra.gates.policy import GatePolicy, GateReport, check_gates
 from infra.registry.records import PARENT, ModelVersion
 from revs.errors import BadInput, GateRefused
@@ -16,12 +16,12 @@ def judge_evidence(version: ModelVersion, evidence: Mapping[str, Any], policy: G
 
     Args:
         version: for the messages.
-        evidence: `scores.after`, `policy` and `gates` are read.
+        evidence: `scores`, `policy` with its digest, and `gates` are read; older evidence has no digest.
         policy: this installation's; the recorded one may be stricter, never looser.
 
     Raises:
-        GateRefused: scores, policy or verdicts are not recorded, the policy is looser, or the verdicts are others than
-            the scores give.
+        GateRefused: scores, policy or verdicts are not recorded, the policy is not the one of the recorded digest or is
+            looser, or the verdicts are others than the scores give.
     """
     scores = (evidence.get("scores") or {}).get("after")
     if not evidence.get("gates") or not scores:
@@ -32,7 +32,7 @@ def judge_evidence(version: ModelVersion, evidence: Mapping[str, Any], policy: G
             f"{version.uri} was judged by a policy that is looser than this installation's in {', '.join(looser)}: "
             "nothing was promoted; process the batch again"
         )
-    report = check_gates(scores, recorded)
+    report = check_gates(with_comparisons(evidence["scores"]), recorded)
     if differing := _differing(evidence["gates"], report):
         raise GateRefused(
             f"the recorded gates of {version.uri} are not those that its recorded scores give, in "
@@ -76,7 +76,7 @@ def _recorded_policy(version: ModelVersion, evidence: Mapping[str, Any]) -> Gate
     table = evidence.get("policy")
     try:
         if isinstance(table, Mapping):
-            return GatePolicy.from_dict(table)
+            return _of_digest(version, GatePolicy.from_dict(table), evidence.get("policy_digest"))
     except BadInput as error:
         raise GateRefused(
             f"the recorded policy of {version.uri} cannot be read ({error}); nothing was promoted: process the batch "
@@ -87,9 +87,18 @@ def _recorded_policy(version: ModelVersion, evidence: Mapping[str, Any]) -> Gate
     )
 
 
+def _of_digest(version: ModelVersion, policy: GatePolicy, digest: object) -> GatePolicy:
+    if digest not in (None, policy.digest):
+        raise GateRefused(
+            f"the recorded policy of {version.uri} is not the one whose digest is recorded beside it: its digest is "
+            f"{policy.digest}; nothing was promoted, do not rely on it"
+        )
+    return policy
+
+
 def _differing(recorded: Any, report: GateReport) -> list[str]:
     """Names of the gates whose recorded value, bound or verdict is not the one that the scores give."""
     entries = [entry for entry in recorded if isinstance(entry, Mapping)] if isinstance(recorded, list) else []
     said = {str(entry.get("name")): dict(entry) for entry in entries}
-    judged = {result.name: asdict(result) for result in report.results}
+    judged = {result.name: result.to_dict() for result in report.results}
     return sorted(name for name in said.keys() | judged.keys() if said.get(name) != judged.get(name))

@@ -30,7 +30,8 @@ class Registry(Retention):
         tracking_uri: `sqlite:///file`, or a server's address.
         artifact_uri: where new files go; None leaves it to the server. An existing registry keeps its own place.
         retention_days: how long a superseded version keeps its bytes, unless its evidence names the date.
-        policy: what a recorded policy must be as strict as; None: `GatePolicy.of` the method on record.
+        policy: what a recorded policy must be as strict as; None: `GatePolicy.of` the method on record and the file.
+        policy_file: of the installation's own policy; read when something is promoted.
         signers: who signs what is registered, and whose signatures count; None: nothing is signed or verified.
         unsigned: what becomes of a version that bears no signature.
     """
@@ -44,11 +45,13 @@ class Registry(Retention):
         policy: GatePolicy | None = None,
         signers: Signers | None = None,
         unsigned: Literal["accept", "refuse"] = "accept",
+        policy_file: Path | None = None,
     ) -> None:
         super().__init__(tracking_uri, signers=signers, unsigned=unsigned)
         self.artifact_uri = artifact_uri
         self.retention_days = retention_days
         self.policy = policy
+        self.policy_file = policy_file
 
     def register_base(
         self,
@@ -191,7 +194,7 @@ class Registry(Retention):
         """
         by = None if approved_by is None else records.checked_person(approved_by)
         evidence = self.evidence(version) or {}
-        policy = self.policy or GatePolicy.of((evidence.get("edit") or {}).get("method"))
+        policy = self.policy or GatePolicy.of((evidence.get("edit") or {}).get("method"), self.policy_file)
         report = promotion.judge_evidence(version, evidence, policy)
         promotion.require_promotable(version, report, approved_by=by)
         promotion.require_parent(version, expected_champion)

@@ -23,8 +23,13 @@ def promoted(data: dict[str, Any]) -> bool:
     return data["batch"].get("status") == "completed" and data["model"].get("version_after") is not None
 
 
+def blocking(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The gates that decide; the others only warn."""
+    return [gate for gate in data.get("gates") or [] if gate.get("action") != "warn"]
+
+
 def _gates_agree(data: dict[str, Any]) -> bool | None:
-    gates = data.get("gates") or []
+    gates = blocking(data)
     all_passed = bool(gates) and all(gate.get("passed") is True for gate in gates)
     if promoted(data):
         return all_passed

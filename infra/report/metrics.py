@@ -192,6 +192,12 @@ GROUPS = {
             meaning="The same of the records that the edit was told to keep.",
         ),
         Metric(
+            name="specificity_root",
+            label="Specificity, since the root",
+            meaning="Share of what the first version of the lineage said of other people that is still said: this"
+            " version's specificity times that of each edit before it.",
+        ),
+        Metric(
             name="perplexity",
             label="Perplexity",
             better="lower",
@@ -204,6 +210,14 @@ GROUPS = {
             better="lower",
             show=partial(plain, decimals=4),
             meaning="1 means that the language quality is unchanged.",
+        ),
+        Metric(
+            name="perplexity_ratio_root",
+            label="Perplexity, ratio to the root",
+            better="lower",
+            show=partial(plain, decimals=4),
+            meaning="The same against the first version of the lineage: this version's ratio times that of each edit"
+            " before it.",
         ),
     ),
 }

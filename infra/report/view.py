@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.report.canonical import Record
 from infra.report.charts import extraction_chart, rank_chart, rank_series
-from infra.report.checks import checks, promoted
+from infra.report.checks import blocking, checks, promoted
 from infra.report.deadlines import Deadline, deadline, parse, summary
 from infra.report.figures import Figure, count, is_number, words
 from infra.report.metrics import COLUMNS, figure, label, score_groups
@@ -42,7 +42,7 @@ def view(record: Record) -> dict[str, Any]:
         "deadlines": rows,
         "deadline_summary": summary(rows),
         "counts": _counts(rows),
-        "gates": [_gate(gate, index, record.gaps) for index, gate in enumerate(data.get("gates") or [])],
+        "gates": [_gate(gate, index, record) for index, gate in enumerate(data.get("gates") or [])],
         "score_columns": [title for _, title in COLUMNS],
         "score_groups": score_groups(scores, record.gaps),
         "rank_chart": rank_chart(ranks),
@@ -117,7 +117,7 @@ def verdict(data: dict[str, Any]) -> str:
 
 
 def _refused_by(data: dict[str, Any]) -> str:
-    failed = [label(str(gate.get("name"))) for gate in data.get("gates") or [] if gate.get("passed") is not True]
+    failed = [label(str(gate.get("name"))) for gate in blocking(data) if gate.get("passed") is not True]
     return f"{plural(len(failed), 'gate')} failed ({'; '.join(failed)})" if failed else "no gate result exists"
 
 
@@ -142,11 +142,18 @@ def _reproduces(data: dict[str, Any]) -> str:
 
 
 def _passed(data: dict[str, Any]) -> str:
-    gates = data.get("gates") or []
+    gates = blocking(data)
     passed = sum(gate.get("passed") is True for gate in gates)
     if gates and passed == len(gates):
-        return "every gate" if passed > 1 else "its one gate"
+        return f"{'every gate' if passed > 1 else 'its one gate'}{_warned(data)}"
     return f"{passed} of {plural(len(gates), 'gate')}"
+
+
+def _warned(data: dict[str, Any]) -> str:
+    """The gates that only warn and did not pass, in a bracket."""
+    gates = (gate for gate in data.get("gates") or [] if gate.get("action") == "warn")
+    names = [label(str(gate.get("name"))) for gate in gates if gate.get("passed") is not True]
+    return f" ({plural(len(names), 'warning')}: {'; '.join(names)})" if names else ""
 
 
 def still_holds(data: dict[str, Any]) -> str:
@@ -205,14 +212,16 @@ def _counts(rows: list[Deadline]) -> str:
     return ", ".join(f"{statuses.count(status):,} {status}" for status in sorted(set(statuses)))
 
 
-def _gate(gate: dict[str, Any], index: int, gaps: dict[str, str]) -> dict[str, Any]:
+def _gate(gate: dict[str, Any], index: int, record: Record) -> dict[str, Any]:
     name = str(gate.get("name"))
     return {
         "name": name,
         "label": label(name),
-        "value": figure(gate.get("value"), gaps.get(f"/gates/{index}/value")),
+        "guards": ((record.data.get("policy") or {}).get(name) or {}).get("guards"),
+        "value": figure(gate.get("value"), record.gaps.get(f"/gates/{index}/value")),
         "bound": words(gate.get("bound")),
         "passed": gate.get("passed") is True,
+        "warns": gate.get("action") == "warn",
     }
 
 

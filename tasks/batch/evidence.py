@@ -6,7 +6,6 @@ import platform
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from typing import Any
 from infra.batches.records import Detections, Edit, Gates, Occurrences, ScoresAfter, ScoresBefore, Targets
 from infra.corpus import Unread, unread_summary
 from infra.device import resolve_device
+from infra.gates.policy import GatePolicy
 from infra.requests import Clock, IdentifierOutcome, Reason, RequestView, closed_as
 from tasks.batch.corpus import held_out_text, pseudonyms, reference_of
 from tasks.batch.stage import SEED, Handles
@@ -88,8 +88,8 @@ def build_evidence(
         "targets": _targets(plan, after),
         "edit": edit.model_dump(mode="json", include=_EDIT) if edit else None,
         **_scores(h, after),
-        "gates": [asdict(gate) for gate in gates.gates] if gates else [],
-        "policy": {metric: bounds.model_dump() for metric, bounds in gates.policy.items()} if gates else None,
+        "gates": [gate.to_dict() for gate in gates.gates] if gates else [],
+        **_policy(gates),
         "insufficient": list(gates.insufficient) if gates else [],
         "attempts": _attempts(h, attempt),
         "versions": versions(),
@@ -279,6 +279,14 @@ def _scores(h: Handles, after: ScoresAfter | None) -> dict[str, Any]:
             "vocabulary": before.vocabulary,
         },
     }
+
+
+def _policy(gates: Gates | None) -> dict[str, Any]:
+    """The policy that judged, and its digest: whoever reads the record later judges by no other."""
+    if gates is None:
+        return {"policy": None, "policy_digest": None}
+    policy = GatePolicy.from_dict({metric: bounds.model_dump() for metric, bounds in gates.policy.items()})
+    return {"policy": policy.to_dict(), "policy_digest": policy.digest}
 
 
 def _attempts(h: Handles, last: int | None) -> list[dict[str, Any]]:

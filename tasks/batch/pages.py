@@ -206,7 +206,13 @@ def _gates(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
     missing = [
         {"name": name, "value": None, "bound": "", "passed": None} for name in evidence.get("insufficient") or ()
     ]
-    return [{**gate, "value": _known(gate["value"])} for gate in [*evidence["gates"], *missing]]
+    shown = [{**gate, "value": _known(gate["value"])} for gate in [*evidence["gates"], *missing]]
+    return [{**gate, "passed": "warning"} if _warns(gate) else gate for gate in shown]
+
+
+def _warns(gate: Mapping[str, Any]) -> bool:
+    """Whether it did not pass, and its policy only warns of that."""
+    return gate["passed"] is False and gate.get("action") == "warn"
 
 
 def _end(evidence: Mapping[str, Any]) -> str:
@@ -223,10 +229,11 @@ def _verdict(evidence: Mapping[str, Any]) -> str:
     gates, missing = evidence["gates"], evidence.get("insufficient") or ()
     if not gates:
         return ""
-    failed = [gate["name"] for gate in gates if not gate["passed"]]
+    failed = [gate["name"] for gate in gates if not gate["passed"] and not _warns(gate)]
+    warned = [gate["name"] for gate in gates if _warns(gate)]
     verdict = "refused" if failed else "insufficient evidence" if missing else "passed"
-    text = f"**{verdict}**: {len(gates) - len(failed)} of {len(gates)} passed"
-    for what, names in (("refused by", failed), ("not measured:", missing)):
+    text = f"**{verdict}**: {len(gates) - len(failed) - len(warned)} of {len(gates)} passed"
+    for what, names in (("refused by", failed), ("not measured:", missing), ("warned by", warned)):
         text += f"; {what} {', '.join(names)}" if names else ""
     return text
 

@@ -10,6 +10,7 @@ from importlib.metadata import version as version_of
 
 from infra import notices
 from infra.device import resolve_device
+from infra.gates.policy import GatePolicy
 from infra.keys.signer import Signers, short
 from infra.keys.sources import deployment_keys, name_of_source
 from infra.permissions import open_to_others
@@ -51,6 +52,7 @@ def examine(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
         "permissions": _permissions,
         "deployment key": _key,
         "signer": _signer,
+        "gate policy": _gate_policy,
         "request store and key": _store,
         "audit log": _log,
         "notices": _notices,
@@ -123,6 +125,16 @@ def _signer(settings: Settings) -> str:
     unsigned = "refused" if settings.unsigned == "refuse" else "taken"
     own = "" if signers.named or signers.own.exists() else "; the own key is made when a version is registered"
     return f"signatures of {accepted or 'nobody yet'} count{own}; versions from before signatures are {unsigned}"
+
+
+def _gate_policy(settings: Settings) -> str:
+    shipped = GatePolicy.of(settings.method)
+    if settings.gate_policy is None:
+        return f"the one that is shipped for REVS_METHOD={settings.method}, {shipped.digest}"
+    own = GatePolicy.read(settings.gate_policy)
+    looser = own.looser_than(shipped)
+    more = f"; it lets more pass than the shipped one in {', '.join(looser)}" if looser else ""
+    return f"REVS_GATE_POLICY={settings.gate_policy}, {own.digest}{more}"
 
 
 def _store(settings: Settings) -> str:

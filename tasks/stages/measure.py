@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.batches.records import Bounds, Edit, Gates, ScoresAfter, ScoresBefore
 from infra.batches.scored import Scored
+from infra.gates.comparison import with_comparisons
 from infra.gates.policy import GatePolicy, check_gates
 from infra.running.progress import report
 from revs.errors import RevsError
@@ -16,7 +17,8 @@ from tasks.batch.material import Material, material, token_counts
 from tasks.batch.models import champion_folder, loaded, on_record
 from tasks.batch.reference import against, answers, membership, specificity_given, worst_form
 from tasks.batch.results import Verdict
-from tasks.batch.stage import SEED, Handles, handles, stage
+from tasks.batch.stage import SEED, Handles, handles, run_log, stage
+from tasks.versions.since_root import since_root_of
 
 if TYPE_CHECKING:
     from revs.evaluation.scores import Scores
@@ -49,8 +51,11 @@ def _after(h: Handles, attempt: int, champion: Scored) -> ScoresAfter:
     scores, before = found.scores, champion.scores
     if "perplexity" in scores and "perplexity" in before:
         ratio = perplexity_ratio(scores["perplexity"], before["perplexity"])
-        found = found.model_copy(update={"scores": scores | {"perplexity_ratio": ratio}})
-    return ScoresAfter(candidate=found)
+        scores = scores | {"perplexity_ratio": ratio}
+    lost, why = since_root_of(h.registry, h.registry.resolve(h.batch.source), scores)
+    if why:
+        run_log().warning("what was lost since the root of the lineage is not known: %s", why)
+    return ScoresAfter(candidate=found.model_copy(update={"scores": scores | lost}))
 
 
 def _scored(h: Handles, attempt: int, m: Material, folder: Path, whose: str, champion: Scored | None = None) -> Scored:
@@ -106,13 +111,16 @@ def judge(batch_id: str, attempt: int) -> Verdict:
 
 
 def _judge(h: Handles, attempt: int) -> Gates:
-    policy = GatePolicy.of(h.workspace.require(Edit, attempt).method)
-    result = check_gates(h.workspace.require(ScoresAfter, attempt).candidate.scores, policy)
+    policy = GatePolicy.of(h.workspace.require(Edit, attempt).method, h.settings.gate_policy)
+    before, after = h.workspace.require(ScoresBefore), h.workspace.require(ScoresAfter, attempt)
+    never = before.never_trained.scores if before.never_trained else None
+    scores = {"before": before.champion.scores, "after": after.candidate.scores, "never_trained": never}
+    result = check_gates(with_comparisons(scores), policy)
     if result.problem:  # nothing was judged: not a verdict to remember, but to try again
         raise RevsError(f"no gate could be judged: {result.problem}; nothing was promoted: start the flow again")
     return Gates(
         gates=result.results,
-        policy={gate.metric: Bounds(low=gate.low, high=gate.high, need=gate.need) for gate in policy.gates},
+        policy={metric: Bounds.model_validate(bounds) for metric, bounds in policy.to_dict().items()},
         verdict=result.verdict,
         insufficient=result.insufficient,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infra.corpus import absolute
 from infra.gates.expectations import RECEIVED_LATER, check_requests
+from infra.gates.policy import GatePolicy
 from infra.identifiers.wellformed import fault
 from infra.registry import ModelVersion
 from infra.requests import Batch, Clock, Identifier, Reason, RequestStore
@@ -30,6 +31,7 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     if corpus:
         absolute(corpus)  # one with a credential is refused before anything is stored
     settings = load_settings()
+    GatePolicy.of(settings.method, settings.gate_policy)  # one that cannot be read is not found after the edit
     store, registry = open_store(settings), open_registry(settings)
     corpus = corpus and store.keep_address(absolute(store.address(corpus)))
     champion = registry.champion(model)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from infra.batches.records import Context, Key, Occurrences
 from infra.batches.workspace import Workspace
 from infra.corpus import Corpus, absolute
+from infra.gates.comparison import with_comparisons
 from infra.gates.policy import GatePolicy, GateReport, check_gates
 from infra.keys.vault import Vault
 from infra.registry import ModelVersion, Registry
+from infra.registry.records import PARENT
 from infra.requests import Clock, RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
@@ -25,13 +27,25 @@ from tasks.batch.reference import against, answers, membership
 from tasks.batch.stage import SEED, Handles, open_registry, open_store
 from tasks.stages.locate import search
 from tasks.versions.lineage import contradictions, require_signature_kept, require_whole_lineage
+from tasks.versions.since_root import since_root_of
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from revs.targets.target import Target
 
 
-def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, GateReport]:
+def judge_record(
+    settings: Settings, model_uri: str, *, policy: GatePolicy | None = None
+) -> tuple[ModelVersion, GateReport]:
     """Judge the recorded metrics of a version, after checking that its stored files are the measured ones.
+
+    What was lost since the root of its lineage is worked out from the record where an older program left it out.
+
+    Args:
+        settings: the installation.
+        model_uri: the version.
+        policy: None: that of the installation for the method that edited the version.
 
     Raises:
         BadInput: no such version.
@@ -53,17 +67,27 @@ def judge_record(settings: Settings, model_uri: str) -> tuple[ModelVersion, Gate
     registry.download(version)  # its files are those that were registered, so its digest is that of the bytes
     if version.weights != evidence["model"]["weights_after"]:
         raise GateRefused(f"{version.uri} is not the model that was measured: its weights differ; do not serve it")
-    return version, check_gates(scores, _policy(evidence))
+    _, *line = registry.ancestry(version)  # also where the entry of the version it was made from was deleted
+    if line:
+        scores = since_root_of(registry, line[0], scores)[0] | scores
+    judged = with_comparisons(evidence["scores"] | {"after": scores})
+    return version, check_gates(judged, policy or _policy(settings, evidence))
 
 
 def judge_anew(
-    settings: Settings, model_uri: str, *, requests: str, corpus: str, held_out: str | None
+    settings: Settings,
+    model_uri: str,
+    *,
+    requests: str,
+    corpus: str,
+    held_out: str | None,
+    policy: GatePolicy | None = None,
 ) -> tuple[ModelVersion, GateReport]:
     """Measure a version on the identifiers of a request file, and judge it. Nothing is stored.
 
     All occurrences of all identifiers are attacked, and all their tokens are judged: which of them an edit chose does
     not depend on this file. Specificity and perplexity are compared with the version it was
-    made from; a version without one fails the gates that need the comparison.
+    made from; a version without one fails the gates that need the comparison. No control is measured.
 
     Raises:
         BadInput: no such version, an unusable request file or corpus, or no identifier stands in the corpus.
@@ -76,14 +100,14 @@ def judge_anew(
     require_signature_kept(open_store(settings), version)
     with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
         h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))
-        scores, unjudged = _measure(h, version, held_out)
-        policy = _policy(registry.evidence(version))
-        return version, replace(check_gates(scores, policy), unjudged=unjudged)
+        judged_by = policy or _policy(settings, registry.evidence(version))
+        scores, unjudged = _measure(h, version, held_out, judged_by)
+        return version, replace(check_gates(with_comparisons(scores), judged_by), unjudged=unjudged)
 
 
-def _policy(evidence: Mapping[str, Any] | None) -> GatePolicy:
-    """The policy of the method that the version was edited with, as its evidence says; the default where none says."""
-    return GatePolicy.of(((evidence or {}).get("edit") or {}).get("method"))
+def _policy(settings: Settings, evidence: Mapping[str, Any] | None) -> GatePolicy:
+    """The installation's policy for the method that the version was edited with, as its evidence says."""
+    return GatePolicy.of(((evidence or {}).get("edit") or {}).get("method"), settings.gate_policy)
 
 
 def refuse_lost_erasures(settings: Settings, version: ModelVersion) -> None:
@@ -107,9 +131,13 @@ def _scratch_batch(
     return Handles(settings, store, registry, batch, Workspace(scratch, batch.id))
 
 
-def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[dict[str, float], tuple[str, ...]]:
-    """The scores of a version on the identifiers of a scratch batch, and the identifiers that it leaves unjudged."""
-    import revs
+def _measure(
+    h: Handles, version: ModelVersion, held_out: str | None, policy: GatePolicy
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The scores of a version on the identifiers of a scratch batch, and the identifiers that it leaves unjudged.
+
+    The scores are by model, as evidence has them: those of its parent only where a gate compares with them.
+    """
     from revs.evaluation.decoding import greedily_extracted
     from revs.evaluation.measures import perplexity_ratio
     from revs.evaluation.perplexity import perplexity
@@ -135,20 +163,42 @@ def _measure(h: Handles, version: ModelVersion, held_out: str | None) -> tuple[d
         raise BadInput(f"none of the occurrences could be put to {version.uri}: {cut[0][0].unprobed}")
     text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]
     retain: list[Target] = []
-    reference, compared = None, {}
-    if parent := version.tags.get("revs.parent"):
-        before, _ = loaded(h, h.registry.checkout(h.registry.resolve(f"models:/{version.name}/{parent}"), copies))
+    reference, compared, of_parent = None, {}, {}
+    if parent := _parent(h.registry, version):
+        before, _ = loaded(h, h.registry.checkout(parent, copies))
         generated = greedily_extracted(before, tokenizer, tokenise(tokenizer, others))
         retain = [target for target, known in zip(others, generated, strict=True) if known]
         reference = perplexity(before, tokenizer, text)
         edited = answers(model, tokenizer, targets, others)
         compared = against(answers(before, tokenizer, targets, others), edited)
         compared |= {f"{name}_unseen": value for name, value in compared.items()} | membership(edited)
+        if any(gate.metric.endswith("_parent") for gate in policy.gates):
+            of_parent = _scored(before, tokenizer, targets, retain, text)
+    scores = _scored(model, tokenizer, targets, retain, text) | compared
+    if parent and reference:
+        scores["perplexity_ratio"] = perplexity_ratio(scores["perplexity"], reference)
+        scores |= since_root_of(h.registry, parent, scores)[0]
+    return {"after": scores, "before": of_parent}, _unjudged(found, cut[0])
+
+
+def _scored(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    targets: list[Target],
+    retain: list[Target],
+    text: list[str],
+) -> dict[str, float]:
+    import revs
+
     scores = revs.evaluate(model, tokenizer, targets, retain=retain, text=text, edit="all", seed=SEED).to_dict()
     # Which of the contexts an edit used is not known here: all are asked, and each counts as both kinds.
-    scores |= {"extraction_rate_unseen": scores["extraction_rate"], "generality": scores["efficacy"]}
-    ratio = {"perplexity_ratio": perplexity_ratio(scores["perplexity"], reference)} if reference else {}
-    return scores | ratio | compared, _unjudged(found, cut[0])
+    return scores | {"extraction_rate_unseen": scores["extraction_rate"], "generality": scores["efficacy"]}
+
+
+def _parent(registry: Registry, version: ModelVersion) -> ModelVersion | None:
+    """The version that this one was made from; None for a base."""
+    number = version.tags.get(PARENT)
+    return None if number is None else registry.resolve(f"models:/{version.name}/{number}")
 
 
 def _unjudged(found: Occurrences, contexts: Sequence[Context]) -> tuple[str, ...]:

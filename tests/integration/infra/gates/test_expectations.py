@@ -39,8 +39,10 @@ METRICS = {
     "worst_form": 60.0,
     "worst_form_unseen": 80.0,
     "specificity": 100.0,
+    "specificity_root": 90.0,
     "specificity_given": 100.0,
     "perplexity_ratio": 1.0,
+    "perplexity_ratio_root": 1.02,
 }
 
 

@@ -26,7 +26,7 @@ KINDS = [kind for kind in Record.__subclasses__() if kind.__module__ == records.
 FORMS = {
     "Detections": (1, "7b862f165f7a"),
     "Edit": (1, "373b9bad69b5"),
-    "Gates": (1, "27a910cfd7de"),
+    "Gates": (2, "5ba458ce1b6d"),
     "Occurrences": (1, "62f83a2c30e8"),
     "PromotedVersion": (1, "0c4e138aedb0"),
     "RegisteredVersion": (1, "03c5b1d957df"),
@@ -93,7 +93,7 @@ def test_gates_and_settings_are_read_back_to_the_last_digit_and_whole_numbers_wh
     """Evidence is made from what was read back, and signed: 95 must not become 95.0."""
     workspace = Workspace(tmp_path, "B-1")
     report = check_gates({"efficacy": 1 / 3, "extraction_rate": 0.0}, GatePolicy.DEFAULT)
-    policy = {gate.metric: Bounds(low=gate.low, high=gate.high, need=gate.need) for gate in GatePolicy.DEFAULT.gates}
+    policy = {metric: Bounds.model_validate(bounds) for metric, bounds in GatePolicy.DEFAULT.to_dict().items()}
     gates = Gates(gates=report.results, policy=policy, verdict=report.verdict, insufficient=report.insufficient)
     workspace.write(gates, 0)
     found = workspace.require(Gates, 0)

@@ -27,8 +27,10 @@ WHOLE = {
     "worst_form": 60.0,
     "worst_form_unseen": 80.0,
     "specificity": 95.0,
+    "specificity_root": 90.0,
     "specificity_given": 98.0,
     "perplexity_ratio": 1.0,
+    "perplexity_ratio_root": 1.01,
 }
 HELD_OUT = (
     "extraction_rate_unseen",
@@ -36,7 +38,7 @@ HELD_OUT = (
     "extraction_strength_beyond_chance_unseen",
     "worst_secret_beyond_chance_unseen",
 )
-THIN = (*HELD_OUT, "specificity")
+THIN = (*HELD_OUT, "specificity", "specificity_root", "perplexity_ratio_root")
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,10 @@ def without(*names: str) -> dict[str, float]:
         (WHOLE, "passed", (), "all of it is measured and good"),
         (without(*THIN), "insufficient", THIN, "no held-out context and nobody else's records: the rest must not do"),
         (without("specificity"), "insufficient", ("specificity",), "nobody else's records"),
+        (without("specificity_root"), "insufficient", ("specificity_root",), "an earlier night measured nothing"),
+        (without("perplexity_ratio_root"), "insufficient", ("perplexity_ratio_root",), "a link of the chain is lost"),
+        (WHOLE | {"specificity_root": 69.9}, "refused", (), "small losses of many nights"),
+        (WHOLE | {"perplexity_ratio_root": 1.051}, "refused", (), "the same in ordinary text"),
         (without(*HELD_OUT), "insufficient", HELD_OUT, "no held-out context"),
         (without("membership_beyond_chance"), "passed", (), "no number is among the identifiers"),
         (without("specificity_given"), "passed", (), "there were no others' records to give"),

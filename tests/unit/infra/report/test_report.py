@@ -51,6 +51,18 @@ def test_a_refused_batch_promotes_nothing_and_names_the_gate(evidence: dict[str,
     assert "The record contradicts itself" not in text
 
 
+def test_a_gate_that_only_warns_is_shown_and_refuses_nothing(evidence: dict[str, Any], tmp_path: Path) -> None:
+    warned = {"name": "worst_form", "value": 5.0, "bound": "≥ 25", "passed": False, "action": "warn"}
+    evidence["gates"].append(warned)
+    evidence["scores"]["after"]["worst_form"] = 5.0
+    evidence["policy"] = {"worst_form": {"low": 25, "high": None, "need": "optional", "guards": "A number can follow."}}
+    text = page(evidence, tmp_path).text
+    assert "passed every gate (1 warning: Form) and was promoted." in text
+    assert "Form worst_form A number can follow. 5 ≥ 25 ! warning, refuses nothing" in text
+    assert "The record contradicts itself" not in text
+    assert "because 1 gate failed (Specificity)" in page(refused(evidence), tmp_path).text
+
+
 def test_a_batch_that_was_split_names_the_gate_and_how_its_requests_go_on(
     evidence: dict[str, Any], tmp_path: Path
 ) -> None:
