@@ -35,7 +35,7 @@ def champion(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         uri = f"models:/{name}/{now.version}"
         return ModelVersion(name=name, version=now.version, uri=uri, run_id="", source="", tags=tags)
 
-    unread = {"evidence": lambda _: None, "verify": lambda _: None}
+    unread = {"evidence": lambda _: None, "verify": lambda _: None, "require_bytes": lambda _: None}
     registry = SimpleNamespace(champion=version, ancestry=lambda one: (one,), **unread)
     monkeypatch.setattr(tasks.stages.requests, "open_registry", lambda _: registry)
     monkeypatch.setattr(tasks.batch.stage, "open_registry", lambda _: registry)

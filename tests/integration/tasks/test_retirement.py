@@ -229,7 +229,7 @@ def test_what_is_asked_of_a_retired_version_ends_with_one_line(desk: Desk, here:
         "tokenizer": lambda: here.registry.tokenizer(old, here.settings.home / "x"),
         "gate": lambda: judge_record(here.settings, old.uri),
         "promote": lambda: promote_version(here.settings, old.uri, approved_by="A. Officer"),
-        "reinstate": lambda: here.registry.reinstate(old, approved_by="A. Officer"),
+        "reinstate": lambda: here.registry.reinstate(old, instead_of=None, approved_by="A. Officer"),
         "the same files again": lambda: here.registry.register_base(here.checkpoints[0], name="demo", corpus="c"),
     }
     for door, ask in doors.items():

@@ -31,7 +31,8 @@ def test_a_report_says_that_the_old_bytes_are_gone_when_they_are_and_no_day_earl
     version, batch_id, evidence = here.candidate(
         "one", here.checkpoints[1], **(example | {"model": example["model"] | model | {"retire_on": str(IN_A_MONTH)}})
     )
-    here.registry._make_champion(version, instead_of=here.registry.champion("demo"), on=IN_A_MONTH)
+    now = here.registry.champion("demo")
+    here.registry._make_champion(version, instead_of=now, supersedes=now, on=IN_A_MONTH)
     recorded = closed(evidence, version.version) | {"batch": example["batch"]}
     here.store.close_batch(batch_id, status="completed", outcome={"evidence": recorded})
 

@@ -21,7 +21,7 @@ def test_a_promotion_moves_the_alias_and_marks_the_old_version(
     registry.promote(candidate, expected_champion=base, retire_on=date(2026, 12, 31))
     champion, old = registry.champion("demo"), registry.resolve("models:/demo/1")
     assert (champion.version, champion.aliases, champion.tags["revs.status"]) == ("2", ("champion",), "champion")
-    assert old.aliases == ()
+    assert old.aliases == ("previous",)
     assert old.tags["revs.status"] == "superseded"
     assert old.tags["revs.superseded_by"] == "2"
     assert old.tags["revs.retire_on"] == "2026-12-31"
