@@ -1,6 +1,6 @@
 """The scheduled deployments, served by the process that `revs serve` starts from this module.
 
-One per model looks for requests, and one retires versions whose period has ended. Every run is a process of its own
+One per model looks for requests; others look after the registry (`UPKEEP`). Every run is a process of its own
 (Prefect's runner): a batch that runs out of memory takes nothing else with it.
 """
 
@@ -24,8 +24,9 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from flows.process import process_deletion_requests
+from flows.reconcile import reconcile_registry
 from flows.retention import retire_versions
-from infra.running.deployment import DAILY, FLOW, RETENTION_FLOW, concurrency
+from infra.running.deployment import FLOW, UPKEEP, concurrency
 
 _UNFINISHED = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]
 
@@ -45,17 +46,20 @@ async def deployment(model: str, *, every: float | None = None, cron: str | None
     )
 
 
-async def retention() -> RunnerDeployment:
-    """The deployment that deletes the bytes of superseded versions whose period has ended, once a day."""
-    return await retire_versions.ato_deployment(
-        name="daily",
-        description="Delete the bytes of superseded versions whose period has ended.",
-        tags=["revs"],
-        concurrency_limit=concurrency(),
-        paused=False,
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        cron=DAILY,
-    )
+async def upkeep() -> list[RunnerDeployment]:
+    """The deployments of what runs beside the batches (`UPKEEP`)."""
+    return [
+        await flow.ato_deployment(
+            name=flow.name,
+            description=UPKEEP[flow.name][2],
+            tags=["revs"],
+            concurrency_limit=concurrency(),
+            paused=False,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            cron=UPKEEP[flow.name][1],
+        )
+        for flow in (retire_versions, reconcile_registry)
+    ]
 
 
 async def tidy() -> None:
@@ -65,7 +69,7 @@ async def tidy() -> None:
     """
     async with get_client() as client:
         runs = await client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW, RETENTION_FLOW])),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW, *UPKEEP])),
             flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": _UNFINISHED}}}),
         )
         for run in runs:
@@ -104,7 +108,8 @@ async def serve(
     runner = Runner(name="revs-serve", limit=1, query_seconds=2)
     for model in models:
         await runner.aadd_deployment(await deployment(model, every=every, cron=cron))
-    await runner.aadd_deployment(await retention())
+    for each in await upkeep():
+        await runner.aadd_deployment(each)
     ready.touch()
     await runner.start()
 

@@ -27,7 +27,17 @@ _PRINTABLE = frozenset(
         "device",
     }
     | {"inbox_taken", "batch_requests", "batch_halving", "stage_timeout", "method", "keep_digests", "digest_days"}
-    | {"regime", "time_zone", "at_risk_days", "approval", "approval_days", "signer_key", "trusted_signers", "unsigned"}
+    | {
+        "regime",
+        "time_zone",
+        "at_risk_days",
+        "alias_moved",
+        "approval",
+        "approval_days",
+        "signer_key",
+        "trusted_signers",
+        "unsigned",
+    }
     | {"gate_policy"}
 )
 
@@ -94,6 +104,8 @@ class Settings(BaseSettings):
     rows_joined_by: str | None = None
     """What stands between two rows of the corpus in training, where rows follow one another: an occurrence at the
     beginning of a row is then probed from the end of the row before. Unset: from the beginning of text."""
+    alias_moved: Literal["report", "restore"] = "report"
+    """What the hourly look does about a champion alias that somebody else moved: tell, or move it back too."""
     approval: Literal["evidence", "always"] = "evidence"
     """When a human has to approve a promotion: where evidence is insufficient, or always."""
     approval_days: int = Field(default=14, ge=1, le=3650)

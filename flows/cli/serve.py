@@ -183,7 +183,7 @@ def _start_schedule(settings: Settings, plan: Plan, children: Children) -> None:
 
 def _tell(plan: Plan, *, as_json: bool) -> None:
     from infra.running.children import shown
-    from infra.running.deployment import DAILY
+    from infra.running.deployment import UPKEEP
 
     if as_json:
         emit(asdict(plan) | {"prefect": shown(plan.prefect), "mlflow": shown(plan.mlflow)})
@@ -195,7 +195,7 @@ def _tell(plan: Plan, *, as_json: bool) -> None:
             f"MLflow     {shown(plan.mlflow)}{theirs[plan.own_mlflow]}",
             f"home       {plan.home} (logs in {plan.home}/logs)",
             f"schedule   {', '.join(plan.models)}: {when}",
-            f"retention  versions whose period has ended lose their bytes: cron {DAILY!r} (UTC)",
+            *(f"upkeep     {name}: cron {cron!r} (UTC)" for name, (_, cron, _) in UPKEEP.items()),
             f"hand in    revs requests add FILE --model {plan.models[0]} --home {plan.home}",
             *([f"for example FILE = {plan.sample}: requests of invented people"] if plan.sample else []),
             "Ctrl-C ends all of it",

@@ -19,12 +19,22 @@ if TYPE_CHECKING:
 
 ENTRYPOINT = "flows/process.py:process_deletion_requests"
 FLOW = "process-deletion-requests"
-RETENTION_ENTRYPOINT = "flows/retention.py:retire_versions"
-RETENTION_FLOW = "retire-versions"
 POOL = "revs"
 EVERY_SECONDS = 60
 CRON = "* * * * *"  # the same, as prefect.yaml says it
-DAILY = "15 3 * * *"  # when versions are retired whose period has ended
+# What runs beside the batches, by the name of its flow: its entrypoint, when it runs, and what it does.
+UPKEEP = {
+    "retire-versions": (
+        "flows/retention.py:retire_versions",
+        "15 3 * * *",
+        "Delete the bytes of superseded versions whose period has ended.",
+    ),
+    "reconcile-registry": (
+        "flows/reconcile.py:reconcile_registry",
+        "30 * * * *",
+        "Find champion aliases that somebody else moved, and champions that were changed or lack an erasure.",
+    ),
+}
 # One run at a time per model; later ones wait for their turn, none is dropped.
 LIMIT, COLLISION = 1, "ENQUEUE"
 

@@ -120,7 +120,7 @@ def test_the_champion_is_version_2_and_version_1_waits_for_its_end(
     versions: tuple[ModelVersion, ModelVersion],
 ) -> None:
     old, new = versions
-    assert (old.aliases, new.aliases) == ((), ("champion",))
+    assert (old.aliases, new.aliases) == (("previous",), ("champion",))
     assert old.tags["revs.status"] == "superseded" and new.tags["revs.status"] == "champion"
     assert old.tags["revs.superseded_by"] == "2"
     assert (date.fromisoformat(old.tags["revs.retire_on"]) - datetime.now(UTC).date()).days in (29, 30)

@@ -144,3 +144,19 @@ def test_aliases_of_a_model_are_moved_by_one_at_a_time_and_of_two_models_side_by
     assert done == ["other", "first", "second"]
     one.close()
     two.close()
+
+
+@pytest.mark.parametrize("moved_back", [False, True])
+def test_the_hourly_flow_fails_where_an_alias_was_moved_or_moves_it_back_if_that_is_wanted(
+    moved_back: bool, here: Installation, two_batches: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.stages.reconcile import compare_champions
+
+    monkeypatch.setenv("REVS_ALIAS_MOVED", "restore" if moved_back else "report")
+    assert compare_champions.fn() == []
+    here.point_champion_to("2")
+    if moved_back:
+        assert compare_champions.fn() == ["models:/demo/3"]
+    else:
+        with pytest.raises(OperationFailed, match="was moved to version 2 by somebody else"):
+            compare_champions.fn()

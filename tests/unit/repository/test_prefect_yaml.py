@@ -26,16 +26,10 @@ def declared(everything: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [each for each in everything if each["entrypoint"] == facts.ENTRYPOINT]
 
 
-@pytest.fixture(scope="module")
-def retention(everything: list[dict[str, Any]]) -> dict[str, Any]:
-    (found,) = [each for each in everything if each["entrypoint"] == facts.RETENTION_ENTRYPOINT]
-    return found
-
-
 def test_every_deployment_runs_a_flow_by_its_entrypoint(everything: list[dict[str, Any]]) -> None:
     from prefect.flows import load_flow_from_entrypoint
 
-    names = {facts.ENTRYPOINT: facts.FLOW, facts.RETENTION_ENTRYPOINT: facts.RETENTION_FLOW}
+    names = {facts.ENTRYPOINT: facts.FLOW} | {entrypoint: name for name, (entrypoint, _, _) in facts.UPKEEP.items()}
     assert {each["entrypoint"] for each in everything} == names.keys()
     for each in everything:
         flow = load_flow_from_entrypoint(str(FILE.parent / each["entrypoint"]))
@@ -43,15 +37,19 @@ def test_every_deployment_runs_a_flow_by_its_entrypoint(everything: list[dict[st
         inspect.signature(flow.fn).bind(**each["parameters"])  # no parameter is missing or unknown
 
 
-def test_versions_are_retired_once_a_day_as_served(retention: dict[str, Any]) -> None:
-    from flows.schedule import retention as deployment
+def test_what_looks_after_the_registry_is_declared_as_it_is_served(everything: list[dict[str, Any]]) -> None:
+    from flows.schedule import upkeep
 
-    served = asyncio.run(deployment())
-    assert retention["schedules"] == [{"cron": facts.DAILY, "timezone": "UTC"}]
-    assert [schedule.schedule.cron for schedule in served.schedules or ()] == [facts.DAILY]
-    assert (served.name, served.flow_name) == (retention["name"], facts.RETENTION_FLOW)
-    assert served.concurrency_limit == retention["concurrency_limit"]["limit"]
-    assert retention["work_pool"] == {"name": facts.POOL}
+    served = {each.flow_name: each for each in asyncio.run(upkeep())}
+    assert served.keys() == facts.UPKEEP.keys()
+    for name, (entrypoint, cron, description) in facts.UPKEEP.items():
+        (declared,) = [each for each in everything if each["entrypoint"] == entrypoint]
+        assert declared["schedules"] == [{"cron": cron, "timezone": "UTC"}]
+        assert [schedule.schedule.cron for schedule in served[name].schedules or ()] == [cron]
+        assert (served[name].name, served[name].description) == (declared["name"], description)
+        assert declared["description"] == description
+        assert served[name].concurrency_limit == declared["concurrency_limit"]["limit"]
+        assert declared["work_pool"] == {"name": facts.POOL}
 
 
 def test_every_deployment_takes_one_run_at_a_time_and_lets_later_ones_wait(declared: list[dict[str, Any]]) -> None:
