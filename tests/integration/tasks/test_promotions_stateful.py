@@ -154,7 +154,7 @@ def killed_after(writes: int | None) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(3, 8), pytest.param(60, 20, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
+    ("examples", "steps"), [(3, 8), pytest.param(20, 15, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 )
 def test_the_champion_passed_its_gates_and_is_there_whatever_happens(
     examples: int, steps: int, empty_database: Path, checkpoints: tuple[Path, Path], tmp_path: Path,
