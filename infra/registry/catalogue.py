@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from infra.registry import copies, files, records
 from infra.registry.records import CHAMPION, ModelVersion
-from infra.registry.service import connect, failing_clearly, local_path
+from infra.registry.service import connect, failing_clearly, local_path, pages
 from revs.errors import BadInput, OperationFailed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?")
+_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d{1,9}))?")
 NOTHING_READ = "nothing was changed: check the tracking URI and the artifact store, then run again"
 
 
@@ -35,14 +35,15 @@ class Catalogue:
             return self._find(records.checked_name(name), records.PREVIOUS, None)
 
     def names(self) -> list[str]:
-        """Names of the registered models, sorted."""
+        """Names of the registered models, sorted; not those that this program cannot address."""
         with failing_clearly("asking the registry", safe=NOTHING_READ):
-            return sorted(model.name for model in self._client.search_registered_models())
+            names = [str(model.name) for model in pages(self._client.search_registered_models)]
+            return sorted(filter(records.usable_name, names))
 
     def versions(self, name: str) -> list[ModelVersion]:
         """The versions of a registered model, oldest first."""
         with failing_clearly("asking the registry", safe=NOTHING_READ):
-            found = self._client.search_model_versions(f"name = '{records.checked_name(name)}'")
+            found = pages(self._client.search_model_versions, filter_string=f"name = '{records.checked_name(name)}'")
             return [self._version(name, str(number)) for number in sorted(int(each.version) for each in found)]
 
     def alias(self, name: str) -> str | None:

@@ -129,7 +129,7 @@ def downloads(run_id: str, temporary: Path) -> Iterator[Path]:
 
     Each copy holds what MLflow wrote about the version, its run among it.
     """
-    for kind in (_DOWNLOADED, "revs-register-"):
+    for kind in (_DOWNLOADED, "revs-register-", "revs-lineage-"):
         for folder in temporary.glob(f"{kind}*"):
             if run_id and _is_of(run_id, folder):
                 yield folder

@@ -78,9 +78,14 @@ class ModelVersion:
         return self.tags.get(APPROVED_BY)
 
 
+def usable_name(name: str) -> bool:
+    """Whether a model name is safe in a URI and in a registry query; others are of models that others registered."""
+    return _NAME.fullmatch(name) is not None
+
+
 def checked_name(name: str) -> str:
     """A model name that is safe in a URI and in a registry query."""
-    if not _NAME.fullmatch(name):
+    if not usable_name(name):
         raise BadInput(f"model name {name!r} is not usable: letters, digits, '_', '-', '.' and spaces, at most 100")
     return name
 

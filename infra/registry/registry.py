@@ -18,7 +18,7 @@ from infra.registry.records import CHAMPION, ModelVersion
 from infra.registry.retention import Retention
 from infra.registry.service import exclusive, failing_clearly
 from infra.registry.weights import read_weights, require_same_weights
-from revs.errors import BadInput, GateRefused, OperationFailed
+from revs.errors import BadInput, OperationFailed
 
 _NOTHING_DONE = "no version was made and the champion is untouched: free space or repair the store, then run again"
 
@@ -207,10 +207,7 @@ class Registry(Retention):
                     f"champion of {version.name!r} is {now}, not version {expected_champion.version} that version "
                     f"{version.version} was made from; nothing was promoted: run the batch again on the champion"
                 )
-            if current.version != version.version:
-                self.download(version)
-            else:
-                self.verify(version)
+            self.download(version)  # also where the alias names it already: somebody may have moved that
             on = retire_on or self._retirement(evidence)
             self._make_champion(version, instead_of=expected_champion, supersedes=expected_champion, on=on)
             self._note_promotion(version, by)
@@ -220,8 +217,8 @@ class Registry(Retention):
     ) -> None:
         """Make a version champion again that was promoted before, whatever the alias points to now. Idempotent.
 
-        Whether it lacks an erasure, whether its batch was completed, and whether somebody has to answer for it, is the
-        caller's question. Who did is kept as a tag.
+        That it was, whether it lacks an erasure, and whether somebody has to answer for it, is the caller's question.
+        Who did is kept as a tag.
 
         Args:
             version: which.
@@ -230,13 +227,10 @@ class Registry(Retention):
 
         Raises:
             BadInput: the name is not usable.
-            GateRefused: it was never champion.
             OperationFailed: the stored files changed, or the store failed.
         """
         by = None if approved_by is None else records.checked_person(approved_by)
         self.require_bytes(version)
-        if not version.was_champion:
-            raise GateRefused(f"{version.uri} was never champion: nothing was promoted; promote it by its gates")
         ancestors = {found.version for found in self.ancestry(version)}
         with failing_clearly(f"promoting {version.uri}", safe="run again to finish"), exclusive(self.tracking_uri):
             self.download(version)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from infra.registry import removal
 from infra.registry.publishing import EXPERIMENT
 from infra.registry.reading import Reader
-from infra.registry.records import KEY, RETIRED, RETIRED_ON, STATUS, ModelVersion
-from infra.registry.service import exclusive, failing_clearly, local_path
+from infra.registry.records import KEY, RETIRED, RETIRED_ON, STATUS, ModelVersion, usable_name
+from infra.registry.service import exclusive, failing_clearly, local_path, pages
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -55,7 +55,8 @@ class Retention(Reader):
     def entries(self) -> list[Entry]:
         """Every version of every registered model, those that were retired too; by name and number."""
         with failing_clearly("asking the registry", safe=_READ_ONLY):
-            models = list(_pages(self._client.search_registered_models))
+            found = pages(self._client.search_registered_models)
+            models = [model for model in found if usable_name(str(model.name))]
             return [entry for model in sorted(models, key=lambda each: str(each.name)) for entry in self._of(model)]
 
     def leftovers(self, entries: list[Entry]) -> list[Leftover]:
@@ -65,7 +66,7 @@ class Retention(Reader):
             experiment = self._client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 return []
-            runs = _pages(self._client.search_runs, experiment_ids=[experiment.experiment_id])
+            runs = pages(self._client.search_runs, experiment_ids=[experiment.experiment_id])
             found = [_leftover(run) for run in runs if KEY in run.data.tags and run.info.run_id not in standing]
         return sorted(found, key=lambda each: each.begun)
 
@@ -159,7 +160,7 @@ class Retention(Reader):
         aliases: dict[str, list[str]] = {}
         for alias, number in model.aliases.items():
             aliases.setdefault(str(number), []).append(str(alias))
-        found = _pages(self._client.search_model_versions, filter_string=f"name = '{model.name}'")
+        found = pages(self._client.search_model_versions, filter_string=f"name = '{model.name}'")
         for each in sorted(found, key=lambda each: int(each.version)):
             number = str(each.version)
             version = ModelVersion(
@@ -172,15 +173,6 @@ class Retention(Reader):
                 aliases=tuple(sorted(aliases.get(number, ()))),
             )
             yield Entry(version=version, location=self._location(version), registered=_moment(each.creation_timestamp))
-
-
-def _pages(search: Any, **asked: Any) -> Iterator[Any]:
-    """Everything that a search of MLflow's client finds."""
-    page = search(**asked)
-    yield from page
-    while page.token:
-        page = search(**asked, page_token=page.token)
-        yield from page
 
 
 def _leftover(run: Run) -> Leftover:

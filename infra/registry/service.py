@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -89,6 +89,15 @@ def exclusive(tracking_uri: str) -> Iterator[None]:
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def pages(search: Any, **asked: Any) -> Iterator[Any]:
+    """Everything that a search of MLflow's client finds, page after page."""
+    page = search(**asked)
+    yield from page
+    while page.token:
+        page = search(**asked, page_token=page.token)
+        yield from page
 
 
 def is_server(tracking_uri: str) -> bool:

@@ -9,11 +9,12 @@ from infra.identifiers.wellformed import fault
 from infra.registry import ModelVersion
 from infra.requests import Batch, Clock, Identifier, Reason, RequestStore
 from infra.settings import Settings, load_settings
-from revs.errors import BadInput
+from revs.errors import BadInput, GateRefused
 from tasks.batch.pages import show_expectations
 from tasks.batch.results import OpenedBatch
 from tasks.batch.resuming import finish_closed, give_up, reason_to_give_up
 from tasks.batch.stage import handles, open_registry, open_store, stage
+from tasks.versions.guard import moved_alias
 from tasks.versions.lineage import require_on_record, require_whole_lineage
 
 
@@ -38,6 +39,8 @@ def open_batch(model: str, corpus: str | None = None) -> OpenedBatch | None:
     registry.require_bytes(champion)  # an alias that was moved by hand
     require_on_record(store, champion, registry.evidence(champion))
     require_whole_lineage(registry, store, champion, for_derivation=True)
+    if (moved := moved_alias(registry, store, model)) is not None:
+        raise GateRefused(f"{moved}; no batch is opened on it")
     registry.verify(champion)
     store.destroy_expired(days=settings.rejected_days)
     if settings.digest_days is not None:

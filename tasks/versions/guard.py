@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infra.registry import ModelVersion, Registry
-from infra.registry.records import BATCH, PARENT
+from infra.registry.records import PARENT
 from infra.requests import RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput, OperationFailed, RevsError
 from tasks.batch.stage import open_registry, open_store
-from tasks.versions.lineage import contradictions, lacking, missing_erasures, require_on_record, require_whole_lineage
-from tasks.versions.served import RESTORED, last_served
+from tasks.versions.lineage import contradictions, lacking, missing_erasures, require_on_record
+from tasks.versions.served import RESTORED, last_served, registered_here, served_models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +40,25 @@ def reconcile(settings: Settings, *, restore: bool) -> list[Guarded]:
         OperationFailed: the registry or the request store cannot be asked.
     """
     registry, store = open_registry(settings), open_store(settings)
+    there = set(registry.names())
     return [
-        _reconciled(registry, store, name, serves, restore=restore)
-        for name in registry.names()
-        if (serves := last_served(store, name)) is not None
+        _reconciled(registry, store, name, restore=restore) if name in there else _gone(store, name)
+        for name in served_models(store)
     ]
 
 
-def _reconciled(registry: Registry, store: RequestStore, name: str, serves: str, *, restore: bool) -> Guarded:
+def _gone(store: RequestStore, name: str) -> Guarded:
+    why = (
+        f"model {name!r} is gone from the registry, and {last_served(store, name)} served: restore the registry from a "
+        "backup"
+    )
+    return Guarded(model=name, problems=(why,))
+
+
+def _reconciled(registry: Registry, store: RequestStore, name: str, *, restore: bool) -> Guarded:
     if moved_alias(registry, store, name) is not None and restore:
         with store.moving_alias(name):
-            serves = last_served(store, name) or serves
+            serves = str(last_served(store, name))
             if (why := moved_alias(registry, store, name)) is not None:
                 try:
                     _move_back(registry, store, name, serves)
@@ -66,8 +74,8 @@ def moved_alias(registry: Registry, store: RequestStore, name: str) -> str | Non
 
     A promotion that was cut off between the alias and the log is not: the run that goes on with its batch finishes it.
     """
-    serves, number = last_served(store, name), registry.alias(name)
-    if serves is None or serves == f"models:/{name}/{number}":
+    serves = last_served(store, name)
+    if serves is None or serves == f"models:/{name}/{(number := registry.alias(name))}":
         return None
     back = "move it back with 'revs reconcile --restore'"
     if number is None:
@@ -91,8 +99,9 @@ def promoting(version: ModelVersion) -> str:
 
 
 def _being_promoted(store: RequestStore, champion: ModelVersion) -> bool:
+    """Whether the run of an open batch registered it: not by its tags, which are anybody's."""
     open_batches = {batch.id for batch in store.batches(champion.name) if batch.status == "open"}
-    return champion.tags.get(BATCH) in open_batches
+    return registered_here(store, champion, by=open_batches)
 
 
 def _of_champion(registry: Registry, store: RequestStore, name: str) -> list[str]:
@@ -109,6 +118,5 @@ def _of_champion(registry: Registry, store: RequestStore, name: str) -> list[str
 def _move_back(registry: Registry, store: RequestStore, name: str, serves: str) -> None:
     version, now = registry.resolve(serves), registry.alias(name)
     require_on_record(store, version, registry.evidence(version))
-    require_whole_lineage(registry, store, version)
     registry.reinstate(version, instead_of=None)
     store.record(RESTORED, detail={"version": serves, "instead_of": f"models:/{name}/{now}" if now else None})

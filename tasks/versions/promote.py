@@ -24,7 +24,7 @@ from tasks.versions.lineage import (
     require_whole_lineage,
     version_made_by,
 )
-from tasks.versions.served import NEW_ROOT_DECLARED, PROMOTED, REINSTATED, serving
+from tasks.versions.served import NEW_ROOT_DECLARED, PROMOTED, REINSTATED, ever_served, last_served, serving
 
 
 def promote_version(settings: Settings, model_uri: str, *, approved_by: str | None) -> dict[str, Any]:
@@ -57,8 +57,14 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
     require_whole_lineage(registry, store, version)
     batch = _batch_of(store, version)
     with store.moving_alias(version.name), _held(store, batch):
-        if version.was_champion and (batch is None or batch.status == "completed"):
-            _require_answered_for(registry, version, batch, by=by)
+        _require_answered_for(store, version, batch, by=by)
+        if batch is not None and batch.status not in ("waiting", "completed"):
+            raise GateRefused(
+                f"{version.uri} is the candidate of batch {batch.id}, which is {batch.status}: nothing was promoted; "
+                "the next batch makes another one"
+            )
+        was_champion = version.was_champion or ever_served(store, version)
+        if was_champion and (batch is None or batch.status == "completed"):
             registry.reinstate(version, instead_of=serving(registry, store, version.name), approved_by=by)
             _record(store, version, batch, event=REINSTATED, approved_by=by)
             return _result(registry, version, batch, report=None)
@@ -131,10 +137,10 @@ def _refuse_what_was_decided_since(store: RequestStore, batch: Batch) -> None:
             )
 
 
-def _require_answered_for(registry: Registry, version: ModelVersion, batch: Batch | None, *, by: str | None) -> None:
-    """Raise GateRefused where nothing but a tag says that the version may serve, and nobody answers for it."""
+def _require_answered_for(store: RequestStore, version: ModelVersion, batch: Batch | None, *, by: str | None) -> None:
+    """Raise GateRefused where nothing but tags and an alias says that the version may serve, and nobody answers."""
     judged = batch is not None and version_made_by(batch) == version.version
-    if not judged and by is None and registry.alias(version.name) != version.version:
+    if not judged and by is None and last_served(store, version.name) != version.uri:
         raise GateRefused(
             f"no batch of this installation made {version.uri}, so no gate judged it here: nothing was promoted; if it "
             f"may serve again, answer for it with 'revs promote {version.uri} --approved-by NAME'"

@@ -11,7 +11,7 @@ from typing import Any
 from infra.keys.signer import short
 from infra.registry import ModelVersion, Registry, changed_tensors
 from infra.registry.reading import Recorded, signed_by
-from infra.registry.records import CHAMPION, EVIDENCE, PARENT, RETIRED, STATUS, sha256
+from infra.registry.records import CHAMPION, EVIDENCE, PARENT, RETIRED, SIGNER, STATUS, sha256
 from infra.registry.signatures import Signature
 from revs.errors import OperationFailed
 from tasks.versions.lineage import contradictions, registered_detail, signature_lost
@@ -164,6 +164,8 @@ def log(record: OnRecord, version: ModelVersion, registered: Mapping[str, Any] |
     if known and version.approver != (approvers[-1] if approvers else None):
         said = f"{approvers[-1]} did" if approvers else "nobody did"
         faults.append(f"its tag says that {version.approver or 'nobody'} approved it, and the log that {said}")
+    if not known and SIGNER not in version.tags and record.champion is not None:
+        faults.append("this installation serves the model, and neither its log nor a signature knows this version")
     if not known and not faults:
         return Check(name="log", holds=None, said="not checked: this installation has no record of its registration")
     if not events and not faults:
@@ -174,12 +176,12 @@ def log(record: OnRecord, version: ModelVersion, registered: Mapping[str, Any] |
 def alias(record: OnRecord, version: ModelVersion, champion: str | None) -> Check:
     """The alias, the version's status and the log agree on whether it is the champion.
 
-    The log decides. Where it knows nothing of the version that the alias names, nothing can be told.
+    The log decides. Where it does not know which version serves, nothing can be told.
     """
     has, status, last = version.version == champion, version.tags.get(STATUS), record.champion
     serving = None if champion is None else _at(version, champion)
     names = serving.uri if serving else "no version"
-    known = last is not None and (serving is None or bool(record.registered(serving)))
+    known = last is not None
     faults: list[str] = []
     if has and status != CHAMPION:
         faults.append(f"the alias {CHAMPION!r} names it, and its status is {status!r}: the alias was moved by hand")

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Final
 
-from infra.registry.records import BATCH, PREVIOUS, RETIRE_ON, STATUS, SUPERSEDED, ModelVersion
+from infra.registry.records import BATCH, PREVIOUS, RETIRE_ON, STATUS, SUPERSEDED, WEIGHTS, ModelVersion
 from infra.registry.retention import Entry, Leftover
 from infra.requests import Batch, Clock, RequestStore
 from infra.requests.records import Event
 from tasks.versions.lineage import erased_from, version_made_by
-from tasks.versions.served import BECAME_CHAMPION, REGISTERED, RETIRED_EVENT, ROLLED_BACK
+from tasks.versions.served import BECAME_CHAMPION, REGISTERED, RESTORED, RETIRED_EVENT, ROLLED_BACK
 
 HELD: Final = "version.held"
 """The event of a legal hold: version, reason, by."""
@@ -111,11 +111,25 @@ class Record:
 
     def took_the_place(self, version: ModelVersion) -> bool:
         """Whether a later version of the same weights is on record: a base of which other files were mended."""
-        weights = version.weights
+        weights = self.weights_of(version)
         later = [each.detail for each in self.events if each.event == REGISTERED and each.batch_id is None]
         own = [each for each in later if weights is not None and each.get("weights") == weights]
         numbers = [str(each.get("version")).removeprefix(f"models:/{version.name}/") for each in own]
         return any(number.isdecimal() and int(number) > int(version.version) for number in numbers)
+
+    def weights_of(self, version: ModelVersion) -> str | None:
+        """The weights with which it was registered here; its tag may be anybody's."""
+        own = [
+            each for each in self._by_version[version.uri] if each.event == REGISTERED and each.detail.get("weights")
+        ]
+        return str(own[-1].detail["weights"]) if own else None
+
+    def lost(self, entries: Sequence[Entry]) -> list[str]:
+        """The versions that were registered here, were not retired, and have no entry any more."""
+        there = {entry.version.uri for entry in entries}
+        gone = {str(each.detail.get("version")) for each in self.events if each.event == RETIRED_EVENT}
+        known = [str(each.detail.get("version")) for each in self.events if each.event == REGISTERED]
+        return [uri for uri in dict.fromkeys(known) if uri not in there | gone]
 
     def registered_by(self, batch: Batch) -> bool:
         """Whether a batch registered a version."""
@@ -140,10 +154,13 @@ class Record:
         return sorted(found)
 
     def rolled_back(self, version: ModelVersion) -> bool:
-        """Whether the version before it serves since it was taken back: it is the way forward then."""
+        """Whether it was taken back, and what serves since holds what was erased: it is the way forward then."""
         prefix = f"models:/{version.name}/"
-        own = [e for e in self.events if e.event in BECAME_CHAMPION and str(e.detail.get("version")).startswith(prefix)]
-        return bool(own) and own[-1].event == ROLLED_BACK and own[-1].detail.get("instead_of") == version.uri
+        kinds = BECAME_CHAMPION - {RESTORED}  # which changes nothing of who serves
+        own = [e for e in self.events if e.event in kinds and str(e.detail.get("version")).startswith(prefix)]
+        if not own or own[-1].event != ROLLED_BACK:
+            return False
+        return own[-1].detail.get("instead_of") == version.uri and bool(own[-1].detail.get("lacks"))
 
     @cached_property
     def _by_version(self) -> dict[str, list[Event]]:
@@ -177,10 +194,10 @@ def leftover_standing(leftover: Leftover, record: Record, entries: Sequence[Entr
     def stays(why: str, *, overdue: bool = False) -> Standing:
         return Standing(what=leftover.key, goes=False, why=why, run_id=leftover.run_id, overdue=overdue)
 
-    if (held := record.held(None, leftover.run_id)) is not None:
-        return stays(held)
-    if any(each.event == RETIRED_EVENT and each.detail.get("run") == leftover.run_id for each in record.events):
-        return stays("its version was retired, and the entry of it was deleted since: only documents are left")
+    if (known := _known_leftover(leftover, record)) is not None:
+        return stays(known)
+    if lost := record.lost(entries):
+        return stays(f"it may be what {', '.join(lost[:3])} was, whose entry was deleted by hand", overdue=True)
     if kind == "candidate" and batch is None:
         return stays("it is a publication of a batch that is not on record here")
     if batch is not None and batch.status in _LIVE:
@@ -198,6 +215,15 @@ def leftover_standing(leftover: Leftover, record: Record, entries: Sequence[Entr
         )
     why = "its publication was never finished, and no version stands on it"
     return Standing(what=leftover.key, goes=True, why=why, run_id=leftover.run_id)
+
+
+def _known_leftover(leftover: Leftover, record: Record) -> str | None:
+    """Why a run stays that the record knows."""
+    if (held := record.held(None, leftover.run_id)) is not None:
+        return held
+    if any(each.event == RETIRED_EVENT and each.detail.get("run") == leftover.run_id for each in record.events):
+        return "its version was retired, and the entry of it was deleted since: only documents are left"
+    return None
 
 
 def _protected(entry: Entry, record: Record) -> str | None:
@@ -232,7 +258,8 @@ def _superseded(entry: Entry, record: Record) -> bool:
     if any(batch.status == "completed" and batch.source == version.uri and version_made_by(batch) for batch in own):
         return True
     by_tag = version.tags.get(STATUS) == SUPERSEDED and record.took_the_place(version)
-    return record.maker(version) is None and (by_tag or bool(erased_from(version, own)))
+    as_registered = replace(version, tags=version.tags | {WEIGHTS: record.weights_of(version) or ""})
+    return record.maker(version) is None and (by_tag or bool(erased_from(as_registered, own)))
 
 
 def _by_period(entry: Entry, record: Record, today: date) -> Standing:

@@ -84,7 +84,12 @@ def plan(desk: Desk, model: str | None = None) -> list[Standing]:
         desk.registry.champion(model)  # says what there is
     found = _of_versions(desk, entries, record, today)
     left = [leftover_standing(each, record, entries, today) for each in desk.registry.leftovers(entries)]
-    wanted = [each for each in (*found.values(), *left) if model in (None, _model_of(each))]
+    lost = [
+        Standing(what=uri, goes=False, why="its entry in the registry was deleted by hand; look for its files: nobody "
+                 "deletes them, and what was erased from the model since may be in them", overdue=True)
+        for uri in record.lost(entries)
+    ]  # fmt: skip
+    wanted = [each for each in (*found.values(), *lost, *left) if model in (None, _model_of(each))]
     return sorted(wanted, key=lambda each: each.run_id is not None)
 
 
@@ -117,9 +122,15 @@ def hold(desk: Desk, model_uri: str, *, reason: str, by: str) -> str:
         BadInput: no such version, or it was retired; or the reason is not usable.
     """
     version, who, why = desk.registry.resolve(model_uri), checked_person(by), _checked_reason(reason)
-    if (gone := desk.record().retired(version)) is not None:
-        raise BadInput(f"{version.uri} was retired on {gone.detail.get('on')}: there is nothing left to hold")
-    desk.store.record(HELD, detail={"version": version.uri, "run": version.run_id, "reason": why, "by": who})
+    with desk.store.moving_alias(version.name):  # nobody retires it meanwhile
+        if (gone := desk.record().retired(version)) is not None:
+            raise BadInput(f"{version.uri} was retired on {gone.detail.get('on')}: there is nothing left to hold")
+        if begun := desk.record().of(version, RETIRING):
+            raise BadInput(
+                f"the retirement of {version.uri} was begun on {desk.clock.day(begun[-1].at)}, and its bytes may be "
+                "gone already: nothing is held"
+            )
+        desk.store.record(HELD, detail={"version": version.uri, "run": version.run_id, "reason": why, "by": who})
     return version.uri
 
 

@@ -51,9 +51,9 @@ def roll_back(settings: Settings, model_uri: str, *, approved_by: str, reason: s
 
 def _is_done(store: RequestStore, left: ModelVersion, champion: ModelVersion) -> bool:
     """Whether the version was taken back already, for the one that serves now."""
-    last = next(reversed(store.events(event=ROLLED_BACK)), None)
-    rolled_back = last is not None and last.detail["instead_of"] == left.uri and last.detail["version"] == champion.uri
-    return rolled_back and last_served(store, left.name) == champion.uri
+    said = [event.detail for event in store.events(event=ROLLED_BACK)]
+    rolled_back = any(each["instead_of"] == left.uri and each["version"] == champion.uri for each in said)
+    return rolled_back and champion.version != left.version and last_served(store, left.name) == champion.uri
 
 
 def _version_before(
@@ -67,6 +67,11 @@ def _version_before(
             return champion
         raise BadInput(
             f"{left.uri} is not the champion of {left.name!r}, version {champion.version} is: nothing was changed"
+        )
+    if last_served(store, left.name) not in (None, left.uri):
+        raise BadInput(
+            f"by the audit log {last_served(store, left.name)} serves, and somebody moved the alias to {left.uri}: "
+            "nothing was changed; move it back with 'revs reconcile --restore'"
         )
     if before is None or before.version == left.version:
         raise BadInput(

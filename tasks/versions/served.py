@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
-from infra.registry import ModelVersion, Registry, records
+from infra.registry import ModelVersion, Registry
 from infra.requests import RequestStore
 from revs.errors import BadInput
 
@@ -44,7 +45,30 @@ def serving(registry: Registry, store: RequestStore, name: str) -> ModelVersion 
         return None
 
 
+def served_models(store: RequestStore) -> list[str]:
+    """Names of the models of which this installation made a version champion."""
+    uris = (str(event.detail.get("version")) for kind in BECAME_CHAMPION for event in store.events(event=kind))
+    return sorted({uri.removeprefix("models:/").rpartition("/")[0] for uri in uris})
+
+
 def ever_served(store: RequestStore, version: ModelVersion) -> bool:
-    """Whether it was champion by the log, or may have been before the log told of it: a base on record is believed."""
-    kinds = BECAME_CHAMPION if records.PARENT in version.tags else BECAME_CHAMPION | {REGISTERED}
-    return any(event.detail.get("version") == version.uri for kind in kinds for event in store.events(event=kind))
+    """Whether it was champion by the log, or by a batch that edited it: a batch edits what serves."""
+    said = any(
+        event.detail.get("version") == version.uri for kind in BECAME_CHAMPION for event in store.events(event=kind)
+    )
+    return said or any(batch.source == version.uri for batch in store.batches(version.name))
+
+
+def registered_here(store: RequestStore, version: ModelVersion, *, by: Collection[str] | None = None) -> bool:
+    """Whether the log says that this installation registered the version, with these weights.
+
+    Args:
+        store: of the installation.
+        version: as registered now.
+        by: ids of the batches of which one has to have done it; None: whoever it was.
+    """
+    return any(
+        event.detail.get("version") == version.uri and event.detail.get("weights") == version.weights
+        for event in store.events(event=REGISTERED)
+        if by is None or event.batch_id in by
+    )

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from registered import GOOD, POLICY, Installation, Killed, closed
-from tasks.versions.retire import Desk, apply
 
 from infra.gates.policy import GatePolicy
 from infra.requests import Clock
@@ -25,6 +24,7 @@ from tasks.batch.stage import open_registry, open_store
 from tasks.versions.guard import reconcile
 from tasks.versions.promote import promote_version
 from tasks.versions.registering import register_model
+from tasks.versions.retire import Desk, apply
 from tasks.versions.rollback import roll_back
 from tasks.versions.served import PROMOTED
 
