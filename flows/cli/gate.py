@@ -54,9 +54,11 @@ def gate(
         _without_model(settings, own or GatePolicy.of(settings.method, settings.gate_policy), explain, as_json=as_json)
         return
     files = CiFiles(junit=junit, sarif=sarif, policy_file=policy or settings.gate_policy)
+    files.remove()  # of an earlier run: what ends before a verdict leaves none that says "passed"
     version, report, lost = _judged(settings, model_uri, own, files, requests, corpus, held_out)
     if as_json:
-        judged = {"model": version.uri, "passed": report.passed, "approved_by": version.approver} | report.to_dict()
+        judged = {"model": version.uri, "passed": report.passed and lost is None, "approved_by": version.approver}
+        judged |= report.to_dict() | {"lacks": None if lost is None else str(lost)}
         emit(judged | ({"policy": report.policy.to_dict()} if explain else {}))
     else:
         _show(version, report, explain)

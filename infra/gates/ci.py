@@ -152,8 +152,20 @@ class CiFiles:
         if len({path.resolve() for path in given}) < len(given):
             raise BadInput(f"--junit and --sarif both name {self.junit}: name two files")
 
+    def remove(self) -> None:
+        """Remove what an earlier run wrote.
+
+        Raises:
+            OperationFailed: it cannot be.
+        """
+        for path in filter(None, (self.junit, self.sarif)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OperationFailed(f"{path} cannot be replaced ({error.strerror}): name another file") from None
+
     def write(self, model: str, found: tuple[Finding, ...]) -> None:
-        """Write each file whole or not at all; what is there stays until then.
+        """Write each file whole or not at all.
 
         Raises:
             OperationFailed: the disk is full, or the folder is gone.
@@ -173,4 +185,6 @@ def _replace(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             draft.unlink()
-        raise OperationFailed(f"{path} cannot be written ({error.strerror}): what was there is unchanged") from None
+        raise OperationFailed(
+            f"{path} cannot be written ({error.strerror}): free space, or name another file"
+        ) from None

@@ -30,7 +30,7 @@ def judge_evidence(version: ModelVersion, evidence: Mapping[str, Any], policy: G
     if looser := recorded.looser_than(policy):
         raise GateRefused(
             f"{version.uri} was judged by a policy that is looser than this installation's in {', '.join(looser)}: "
-            "nothing was promoted; process the batch again"
+            "nothing was promoted; give its batch up with 'revs batches abandon': the next one is judged by today's"
         )
     report = check_gates(with_comparisons(evidence["scores"]), recorded)
     if differing := _differing(evidence["gates"], report):

@@ -29,9 +29,9 @@ class Champion:
         Args:
             registry: with the signers whose versions may be served; see `open_registry`.
             name: the registered name.
-            folder: this process's own, for copies; the version that served before is removed from it at each change.
+            folder: for copies, of this process alone; whatever else lies in its subfolder of that name is removed.
         """
-        self._registry, self._name, self._folder = registry, name, folder
+        self._registry, self._name, self._folder = registry, name, folder / name
         self._served: Served | None = None
 
     def current(self) -> Served:
@@ -48,16 +48,19 @@ class Champion:
         version = self._registry.champion(self._name)
         if self._served is not None and self._served.version.version == version.version:
             return self._served
-        self._folder.mkdir(parents=True, exist_ok=True)
-        make_private(self._folder)
         place = self._folder / version.version
-        shutil.rmtree(place, ignore_errors=True)  # of a process that ended in the middle
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            make_private(self._folder)
+            shutil.rmtree(place, ignore_errors=True)  # of a process that ended in the middle
             copy = self._registry.download(version, into=place)
+        except OSError as error:
+            raise OperationFailed(f"{self._folder} cannot be used ({error.strerror}); name another folder") from None
         except OperationFailed:
             shutil.rmtree(place, ignore_errors=True)
             raise
-        before, self._served = self._served, Served(version=version, folder=copy)
-        if before is not None:  # it holds what was erased since
-            shutil.rmtree(self._folder / before.version.version, ignore_errors=True)
+        self._served = Served(version=version, folder=copy)
+        for other in self._folder.iterdir():  # also of a process before this one: it holds what was erased since
+            if other != place:
+                shutil.rmtree(other, ignore_errors=True)
         return self._served

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.batches.records import Bounds, Edit, Gates, ScoresAfter, ScoresBefore
+from infra.batches.records import Bounds, Edit, Gates, RegisteredVersion, ScoresAfter, ScoresBefore
 from infra.batches.scored import Scored
 from infra.gates.comparison import with_comparisons
 from infra.gates.policy import GatePolicy, check_gates
@@ -106,8 +106,14 @@ def judge(batch_id: str, attempt: int) -> Verdict:
     record = h.workspace.once(Gates, lambda: _judge(h, attempt), attempt)
     return Verdict(
         attempt=attempt, passed=record.verdict == "passed", failed_gates=record.failed, unjudged=record.insufficient,
-        approval=h.settings.approval == "always",
+        approval=h.settings.approval == "always" and not _serves(h),
     )  # fmt: skip
+
+
+def _serves(h: Handles) -> bool:
+    """Whether the candidate is champion already: the run was cut off behind the alias, and the setting came later."""
+    made = h.workspace.read(RegisteredVersion)
+    return made is not None and h.registry.alias(made.model) == made.number
 
 
 def _judge(h: Handles, attempt: int) -> Gates:

@@ -203,6 +203,11 @@ def version_made_by(batch: Batch) -> str | None:
     return None if made is None else str(made)
 
 
+def made_weights(batch: Batch) -> str | None:
+    """Digest of the weights that the batch made, by the request store."""
+    return _recorded(batch).get("weights_after")
+
+
 def _recorded(batch: Batch) -> dict[str, Any]:
     """What the batch's evidence says of its model; `weights_before` held what the batch erased."""
     return (batch.outcome.get("evidence") or {}).get("model") or {}

@@ -19,6 +19,7 @@ from tasks.batch.stage import open_registry, open_store
 from tasks.versions.audit import audit_batch
 from tasks.versions.lineage import (
     erased_from,
+    made_weights,
     missing_erasures,
     require_on_record,
     require_whole_lineage,
@@ -164,12 +165,19 @@ def _batch_of(store: RequestStore, version: ModelVersion) -> Batch | None:
 
 
 def _refuse_known_holder(store: RequestStore, version: ModelVersion) -> None:
-    """A model that a completed batch was made from held what that batch erased, whoever says otherwise."""
+    """A model that a batch was made from held what that batch erased, and one that a batch made is no new root."""
     for batch in erased_from(version, store.batches(version.name)):
         raise GateRefused(
             f"{version.uri} is the model from which batch {batch.id} erased data, so it still holds them: nothing "
             "was promoted; give a model that was trained without them"
         )
+    for batch in store.batches(version.name):
+        made = version_made_by(batch)
+        if made != version.version and version.weights is not None and made_weights(batch) == version.weights:
+            raise GateRefused(
+                f"{version.uri} has the weights that batch {batch.id} made, so it is no model trained anew: nothing "
+                f"was promoted; promote models:/{version.name}/{made}"
+            )
 
 
 @contextmanager

@@ -119,10 +119,8 @@ class Record:
 
     def weights_of(self, version: ModelVersion) -> str | None:
         """The weights with which it was registered here; its tag may be anybody's."""
-        own = [
-            each for each in self._by_version[version.uri] if each.event == REGISTERED and each.detail.get("weights")
-        ]
-        return str(own[-1].detail["weights"]) if own else None
+        own = [each.detail.get("weights") for each in self._by_version[version.uri] if each.event == REGISTERED]
+        return own[-1] if own else None
 
     def lost(self, entries: Sequence[Entry]) -> list[str]:
         """The versions that were registered here, were not retired, and have no entry any more."""

@@ -15,6 +15,7 @@ from flows.cli.app import app
 from infra.requests import RequestStore
 from revs.errors import OperationFailed
 from tasks.versions.guard import reconcile
+from tasks.versions.lineage import registered_detail
 from tasks.versions.promote import promote_version
 
 
@@ -74,7 +75,8 @@ def test_what_serves_as_it_was_made_champion_is_left_alone(here: Installation, t
 
 
 def test_a_promotion_that_was_cut_off_before_the_log_is_left_to_the_run_that_goes_on(here: Installation) -> None:
-    version, _, _ = here.candidate("one", here.checkpoints[1])
+    version, batch_id, _ = here.candidate("one", here.checkpoints[1])
+    here.store.record("version.registered", batch_id=batch_id, detail=registered_detail(version))
     here.registry.promote(version, expected_champion=here.registry.champion("demo"))
     (found,) = reconcile(here.settings, restore=True)
     assert (found.problems, here.registry.alias("demo")) == ((), "2")

@@ -112,7 +112,7 @@ def changed_evidence(here: Installation) -> None:
         (shard_gone, False, "are missing in the store (model-00002-of-00002.safetensors)", "restore them"),
         (moved_back, False, "was moved to version 1 by somebody else", "revs reconcile --restore"),
         (moved_back, False, "lacks what completed batches erased", "revs promote models:/demo/2"),
-        (moved_to_a_candidate, False, "never promoted here", "revs promote models:/demo/2"),
+        (moved_to_a_candidate, False, "was moved to version 2 by somebody else", "revs promote models:/demo/2"),
         (changed_evidence, False, "was changed after it was re", "do not serve it"),
         (changed_weights, True, "the weights of models:/demo/1 changed", "restore the stored files"),
         (changed_file, True, "generation_config.json of models:/demo/1 changed", "restore the stored files"),

@@ -232,9 +232,7 @@ def test_an_entry_that_names_a_foreign_folder_deletes_nothing_there(
     own = here.registry.resolve("models:/demo/1")
     made = here.registry._client.create_model_version("demo", source=foreign.as_uri(), run_id=own.run_id)
     tag(here, str(made.version), status="superseded", retire_on="2020-01-01", weights=str(own.weights))
-    done = apply(desk)
-    assert done.retired == ("models:/demo/1",) and "models:/demo/3 stays although its day has come" in done.problems[0]
-    assert "do not lie where this program puts them" in done.problems[0]
+    assert apply(desk).retired == ("models:/demo/1",)
     assert len(list(foreign.iterdir())) == len(list(here.checkpoints[0].iterdir()))
 
 

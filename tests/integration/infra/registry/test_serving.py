@@ -33,7 +33,10 @@ def test_the_champion_is_copied_once_and_again_when_the_alias_moves(
     assert (second.version.version, champion.current()) == ("2", second)
     assert (second.folder / weights).read_bytes() == (checkpoints[1] / weights).read_bytes()
     assert not first.folder.exists(), "it holds what was erased since"
-    assert [path.name for path in (tmp_path / "served").iterdir()] == ["2"]
+    assert [path.name for path in (tmp_path / "served" / "demo").iterdir()] == ["2"]
+    (tmp_path / "served" / "demo" / "1").mkdir()  # of a process that ended before the alias moved
+    assert Champion(registry, "demo", tmp_path / "served").current().version.version == "2"
+    assert [path.name for path in (tmp_path / "served" / "demo").iterdir()] == ["2"]
 
 
 def test_a_champion_that_was_changed_is_not_handed_out_and_what_served_before_stays(
@@ -47,7 +50,7 @@ def test_a_champion_that_was_changed_is_not_handed_out_and_what_served_before_st
     for _ in range(2):
         with pytest.raises(OperationFailed, match=f"the weights of {candidate.uri} changed"):
             champion.current()
-    assert first.folder.exists() and not (tmp_path / "served" / "2").exists()
+    assert first.folder.exists() and not (tmp_path / "served" / "demo" / "2").exists()
     with pytest.raises(BadInput, match="no model 'other' is registered"):
         Champion(registry, "other", tmp_path / "other").current()
 
@@ -57,7 +60,7 @@ def test_the_example_of_the_page_runs(here: Installation, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(code, names)
-    assert type(names["model"]).__name__ == "LlamaForCausalLM" and (tmp_path / "served" / "1").is_dir()
+    assert type(names["model"]).__name__ == "LlamaForCausalLM" and (tmp_path / "served" / "demo" / "1").is_dir()
 
 
 @pytest.fixture
