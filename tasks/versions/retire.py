@@ -22,6 +22,7 @@ from infra.requests import Clock, RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput, OperationFailed
 from tasks.batch.stage import open_registry, open_store
+from tasks.versions.reasons import checked_reason
 from tasks.versions.retention import (
     HELD,
     RELEASED,
@@ -35,7 +36,6 @@ from tasks.versions.served import RETIRED_EVENT
 
 DISCARDED = "publication.discarded"
 """The event of leftovers of a publication that were deleted: its key."""
-_REASON_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ def hold(desk: Desk, model_uri: str, *, reason: str, by: str) -> str:
     Raises:
         BadInput: no such version, or it was retired; or the reason is not usable.
     """
-    version, who, why = desk.registry.resolve(model_uri), checked_person(by), _checked_reason(reason)
+    version, who, why = desk.registry.resolve(model_uri), checked_person(by), checked_reason(reason)
     with desk.store.moving_alias(version.name):  # nobody retires it meanwhile
         if (gone := desk.record().retired(version)) is not None:
             raise BadInput(f"{version.uri} was retired on {gone.detail.get('on')}: there is nothing left to hold")
@@ -299,13 +299,3 @@ def _still_there(what: str, left: Sequence[str]) -> str:
 def _model_of(found: Standing) -> str:
     """The name of the model in models:/NAME/3, or in the key of a publication: kind/NAME/…."""
     return found.what.removeprefix("models:/").rpartition("/")[0] if found.run_id is None else found.what.split("/")[1]
-
-
-def _checked_reason(reason: str) -> str:
-    text = reason.strip()
-    if not text or len(text) > _REASON_LENGTH or not text.isprintable():
-        raise BadInput(
-            f"--reason has {len(text)} characters; give 1 to {_REASON_LENGTH} printable ones, such as the number of a "
-            "case: they stay in the audit log, so name no person"
-        )
-    return text

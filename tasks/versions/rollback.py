@@ -11,9 +11,8 @@ from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
 from tasks.batch.stage import open_registry, open_store
 from tasks.versions.lineage import missing_erasures, require_on_record
+from tasks.versions.reasons import checked_reason
 from tasks.versions.served import ROLLED_BACK, ever_served, last_served
-
-_REASON_CHARACTERS = 200
 
 
 def roll_back(settings: Settings, model_uri: str, *, approved_by: str, reason: str | None) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def roll_back(settings: Settings, model_uri: str, *, approved_by: str, reason: s
             registry says that it ever was champion.
         OperationFailed: its files or its records are not what was registered, or the store failed.
     """
-    by, why = checked_person(approved_by), None if reason is None else _checked_reason(reason)
+    by, why = checked_person(approved_by), None if reason is None else checked_reason(reason)
     registry, store = open_registry(settings), open_store(settings)
     left = registry.resolve(model_uri)
     with store.moving_alias(left.name):
@@ -98,24 +97,6 @@ def _require_to_serve(
             "all the same, say why, for the record: --force --reason TEXT"
         )
     return lacks
-
-
-def _checked_reason(reason: str) -> str:
-    """A reason that may stand in the audit log for good: one line that names nobody.
-
-    Raises:
-        BadInput: it is empty, too long, not printable, or holds what looks like an identifier.
-    """
-    from infra.detection import Detector
-
-    text = reason.strip()
-    if not text or not text.isprintable() or len(text) > _REASON_CHARACTERS:
-        raise BadInput(f"the reason is not usable: give one line of 1 to {_REASON_CHARACTERS} characters")
-    if found := Detector().find(text):
-        raise BadInput(
-            f"the reason holds what looks like {found[0].type}, and it stands in the audit log for good: say it without"
-        )
-    return text
 
 
 def _result(champion: ModelVersion, left: ModelVersion, lacks: tuple[str, ...]) -> dict[str, Any]:
