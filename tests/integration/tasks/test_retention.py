@@ -304,7 +304,7 @@ def test_a_hold_follows_the_files_to_another_number_and_outlives_its_entry(desk:
 
 @pytest.mark.parametrize("reason", ["", " ", "x" * 201, "two\nlines", "wren@example.com asked"])
 def test_a_hold_needs_a_reason_on_one_line_that_names_nobody(reason: str, desk: Desk) -> None:
-    with pytest.raises(BadInput, match="the reason (is not usable|holds what looks like EMAIL_ADDRESS)"):
+    with pytest.raises(BadInput, match=r"the reason (is not usable|holds what looks like EMAIL_ADDRESS)"):
         hold(desk, "models:/demo/1", reason=reason, by="A. Officer")
 
 
