@@ -16,7 +16,7 @@ def export_lora(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Write the edit of a version as a LoRA adapter (PEFT, vLLM) on the version that it was made from.
+    """Write the edit of a version as a LoRA adapter in the format of PEFT on the version that it was made from.
 
     The base under the adapter still holds what was erased, and who turns the adapter off gets it back: it is for tests
     and for the time until the champion itself is served.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infra.registry import ModelVersion, Registry
-from infra.registry.records import PARENT
+from infra.registry.records import PARENT, RETIRED, STATUS
 from infra.requests import RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput, OperationFailed, RevsError
@@ -86,9 +86,10 @@ def moved_alias(registry: Registry, store: RequestStore, name: str) -> str | Non
         return f"the champion alias of {name!r} names version {number}, which was deleted, and {serves} served: {back}"
     if _being_promoted(store, champion):
         return None
+    keep = "" if champion.tags.get(STATUS) == RETIRED else f", or let it serve with '{promoting(champion)}'"
     return (
         f"the champion alias of {name!r} was moved to version {number} by somebody else; by the audit log {serves} "
-        f"serves: {back}, or let it serve with '{promoting(champion)}'"
+        f"serves: {back}{keep}"
     )
 
 

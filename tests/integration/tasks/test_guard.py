@@ -162,3 +162,10 @@ def test_the_hourly_flow_fails_where_an_alias_was_moved_or_moves_it_back_if_that
     else:
         with pytest.raises(OperationFailed, match="was moved to version 2 by somebody else"):
             compare_champions.fn()
+
+
+def test_a_retired_version_is_not_offered_as_the_champion(here: Installation, two_batches: tuple[str, str]) -> None:
+    here.registry._client.set_model_version_tag("demo", "2", "revs.status", "retired")
+    here.point_champion_to("2")
+    (found,) = reconcile(here.settings, restore=False)
+    assert "revs reconcile --restore" in found.problems[0] and "revs promote" not in found.problems[0]
