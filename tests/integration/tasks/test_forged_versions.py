@@ -35,7 +35,8 @@ def forge(here: Installation, tmp_path: Path) -> Forge:
         assert stored is not None
         folder = shutil.copytree(stored, tmp_path / "forged")
         flip_last_bit(folder / "model" / "model.safetensors")
-        run, weights = client.create_run("0"), weight_digest(folder / "model")
+        its = client.get_run(parent.run_id).info.experiment_id  # the default one stores in the current folder
+        run, weights = client.create_run(its), weight_digest(folder / "model")
         evidence = evidence_of("demo", before=parent.version, weights_before=str(parent.weights), weights_after=weights)
         (tmp_path / "evidence.json").write_bytes(data := canonical_json(evidence, what="it"))
         client.log_artifact(run.info.run_id, str(tmp_path / "evidence.json"))
