@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,6 @@ if TYPE_CHECKING:
 IDENTIFIER = "wren@example.com"
 SECRETS = (IDENTIFIER, "customer wren", "people-of-wren", "wren")
 """What no output may show: the request's identifier and subject, and the name of the corpus."""
-_MOVED = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
 
 
 def build(home: Path, checkpoint: Path, empty_database: Path, patch: pytest.MonkeyPatch) -> None:
@@ -62,12 +54,8 @@ def opened(
 
 
 def copied(template: Path, home: Path, patch: pytest.MonkeyPatch) -> tuple[Settings, RequestStore, Registry]:
-    """A copy of a home; MLflow keeps where files lie as absolute addresses, so these are set right."""
+    """A copy of a home, opened."""
     shutil.copytree(template, home)
-    with sqlite3.connect(home / "mlflow.db") as database:
-        for table, column in _MOVED:
-            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(template), str(home)))
-    database.close()
     return opened(home, patch)
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from infra.gates.policy import GatePolicy
 from infra.keys.signer import Signers
 from infra.registry import copies, describing, files, lineage, promotion, provenance, records, signatures
 from infra.registry.checkpoint import model_files
-from infra.registry.publishing import Publication, Sign, attach, discard_unfinished, publish
+from infra.registry.moved import follow
+from infra.registry.publishing import EXPERIMENT, Publication, Sign, attach, discard_unfinished, publish
 from infra.registry.records import CHAMPION, ModelVersion
 from infra.registry.retention import Retention
-from infra.registry.service import exclusive, failing_clearly
+from infra.registry.service import connect, exclusive, failing_clearly
 from infra.registry.weights import read_weights, require_same_weights
 from revs.errors import BadInput, OperationFailed
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _NOTHING_DONE = "no version was made and the champion is untouched: free space or repair the store, then run again"
 
@@ -52,6 +56,11 @@ class Registry(Retention):
         self.retention_days = retention_days
         self.policy = policy
         self.policy_file = policy_file
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        follow(self.tracking_uri, self.artifact_uri, experiment=EXPERIMENT)
+        return connect(self.tracking_uri)
 
     def register_base(
         self,
