@@ -56,11 +56,23 @@ class Places:
         opened(settings).add_file(self.inputs["requests"], model="own")
         return settings
 
-    def run(self, settings: Settings, *, last: int = -1) -> list[str]:
-        """The stage of each point that a run passes; it is killed at the point numbered `last`, if that is not -1."""
+    def run(self, settings: Settings, *, last: int = -1, host: str | None = None) -> list[str]:
+        """The stage of each point that a run passes; it is killed at the point numbered `last`, if that is not -1.
+
+        With `host` the run has a home of that name to itself, and shares database, registry and keys alone.
+        """
         environment = {"REVS_HOME": str(settings.home)}
         if settings.database_url is not None:
             environment["REVS_DATABASE_URL"] = settings.database_url
+        if host is not None:
+            environment |= {
+                "REVS_HOME": str(settings.home.parent / host),
+                "REVS_DATABASE_URL": settings.requests_url,
+                "REVS_MLFLOW_TRACKING_URI": settings.tracking_uri,
+                "REVS_ARTIFACT_ROOT": str(settings.artifact_uri),
+                "REVS_DEPLOYMENT_KEY": settings.key_file.read_text(encoding="utf-8").strip(),
+                "REVS_SIGNER_KEY": str(settings.home / "signer.pem"),
+            }
         diary = settings.home.parent / "diary"
         process = self.processes.Process(target=batch_lives.live_until, args=(environment, last, STAGES, diary))
         process.start()
@@ -128,6 +140,24 @@ def test_killed_in_the_edit_or_in_registration_the_next_run_completes_the_batch_
         assert len(of_it) >= count
         for number in range(count):
             kill_and_go_on(places, of_it[(2 * number + 1) * len(of_it) // (2 * count)])
+
+
+@pytest.mark.long
+def test_begun_on_one_host_a_batch_is_completed_once_on_another_that_shares_no_folder_with_it(
+    places: Places, points: dict[str, list[int]]
+) -> None:
+    settings = places.new("two-hosts")
+    of_it = points["register_candidate"]
+    places.run(settings, last=of_it[len(of_it) // 2])
+    (batch,) = opened(settings).batches()
+    places.run(settings, host="b")
+    store = opened(settings)
+    assert [each.id for each in store.batches() if each.status == "completed"] == [batch.id]
+    assert versions_of(settings, "own") == {"1": ("previous",), "2": ("champion",)}
+    assert len(runs_of(settings)) == 2, "nothing is left of the attempt of the first host"
+    assert set(completions(store, batch.id).values()) == {1}
+    assert (settings.home.parent / "b" / "reports" / batch.id / "report.html").exists()
+    assert store.log_problems() == []
 
 
 @pytest.mark.long
