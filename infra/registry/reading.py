@@ -28,6 +28,7 @@ class Recorded:
     """What MLflow keeps of a version beside its files and tags."""
 
     documents: Mapping[str, bytes]  # by file name
+    report: Mapping[str, bytes]  # of the batch that made it, by file name; empty until that is closed
     inputs: tuple[tuple[str, str], ...]  # name and digest of each data set that is shown as an input; sorted
     created: datetime
 
@@ -138,6 +139,7 @@ class Reader(Catalogue):
             created_ms = self._client.get_model_version(version.name, version.version).creation_timestamp
             return Recorded(
                 documents=signatures.documents_of(self._client, version.run_id),
+                report=signatures.documents_of(self._client, version.run_id, signatures.REPORT),
                 inputs=signatures.inputs_of(self._client, version.run_id),
                 created=datetime.fromtimestamp(created_ms // 1000, UTC),
             )

@@ -278,10 +278,19 @@ class Registry(Retention):
             self._note_promotion(version, by)
             self._make_champion(version, instead_of=instead_of, supersedes=instead_of, on=self._retirement({}))
 
-    def attach(self, version: ModelVersion, documents: Mapping[str, bytes]) -> None:
-        """Store documents with the run of a version, by their file names; the evidence that it is judged by stays."""
-        with failing_clearly(f"storing the record of {version.uri}", safe="the version is not affected"):
+    def attach_report(self, version: ModelVersion, documents: Mapping[str, bytes]) -> str | None:
+        """Store the report of the batch that made a version with its run, signed; its evidence stays.
+
+        Returns:
+            SHA-256 of the signed list of what was stored; None where nothing is signed.
+        """
+        with failing_clearly(f"storing the report of {version.uri}", safe="the version is not affected"):
+            if self.signers is not None:
+                own = signatures.documents_of(self._client, version.run_id)
+                documents = signatures.sign_report(documents, own, self.signers)
             attach(self._client, version.run_id, documents)
+            signed = documents.get(signatures.REPORT_LIST)
+            return None if signed is None else records.sha256(signed)
 
     def _publish_once(self, publication: Publication) -> ModelVersion:
         client = self._client

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,11 @@ from revs.errors import OperationFailed
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+DOCUMENTS = (bundles.MANIFEST, bundles.STATEMENT, "evidence.json", "lineage.json", "policy.json")
+"""What is stored beside a version's files when it is registered."""
+REPORT_LIST = "report.sig"
+REPORT = ("report.html", "report.json", "status.json", REPORT_LIST)
+"""What is added when its batch is closed."""
 _REMEDY = "do not use it: restore it from a backup, or make another version champion"
 
 
@@ -90,6 +95,43 @@ def verify(version: ModelVersion, documents: Mapping[str, bytes], signers: Signe
     return Signature(files=files, signer=signer, statement=statement)
 
 
+def sign_report(files: Mapping[str, bytes], version: Mapping[str, bytes], signers: Signers) -> dict[str, bytes]:
+    """What is kept of a closed batch with the version that it made, and the list of it, signed.
+
+    Args:
+        files: the report and what belongs to it, by file name.
+        version: the documents of the version; its list of files is listed too, so that no other version's report fits.
+        signers: whose key.
+    """
+    return {**files, REPORT_LIST: bundles.sign_files(_listed(files, version), name="report", signers=signers)}
+
+
+def report_faults(files: Mapping[str, bytes], version: Mapping[str, bytes], signers: Signers) -> list[str]:
+    """What of a kept report is not what was signed, in words; nothing where all is.
+
+    Args:
+        files: what is kept with the version, by file name, with the signed list.
+        version: the documents of the version.
+        signers: whose signatures count.
+    """
+    try:
+        signed = bundles.files_signed(files[REPORT_LIST], signers)
+    except bundles.Unsigned as fault:
+        return [f"the list of its report does not hold: {str(fault).replace(bundles.MANIFEST, REPORT_LIST)}"]
+    now = _listed({name: data for name, data in files.items() if name != REPORT_LIST}, version)
+    return [
+        f"{name} of its report is {'not what was signed' if name in now else 'gone'}"
+        for name in sorted(signed.keys() | now.keys())
+        if signed.get(name) != now.get(name)
+    ]
+
+
+def _listed(files: Mapping[str, bytes], version: Mapping[str, bytes]) -> dict[str, str]:
+    """SHA-256 of each file of a report, and of the version's list of files."""
+    own = {name: data for name, data in version.items() if name == bundles.MANIFEST}
+    return {name: records.sha256(data).removeprefix("sha256:") for name, data in {**files, **own}.items()}
+
+
 def inputs_of(client: MlflowClient, run_id: str) -> tuple[tuple[str, str], ...]:
     """Name and whole digest of each data set that MLflow shows as an input of a run; sorted.
 
@@ -104,8 +146,8 @@ def inputs_of(client: MlflowClient, run_id: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(zip((each.dataset.name for each in shown), digests, strict=True)))
 
 
-def documents_of(client: MlflowClient, run_id: str) -> dict[str, bytes]:
-    """What is stored with the run of a version and may be signed, by file name; nothing where there is no run.
+def documents_of(client: MlflowClient, run_id: str, names: Collection[str] = DOCUMENTS) -> dict[str, bytes]:
+    """What is stored with the run of a version under these names, by file name; nothing where there is no run.
 
     Raises:
         OSError, MlflowException: the store failed.
@@ -116,6 +158,6 @@ def documents_of(client: MlflowClient, run_id: str) -> dict[str, bytes]:
         return {}
     uri = client.get_run(run_id).info.artifact_uri
     there = {Path(entry.path).name for entry in list_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri)}
-    wanted = {bundles.MANIFEST, bundles.STATEMENT, "evidence.json", "lineage.json", "policy.json"} & there
+    wanted = there.intersection(names)
     with tempfile.TemporaryDirectory(prefix="revs-signature-") as scratch:
         return {name: fetch(f"{uri}/{name}", client.tracking_uri, Path(scratch)).read_bytes() for name in wanted}

@@ -37,6 +37,7 @@ from infra.running.progress import listening
 from infra.settings import Settings, load_settings
 from revs.errors import OperationFailed
 from tasks.batch.stage import open_registry, open_store, run_log
+from tasks.versions.served import REPORTED
 
 _SECONDS_BETWEEN = 5.0  # two updates of a progress artifact
 _PATIENCE_SECONDS = 10.0  # with a server that takes a connection and does not answer
@@ -122,7 +123,8 @@ def show_expectations(model: str) -> Callable[[Mapping[str, Any]], None]:
 
 def keep_outcome(settings: Settings, batch_id: str, report: Path) -> None:
     """Store the report and the final status of a batch with the MLflow run of the version that it made, if any."""
-    evidence = open_store(settings).batch(batch_id).outcome.get("evidence")
+    store = open_store(settings)
+    evidence = store.batch(batch_id).outcome.get("evidence")
     if evidence is None or (uri := evidence["model"]["uri_after"]) is None:
         return
     status = {"batch": evidence["batch"], "intake": evidence["intake"], "approval": evidence.get("approval")}
@@ -130,7 +132,8 @@ def keep_outcome(settings: Settings, batch_id: str, report: Path) -> None:
     try:
         documents = {name: report.with_name(name).read_bytes() for name in ("report.html", "report.json")}
         documents["status.json"] = json.dumps(status, indent=1, sort_keys=True).encode()
-        registry.attach(registry.resolve(uri), documents)
+        digest = registry.attach_report(registry.resolve(uri), documents)
+        store.record(REPORTED, batch_id=batch_id, detail={"version": uri, "list": digest})
     except (OSError, OperationFailed) as error:  # the batch is done all the same; this is a copy
         run_log().warning("%s: its report could not be kept with its MLflow run: %s", batch_id, type(error).__name__)
 

@@ -120,6 +120,7 @@ def _link(registry: Registry, record: OnRecord, version: ModelVersion) -> Link:
     if all(check.holds is not False for check in checks):  # else anything may have been put into them
         documents, damaged = proofs.readable(version, recorded)
         checks += damaged
+    checks.append(proofs.report(registry, record, version, recorded))
     return Link(version=version, recorded=recorded, signature=signature, documents=documents, checks=checks)
 
 

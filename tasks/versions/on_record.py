@@ -10,7 +10,7 @@ from infra.registry import ModelVersion
 from infra.requests import Batch, RequestStore
 from infra.requests.records import Event
 from tasks.versions.lineage import version_made_by
-from tasks.versions.served import BECAME_CHAMPION, REGISTERED, RETIRED_EVENT, last_served
+from tasks.versions.served import BECAME_CHAMPION, REGISTERED, REPORTED, RETIRED_EVENT, last_served
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class OnRecord:
         """ISO date on which its files were deleted, by the log."""
         found = self._of(version, RETIRED_EVENT)
         return str(found[-1].detail.get("on") or found[-1].at.date().isoformat()) if found else None
+
+    def report(self, version: ModelVersion) -> str | None:
+        """Digest of the signed list of the report that was kept with it last; None where none was, or none signed."""
+        found = self._of(version, REPORTED)
+        return found[-1].detail.get("list") if found else None
 
     def approvers(self, version: ModelVersion) -> list[str]:
         """Who answered for it, oldest first."""

@@ -12,7 +12,7 @@ from infra.keys.signer import short
 from infra.registry import ModelVersion, Registry, changed_tensors
 from infra.registry.reading import Recorded, signed_by
 from infra.registry.records import CHAMPION, EVIDENCE, PARENT, RETIRED, SIGNER, STATUS, sha256
-from infra.registry.signatures import Signature
+from infra.registry.signatures import REPORT_LIST, Signature, report_faults
 from revs.errors import OperationFailed
 from tasks.versions.lineage import contradictions, registered_detail, signature_lost
 from tasks.versions.on_record import OnRecord
@@ -74,6 +74,23 @@ def evidence(version: ModelVersion, recorded: Recorded) -> Check:
     elif _weights_measured(data) not in (None, version.weights):
         faults.append("its evidence is about other weights")
     return _check("evidence", version, faults, good="as recorded, about these weights")
+
+
+def report(registry: Registry, record: OnRecord, version: ModelVersion, recorded: Recorded) -> Check:
+    """The report that is kept with a version is what was signed when its batch was closed, and what the log says."""
+    kept, logged = recorded.report.get(REPORT_LIST), record.report(version)
+    if logged is not None and (kept is None or sha256(kept) != logged):
+        what = (
+            f"{REPORT_LIST}, the signed list of its report, is {'gone' if kept is None else 'not the one of the log'}"
+        )
+        return _check("report", version, [what], good="")
+    if not recorded.report:
+        none = "none: no batch made it" if PARENT not in version.tags else "none: its batch was not closed, or not here"
+        return Check(name="report", holds=None, said=none)
+    if registry.signers is None or kept is None:
+        return Check(name="report", holds=None, said="not signed: kept before reports were signed")
+    faults = report_faults(recorded.report, recorded.documents, registry.signers)
+    return _check("report", version, faults, good="as it was signed")
 
 
 def readable(version: ModelVersion, recorded: Recorded) -> tuple[dict[str, Any], list[Check]]:

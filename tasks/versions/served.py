@@ -22,6 +22,8 @@ FIRST: Final = "version.first"
 """The event of a base that became champion when it was registered."""
 RETIRED_EVENT: Final = "version.retired"
 """The event of a version whose bytes are gone: the day, and how their absence was verified."""
+REPORTED: Final = "version.reported"
+"""The event of a report that was kept with a version: the digest of its signed list."""
 BECAME_CHAMPION: Final = frozenset({PROMOTED, REINSTATED, NEW_ROOT_DECLARED, ROLLED_BACK, RESTORED, FIRST})
 
 

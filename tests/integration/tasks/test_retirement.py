@@ -75,7 +75,7 @@ def test_no_byte_of_a_retired_version_is_found_and_its_successor_verifies_and_au
     first, batch_one = here.batch("one", with_another_tokenizer(here.checkpoints[1], tmp_path / "second"))
     _, batch_two = here.batch("two", here.checkpoints[0])
     leave_copies(here, batch_one, temporary)
-    here.registry.attach(first, {"report.json": b"{}", "sample.bin": samples(tmp_path / "second")[0]})
+    here.registry.attach_report(first, {"report.json": b"{}", "sample.bin": samples(tmp_path / "second")[0]})
     roots, sought = [here.settings.home, temporary], samples(tmp_path / "second")
     assert len(found_in(roots, sought)) == 3  # weights, tokenizer, and what lies with the run
     assert len([*temporary.iterdir()]) == 2

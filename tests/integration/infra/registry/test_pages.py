@@ -115,6 +115,6 @@ def test_the_outcome_of_a_batch_is_stored_with_its_run(
 ) -> None:
     version = register()
     for text in (b"waiting", b"completed"):
-        registry.attach(version, {"status.json": text})
+        registry.attach_report(version, {"status.json": text})
     assert document(registry._client.get_run(version.run_id), "status.json") == b"completed"
     assert registry.evidence(version) is not None

@@ -179,7 +179,7 @@ def test_what_changes_by_design_leaves_the_signature_whole(
     registry: Registry, base: ModelVersion, candidate: ModelVersion
 ) -> None:
     registry.promote(candidate, expected_champion=base, approved_by="A. Officer")
-    registry.attach(candidate, {"report.json": b"{}"})
+    registry.attach_report(candidate, {"report.json": b"{}"})
     registry.declare_root(base, instead_of=None, supersedes=["b1"], approved_by="A. Officer")
     for version in (base, candidate):
         assert registry.verify(again(registry, version)) is not None
