@@ -14,6 +14,7 @@ from revs.errors import BadInput, OperationFailed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d{1,9}))?")
 NOTHING_READ = "nothing was changed: check the tracking URI and the artifact store, then run again"
@@ -58,8 +59,8 @@ class Catalogue:
         match = _URI.fullmatch(text)
         if match is None or (match["version"] and text != uri_or_name):
             raise BadInput(f"{uri_or_name!r} names no model: write models:/NAME@champion, models:/NAME/3 or NAME")
-        name, alias, number = records.checked_name(match["name"]), match["alias"] or CHAMPION, match["version"]
-        return self._existing(name, alias, number)
+        number = None if match["version"] is None else str(int(match["version"]))
+        return self._existing(records.checked_name(match["name"]), match["alias"] or CHAMPION, number)
 
     def run_page(self, version: ModelVersion) -> str:
         """Where MLflow's web pages show the run of a version; the path below the server's address."""
@@ -156,7 +157,8 @@ class Catalogue:
 
         try:
             if number is None:
-                number = str(self._client.get_model_version_by_alias(name, alias).version)
+                named = self._client.get_model_version_by_alias(name, alias)
+                number = _require_answer(named, name, f"alias {alias!r}", number=None)
             return self._version(name, number)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
@@ -165,6 +167,7 @@ class Catalogue:
 
     def _version(self, name: str, number: str) -> ModelVersion:
         found = self._client.get_model_version(name, number)
+        _require_answer(found, name, f"version {number}", number=number)
         return ModelVersion(
             name=found.name,
             version=str(found.version),
@@ -185,3 +188,18 @@ class Catalogue:
         return BadInput(
             f"model {name!r} has no {wanted}; versions: {', '.join(map(str, versions)) or 'none'}; aliases: {shown}"
         )
+
+
+def _require_answer(found: MlflowVersion, name: str, wanted: str, *, number: str | None) -> str:
+    """The number of the version that the registry answered with; it is of the model, and the one that was asked for.
+
+    Raises:
+        OperationFailed: it is not, as with a proxy that answers from an old copy, or something that is no registry.
+    """
+    answered = str(found.version)
+    if found.name == name and answered.isdecimal() and number in (None, answered):
+        return answered
+    raise OperationFailed(
+        f"the registry was asked for {wanted} of {name!r} and answered with another one or with none: nothing was "
+        "changed; check what answers at the tracking URI, then run again"
+    )
