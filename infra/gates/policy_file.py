@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from infra.gates.comparison import SINCE_ROOT
 from revs.errors import BadInput
@@ -44,6 +44,13 @@ def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("must be one line without control characters")
     return text
+
+
+def _whole(given: object) -> object:
+    """Python takes true and 1.0 for 1, and this file does not."""
+    if given == 1 and type(given) is not int:
+        raise ValueError("must be 1")
+    return given
 
 
 Sentence = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_printable)]
@@ -79,7 +86,7 @@ class Bounded(_Strict):
 class PolicyFile(_Strict):
     """A gate policy."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_whole)]
     gates: Annotated[dict[str, Bounded], Field(min_length=1)]
 
 
@@ -210,6 +217,8 @@ def _check_metric(name: str, entry: Bounded) -> None:
         if against in ("parent", "control") and not points:
             raise ValueError(f"gates.{name}.{against}: it is no percentage, so a difference in points says nothing")
         place = f"gates.{name}.{against}" if against else f"gates.{name}"
+        if metric.show is percent and not (bound.low or 0) <= 100:
+            raise ValueError(f"{place}: it can never pass, for no share is above 100: low {bound.low:g}")
         missing = [end for end in _ENDS.get(metric.better, ()) if getattr(bound, end) is None]
         if missing:
             wanted = " and ".join(_ENDS[metric.better])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -161,7 +160,11 @@ class Reader(Catalogue):
                 raise OperationFailed(
                     f"the evidence of {version.uri} was changed after it was recorded: do not rely on it"
                 )
-            document: dict[str, Any] = json.loads(data)
+            document = records.evidence_of(data)
+            if document is None:
+                raise OperationFailed(
+                    f"the evidence of {version.uri} is none that this program wrote: do not rely on it"
+                )
             return document
 
     def _require_never_signed(self, version: ModelVersion) -> None:

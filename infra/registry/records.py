@@ -175,3 +175,19 @@ def flat_params(config: Mapping[str, Any], prefix: str = "config") -> dict[str, 
 def finite(metrics: Mapping[str, float]) -> dict[str, float]:
     """The metrics that MLflow's stores and charts can hold; the others stand in the evidence as failed gates."""
     return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+
+def evidence_of(data: bytes) -> dict[str, Any] | None:
+    """Read the evidence of a batch; None where it is no evidence, as a version that was made by hand may have it."""
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return None
+    parts = dict.fromkeys(("model", "scores", "edit", "policy", "batch"), dict)
+    lists = dict.fromkeys(("gates", "datasets", "requests"), list)
+    if not isinstance(document, dict) or any(
+        not isinstance(document.get(name) or kind(), kind) for name, kind in {**parts, **lists}.items()
+    ):
+        return None
+    scored = (document.get("scores") or {}).values()
+    return document if all(isinstance(each or {}, dict) for each in scored) else None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from registered import REQUEST, Installation, evidence_of, flip_last_bit, waiting
+from registered import PASSED, POLICY, REQUEST, Installation, evidence_of, flip_last_bit, waiting
 
 from infra.registry import weight_digest
-from infra.registry.records import canonical_json, sha256
+from infra.registry.records import sha256
 from infra.requests import Clock
 from revs.errors import BadInput, GateRefused, OperationFailed
 from tasks.stages.requests import open_batch
+from tasks.versions.chain import read_chain
+from tasks.versions.gate import judge_record
 from tasks.versions.guard import reconcile
 from tasks.versions.lineage import registered_detail
 from tasks.versions.promote import promote_version
@@ -29,7 +33,7 @@ Forge = Callable[..., str]
 def forge(here: Installation, tmp_path: Path) -> Forge:
     """Makes a version of what version 1 holds, but for a bit, with tags and evidence that fit; returns its number."""
 
-    def make(**tags: str) -> str:
+    def make(odd: object = None, **tags: str) -> str:
         client, parent = here.registry._client, here.registry.champion("demo")
         stored = here.registry.stored_at(here.registry.resolve("models:/demo/1"))
         assert stored is not None
@@ -38,7 +42,8 @@ def forge(here: Installation, tmp_path: Path) -> Forge:
         its = client.get_run(parent.run_id).info.experiment_id  # the default one stores in the current folder
         run, weights = client.create_run(its), weight_digest(folder / "model")
         evidence = evidence_of("demo", before=parent.version, weights_before=str(parent.weights), weights_after=weights)
-        (tmp_path / "evidence.json").write_bytes(data := canonical_json(evidence, what="it"))
+        evidence = evidence if odd is None else odd
+        (tmp_path / "evidence.json").write_bytes(data := json.dumps(evidence).encode())
         client.log_artifact(run.info.run_id, str(tmp_path / "evidence.json"))
         own = {
             "revs.parent": parent.version, "revs.batch_id": "B-20260101-aaaaaa", "revs.corpus": "corpus.txt",
@@ -48,6 +53,27 @@ def forge(here: Installation, tmp_path: Path) -> Forge:
         return str(made.version)
 
     return make
+
+
+ODD = (
+    [], "text", 7, {}, {"model": []}, {"model": {}, "scores": "good"}, {"scores": {"after": [95.0]}, "gates": PASSED},
+    {"scores": {"after": {"efficacy": 95.0}}, "gates": {"efficacy": True}, "policy": POLICY},
+    {"scores": {"after": {"efficacy": 95.0}}, "gates": [3], "policy": POLICY},
+    {"scores": {"after": {"efficacy": 95.0}}, "gates": PASSED, "policy": {"efficacy": 90}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_evidence_that_no_program_wrote_ends_in_one_line_and_nothing_is_promoted(
+    odd: object, here: Installation, two_batches: tuple[str, str], forge: Forge
+) -> None:
+    uri = f"models:/demo/{forge(odd, **{'revs.status': 'registered'})}"
+    with pytest.raises((GateRefused, OperationFailed), match=re.escape(uri)):
+        promote_version(here.settings, uri, approved_by="A. Officer")
+    with pytest.raises((GateRefused, OperationFailed), match=re.escape(uri)):
+        judge_record(here.settings, uri)
+    assert not read_chain(here.settings, uri, read_weights=True).links[0].holds
+    assert here.registry.alias("demo") == "3"
 
 
 @pytest.mark.parametrize("status", ["champion", "superseded", "registered"])
@@ -92,8 +118,6 @@ def test_a_champion_moved_by_hand_is_not_taken_back_as_if_it_had_served(
 def test_the_lineage_of_a_forged_version_does_not_hold(
     here: Installation, two_batches: tuple[str, str], forge: Forge
 ) -> None:
-    from tasks.versions.chain import read_chain
-
     found = read_chain(here.settings, f"models:/demo/{forge()}", read_weights=True).broken
     assert any("neither its log nor a signature knows this version" in check.said for check in found)
 

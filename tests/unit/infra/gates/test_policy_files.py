@@ -44,6 +44,9 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "no version": (f"gates:\n  {GATE}\n", "version is missing"),
     "another version": (f"version: 2\ngates:\n  {GATE}\n", "version = 2 must be 1"),
     "a version in quotes": (f"version: '1'\ngates:\n  {GATE}\n", "version = 1 must be 1"),
+    "a version that is true": (f"version: true\ngates:\n  {GATE}\n", "version = true must be 1"),
+    "a version with a point": (f"version: 1.0\ngates:\n  {GATE}\n", "version = 1.0 must be 1"),
+    "more than everything": (one("specificity: {guards: x, low: 101}"), "it can never pass, for no share is above 100"),
     "no gates": ("version: 1\n", "gates is missing"),
     "gates that are none": ("version: 1\ngates:\n", "gates is not a mapping of metrics"),
     "gates that are empty": ("version: 1\ngates: {}\n", "gates is empty"),
@@ -212,7 +215,7 @@ def test_bounds_that_compare_become_gates_of_their_own(tmp_path: Path) -> None:
     )
 
 
-BOUND = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
+BOUND = st.floats(-1e6, 100, allow_nan=False).map(lambda value: round(value, 6))
 SENTENCE = st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1, max_size=40).filter(str.isprintable)
 
 
