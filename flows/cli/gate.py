@@ -25,7 +25,10 @@ def gate(
     ] = None,
     requests: Annotated[str | None, typer.Option(help="Measure anew on the identifiers of this request file.")] = None,
     corpus: Annotated[str | None, typer.Option(help="Training corpus, to measure anew.")] = None,
-    held_out: Annotated[str | None, typer.Option(help="Held-out text, to measure anew.")] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option(help="Held-out text, to measure anew; default: the one the version was registered with."),
+    ] = None,
     policy: Annotated[Path | None, typer.Option(help="Judge by this policy file; it promotes nothing.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say what each gate guards.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML, too.")] = None,

@@ -11,13 +11,13 @@ from infra.keys.vault import Vault
 from infra.requests import tables
 from revs.errors import BadInput
 
-_PREFIX = "address-"
+PREFIX = "address-"
 _DIGITS = 24
 
 
 def keep(session: Session, vault: Vault, address: str) -> str:
     """Put an address on record and return its reference, that of an earlier deployment key where it has one."""
-    references = [_PREFIX + name[:_DIGITS] for name in vault.pseudonyms(address, kind="address")]
+    references = [PREFIX + name[:_DIGITS] for name in vault.pseudonyms(address, kind="address")]
     for reference in references:
         if session.get(tables.Address, reference) is not None:
             return reference
@@ -31,7 +31,7 @@ def find(session: Session, reference: str) -> str:
     Raises:
         BadInput: A reference that is not on record here.
     """
-    if not reference.startswith(_PREFIX):
+    if not reference.startswith(PREFIX):
         return reference
     row = session.get(tables.Address, reference)
     if row is None:

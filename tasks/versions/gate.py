@@ -19,6 +19,7 @@ from infra.keys.vault import Vault
 from infra.registry import ModelVersion, Registry
 from infra.registry.records import PARENT
 from infra.requests import Clock, RequestStore
+from infra.requests.addresses import PREFIX
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
 from tasks.batch.contexts import contexts_of, not_erased, prompt_context, targets_of
@@ -89,6 +90,14 @@ def judge_anew(
     not depend on this file. Specificity and perplexity are compared with the version it was
     made from; a version without one fails the gates that need the comparison. No control is measured.
 
+    Args:
+        settings: the installation.
+        model_uri: the version.
+        requests: the request file.
+        corpus: in which the identifiers are looked for.
+        held_out: for perplexity; None: the text that the version was registered with, else rows of the corpus.
+        policy: None: that of the installation for the method that edited the version.
+
     Raises:
         BadInput: no such version, an unusable request file or corpus, or no identifier stands in the corpus.
         OperationFailed: it is not what was signed, or its signature is gone.
@@ -101,7 +110,7 @@ def judge_anew(
     with tempfile.TemporaryDirectory(prefix="gate-", dir=settings.home) as scratch:
         h = _scratch_batch(settings, registry, version, requests, corpus, Path(scratch))
         judged_by = policy or _policy(settings, registry.evidence(version))
-        scores, unjudged = _measure(h, version, held_out, judged_by)
+        scores, unjudged = _measure(h, version, _ordinary_text(settings, version, held_out), judged_by)
         return version, replace(check_gates(with_comparisons(scores), judged_by), unjudged=unjudged)
 
 
@@ -132,7 +141,7 @@ def _scratch_batch(
 
 
 def _measure(
-    h: Handles, version: ModelVersion, held_out: str | None, policy: GatePolicy
+    h: Handles, version: ModelVersion, ordinary: Corpus | None, policy: GatePolicy
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The scores of a version on the identifiers of a scratch batch, and the identifiers that it leaves unjudged.
 
@@ -161,7 +170,7 @@ def _measure(
     others = targets_of(corpus, not_erased(corpus, beside, (target.secret for target in targets)))
     if not targets:
         raise BadInput(f"none of the occurrences could be put to {version.uri}: {cut[0][0].unprobed}")
-    text = [text for _, text in (Corpus.open(held_out) if held_out else islice(corpus, 200))]
+    text = [text for _, text in (ordinary or islice(corpus, 200))]
     retain: list[Target] = []
     reference, compared, of_parent = None, {}, {}
     if parent := _parent(h.registry, version):
@@ -179,6 +188,30 @@ def _measure(
         scores["perplexity_ratio"] = perplexity_ratio(scores["perplexity"], reference)
         scores |= since_root_of(h.registry, parent, scores)[0]
     return {"after": scores, "before": of_parent}, _unjudged(found, cut[0])
+
+
+def _ordinary_text(settings: Settings, version: ModelVersion, given: str | None) -> Corpus | None:
+    """The text for perplexity: the one that was named, or the one that the version was registered with here.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    if given is not None:
+        return Corpus.open(given)
+    reference = version.tags.get("revs.held_out", "")
+    if not reference.startswith(PREFIX):  # a path in a tag, which anybody may set, is not followed
+        return None
+    try:
+        address = open_store(settings).address(reference)
+    except BadInput:  # of another installation
+        return None
+    try:
+        return Corpus.open(address)
+    except BadInput:  # its text names the address
+        raise BadInput(
+            f"the held-out text that {version.uri} was registered with cannot be read: put it back where it was, or "
+            "name one with --held-out"
+        ) from None
 
 
 def _scored(

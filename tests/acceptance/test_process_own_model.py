@@ -75,12 +75,20 @@ def test_the_gate_measures_a_version_anew_and_comes_to_the_same_verdict(
     machine, _ = processed
     answer = machine.revs(
         "gate", f"models:/own/{version}", "--requests", machine.root / "requests.csv", "--json",
-        "--corpus", machine.root / "corpus" / "corpus.jsonl", "--held-out", machine.root / "held-out.txt",
+        "--corpus", machine.root / "corpus" / "corpus.jsonl",
+        *(() if passed else ("--held-out", machine.root / "held-out.txt")),
     )  # fmt: skip
     assert answer.returncode == exit_code, answer.stderr
     verdict = json.loads(answer.stdout)
     assert verdict["passed"] is passed
     assert {gate["name"]: gate["passed"] for gate in verdict["gates"]}["extraction_rate"] is passed
+    if passed:  # without --held-out: on the text that the model was registered with, as its batch measured it
+        report = json.loads(next(machine.root.rglob("report.json")).read_text())
+        recorded, again = (
+            next(gate["value"] for gate in found["gates"] if gate["name"] == "perplexity_ratio")
+            for found in (report, verdict)
+        )
+        assert again == pytest.approx(recorded, rel=1e-4)
 
 
 def test_what_fails_inside_the_flow_is_one_line_on_the_terminal(
