@@ -78,12 +78,15 @@ def private_folder(folder: str | Path, what: str) -> Path:
     """A new or empty folder that only its owner may look into.
 
     Raises:
-        BadInput: it exists and is not empty, or is a file.
+        BadInput: it exists and is not empty, is a file, or cannot be made.
     """
     folder = Path(folder)
-    _require_empty(folder, what)
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)  # mkdir's mode is lost on a folder that existed
+    try:
+        _require_empty(folder, what)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)  # mkdir's mode is lost on a folder that existed
+    except OSError as error:
+        raise BadInput(f"the folder {folder} cannot be made ({error.strerror}); save the {what} elsewhere") from None
     return folder
 
 

@@ -24,13 +24,14 @@ def export_adapter(settings: Settings, model_uri: str, folder: Path) -> dict[str
         `model`, `base` (its parent), `folder`, `rank` (the largest).
 
     Raises:
-        BadInput: no such version, nobody edited it, or the folder is not empty.
+        BadInput: no such version, nobody edited it, or the folder is not empty or cannot be made.
         OperationFailed: one of the two is not what was registered, or its bytes are gone.
     """
     import torch
 
     import revs
     from revs.model.offload import stored_transposed
+    from revs.patch.checkpoint import private_folder
     from revs.patch.patch import Patch
 
     registry, store = open_registry(settings), open_store(settings)
@@ -40,6 +41,7 @@ def export_adapter(settings: Settings, model_uri: str, folder: Path) -> dict[str
     parent = registry.resolve(f"models:/{version.name}/{number}")
     for each in (version, parent):
         require_on_record(store, each, registry.evidence(each))
+    private_folder(folder, "adapter")  # a folder that cannot be used is told before two models are read
     base = registry.download(parent)
     model, edited = (revs.load(place, dtype="auto")[0] for place in (base, registry.download(version)))
     before, after = ({name: each.detach() for name, each in of.named_parameters()} for of in (model, edited))

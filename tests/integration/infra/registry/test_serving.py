@@ -96,5 +96,8 @@ def test_the_edit_as_an_adapter_gives_the_edited_weights_and_a_warning(
         torch.testing.assert_close(merged[name], weight, rtol=1e-5, atol=1e-6)
     again = CliRunner().invoke(app, ["export-lora", edited.uri, str(tmp_path / "adapter")])
     assert isinstance(again.exception, BadInput)
+    below_a_file = tmp_path / "adapter" / "adapter_config.json" / "deeper"
+    refused = CliRunner().invoke(app, ["export-lora", edited.uri, str(below_a_file)])
+    assert "cannot be made (Not a directory); save the adapter elsewhere" in str(refused.exception)
     of_a_base = CliRunner().invoke(app, ["export-lora", "models:/demo/1", str(tmp_path / "other")])
     assert "there is no edit to write as an adapter" in str(of_a_base.exception)
