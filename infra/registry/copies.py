@@ -96,7 +96,6 @@ def checkpoint_names(location: str, tracking_uri: str) -> tuple[str, frozenset[s
 def _state(version: ModelVersion, location: str, folder: Path, signed: str | None) -> dict[str, Any] | None:
     """What has to be the same for a copy to be trusted unread; None where there is no such folder any more."""
     with suppress(OSError):
-        files = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
         return {
             "version": version.uri,
             "location": location,
@@ -104,9 +103,19 @@ def _state(version: ModelVersion, location: str, folder: Path, signed: str | Non
             "weights": version.weights,
             "files": version.tags.get(FILES),
             "signed": signed,
-            "seen": {name: [s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in files.items()},
+            "seen": seen(folder),
         }
     return None
+
+
+def seen(folder: Path) -> dict[str, list[int]]:
+    """Size and times of each file of a folder: while they are the same, nobody wrote to it.
+
+    Raises:
+        OSError: there is no such folder any more.
+    """
+    files = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
+    return {name: [each.st_size, each.st_mtime_ns, each.st_ctime_ns] for name, each in files.items()}
 
 
 def _read(marker: Path) -> dict[str, Any] | None:

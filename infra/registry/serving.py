@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.permissions import make_private
+from infra.registry import copies
 from infra.registry.reading import Reader
 from infra.registry.records import ModelVersion
 from revs.errors import OperationFailed
@@ -18,6 +21,7 @@ class Served:
 
     version: ModelVersion
     folder: Path
+    seen: Mapping[str, list[int]]  # size and times of its files when they were verified
 
 
 class Champion:
@@ -38,7 +42,7 @@ class Champion:
         """The champion now; the same object as the last time while the alias has not moved.
 
         A new one is copied and verified (signature, tags, evidence, the bytes of every file) before it is returned. Ask
-        every minute or so: while nothing moved it is one call to the registry.
+        every minute or so: while nothing moved, and nobody wrote to the copy, it is one call to the registry.
 
         Raises:
             BadInput: there is no such model, or it has no champion.
@@ -46,7 +50,7 @@ class Champion:
                 before stays where it is: go on with it, and tell somebody.
         """
         version = self._registry.champion(self._name)
-        if self._served is not None and self._served.version.version == version.version:
+        if self._served is not None and self._served.version.version == version.version and _is_whole(self._served):
             return self._served
         place = self._folder / version.version
         try:
@@ -54,13 +58,21 @@ class Champion:
             make_private(self._folder)
             shutil.rmtree(place, ignore_errors=True)  # of a process that ended in the middle
             copy = self._registry.download(version, into=place)
+            seen = copies.seen(copy)
         except OSError as error:
             raise OperationFailed(f"{self._folder} cannot be used ({error.strerror}); name another folder") from None
         except OperationFailed:
             shutil.rmtree(place, ignore_errors=True)
             raise
-        self._served = Served(version=version, folder=copy)
+        self._served = Served(version=version, folder=copy, seen=seen)
         for other in self._folder.iterdir():  # also of a process before this one: it holds what was erased since
             if other != place:
                 shutil.rmtree(other, ignore_errors=True)
         return self._served
+
+
+def _is_whole(served: Served) -> bool:
+    """Whether nobody wrote to the copy since it was verified."""
+    with suppress(OSError):
+        return copies.seen(served.folder) == served.seen
+    return False

@@ -28,6 +28,9 @@ def test_the_champion_is_copied_once_and_again_when_the_alias_moves(
     assert champion.current() is first
     weights = "model.safetensors"
     assert (first.folder / weights).read_bytes() == (checkpoints[0] / weights).read_bytes()
+    flip_last_bit(first.folder / weights)  # of the copy, by whoever can write there
+    assert champion.current() is not first
+    assert (first.folder / weights).read_bytes() == (checkpoints[0] / weights).read_bytes()
     registry.promote(register(), expected_champion=base)
     second = champion.current()
     assert (second.version.version, champion.current()) == ("2", second)
