@@ -34,6 +34,11 @@ UPKEEP = {
         "30 * * * *",
         "Find champion aliases that somebody else moved, and champions that were changed or lack an erasure.",
     ),
+    "promote-versions": (
+        "flows/promotion.py:promote_versions",
+        "*/5 * * * *",
+        "Promote the waiting candidates that a human approved, and say which still wait.",
+    ),
 }
 # One run at a time per model; later ones wait for their turn, none is dropped.
 LIMIT, COLLISION = 1, "ENQUEUE"
