@@ -19,5 +19,5 @@ def promote_versions(model: str | None = None) -> list[str]:
     Raises:
         OperationFailed: a candidate was approved and could not be promoted.
     """
-    promoted: list[str] = promote_what_was_approved(model)
+    promoted: list[str] = promote_what_was_approved(model=model)
     return promoted

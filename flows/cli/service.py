@@ -150,18 +150,21 @@ def _service(settings: Settings) -> FastAPI:
 
 
 def _hints() -> Callable[[Collection[str]], None]:
-    """What asks for runs of flows; of one flow for one run at a time, however many hints come."""
+    """What asks for runs of flows; however many hints come together, of each flow for one."""
     from datetime import UTC, datetime
-    from functools import lru_cache
 
     from infra.running.deployment import ask_for_run, next_look
 
-    once = lru_cache(maxsize=16)(ask_for_run)
+    asked: dict[str, datetime] = {}
+    one = threading.Lock()
 
     def hint(flows: Collection[str]) -> None:
         at = next_look(datetime.now(UTC))
-        for name in flows:
-            once(name, at)
+        with one:
+            due = [name for name in flows if asked.get(name) != at]
+            asked.update(dict.fromkeys(due, at))
+        for name in due:  # what asks for the same meanwhile waits for no Prefect server
+            ask_for_run(name, at)
 
     return hint
 

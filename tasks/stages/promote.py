@@ -9,7 +9,7 @@ from tasks.versions.waiting import promote_approved
 
 
 @stage("promote approved", long=True)
-def promote_what_was_approved(model: str | None) -> list[str]:
+def promote_what_was_approved(model: str | None = None) -> list[str]:
     """Promote the candidates that were approved, say of the others why they wait; returns the versions promoted.
 
     Raises:
