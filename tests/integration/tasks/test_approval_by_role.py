@@ -262,3 +262,25 @@ def test_the_command_takes_the_token_from_a_file_or_the_environment_and_never_sh
     monkeypatch.setenv("REVS_APPROVER_TOKEN", secret)
     assert f"{version.uri} is champion" in revs(version.uri, "--approved-by", "A. Officer")
     assert "no candidate waits" in revs("--approved")
+
+
+def test_a_promotion_that_waited_for_its_turn_sees_what_was_erased_meanwhile(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 1 was champion before, so its gates are asked nothing; it holds what the batch of version 2 erases."""
+    from contextlib import contextmanager
+
+    version, _ = waiting(here)
+    turn = type(here.store).moving_alias
+
+    @contextmanager
+    def comes_second(store: Any, model: str) -> Any:
+        monkeypatch.setattr(type(here.store), "moving_alias", turn)
+        promote_version(here.settings, version.uri, approved_by="A. Officer")
+        with turn(store, model):
+            yield
+
+    monkeypatch.setattr(type(here.store), "moving_alias", comes_second)
+    with pytest.raises(GateRefused, match="lacks what completed batches erased"):
+        promote_version(here.settings, "models:/demo/1", approved_by="A. Officer")
+    assert here.registry.champion("demo").version == "2"
