@@ -92,7 +92,7 @@ def approved_on_record(
         return None
     approvals = Approvals(store, role=settings.approver_role, days=settings.approval_days)
     found = approvals.of(batch, weights=version.weights)
-    if found is None:
+    if found is None or found.version != version.uri:  # that it is of this batch, a tag says, which is anybody's
         return None
     if found.void is not None:
         raise GateRefused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from infra.requests.tokens import Token, Tokens
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused, OperationFailed, RevsError
 from tasks.stages.promote import promote_what_was_approved
+from tasks.versions.approval import approved_on_record
 from tasks.versions.promote import declare_new_root, promote_version
 from tasks.versions.rollback import roll_back
 from tasks.versions.waiting import promote_approved
@@ -143,6 +145,16 @@ def test_what_was_approved_over_the_service_is_promoted_once_and_completes_its_b
     (said,) = [event.detail for event in here.store.events(batch_id=batch_id, event="version.promoted")]
     assert said == {"version": version.uri, "approved_by": "A. Officer", "token": who.id, "role": "officer"}
     assert here.store.batch(batch_id).outcome["evidence"]["approval"]["by"] == "A. Officer"
+
+
+def test_an_approval_is_of_one_version_and_not_of_a_copy_that_bears_its_tags(
+    officers: Settings, here: Installation
+) -> None:
+    version, batch_id = waiting(here)
+    approve(officers, here, token(here)[0])
+    batch, copy = here.store.batch(batch_id), replace(version, version="3", uri="models:/demo/3")
+    assert approved_on_record(officers, here.store, version, batch) is not None
+    assert approved_on_record(officers, here.store, copy, batch) is None
 
 
 def revoke(here: Installation, who: Token, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
