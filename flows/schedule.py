@@ -24,6 +24,7 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from flows.process import process_deletion_requests
+from flows.promotion import promote_versions
 from flows.reconcile import reconcile_registry
 from flows.retention import retire_versions
 from infra.running.deployment import FLOW, UPKEEP, concurrency
@@ -58,7 +59,7 @@ async def upkeep() -> list[RunnerDeployment]:
             entrypoint_type=EntrypointType.MODULE_PATH,
             cron=UPKEEP[flow.name][1],
         )
-        for flow in (retire_versions, reconcile_registry)
+        for flow in (retire_versions, reconcile_registry, promote_versions)
     ]
 
 

@@ -34,6 +34,7 @@ _PRINTABLE = frozenset(
         "alias_moved",
         "approval",
         "approval_days",
+        "approver_role",
         "signer_key",
         "trusted_signers",
         "unsigned",
@@ -110,6 +111,12 @@ class Settings(BaseSettings):
     """When a human has to approve a promotion: where evidence is insufficient, or always."""
     approval_days: int = Field(default=14, ge=1, le=3650)
     """For how many days a candidate may wait for approval; then it is no longer promoted."""
+    approver_role: Literal["submitter", "officer", "operator", "auditor"] | None = None
+    """The role of the service's tokens that approves. Unset: a name alone does, from whoever may run the command."""
+    approver_token: SecretStr | None = None
+    """Such a token, for the commands that take --approved-by; --token-file names a file of one instead."""
+    mlflow_webhook_secret: SecretStr | None = None
+    """What MLflow signs its webhooks with. Unset: the service takes none."""
     method: Literal["revs-reference", "revs"] = "revs-reference"
     """What edits, and so by which policy its candidates are judged (`GatePolicy.of`)."""
     gate_policy: Path | None = None

@@ -25,6 +25,10 @@ Home = Annotated[
 By = Annotated[
     str | None, typer.Option("--by", help="Who decides, for the audit log; default: the user of this process.")
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", help="File with the token of who approves, where REVS_APPROVER_ROLE asks for one."),
+]
 MAX_NAME = 200
 
 
@@ -46,6 +50,23 @@ def who_decides(by: str | None) -> str:
     if not name.isprintable() or len(name) > MAX_NAME:  # it stands in the audit log for good
         raise BadInput(f"--by holds control characters, or more than {MAX_NAME}; give the name of who decides")
     return name
+
+
+def token_in(file: Path | None) -> str | None:
+    """Return the token that a file holds; None where no file was named.
+
+    Raises:
+        BadInput: the file cannot be read, or is no text.
+    """
+    from revs.errors import BadInput
+
+    if file is None:
+        return None
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "no text"
+        raise BadInput(f"--token-file {file} cannot be read ({why}); name a file with a token alone") from None
 
 
 def console() -> Console:

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import Home, Json, answer, settings_of
+from flows.cli.common import Home, Json, TokenFile, answer, settings_of, token_in
 
 
 def rollback(
     model_uri: Annotated[str, typer.Argument(help="The champion that is taken back: models:/NAME/3.")],
-    approved_by: Annotated[str, typer.Option(help="Who answers for it; kept on record.")],
+    approved_by: Annotated[str | None, typer.Option(help="Who answers for it; kept on record. Needed.")] = None,
+    token_file: TokenFile = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also to a version that still holds what was erased; needs --reason.")
     ] = False,
@@ -34,7 +35,7 @@ def rollback(
     settings = settings_of(home)
     from tasks.versions.rollback import roll_back
 
-    result = roll_back(settings, model_uri, approved_by=approved_by, reason=reason)
+    result = roll_back(settings, model_uri, approved_by=approved_by, reason=reason, token=token_in(token_file))
     said = f"version {result['champion']} of {result['model']} is champion, version {result['previous']} is previous"
     if result["lacks"]:
         said += (

@@ -131,17 +131,42 @@ def _socket(host: str, port: int) -> socket.socket:
 
 def _service(settings: Settings) -> FastAPI:
     from infra.keys.vault import Vault
+    from infra.requests.approvals import Approvals
     from infra.service import new_app
 
     models, generation = _models(settings)
     with suppress(OperationFailed):  # read once before the first call; a registry that is down is met again there
         models()
+    store, secret = store_of(settings, stay_connected=True), settings.mlflow_webhook_secret
     return new_app(
-        store_of(settings, stay_connected=True),
+        store,
         models=models,
         generation=generation,
         session_key=Vault.from_settings(settings).pseudonym("session key", kind="service"),
+        approvals=Approvals(store, role=settings.approver_role, days=settings.approval_days),
+        webhook_secret=None if secret is None else secret.get_secret_value(),
+        hint=_hints(),
     )
+
+
+def _hints() -> Callable[[Collection[str]], None]:
+    """What asks for runs of flows; however many hints come together, of each flow for one."""
+    from datetime import UTC, datetime
+
+    from infra.running.deployment import ask_for_run, next_look
+
+    asked: dict[str, datetime] = {}
+    one = threading.Lock()
+
+    def hint(flows: Collection[str]) -> None:
+        at = next_look(datetime.now(UTC))
+        with one:
+            due = [name for name in flows if asked.get(name) != at]
+            asked.update(dict.fromkeys(due, at))
+        for name in due:  # what asks for the same meanwhile waits for no Prefect server
+            ask_for_run(name, at)
+
+    return hint
 
 
 def _models(settings: Settings) -> tuple[Callable[[], Collection[str]], Callable[[str], str]]:

@@ -46,7 +46,7 @@ _RESERVED = frozenset(
 
 _TAG_LIMIT = 5_000  # characters; the smallest limit among the stores MLflow knows
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_. -]{0,98}[A-Za-z0-9_.-])?")
-_PERSON = re.compile(r"[^\W\d_][^\x00-\x1f\x7f]{0,99}")
+_PERSON = re.compile(r"[^\W_][^\x00-\x1f\x7f]{0,99}")  # whatever names a token of the service among them
 _BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 

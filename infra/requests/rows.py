@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import fields
@@ -20,6 +21,7 @@ Row = TypeVar("Row", bound=tables.Base)
 DUE_FIRST = (tables.Request.due, tables.Request.received, tables.Request.submitted_at, tables.Request.line)
 _ID_LENGTH = 10
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # 5 bits a letter, without i, l, o, u
+_BATCH_ID = re.compile(r"B-[0-9]{8}-[0-9a-f]{6}")
 
 
 def now() -> datetime:
@@ -45,6 +47,11 @@ def new_case_id() -> str:
 def new_batch_id() -> str:
     """Return B-, the date in UTC and 24 random bits; batches of different days sort by day."""
     return f"B-{now():%Y%m%d}-{secrets.token_hex(3)}"
+
+
+def is_batch_id(text: str) -> bool:
+    """Whether a text has the form of a batch id."""
+    return _BATCH_ID.fullmatch(text) is not None
 
 
 def request_row(session: Session, request_id: str) -> tables.Request:

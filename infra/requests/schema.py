@@ -16,7 +16,7 @@ from revs.errors import OperationFailed
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration, as its file says."""
 
 _CHAINED_SINCE = "0003"

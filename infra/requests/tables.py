@@ -234,6 +234,15 @@ class Answer(Base):
     answer: Mapped[dict[str, Any]]  # empty until all of it is stored
 
 
+class Delivery(Base):
+    """A delivery of a webhook that was taken, by the SHA-256 of its id; kept for an hour."""
+
+    __tablename__ = "service_deliveries"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime]
+
+
 class Event(Base):
     """The audit log; triggers refuse every change of a line that stands, the chain shows what was changed anyway."""
 

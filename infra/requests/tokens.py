@@ -115,23 +115,31 @@ class Tokens:
 
         return self._database.write(work)
 
-    def known(self, secret: str) -> Token | None:
-        """Return the usable token with this secret, and note the day; None where there is none."""
+    def of(self, secret: str) -> Token | None:
+        """Return the token with this secret, also one that opens nothing any more; None where there is none."""
         hashed = _hash(secret)
         if hashed is None:
             return None
-        return self._usable(lambda session: session.scalar(select(tables.Token).where(tables.Token.hash == hashed)))
+        query = select(tables.Token).where(tables.Token.hash == hashed)
+        return self._find(lambda session: session.scalar(query))
+
+    def known(self, secret: str) -> Token | None:
+        """Return the usable token with this secret, and note the day; None where there is none."""
+        return self._usable(self.of(secret))
 
     def still(self, token_id: str) -> Token | None:
         """Return the token with this id if it is usable, and note the day; None where it is not."""
-        return self._usable(lambda session: session.get(tables.Token, token_id))
+        return self._usable(self._find(lambda session: session.get(tables.Token, token_id)))
 
-    def _usable(self, find: Callable[[Session], tables.Token | None]) -> Token | None:
+    def _find(self, find: Callable[[Session], tables.Token | None]) -> Token | None:
         def look(session: Session) -> Token | None:
             row = find(session)
             return None if row is None else _record(row)
 
-        found, now = self._database.read(look), rows.now()
+        return self._database.read(look)
+
+    def _usable(self, found: Token | None) -> Token | None:
+        now = rows.now()
         if found is None or not found.usable(now):
             return None
         if found.last_used != now.date():

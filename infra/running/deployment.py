@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from infra.registry import open_registry
@@ -17,6 +19,7 @@ from revs.errors import BadInput
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig
 
+_log = logging.getLogger("revs.service.hints")
 ENTRYPOINT = "flows/process.py:process_deletion_requests"
 FLOW = "process-deletion-requests"
 POOL = "revs"
@@ -34,6 +37,11 @@ UPKEEP = {
         "30 * * * *",
         "Find champion aliases that somebody else moved, and champions that were changed or lack an erasure.",
     ),
+    "promote-versions": (
+        "flows/promotion.py:promote_versions",
+        "*/5 * * * *",
+        "Promote the waiting candidates that a human approved, and say which still wait.",
+    ),
 }
 # One run at a time per model; later ones wait for their turn, none is dropped.
 LIMIT, COLLISION = 1, "ENQUEUE"
@@ -41,6 +49,7 @@ LIMIT, COLLISION = 1, "ENQUEUE"
 _LEASE_SECONDS = 60  # Prefect's shortest: how long the turn of a run that was killed is still taken
 _WAIT_SECONDS = {True: 10.0, False: 3600.0}  # for the turn: of a scheduled run, of one that somebody started
 
+_TOGETHER_SECONDS = 15  # hints that come within so many share one run
 _HISTORY_DAYS = 7  # of Prefect's runs; what was erased, when and why stands in the request store and the registry
 _LOGGED = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}  # a child's console is its log file
 # Keys, passwords and addresses are among our settings, and a server of another project needs none; the folder of the
@@ -128,6 +137,37 @@ def _take_turn(held: ExitStack, model: str, seconds: float) -> bool:
         )
     )
     return True
+
+
+def next_look(now: datetime) -> datetime:
+    """When the runs are due that are asked for now: a run after every hint, and one for all of a few seconds."""
+    return datetime.fromtimestamp((now.timestamp() // _TOGETHER_SECONDS + 1) * _TOGETHER_SECONDS, UTC)
+
+
+def ask_for_run(name: str, at: datetime) -> None:
+    """Ask the Prefect server that this process knows for one run of a flow of `UPKEEP`, and wait for nothing.
+
+    Where there is none, or it does not do it, that is logged: the run comes by the schedule.
+
+    Args:
+        name: of the flow, which is that of its deployment.
+        at: when it is due; asked for again, for the same time, there is still one.
+    """
+    from httpx import HTTPError
+    from prefect.deployments import run_deployment
+    from prefect.exceptions import PrefectException
+    from prefect.settings import PREFECT_API_URL
+
+    later = f"no run of {name} was asked for, the next comes by its schedule"
+    if PREFECT_API_URL.value() is None:
+        _log.info("%s: PREFECT_API_URL names no server", later)
+        return
+    try:
+        run_deployment(
+            f"{name}/{name}", scheduled_time=at, idempotency_key=f"hint {at.isoformat()}", timeout=0, as_subflow=False
+        )
+    except (HTTPError, PrefectException, OSError, RuntimeError) as error:  # a hint is a courtesy; its text names a host
+        _log.warning("%s: the Prefect server failed with %s", later, type(error).__name__)
 
 
 def check_cron(cron: str) -> None:

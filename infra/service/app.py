@@ -13,7 +13,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
 from infra.requests import RequestStore
-from infra.service import api, pages
+from infra.requests.approvals import Approvals
+from infra.requests.deliveries import Deliveries
+from infra.service import api, candidate_pages, candidates, hooks, pages
+from infra.service.candidates import Waiting
 from infra.service.desk import Desk
 from infra.service.guard import Guard, Rates
 from infra.service.languages import languages
@@ -37,6 +40,9 @@ def new_app(
     session_key: str,
     generation: Callable[[str], str] = lambda _: "",
     rates: Rates | None = None,
+    approvals: Approvals | None = None,
+    webhook_secret: str | None = None,
+    hint: Callable[[Collection[str]], None] = lambda _: None,
 ) -> FastAPI:
     """Return the service of a request store.
 
@@ -46,6 +52,9 @@ def new_app(
         session_key: Signs the session cookies; the same key keeps sessions over a restart.
         generation: Returns what a model was trained as: see `RequestStore.add_file`.
         rates: How often an address may call; None: the default.
+        approvals: Of candidates, with the role that approves; None: none does.
+        webhook_secret: What MLflow signs its webhooks with; None: none is taken.
+        hint: Told the names of flows that have something to look at; it is called after the answer.
     """
     app = FastAPI(
         title="revs deletion requests",
@@ -60,7 +69,11 @@ def new_app(
     app.state.sessions = Sessions(session_key)
     app.state.languages = languages()
     app.state.rates = rates or Rates()
-    for each in (api.open_router, api.router, pages.router):
+    app.state.waiting = Waiting(approvals or Approvals(store, role=None, days=1))
+    app.state.webhook_secret = webhook_secret.encode() if webhook_secret else None
+    app.state.deliveries = Deliveries(store)
+    app.state.hint = hint
+    for each in (api.open_router, api.router, candidates.router, hooks.router, pages.router, candidate_pages.router):
         app.include_router(each)
     app.add_middleware(Guard, rates=app.state.rates, answer=partial(_of_scope, app))
     app.add_exception_handler(Problem, _answer)

@@ -80,14 +80,15 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        started, status = time.perf_counter(), 0
+        started, answered, status = time.perf_counter(), 0.0, 0
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal answered, status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _harden(message, secure=scope["scheme"] == "https")
             await send(message)
+            answered = time.perf_counter()  # what is done after the answer is not waited for
 
         try:
             self._rates.call(client_of(scope))
@@ -99,7 +100,7 @@ class Guard:
             if not status:
                 await self._answer(scope, Problem("fault"))(scope, receive, sending)
         finally:
-            took = (time.perf_counter() - started) * 1000
+            took = ((answered or time.perf_counter()) - started) * 1000
             token = scope.get("state", {}).get("token", "-")
             log.info("%s %s %d %.0f ms %s", _method(scope), _route(scope), status, took, token)
 

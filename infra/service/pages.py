@@ -106,8 +106,9 @@ def page(
     asked = request.query_params.get("lang")
     code = chosen(request, asked)
     values.setdefault("query", "")
+    may = _may(who) | ({"candidates"} if request.app.state.waiting.may_approve(who) else set())
     text = request.app.state.languages[code].render(
-        template, {"session": session, "who": who, "may": _may(who), "here": _here(request), **values}
+        template, {"session": session, "who": who, "may": may, "here": _here(request), **values}
     )
     response = HTMLResponse(text, status)
     response.headers["Content-Language"] = code
@@ -130,7 +131,7 @@ def _here(request: Request) -> str:
     request_id = request.path_params.get("request_id", "")
     if route == "/requests/{request_id}" and is_request_id(request_id):  # what is no id is not shown
         return f"/requests/{request_id}"
-    return route if route in {"/", "/login", "/submit"} else "/"
+    return route if route in {"/", "/login", "/submit", "/candidates"} else "/"
 
 
 @router.get("/style.css")

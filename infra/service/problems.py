@@ -27,13 +27,34 @@ KINDS: dict[str, Kind] = {
     "no-token": Kind(
         401, "No usable token", "send 'Authorization: Bearer revs_…' with a token that is neither revoked nor expired"
     ),
+    "signature": Kind(
+        401,
+        "Not signed so",
+        "the delivery is not signed with the secret that is set here; give both sides the same one",
+    ),
+    "stale-delivery": Kind(
+        401, "Not of now", "the delivery was signed more than 5 minutes from now; set the clocks of both sides"
+    ),
     "role": Kind(403, "Not with this role", "the role of this token does not allow it; use a token of another role"),
     "own-request": Kind(403, "Own request", "who submitted a request may not verify it; somebody else's token has to"),
     "stale-form": Kind(403, "Form out of date", "the form is not of this session; open the page again, send it anew"),
     "unknown-request": Kind(404, "No such request", "this token sees no request with this id; look it up in the list"),
+    "unknown-batch": Kind(404, "No such batch", "there is no batch with this id; look it up in the list"),
+    "no-webhook": Kind(
+        404, "No webhook here", "this service takes no webhooks; its operator has to set REVS_MLFLOW_WEBHOOK_SECRET"
+    ),
     "unknown-path": Kind(404, "No such page", "nothing is at this address; /v1/openapi.json names what there is"),
     "method": Kind(405, "Method not allowed", "this address takes other methods; /v1/openapi.json names them"),
     "state": Kind(409, "Not in this state", "the request is not in a state that allows it; read it again"),
+    "replayed": Kind(409, "Delivered before", "a delivery with this id was taken before; send each once"),
+    "nobody-approves": Kind(
+        409,
+        "Nobody approves here",
+        "no role approves over the service; its operator has to set REVS_APPROVER_ROLE, or to run 'revs promote'",
+    ),
+    "not-approvable": Kind(
+        409, "Not to be approved", "the candidate is another one, or waits no longer; read the list again"
+    ),
     "too-large": Kind(413, "Too large", "the body is larger than 1 MiB; send fewer requests at once"),
     "media-type": Kind(415, "Wrong media type", "send the body as application/json"),
     "invalid": Kind(422, "Not valid", "the body is not as documented; mend the places that 'errors' names"),

@@ -89,5 +89,6 @@ MAY: dict[str, frozenset[Role]] = {
     "list": _INSIDE,
     "history": _INSIDE,
     "metrics": _INSIDE,
+    "candidates": _INSIDE,  # who approves is a setting
     **{name: action.roles for name, action in ACTIONS.items()},
 }

@@ -40,7 +40,8 @@ _ROW: dict[str, Any] = {
 }
 
 
-def _example(value: dict[str, Any], **more: Any) -> ConfigDict:
+def example(value: dict[str, Any], **more: Any) -> ConfigDict:
+    """Return the configuration of a class of this documentation, with an example."""
     return ConfigDict(json_schema_extra={"examples": [value | more]})
 
 
@@ -74,7 +75,7 @@ class Submitted(BaseModel):
 class Receipt(BaseModel):
     """What became of the requests of a body, in its order."""
 
-    model_config = _example(
+    model_config = example(
         {"requests": [{"number": 0, "id": _ID, "result": "accepted", "model": "support-bot", "case_id": "C-4e5f6a7b"}]}
     )
 
@@ -84,7 +85,7 @@ class Receipt(BaseModel):
 class RequestRow(BaseModel):
     """One request in a list."""
 
-    model_config = _example(_ROW)
+    model_config = example(_ROW)
 
     id: str
     model: str
@@ -137,7 +138,7 @@ class EventOut(BaseModel):
 class RequestOut(RequestRow):
     """One request; `history` is empty for a submitter."""
 
-    model_config = _example(
+    model_config = example(
         _ROW,
         status="completed",
         days_left=None,
@@ -197,7 +198,7 @@ class RequestOut(RequestRow):
 class RequestPage(BaseModel):
     """One page of a list, most urgent first."""
 
-    model_config = _example({"requests": [_ROW], "total": 1, "page": 1, "pages": 1})
+    model_config = example({"requests": [_ROW], "total": 1, "page": 1, "pages": 1})
 
     requests: list[RequestRow]
     total: int
@@ -208,7 +209,7 @@ class RequestPage(BaseModel):
 class State(BaseModel):
     """How the service is."""
 
-    model_config = _example({"status": "ok"})
+    model_config = example({"status": "ok"})
 
     status: Literal["ok"]
 

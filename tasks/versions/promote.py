@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from infra.registry import ModelVersion, Registry
-from infra.registry.records import checked_person
 from infra.requests import Batch, RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
 from tasks.batch.evidence import accepted
 from tasks.batch.pages import keep_outcome
 from tasks.batch.stage import open_registry, open_store
+from tasks.versions.approval import Approver, approved_on_record, approver, required_approver
 from tasks.versions.audit import audit_batch
 from tasks.versions.lineage import (
     erased_from,
@@ -28,7 +28,9 @@ from tasks.versions.lineage import (
 from tasks.versions.served import NEW_ROOT_DECLARED, PROMOTED, REINSTATED, ever_served, last_served, serving
 
 
-def promote_version(settings: Settings, model_uri: str, *, approved_by: str | None) -> dict[str, Any]:
+def promote_version(
+    settings: Settings, model_uri: str, *, approved_by: str | None, token: str | None = None
+) -> dict[str, Any]:
     """Make a registered version champion, and complete the batch that waited for that. Idempotent.
 
     A version that was champion before is made champion again, whatever version the alias was moved to since. That it
@@ -37,61 +39,91 @@ def promote_version(settings: Settings, model_uri: str, *, approved_by: str | No
     Args:
         settings: the installation.
         model_uri: the candidate.
-        approved_by: the human who answers for it, needed where evidence is insufficient or no gate judged it here.
+        approved_by: the human who answers for it, needed where evidence is insufficient or no gate judged it here;
+            None: whoever approved the candidate over the service, if somebody did.
+        token: the secret of the token of who approves; see `tasks.versions.approval`.
 
     Raises:
         BadInput: no such version, its batch is open, or it was edited for what a human decided against since.
-        GateRefused: a gate refused; evidence is insufficient, or no gate judged it here, and nobody approved; or the
-            version lacks what a completed batch erased.
+        GateRefused: a gate refused; evidence is insufficient, or no gate judged it here, and nobody approved; who
+            approved may not; or the version lacks what a completed batch erased.
         OperationFailed: registry and request store disagree, the stored files changed, or the champion moved meanwhile.
     """
-    by = None if approved_by is None else checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
+    by = approver(settings, store, name=approved_by, token=token)
     version = registry.resolve(model_uri)
     registry.require_bytes(version)
-    if by is None and settings.approval == "always":
-        raise GateRefused(
-            f"{version.uri} needs a human's approval (REVS_APPROVAL=always): nothing was promoted; run 'revs promote "
-            f"{version.uri} --approved-by NAME'"
-        )
-    require_on_record(store, version, registry.evidence(version))
-    require_whole_lineage(registry, store, version)
-    batch = _batch_of(store, version)
-    with store.moving_alias(version.name), _held(store, batch):
-        _require_answered_for(store, version, batch, by=by)
-        if batch is not None and batch.status not in ("waiting", "completed"):
-            raise GateRefused(
-                f"{version.uri} is the candidate of batch {batch.id}, which is {batch.status}: nothing was promoted; "
-                "the next batch makes another one"
-            )
-        was_champion = version.was_champion or ever_served(store, version)
-        if was_champion and (batch is None or batch.status == "completed"):
-            registry.reinstate(version, instead_of=serving(registry, store, version.name), approved_by=by)
-            _record(store, version, batch, event=REINSTATED, approved_by=by)
-            return _result(registry, version, batch, report=None)
-        if batch is not None and batch.status == "waiting":
-            _refuse_what_waited_too_long(batch, days=settings.approval_days)
-            _refuse_what_was_decided_since(store, batch)
-        registry.promote(version, expected_champion=_parent(registry, version), approved_by=by)
-        _record(store, version, batch, event=PROMOTED, approved_by=by)
-        if batch is None or str(batch.status) != "waiting":
-            return _result(registry, version, batch, report=None)
-        _accept(store, batch, by=by or "revs promote")
+    with store.moving_alias(version.name):
+        batch = _batch_of(store, version)  # as it is now: another promotion may have come first
+        with _held(store, batch):
+            by = by or approved_on_record(settings, store, version, batch)
+            if by is None and settings.approval == "always":
+                raise GateRefused(
+                    f"{version.uri} needs a human's approval (REVS_APPROVAL=always): nothing was promoted; run 'revs "
+                    f"promote {version.uri} --approved-by NAME'"
+                )
+            require_on_record(store, version, registry.evidence(version))
+            require_whole_lineage(registry, store, version)
+            completed = _make_champion(settings, registry, store, version, batch, by=by)
+    if batch is None or not completed:
+        return _result(registry, version, batch, report=None)
     report = audit_batch(settings, batch.id, None, read_weights=False)["report"]
     keep_outcome(settings, batch.id, Path(report))
     return _result(registry, version, store.batch(batch.id), report=report)
 
 
-def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) -> dict[str, Any]:
+def _make_champion(
+    settings: Settings,
+    registry: Registry,
+    store: RequestStore,
+    version: ModelVersion,
+    batch: Batch | None,
+    *,
+    by: Approver | None,
+) -> bool:
+    """Move the alias, write that down, and complete the batch that waited; returns whether one did."""
+    _require_answered_for(store, version, batch, by=by)
+    if batch is not None and batch.status not in ("waiting", "completed"):
+        raise GateRefused(
+            f"{version.uri} is the candidate of batch {batch.id}, which is {batch.status}: nothing was promoted; "
+            "the next batch makes another one"
+        )
+    name = None if by is None else by.name
+    was_champion = version.was_champion or ever_served(store, version)
+    if was_champion and (batch is None or batch.status == "completed"):
+        registry.reinstate(version, instead_of=serving(registry, store, version.name), approved_by=name)
+        _record(store, version, batch, event=REINSTATED, by=by)
+        return False
+    if batch is not None and batch.status == "waiting":
+        _refuse_what_waited_too_long(batch, days=settings.approval_days)
+        _refuse_what_was_decided_since(store, batch)
+    registry.promote(version, expected_champion=_parent(registry, version), approved_by=name)
+    _record(store, version, batch, event=PROMOTED, by=by)
+    if batch is None or batch.status != "waiting":
+        return False
+    evidence = accepted(batch.outcome["evidence"], store.outcomes(batch_id=batch.id), by=name or "revs promote")
+    store.accept_batch(batch.id, by=name or "revs promote", outcome={"evidence": evidence})
+    return True
+
+
+def declare_new_root(
+    settings: Settings, model_uri: str, *, approved_by: str | None, token: str | None = None
+) -> dict[str, Any]:
     """Make a base version champion on a human's word that it was trained without what was erased so far.
 
+    Args:
+        settings: the installation.
+        model_uri: the version.
+        approved_by: the human who answers for it; None: the holder of the token.
+        token: as of `promote_version`.
+
     Raises:
-        BadInput: no such version, or one that a batch made.
-        GateRefused: the data that was erased is known to have been in it.
+        BadInput: no such version, one that a batch made, or nobody answers for it.
+        GateRefused: the data that was erased is known to have been in it, or who answers for it may not.
         OperationFailed: the stored files changed, or the store failed.
     """
-    by = checked_person(approved_by)
     registry, store = open_registry(settings), open_store(settings)
+    by = required_approver(settings, store, name=approved_by, token=token)
     version = registry.resolve(model_uri)
     registry.require_bytes(version)
     require_on_record(store, version, registry.evidence(version))
@@ -99,8 +131,8 @@ def declare_new_root(settings: Settings, model_uri: str, *, approved_by: str) ->
     with store.moving_alias(version.name):
         supersedes = [batch for batch, _ in missing_erasures(registry, store, version)]
         now = serving(registry, store, version.name)
-        registry.declare_root(version, instead_of=now, supersedes=supersedes, approved_by=by)
-        _record(store, version, None, event=NEW_ROOT_DECLARED, approved_by=by, supersedes=supersedes)
+        registry.declare_root(version, instead_of=now, supersedes=supersedes, approved_by=by.name)
+        _record(store, version, None, event=NEW_ROOT_DECLARED, by=by, supersedes=supersedes)
     return _result(registry, version, None, report=None) | {"supersedes": supersedes}
 
 
@@ -138,7 +170,9 @@ def _refuse_what_was_decided_since(store: RequestStore, batch: Batch) -> None:
             )
 
 
-def _require_answered_for(store: RequestStore, version: ModelVersion, batch: Batch | None, *, by: str | None) -> None:
+def _require_answered_for(
+    store: RequestStore, version: ModelVersion, batch: Batch | None, *, by: Approver | None
+) -> None:
     """Raise GateRefused where nothing but tags and an alias says that the version may serve, and nobody answers."""
     judged = batch is not None and version_made_by(batch) == version.version
     if not judged and by is None and last_served(store, version.name) != version.uri:
@@ -198,17 +232,11 @@ def _held(store: RequestStore, batch: Batch | None) -> Iterator[None]:
         yield
 
 
-def _accept(store: RequestStore, batch: Batch, *, by: str) -> None:
-    """Complete a batch that waited for this promotion, with its evidence as it is from now on."""
-    if batch.status == "waiting":
-        evidence = accepted(batch.outcome["evidence"], store.outcomes(batch_id=batch.id), by=by)
-        store.accept_batch(batch.id, by=by, outcome={"evidence": evidence})
-
-
 def _record(
-    store: RequestStore, version: ModelVersion, batch: Batch | None, *, event: str, approved_by: str | None, **more: Any
+    store: RequestStore, version: ModelVersion, batch: Batch | None, *, event: str, by: Approver | None, **more: Any
 ) -> None:
-    detail = {"version": version.uri, "approved_by": approved_by} | more
+    answered = {"approved_by": None} if by is None else by.detail
+    detail = {"version": version.uri} | answered | more
     store.record(event, batch_id=None if batch is None else batch.id, detail=detail)
 
 

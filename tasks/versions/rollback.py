@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from infra.registry import ModelVersion, Registry
-from infra.registry.records import checked_person
 from infra.requests import RequestStore
 from infra.settings import Settings
 from revs.errors import BadInput, GateRefused
 from tasks.batch.stage import open_registry, open_store
+from tasks.versions.approval import required_approver
 from tasks.versions.lineage import missing_erasures, require_on_record
 from tasks.versions.reasons import checked_reason
 from tasks.versions.served import ROLLED_BACK, ever_served, last_served
 
 
-def roll_back(settings: Settings, model_uri: str, *, approved_by: str, reason: str | None) -> dict[str, Any]:
+def roll_back(
+    settings: Settings, model_uri: str, *, approved_by: str | None, reason: str | None, token: str | None = None
+) -> dict[str, Any]:
     """Make the version that the alias `previous` names champion again, in place of the one that `model_uri` names.
 
     The two change places: what was taken back is `previous` then, and 'revs promote' brings it back. A second call with
@@ -24,17 +26,19 @@ def roll_back(settings: Settings, model_uri: str, *, approved_by: str, reason: s
     Args:
         settings: the installation.
         model_uri: the champion that is taken back; `models:/NAME/3`, so that another one is not.
-        approved_by: the human who answers for it.
+        approved_by: the human who answers for it; None: the holder of the token.
         reason: why a version serves that still holds what was erased from the model; None: then it is refused.
+        token: the secret of the token of who approves; see `tasks.versions.approval`.
 
     Raises:
         BadInput: no such version, it is not champion, none was champion before it, or the reason is not usable.
-        GateRefused: the version before still holds what was erased, and no reason was given; or nothing but tags of the
-            registry says that it ever was champion.
+        GateRefused: the version before still holds what was erased, and no reason was given; nothing but tags of the
+            registry says that it ever was champion; or who answers for it may not.
         OperationFailed: its files or its records are not what was registered, or the store failed.
     """
-    by, why = checked_person(approved_by), None if reason is None else checked_reason(reason)
+    why = None if reason is None else checked_reason(reason)
     registry, store = open_registry(settings), open_store(settings)
+    by = required_approver(settings, store, name=approved_by, token=token)
     left = registry.resolve(model_uri)
     with store.moving_alias(left.name):
         champion = registry.champion(left.name)
@@ -42,8 +46,8 @@ def roll_back(settings: Settings, model_uri: str, *, approved_by: str, reason: s
             return _result(champion, left, ())
         before = _version_before(registry, store, left, champion)
         lacks = _require_to_serve(registry, store, before, why)
-        registry.reinstate(before, instead_of=left, approved_by=by)
-        detail = {"version": before.uri, "instead_of": left.uri, "approved_by": by, "reason": why, "lacks": [*lacks]}
+        registry.reinstate(before, instead_of=left, approved_by=by.name)
+        detail = {"version": before.uri, "instead_of": left.uri, **by.detail, "reason": why, "lacks": [*lacks]}
         store.record(ROLLED_BACK, detail=detail)
         return _result(before, left, lacks)
 

@@ -12,10 +12,11 @@ from registered import Installation, waiting
 from typer.testing import CliRunner
 
 from flows.cli.app import app
+from infra.requests.tokens import Tokens
 from revs.errors import RevsError
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-VARIES = {r"B-\d{8}-[0-9a-f]+": "B-20261130-0a1b2c", r"\S+/report\.html": "REPORT"}
+VARIES = {r"T-[0-9a-z]{8}": "T-0a1b2c3d", r"B-\d{8}-[0-9a-f]+": "B-20261130-0a1b2c", r"\S+/report\.html": "REPORT"}
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +31,10 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def steps(page: str) -> Iterator[tuple[str, str]]:
-    """Each command of the page's console blocks, and what stands below it."""
+def steps(page: str, fence: str = "console") -> Iterator[tuple[str, str]]:
+    """Each command of the page's blocks with that fence, and what stands below it."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    for block in re.findall(r"^```console\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
+    for block in re.findall(rf"^```{fence}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
         for step in block.removeprefix("$ ").split("\n$ "):
             command, _, said = step.partition("\n")
             yield command, one_line(said)
@@ -61,5 +62,19 @@ def test_the_example_of_a_promotion_runs_as_it_stands(here: Installation) -> Non
     waiting(here)
     found = [*steps("promote.md")]
     assert len(found) == 2
+    for command, said in found:
+        assert revs(command) == said, command
+
+
+def test_the_example_of_an_approval_by_role_runs_as_it_stands(
+    here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting(here)
+    monkeypatch.setenv("REVS_APPROVER_ROLE", "officer")
+    monkeypatch.chdir(tmp_path)
+    for role in ("officer", "operator"):
+        Path(f"{role}.token").write_text(Tokens(here.store).add(role=role, name=f"A. {role.title()}", by="a test")[1])
+    found = [*steps("promote.md", "console role=officer")]
+    assert len(found) == 3
     for command, said in found:
         assert revs(command) == said, command

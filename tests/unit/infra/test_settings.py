@@ -70,6 +70,7 @@ def test_a_home_with_spaces_and_percent_signs_makes_usable_addresses(tmp_path: P
     [
         ("REVS_REQUEST_DAYS", "soon", "REVS_REQUEST_DAYS=soon: "),
         ("REVS_REQUEST_DAYS", "0", "REVS_REQUEST_DAYS=0: "),
+        ("REVS_APPROVER_ROLE", "wizard", "REVS_APPROVER_ROLE=wizard: "),
         ("REVS_REGIME", "the law", "REVS_REGIME=the law: "),
         ("REVS_TIME_ZONE", "Vienna", "REVS_TIME_ZONE=Vienna: is not the name of a time zone such as Europe/Vienna"),
         ("REVS_TIME_ZONE", "Europe", "REVS_TIME_ZONE=Europe: "),  # a folder of zones

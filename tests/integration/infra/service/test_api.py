@@ -23,6 +23,7 @@ ROLES_OF = {
     "read": {"submitter", "officer", "operator", "auditor"},
     "list": {"officer", "operator", "auditor"},
     "metrics": {"officer", "operator", "auditor"},
+    "candidates": {"officer", "operator", "auditor"},
     "verify": {"officer"},
     "withdraw": {"officer"},
     "hold": {"officer"},
@@ -52,6 +53,7 @@ def call(served: Served, role: str | None, what: str, request_id: str = "R-00000
         "read": lambda: client.get(f"/v1/requests/{request_id}"),
         "list": lambda: client.get("/v1/requests"),
         "metrics": lambda: client.get("/v1/metrics"),
+        "candidates": lambda: client.get("/v1/candidates"),
     }[what]()
 
 

@@ -8,11 +8,12 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
-from served import EMAIL, GOOD, SSN, SUBJECT, Served
+from served import EMAIL, GOOD, MADE, SSN, SUBJECT, Served
 from starlette.testclient import TestClient
 from stored_requests import opened
 
 from infra.requests import IdentifierOutcome
+from infra.requests.approvals import APPROVED
 from infra.requests.tokens import ROLES
 from infra.service.sessions import Session
 
@@ -340,3 +341,22 @@ def test_what_can_be_dropped_is_chosen_by_number_and_type(served: Served) -> Non
     answer = send(client, f"{path}/narrow", of=path, number="0", reason="not_theirs", sure="yes")
     page = client.get(answer.headers["location"]).text
     assert '<option value="0">' not in page and "Dropped and destroyed" in page
+
+
+def test_an_officer_approves_on_the_page_and_others_only_look(served: Served) -> None:
+    batch_id = served.candidate()
+    auditor, officer = logged_in(served, "auditor"), logged_in(served, "officer")
+    seen = auditor.get("/candidates").text
+    assert batch_id in seen and MADE["weights"] in seen and f"/candidates/{batch_id}/approve" not in seen
+    assert logged_in(served, "submitter").get("/candidates").status_code == 403
+    path, of = f"/candidates/{batch_id}/approve", "/candidates"
+    assert send(auditor, path, of="/candidates", sure="yes", **MADE).status_code == 403
+    assert "say that you are sure" in send(officer, path, of=of, **MADE).text
+    other = send(officer, path, of=of, sure="yes", **MADE | {"weights": "another"})
+    assert other.status_code == 409 and "with other weights than were approved" in other.text
+    assert officer.post(path, data={"sure": "yes", **MADE}).status_code == 403, "without the secret of the session"
+    assert served.store.events(event=APPROVED) == [] == served.hints
+    assert send(officer, path, of=of, sure="yes", **MADE).headers["location"] == "/candidates?done=approve"
+    assert len(served.store.events(event=APPROVED)) == 1 and served.hints == [("promote-versions",)]
+    german = officer.get("/candidates", params={"done": "approve", "lang": "de"}).text
+    assert "Die Genehmigung ist festgehalten" in german and "Genehmigt von" in german and path not in german
