@@ -63,6 +63,7 @@ def promote_version(
                     f"promote {version.uri} --approved-by NAME'"
                 )
             require_on_record(store, version, registry.evidence(version))
+            _refuse_what_another_overtook(store, version, batch)
             require_whole_lineage(registry, store, version)
             completed = _make_champion(settings, registry, store, version, batch, by=by)
     if batch is None or not completed:
@@ -147,6 +148,21 @@ def _refuse_what_waited_too_long(batch: Batch, *, days: int) -> None:
             f"the candidate of batch {batch.id} has waited since {batch.closed_at.date()}, for more than {days} days "
             f"(REVS_APPROVAL_DAYS): nothing was promoted; 'revs batches abandon {batch.id}' puts its requests in line "
             "for the next batch, which makes a new one"
+        )
+
+
+def _refuse_what_another_overtook(store: RequestStore, version: ModelVersion, batch: Batch | None) -> None:
+    """Refuse a waiting candidate that was made from another version than the one that serves now.
+
+    Raises:
+        GateRefused: it was; it lacks what that version erased, and was never compared with it.
+    """
+    served = last_served(store, version.name)
+    if batch is not None and batch.status == "waiting" and served not in (None, batch.source, version.uri):
+        raise GateRefused(
+            f"{version.uri} was made from {batch.source}, and {served} was made champion since: nothing was promoted; "
+            f"'revs batches abandon {batch.id}' puts its requests in line for the next batch, which starts from the "
+            "champion"
         )
 
 

@@ -44,6 +44,25 @@ def test_the_run_of_an_open_batch_promotes_it_and_nobody_else(here: Installation
         promote_version(here.settings, version.uri, approved_by="A. Officer")
 
 
+@pytest.mark.parametrize("approval", [None, "A. Officer"])
+def test_of_two_candidates_that_wait_for_one_champion_the_second_makes_room_for_a_new_one(
+    approval: str | None, here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.batch.resuming import give_up
+    from tasks.versions.promote import promote_version
+
+    monkeypatch.setattr("tasks.versions.audit.write_report", lambda _, folder: folder / "report.html")
+    robin = [{"type": "EMAIL_ADDRESS", "value": "robin@example.com"}]
+    (first, _), (second, overtaken) = waiting(here), waiting(here, identifiers=robin)
+    promote_version(here.settings, first.uri, approved_by="A. Officer")
+    with pytest.raises(GateRefused, match=f"{first.uri} was made champion since.*'revs batches abandon {overtaken}'"):
+        promote_version(here.settings, second.uri, approved_by=approval)
+    assert here.registry.alias("demo") == first.version
+    give_up(here.settings, here.store, overtaken, "a remedy that was told")
+    next_batch = here.store.open_batch(model="demo", corpus="corpus.txt", source=first.uri)
+    assert next_batch is not None and set(next_batch.request_ids) == set(here.store.batch(overtaken).request_ids)
+
+
 def test_an_alias_that_was_moved_by_hand_to_a_waiting_candidate_approves_nothing(here: Installation) -> None:
     version, batch_id = waiting(here)
     here.point_champion_to(version.version)
