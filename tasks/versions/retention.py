@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Final
 
-from infra.registry.records import BATCH, PREVIOUS, RETIRE_ON, STATUS, SUPERSEDED, WEIGHTS, ModelVersion
+from infra.registry.records import BATCH, CHAMPION, PREVIOUS, RETIRE_ON, STATUS, SUPERSEDED, WEIGHTS, ModelVersion
 from infra.registry.retention import Entry, Leftover
 from infra.requests import Batch, Clock, RequestStore
 from infra.requests.records import Event
@@ -171,8 +171,10 @@ class Record:
 def standing(entry: Entry, record: Record, today: date) -> Standing:
     """What is to become of one version; whether it shares its files with another is not asked here."""
     uri = entry.version.uri
-    if (stays := _protected(entry, record)) is not None:
-        return Standing(what=uri, goes=False, why=stays)
+    if (stays := _held_or_named(entry, record, today)) is not None:
+        return stays
+    if (why := _protected(entry, record)) is not None:
+        return Standing(what=uri, goes=False, why=why)
     if begun := record.of(entry.version, RETIRING):
         return Standing(what=uri, goes=True, why=f"its retirement was begun on {record.clock.day(begun[-1].at)}")
     if _superseded(entry, record):
@@ -224,13 +226,27 @@ def _known_leftover(leftover: Leftover, record: Record) -> str | None:
     return None
 
 
-def _protected(entry: Entry, record: Record) -> str | None:
-    """What keeps a version whatever the date."""
+def _held_or_named(entry: Entry, record: Record, today: date) -> Standing | None:
+    """The standing of a version under legal hold, which is on record, or under an alias, which anybody may set."""
     version = entry.version
     if (held := record.held(version.uri, version.run_id)) is not None:
-        return held
-    if named := sorted(set(version.aliases) - {PREVIOUS}):  # that one protects until its period ends
-        return f"alias {', '.join(named)} names it"
+        return Standing(what=version.uri, goes=False, why=held)
+    named = sorted(set(version.aliases) - {PREVIOUS})  # that one protects until its period ends
+    if not named:
+        return None
+    why = f"alias {', '.join(named)} names it"
+    late = CHAMPION not in named and _superseded(entry, record) and _promised(entry, record) <= today
+    if late:
+        why += (
+            f", and its period ended on {_promised(entry, record)}: remove the alias, or put the version under legal "
+            "hold with 'revs retire --hold'"
+        )
+    return Standing(what=version.uri, goes=False, why=why, overdue=late)
+
+
+def _protected(entry: Entry, record: Record) -> str | None:
+    """What else keeps a version whatever the date."""
+    version = entry.version
     if record.rolled_back(version):
         return "it was rolled back, and nothing has come in its place since"
     maker = record.maker(version)
@@ -273,7 +289,14 @@ def _by_period(entry: Entry, record: Record, today: date) -> Standing:
         "" if tagged is None or tagged >= promised else f" by the record; its tag says {tagged}, which shortens nothing"
     )
     if until > today:
-        return Standing(what=version.uri, goes=False, why=f"its period ends on {until}{said}", until=until)
+        late = promised <= today
+        if late:
+            said = (
+                f" by its tag {RETIRE_ON!r}, and by the record on {promised}: put that day back into the tag, or the "
+                "version under legal hold with 'revs retire --hold'"
+            )
+        why = f"its period ends on {until}{said}"
+        return Standing(what=version.uri, goes=False, why=why, until=until, overdue=late)
     why = f"it was superseded, and its period ended on {until}{said}"
     return Standing(what=version.uri, goes=True, why=why, until=until)
 

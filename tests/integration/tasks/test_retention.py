@@ -72,7 +72,7 @@ def test_a_superseded_version_goes_when_its_day_has_come_and_its_successor_stays
 
 def aliased(here: Installation, desk: Desk) -> str:
     alias(here, "frozen", "1")
-    return "alias frozen names it"
+    return "alias frozen names it, and its period ended on .*: remove the alias, or put the version under legal hold"
 
 
 def under_legal_hold(here: Installation, desk: Desk) -> str:
@@ -92,7 +92,7 @@ def source_of_an_open_batch(here: Installation, desk: Desk) -> str:
 
 def with_a_later_day_in_its_tag(here: Installation, desk: Desk) -> str:
     tag(here, "1", retire_on="2999-01-01")
-    return "its period ends on 2999-01-01"
+    return r"its period ends on 2999-01-01 by its tag 'revs.retire_on', and by the record on .*: put that day back"
 
 
 def with_a_tag_that_is_no_day(here: Installation, desk: Desk) -> str:
@@ -147,7 +147,10 @@ def test_a_superseded_version_stays_whatever_its_day(
     here.batch("one", here.checkpoints[1])
     reason = spare(here, desk)
     assert re.match(reason, why(desk)), why(desk)
-    assert apply(desk).retired == ()
+    done = apply(desk)
+    assert done.retired == ()
+    told = spare not in (under_legal_hold, source_of_an_open_batch)  # which are on record; the rest is anybody's doing
+    assert any(each.startswith("models:/demo/1 stays although its day has come") for each in done.problems) == told
     assert (here.registry.stored_at(here.registry.resolve("models:/demo/1")) or Path()).is_dir()
     assert events(here) == []
 
