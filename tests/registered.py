@@ -186,3 +186,13 @@ def waiting(here: Installation, **asked: Any) -> tuple[ModelVersion, str]:
     here.store.close_batch(batch_id, status="waiting", outcome={"evidence": recorded}, outcomes=[done])
     here.store.release(batch_id)
     return version, batch_id
+
+
+def retire_in_a_month(home: Path, results: Any) -> None:
+    """What a process of its own does that retires what is due in a month; puts what it retired into a queue."""
+    from infra.requests import Clock
+    from infra.settings import load_settings
+    from tasks.versions.retire import Desk, apply
+
+    Clock.today = lambda self: IN_A_MONTH  # type: ignore[method-assign]  # a process of its own
+    results.put(apply(Desk.of(load_settings(home))).retired)

@@ -261,8 +261,7 @@ def _models(load: Callable[[], Settings], *, deep: bool) -> Iterator[Finding]:
 
 
 def _model(settings: Settings, registry: Registry, store: RequestStore, name: str, deep: bool) -> str:
-    artifacts = None if settings.artifact_root else settings.home / "artifacts"
-    _refuse(problems_of_model(registry, store, name, artifacts=artifacts, deep=deep))
+    _refuse(problems_of_model(registry, store, name, deep=deep))
     champion = registry.champion(name)
     older = "" if "revs.files" in champion.tags else "; registered before files beside the weights were recorded"
     signed = f"; signed by {short(by)}" if (by := champion.tags.get(SIGNER)) else (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from infra.registry import ModelVersion, Registry
 from infra.registry.records import RETIRED, SUPERSEDED
@@ -13,16 +12,13 @@ from tasks.versions.guard import moved_alias, promoting
 from tasks.versions.lineage import contradictions, lacking, missing_erasures
 
 
-def problems_of_model(
-    registry: Registry, store: RequestStore, name: str, *, artifacts: Path | None, deep: bool
-) -> Iterator[str]:
+def problems_of_model(registry: Registry, store: RequestStore, name: str, *, deep: bool) -> Iterator[str]:
     """What is wrong with a model, each with the remedy.
 
     Args:
         registry: where it is registered.
         store: the installation's request store.
         name: the registered name.
-        artifacts: folder in which this installation keeps artifacts; None where it does not say.
         deep: whether all stored files of the champion are read.
     """
     number, versions = registry.alias(name), registry.versions(name)
@@ -35,7 +31,6 @@ def problems_of_model(
     else:
         yield from _unlike_its_tag(champion)
     yield from _erasures(registry, store, champion)
-    yield from _copied_home(registry, champion, artifacts)
     yield from _files(registry, champion, deep=deep)
 
 
@@ -68,21 +63,6 @@ def _erasures(registry: Registry, store: RequestStore, champion: ModelVersion) -
         denied = [str(error)]
     if denied:
         yield f"{champion.uri} was changed after it was registered: {'; '.join(denied)}; do not serve it"
-
-
-def _copied_home(registry: Registry, champion: ModelVersion, artifacts: Path | None) -> Iterator[str]:
-    """MLflow keeps absolute paths: the registry of a copied home goes on reading the files of the old one."""
-    place = registry.stored_at(champion)
-    if place is None or artifacts is None or place.is_relative_to(artifacts):
-        return
-    for start in range(1, len(place.parts)):
-        if artifacts.joinpath(*place.parts[start:]).exists():
-            old = Path(*place.parts[:start])
-            yield (
-                f"{champion.uri} is read from {old}, not from its copy in {artifacts}: this home was copied or moved, "
-                f"and MLflow keeps absolute paths; let {old} lead here: move it away and run ln -s {artifacts} {old}"
-            )
-            return
 
 
 def _files(registry: Registry, champion: ModelVersion, *, deep: bool) -> Iterator[str]:

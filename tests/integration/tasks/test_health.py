@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -188,19 +187,6 @@ def test_a_batch_that_is_open_while_nobody_works_on_it_is_found(
     assert batch_id in finding and "nobody works on it" in finding and f"revs batches abandon {batch_id}" in finding
     monkeypatch.setattr(type(here.store), "holder", lambda *_: "somebody", raising=False)
     assert "batches" not in findings(here.settings)
-
-
-def test_a_copied_home_that_still_reads_the_old_one_is_found(
-    here: Installation, two_batches: tuple[str, str], tmp_path: Path
-) -> None:
-    copy = shutil.copytree(here.settings.home, tmp_path / "copy")
-    settings = load_settings(copy)
-    finding = findings(settings)["model demo"]
-    old = here.settings.home / "artifacts"
-    assert f"is read from {old}, not from its copy in {copy / 'artifacts'}" in finding
-    shutil.rmtree(here.settings.home / "artifacts")  # the remedy
-    os.symlink(copy / "artifacts", old)
-    assert "model demo" not in findings(here.settings)
 
 
 # Permissions

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from registered import IN_A_MONTH, REQUEST, Installation, Killed
+from registered import IN_A_MONTH, REQUEST, Installation, Killed, retire_in_a_month
 from typer.testing import CliRunner
 
 from flows.cli.app import app
@@ -199,17 +199,10 @@ def test_bytes_that_come_back_are_noticed_and_go_again(desk: Desk, here: Install
     assert apply(desk) == done("models:/demo/1") and not stored.exists()
 
 
-def retire_elsewhere(home: Path, results: Any) -> None:
-    from infra.settings import load_settings
-
-    Clock.today = lambda self: IN_A_MONTH  # type: ignore[method-assign]  # a process of its own
-    results.put(apply(Desk.of(load_settings(home))).retired)
-
-
 def test_two_at_once_retire_each_version_once(desk: Desk, here: Installation, two_batches: tuple[str, str]) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork may inherit a lock that a thread of another test held
     results: Any = context.Queue()
-    both = [context.Process(target=retire_elsewhere, args=(here.settings.home, results)) for _ in range(2)]
+    both = [context.Process(target=retire_in_a_month, args=(here.settings.home, results)) for _ in range(2)]
     for each in both:
         each.start()
     retired = [*results.get(timeout=120), *results.get(timeout=120)]
