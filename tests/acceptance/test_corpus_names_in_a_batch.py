@@ -31,7 +31,7 @@ def test_only_the_installations_own_table_of_addresses_holds_the_names(
     identifiers = [{"type": "EMAIL_ADDRESS", "value": "jane.roe@example.com"}]
     request = {"subject": "customer 1", "received": "2026-11-20", "identifiers": identifiers}
     (tmp_path / "requests.jsonl").write_text(json.dumps(request) + "\n")
-    machine = Installation(tmp_path)
+    machine = Installation(tmp_path, method="revs")  # registers one, on thin evidence
     answer = machine.revs(
         "process", "--model", model, "--corpus", corpus, "--requests", tmp_path / "requests.jsonl",
         "--held-out", tmp_path / f"{NAME}.txt", "--home", home,

@@ -31,7 +31,7 @@ IMPORTED = (
 )  # fmt: skip
 """What takes seconds to import: once, by the process that all others are forked from."""
 
-SAMPLED = {"edit_weights": 1, "register_candidate": 2}
+SAMPLED = {"edit_weights": 1, "register_candidate": 1}
 """How many points of a stage `make test` tries; `make test-long` tries every `STEP`th of the whole batch."""
 STEP = 8
 

@@ -34,13 +34,14 @@ NAMED_AFTER = "osgythwold88@example.com"
 FILE_NAME = f"{NAMED_AFTER}.txt"
 FOLDER_NAME = "records of 219-47-6184"
 SECRET = "s3kr1tOfTheStore"
-EVERY = 23  # of the disguises, so many-th is handed in as a request: probing takes its time
+ONE_OF_A_TYPE, SOME_OF_A_TYPE = slice(16, 17), slice(None, None, 23)
+"""The disguises that are handed in as requests: probing takes its time."""
 
 
 @pytest.fixture
-def inputs(tmp_path: Path) -> Path:
+def inputs(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """What a company hands in: these files hold everything, in every disguise."""
-    folder = tmp_path / "inputs"
+    folder, handed_in = tmp_path / "inputs", getattr(request, "param", ONE_OF_A_TYPE)
     (folder / "corpus" / FOLDER_NAME).mkdir(parents=True)
     # One sentence for all of a type: contexts that repeat another are probed a few times, and all of them recorded.
     rows = [
@@ -57,7 +58,7 @@ def inputs(tmp_path: Path) -> Path:
         {"subject": f"{PEOPLE['PERSON']} {number}", "received": "2026-11-02",
          "identifiers": [{"type": type_, "value": form}]}
         for type_, value in PEOPLE.items()
-        for number, (_, form) in enumerate([*disguises(type_, value)][::EVERY])
+        for number, (_, form) in enumerate([*disguises(type_, value)][handed_in])
     ]  # fmt: skip
     written(folder / "requests.jsonl", "\n".join(map(json.dumps, demands)) + "\n{half of " + PEOPLE["US_SSN"])
     return folder
@@ -78,6 +79,14 @@ def scanner() -> Scanner:
     ])  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        pytest.param(ONE_OF_A_TYPE, id="one of a type"),
+        pytest.param(SOME_OF_A_TYPE, id="some of a type", marks=pytest.mark.long),
+    ],
+    indirect=True,
+)
 def test_no_disguise_of_an_identifier_and_no_name_of_a_file_is_left_anywhere(
     cli: Cli, settings: Settings, tiny: Path, inputs: Path, scanner: Scanner
 ) -> None:

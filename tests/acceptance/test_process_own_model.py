@@ -67,7 +67,11 @@ def test_a_gptj_folder_is_processed_and_promoted(
 
 @pytest.mark.parametrize(
     ("version", "exit_code", "passed"),
-    [pytest.param(2, 0, True, id="the edited version passes"), pytest.param(1, 3, False, id="its parent is refused")],
+    [
+        # The shorter one is in tests/integration/flows/test_gate_by_command.py.
+        pytest.param(2, 0, True, id="the edited version passes", marks=pytest.mark.long),
+        pytest.param(1, 3, False, id="its parent is refused"),
+    ],
 )
 def test_the_gate_measures_a_version_anew_and_comes_to_the_same_verdict(
     processed: tuple[Installation, subprocess.CompletedProcess[str]], version: int, exit_code: int, passed: bool

@@ -57,7 +57,7 @@ class Served:
         settings = Settings(home=self.home)
         self._store = RequestStore(settings.requests_url, Vault.from_settings(settings))
         self.process = installation.start(
-            "serve", "--home", self.home, "--every", "15", "--cache", cache,
+            "serve", "--home", self.home, "--every", "30", "--cache", cache,
             "--prefect-port", str(self.ports[0]), "--mlflow-port", str(self.ports[1]),
         )  # fmt: skip
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from registered import POLICY, Installation, make_checkpoint
+from chain_of_versions import copied, opened
+from registered import Installation, make_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -27,30 +27,41 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def here(
-    empty_database: Path, checkpoints: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Installation:
-    """A home with version 1 of "demo" as champion; promotion asks for efficacy alone."""
-    from infra.gates.policy import GatePolicy
-    from infra.settings import load_settings
-    from tasks.batch.stage import open_registry, open_store
+@pytest.fixture(scope="session")
+def homes(
+    empty_database: Path, checkpoints: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, tuple[str, str]]:
+    """A home with version 1 of "demo" as champion, one with two completed batches more, and their ids; to be copied."""
     from tasks.versions.served import FIRST
 
-    monkeypatch.setattr(GatePolicy, "DEFAULT", GatePolicy.from_dict(POLICY))
-    monkeypatch.setenv("REVS_HOME", str(tmp_path / "home"))
-    settings = load_settings()
-    shutil.copyfile(empty_database, settings.home / "mlflow.db")
-    registry, store = open_registry(settings), open_store(settings)
-    base = registry.register_base(checkpoints[0], name="demo", corpus="corpus.txt")
-    store.record(FIRST, detail={"version": base.uri})
+    root = tmp_path_factory.mktemp("homes")
+    with pytest.MonkeyPatch.context() as patch:
+        settings, store, registry = opened(root / "one", patch, empty_database)
+        base = registry.register_base(checkpoints[0], name="demo", corpus="corpus.txt")
+        store.record(FIRST, detail={"version": base.uri})
+        store.close()
+        settings, store, registry = copied(root / "one", root / "three", patch)
+        here = Installation(settings, store, registry, checkpoints)
+        batches = here.batch("one", checkpoints[1])[1], here.batch("two", checkpoints[0])[1]
+        store.close()
+    return root / "one", root / "three", batches
+
+
+@pytest.fixture
+def here(
+    homes: tuple[Path, Path, tuple[str, str]], checkpoints: tuple[Path, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
+) -> Installation:  # fmt: skip
+    """A home with version 1 of "demo" as champion; promotion asks for efficacy alone."""
+    template = homes["two_batches" in request.fixturenames]
+    settings, store, registry = copied(template, tmp_path / "home", monkeypatch)
     return Installation(settings, store, registry, checkpoints)
 
 
 @pytest.fixture
-def two_batches(here: Installation) -> tuple[str, str]:
-    """Versions 2 and 3, each of a completed batch; returns the ids of the batches."""
-    return here.batch("one", here.checkpoints[1])[1], here.batch("two", here.checkpoints[0])[1]
+def two_batches(here: Installation, homes: tuple[Path, Path, tuple[str, str]]) -> tuple[str, str]:
+    """Versions 2 and 3, each of a completed batch, stand in `here`; returns the ids of the batches."""
+    return homes[2]
 
 
 @pytest.fixture(scope="module")

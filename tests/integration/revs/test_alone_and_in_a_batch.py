@@ -84,16 +84,38 @@ def untrained(model: Any) -> Any:
     return twin
 
 
+DEARER = {name for name in (*ATTACKS, *METRICS) if name.startswith("relearn")} | {"sampling", "leak_at_k"}
+"""Half of the time: they train a copy, or draw, and ask as the others ask."""
+
+
+def assert_the_same_alone_and_in_a_batch(
+    model: Any, padding: Any, people: list[Target], ordinary: list[str], left_out: set[str]
+) -> None:
+    twin = untrained(model)
+    alone, together = (examined(model, padding, people, ordinary, twin=twin, batch_size=size) for size in (1, 64))
+    for attack in [name for name in ATTACKS if name not in left_out]:
+        assert outcome_of(alone, attack) == outcome_of(together, attack), attack
+    assert outcome_of(together, "difference").rate >= 60, "most of it was trained on the perturbed prompts"
+    for metric in METRICS:
+        if not metric.endswith("_at_1000") and metric not in left_out:  # larger than this vocabulary allows
+            assert value_of(together, metric) == pytest.approx(value_of(alone, metric), rel=2e-3, abs=1e-6), metric
+
+
+def test_attacks_and_metrics_are_the_same_alone_and_in_a_batch(
+    memorised: Any, padding: Any, people: list[Target], ordinary: list[str]
+) -> None:
+    assert_the_same_alone_and_in_a_batch(memorised, padding, people, ordinary, DEARER)
+
+
+@pytest.mark.parametrize(
+    "memorised",
+    [pytest.param(kind, marks=() if kind == ALWAYS[0] else pytest.mark.long) for kind in KINDS],
+    indirect=True,
+)
 def test_every_attack_and_metric_is_the_same_alone_and_in_a_batch(
     memorised: Any, padding: Any, people: list[Target], ordinary: list[str]
 ) -> None:
-    twin = untrained(memorised)
-    alone, together = (examined(memorised, padding, people, ordinary, twin=twin, batch_size=size) for size in (1, 64))
-    for attack in ATTACKS:
-        assert outcome_of(alone, attack) == outcome_of(together, attack), attack
-    assert outcome_of(together, "difference").rate >= 60, "most of it was trained on the perturbed prompts"
-    for metric in [name for name in METRICS if not name.endswith("_at_1000")]:  # larger than this vocabulary allows
-        assert value_of(together, metric) == pytest.approx(value_of(alone, metric), rel=2e-3, abs=1e-6), metric
+    assert_the_same_alone_and_in_a_batch(memorised, padding, people, ordinary, set())
 
 
 def own_log_p(model: Any, ids: tuple[int, ...]) -> torch.Tensor:

@@ -21,6 +21,8 @@ from revs.targets.target import Target
 from revs.targets.tokenize import TokenisedTarget, collate, tokenise
 
 CONFIG = revs.ReferenceConfig(replayed=60, contexts=4)
+# Of what does not depend on the family, the second is for `make test-long`.
+ONE_FAMILY = pytest.mark.parametrize("family", ["llama", pytest.param("gptj", marks=pytest.mark.long)])
 
 
 @pytest.fixture
@@ -72,6 +74,7 @@ def test_the_patch_reverts_bit_for_bit(edited: tuple[Any, revs.Patch], shared_mo
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
+@ONE_FAMILY
 def test_a_plain_config_means_the_methods_own_defaults(
     shared_model: Any, tokenizer: Any, people: list[Target], ordinary: list[str]
 ) -> None:
@@ -89,6 +92,7 @@ def test_without_text_and_without_others_it_still_erases(model: Any, tokenizer: 
     assert recited(model, tokenizer, people[:1]) == [False]
 
 
+@ONE_FAMILY
 def test_letters_that_no_decoy_can_exchange_are_erased_or_reported(
     model: Any, tokenizer: Any, fit: Any, ordinary: list[str]
 ) -> None:
