@@ -55,8 +55,13 @@ def opened(
 
 def copied(template: Path, home: Path, patch: pytest.MonkeyPatch) -> tuple[Settings, RequestStore, Registry]:
     """A copy of a home, opened."""
-    shutil.copytree(template, home)
+    copy_registry(template, home)
     return opened(home, patch)
+
+
+def copy_registry(template: Path, home: Path) -> None:
+    """Copy a folder with a registry, into one that may be there."""
+    shutil.copytree(template, home, dirs_exist_ok=True)
 
 
 def batch(registry: Registry, store: RequestStore, before: Path, after: Path, corpus: str) -> ModelVersion:

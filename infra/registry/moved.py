@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from infra.registry.service import database_file, exclusive, local_path
+from infra.registry.service import database_file, local_path
 from revs.errors import OperationFailed
 
 # Where MLflow's database keeps the addresses of files: table and column.
@@ -22,10 +22,10 @@ _WAIT_SECONDS = 30.0
 
 
 def follow(tracking_uri: str, artifact_uri: str | None, *, experiment: str) -> None:
-    """Let an embedded registry look for its files beside its database, after both were moved or copied together.
+    """Let an embedded registry look for its files where they are now, after it was moved or copied with them.
 
-    Without this a copy would read, and write to, the original. Nothing is changed where the two are no neighbours, or
-    where no file that the registry names is at the new place: then only the database was moved.
+    Without this a copy would read, write to, and delete from the original. So a registry whose files are neither beside
+    its database nor where the settings say is not opened, unless they came along to one of these places.
 
     Args:
         tracking_uri: of the registry.
@@ -33,18 +33,26 @@ def follow(tracking_uri: str, artifact_uri: str | None, *, experiment: str) -> N
         experiment: whose address tells where they went until now.
 
     Raises:
-        OperationFailed: some of the files were left behind, or the database cannot be written.
+        OperationFailed: the files, or some of them, were left behind, or the database cannot be written.
     """
-    database, place = database_file(tracking_uri), local_path(artifact_uri)
-    if database is None or place is None or place.parent != database.parent or not database.is_file():
+    database = database_file(tracking_uri)
+    if database is None or not database.is_file():
         return
     old = _recorded(database, experiment)
     before = local_path(old)
-    if old is None or before is None or before == place or _same_folder(before, place):
+    beside, configured = database.parent / "artifacts", local_path(artifact_uri)
+    places = [place for place in (configured, beside) if place is not None]
+    if old is None or before is None or any(before == place or _same_folder(before, place) for place in places):
         return
-    with exclusive(tracking_uri):
-        if _recorded(database, experiment) == old and _came_along(database, old, before, place):
-            _rename(database, old, str(artifact_uri).rstrip("/"))
+    named = list(_files(database, old))
+    for place in places:
+        if not named or _came_along(database, named, before, place):
+            _rename(database, old, place.as_uri())
+            return
+    raise OperationFailed(
+        f"the registry {database} keeps its files in {before}, which is neither beside it nor REVS_ARTIFACT_ROOT: if "
+        f"it was copied or moved, copy them to {places[0]} too; if they stay there, set REVS_ARTIFACT_ROOT={before}"
+    )
 
 
 def _recorded(database: Path, experiment: str) -> str | None:
@@ -58,13 +66,12 @@ def _same_folder(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def _came_along(database: Path, old: str, before: Path, place: Path) -> bool:
-    """Whether the files that the registry names are at the new place.
+def _came_along(database: Path, named: list[str], before: Path, place: Path) -> bool:
+    """Whether the files that the registry names are at a place.
 
     Raises:
         OperationFailed: some are, others only at the old one.
     """
-    named = list(_files(database, old))
     if not any((place / path).exists() for path in named):
         return False
     if left := [path for path in named if (before / path).exists() and not (place / path).exists()]:

@@ -111,10 +111,14 @@ def _discard(client: MlflowClient, run_id: str) -> None:
 
 def attach(client: MlflowClient, run_id: str, documents: Mapping[str, bytes]) -> None:
     """Store documents as artifacts of a run, by their file names; one that is there is replaced."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    # Not client.log_artifact: it remembers for the whole process where a run's files lie, also those of a copied home.
+    place = get_artifact_repository(client.get_run(run_id).info.artifact_uri, tracking_uri=client.tracking_uri)
     with tempfile.TemporaryDirectory(prefix="revs-documents-") as scratch:
         for file_name, content in documents.items():
             (Path(scratch) / file_name).write_bytes(content)
-            client.log_artifact(run_id, str(Path(scratch) / file_name))
+            place.log_artifact(str(Path(scratch) / file_name))
 
 
 def fetch(uri: str, tracking_uri: str, into: Path | None = None) -> Path:

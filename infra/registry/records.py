@@ -181,7 +181,7 @@ def evidence_of(data: bytes) -> dict[str, Any] | None:
     """Read the evidence of a batch; None where it is no evidence, as a version that was made by hand may have it."""
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     parts = dict.fromkeys(("model", "scores", "edit", "policy", "batch"), dict)
     lists = dict.fromkeys(("gates", "datasets", "requests"), list)

@@ -70,6 +70,7 @@ class Registry(Retention):
         corpus: str,
         tags: Mapping[str, Any] | None = None,
         lineage: Mapping[str, Any] | None = None,
+        may_serve: bool = True,
     ) -> ModelVersion:
         """Register a model that nobody edited yet. The same files under the same name are the same version.
 
@@ -82,6 +83,7 @@ class Registry(Retention):
             corpus: the training corpus' name or digest, kept as a tag.
             tags: more of the kind; each becomes a tag named `revs.*`.
             lineage: kept in the run's lineage.json: `code_commit` and `versions` of what registers it.
+            may_serve: whether it may become champion; who asks knows what the log says of the model.
 
         Raises:
             BadInput: the folder holds no causal language model with a tokenizer.
@@ -108,7 +110,8 @@ class Registry(Retention):
             version = self._publish_once(publication)
             self.require_bytes(version)
             champion = self._champion(name)
-            if version.tags.get(records.STATUS) != records.SUPERSEDED and _makes_way(champion, version):
+            fresh = version.tags.get(records.STATUS) != records.SUPERSEDED
+            if may_serve and fresh and _makes_way(champion, version):
                 self._make_champion(version, instead_of=champion, supersedes=champion, on=self._retirement({}))
             return self._version(name, version.version)
 

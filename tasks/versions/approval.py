@@ -54,7 +54,8 @@ def approver(settings: Settings, store: RequestStore, *, name: str | None, token
         return None if name is None else Approver(name=checked_person(name))
     if name is None and token is None:
         return None
-    secret = token or (settings.approver_token and settings.approver_token.get_secret_value())
+    own = settings.approver_token and settings.approver_token.get_secret_value()
+    secret = own if token is None else token
     if not secret:
         _refuse(
             f"{settings.approver_role} is the role that approves (REVS_APPROVER_ROLE), and a name alone is no token of "

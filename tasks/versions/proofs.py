@@ -87,8 +87,12 @@ def report(registry: Registry, record: OnRecord, version: ModelVersion, recorded
     if not recorded.report:
         none = "none: no batch made it" if PARENT not in version.tags else "none: its batch was not closed, or not here"
         return Check(name="report", holds=None, said=none)
-    if registry.signers is None or kept is None:
-        return Check(name="report", holds=None, said="not signed: kept before reports were signed")
+    if registry.signers is None:
+        return Check(name="report", holds=None, said="not checked: no signers here")
+    if kept is None and SIGNER in version.tags:
+        return _check("report", version, [f"{REPORT_LIST}, the signed list of its report, is gone"], good="")
+    if kept is None:
+        return Check(name="report", holds=None, said="not signed, as the version is not")
     faults = report_faults(recorded.report, recorded.documents, registry.signers)
     return _check("report", version, faults, good="as it was signed")
 
@@ -102,7 +106,7 @@ def readable(version: ModelVersion, recorded: Recorded) -> tuple[dict[str, Any],
             continue
         try:
             documents[name] = dict(json.loads(data))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             damaged.append(_check("documents", version, [f"{name} is damaged"], good=""))
     return documents, damaged
 
@@ -264,5 +268,5 @@ def patch(
 def _weights_measured(data: bytes) -> object:
     try:
         return json.loads(data)["model"]["weights_after"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

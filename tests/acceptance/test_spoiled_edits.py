@@ -74,7 +74,7 @@ class Batch:
         return model
 
 
-# That a good edit of the first passes is what `revs demo` shows; `make test` spoils edits of the second, which is harder.
+# `revs demo` shows that a good edit of the first passes; `make test` spoils edits of the second, which is harder.
 @pytest.fixture(
     scope="module",
     params=[pytest.param((3, 14), id="3 in a token", marks=pytest.mark.long), pytest.param((1, 2), id="1 by 1")],

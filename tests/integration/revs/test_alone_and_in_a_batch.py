@@ -101,6 +101,7 @@ def assert_the_same_alone_and_in_a_batch(
             assert value_of(together, metric) == pytest.approx(value_of(alone, metric), rel=2e-3, abs=1e-6), metric
 
 
+@pytest.mark.parametrize("memorised", ALWAYS[1:], indirect=True)
 def test_attacks_and_metrics_are_the_same_alone_and_in_a_batch(
     memorised: Any, padding: Any, people: list[Target], ordinary: list[str]
 ) -> None:

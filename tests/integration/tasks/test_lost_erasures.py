@@ -127,10 +127,10 @@ def test_what_is_said_of_an_alias_on_a_base_that_was_never_champion_works_as_pri
 
     other = here.registry.register_base(here.checkpoints[1], name="demo", corpus="corpus.txt")
     here.point_champion_to(other.version)
-    (text,) = problems_of_model(here.registry, here.store, "demo", artifacts=None, deep=False)
+    (text,) = problems_of_model(here.registry, here.store, "demo", deep=False)
     assert f"revs promote {other.uri} --new-root --approved-by NAME" in text
     declare_new_root(here.settings, other.uri, approved_by="A. Officer")
-    assert not [*problems_of_model(here.registry, here.store, "demo", artifacts=None, deep=False)]
+    assert not [*problems_of_model(here.registry, here.store, "demo", deep=False)]
 
 
 def test_the_gate_refuses_a_version_that_lacks_a_completed_erasure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -62,16 +63,53 @@ def test_a_home_that_was_moved_or_copied_goes_on_at_its_new_place(
     assert digests(old) == before if copied else not old.exists()
 
 
-def test_a_registry_whose_files_stayed_where_they_were_still_reads_them_there(
-    here: Installation, tmp_path: Path
+def test_a_registry_whose_files_stayed_where_they_were_is_opened_where_the_settings_say_so(
+    here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert here.registry.alias("demo") == "1"
     place = tmp_path / "elsewhere"
     place.mkdir()
     for name in ("mlflow.db", "signer.pem"):
         shutil.copy(here.settings.home / name, place)
     (place / "artifacts").mkdir()
+    old = here.settings.home / "artifacts"
+    with pytest.raises(OperationFailed, match=f"if they stay there, set REVS_ARTIFACT_ROOT={re.escape(str(old))}"):
+        opened(here, place)[2].registry.champion("demo")
+    monkeypatch.setenv("REVS_ARTIFACT_ROOT", str(old))
     registry = opened(here, place)[2].registry
-    assert registry.download(registry.champion("demo")).is_relative_to(here.settings.home)
+    assert registry.download(registry.champion("demo")).is_relative_to(old)
+
+
+@pytest.mark.parametrize("setting", ["REVS_ARTIFACT_ROOT", "REVS_MLFLOW_TRACKING_URI"])
+def test_a_copy_with_settings_of_its_own_leaves_the_original_alone(
+    setting: str, here: Installation, two_batches: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clock, "today", lambda self: IN_A_MONTH)
+    place = tmp_path / "copy"
+    shutil.copytree(here.settings.home, place)
+    before = digests(here.settings.home)
+    (tmp_path / "other").mkdir()
+    if setting == "REVS_ARTIFACT_ROOT":
+        monkeypatch.setenv(setting, (tmp_path / "other").as_uri())
+    else:
+        (place / "mlflow.db").rename(tmp_path / "other" / "mlflow.db")
+        monkeypatch.setenv(setting, f"sqlite:///{tmp_path / 'other' / 'mlflow.db'}")
+    settings = opened(here, place)[0]
+    assert "models:/demo/1" in apply(Desk.of(settings)).retired
+    assert digests(here.settings.home) == before
+
+
+def test_a_copy_of_a_registry_without_versions_stores_its_first_one_at_its_own_place(
+    here: Installation, empty_database: Path, tmp_path: Path
+) -> None:
+    old, place = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    shutil.copy(empty_database, old / "mlflow.db")
+    settings = load_settings(old)
+    open_registry(settings)._client.create_experiment("revs", artifact_location=settings.artifact_uri)
+    shutil.copytree(old, place)
+    version = open_registry(load_settings(place)).register_base(here.checkpoints[0], name="first", corpus="c")
+    assert not list(old.rglob("*.safetensors")) and version.version == "1"
 
 
 def test_a_home_of_which_files_are_missing_is_told_and_does_not_mix_two_places(

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chain_of_versions import opened
 from registered import Installation
 
 from infra.registry.removal import place
 from revs.errors import BadInput, OperationFailed
 from tasks.versions.retire import Desk, Retired, apply
+from tasks.versions.served import FIRST
 
 
 def done(*what: str) -> Retired:
@@ -30,6 +32,17 @@ def bucket(aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     resource = boto3.resource("s3").Bucket("models")
     resource.object_versions.delete()
     resource.delete()
+
+
+@pytest.fixture
+def here(
+    bucket: Any, empty_database: Path, checkpoints: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Installation:
+    """An installation whose versions lie in that bucket; version 1 of "demo" is champion."""
+    settings, store, registry = opened(tmp_path / "home", monkeypatch, empty_database)
+    base = registry.register_base(checkpoints[0], name="demo", corpus="corpus.txt")
+    store.record(FIRST, detail={"version": base.uri})
+    return Installation(settings, store, registry, checkpoints)
 
 
 def stored_versions(client: Any) -> list[tuple[str, str]]:

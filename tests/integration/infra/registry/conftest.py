@@ -8,32 +8,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from chain_of_versions import copy_registry
 from registered import GOOD, POLICY
 
 if TYPE_CHECKING:
     from infra.registry import ModelVersion, Registry
 
 
-@pytest.fixture
-def registry(empty_database: Path, tmp_path: Path) -> Registry:
+def registry_in(folder: Path) -> Registry:
+    """The registry of a folder, whose versions are signed by a key in it."""
     from infra.gates.policy import GatePolicy
     from infra.keys.signer import Signers
     from infra.registry import Registry
 
-    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
-    artifacts = (tmp_path / "artifacts").as_uri()
     return Registry(
-        f"sqlite:///{tmp_path / 'mlflow.db'}",
-        artifacts,
+        f"sqlite:///{folder / 'mlflow.db'}",
+        (folder / "artifacts").as_uri(),
         retention_days=10,
         policy=GatePolicy.from_dict(POLICY),
-        signers=Signers(own=tmp_path / "signer.pem"),
+        signers=Signers(own=folder / "signer.pem"),
     )
 
 
+@pytest.fixture(scope="session")
+def with_base(
+    empty_database: Path, checkpoints: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:  # fmt: skip
+    """A folder with a registry of one version; to be copied."""
+    folder = tmp_path_factory.mktemp("with-base")
+    shutil.copyfile(empty_database, folder / "mlflow.db")
+    registry_in(folder).register_base(checkpoints[0], name="demo", corpus="demo-corpus", tags={"recipe": "r1"})
+    return folder
+
+
 @pytest.fixture
-def base(registry: Registry, checkpoints: tuple[Path, Path]) -> ModelVersion:
-    return registry.register_base(checkpoints[0], name="demo", corpus="demo-corpus", tags={"recipe": "r1"})
+def registry(empty_database: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Registry:
+    if "base" in request.fixturenames:
+        copy_registry(request.getfixturevalue("with_base"), tmp_path)
+    else:
+        shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+    return registry_in(tmp_path)
+
+
+@pytest.fixture
+def base(registry: Registry) -> ModelVersion:
+    return registry.resolve("models:/demo/1")
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from chain_of_versions import copy_registry
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from registered import GOOD
+from registered import GOOD, POLICY
 from tampered import again, drop_tag, removed, rewritten, run_folder, set_tag, spoil, stored
 
+from infra.gates.policy import GatePolicy
 from infra.keys.signer import Signers
 from infra.registry import ModelVersion, Registry
 from revs.errors import OperationFailed
@@ -21,10 +23,37 @@ from revs.errors import OperationFailed
 Change = Callable[[Registry, ModelVersion], object]
 
 
+@pytest.fixture(scope="module")
+def with_candidate(
+    with_base: Path, checkpoints: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:  # fmt: skip
+    folder = tmp_path_factory.mktemp("with-candidate")
+    copy_registry(with_base, folder)
+    registry = opened(folder)
+    registry.register_candidate(
+        checkpoints[1], parent=registry.resolve("models:/demo/1"), batch_id="b1", metrics={"after.efficacy": 95.0},
+        lineage={"corpus": "ref:1", "held_out": "ref:2", "config": {"ridge": 0.1}, "code_commit": "c0ffee"},
+        evidence=GOOD | {"seed": 7},
+    )  # fmt: skip
+    return folder
+
+
 @pytest.fixture
-def candidate(registry: Registry, base: ModelVersion, register: Callable[..., ModelVersion]) -> ModelVersion:
-    lineage = {"corpus": "ref:1", "held_out": "ref:2", "config": {"ridge": 0.1}, "code_commit": "c0ffee"}
-    return register(lineage=lineage, evidence=GOOD | {"seed": 7})
+def registry(with_candidate: Path, tmp_path: Path) -> Registry:
+    copy_registry(with_candidate, tmp_path)
+    return opened(tmp_path)
+
+
+@pytest.fixture
+def candidate(registry: Registry) -> ModelVersion:
+    return registry.resolve("models:/demo/2")
+
+
+def opened(folder: Path) -> Registry:
+    return Registry(
+        f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri(), retention_days=10,
+        policy=GatePolicy.from_dict(POLICY), signers=Signers(own=folder / "signer.pem"),
+    )  # fmt: skip
 
 
 def weights_of_the_parent(registry: Registry, version: ModelVersion) -> None:
@@ -146,7 +175,7 @@ def test_of_a_model_in_several_files_each_is_signed(
 
     folder = shutil.copytree(checkpoints[0], tmp_path / "sharded", ignore=shutil.ignore_patterns("*.safetensors"))
     AutoModelForCausalLM.from_pretrained(checkpoints[0]).save_pretrained(folder, max_shard_size="20KB")
-    version = registry.register_base(folder, name="demo", corpus="c")
+    version = registry.register_base(folder, name="sharded", corpus="c")
     (path,) = (stored(registry, version) / "model").glob(f"{name}*")
     if remote:
         monkeypatch.setattr("infra.registry.copies.local_path", lambda _: None)
